@@ -1,0 +1,56 @@
+"""Pretrained person re-identification models that load, with numbers anyone can re-measure.
+
+Public names are imported when they are first used: ``import reidhub`` alone costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from reidhub._version import __version__
+
+if TYPE_CHECKING:
+    from reidhub import metrics
+    from reidhub.checkpoint import Checkpoint
+    from reidhub.errors import ReidhubError
+    from reidhub.hub import build, checkpoints, fetch, find, load, transform
+    from reidhub.weights import read_weights
+
+_PUBLIC = {
+    "Checkpoint": "reidhub.checkpoint",
+    "ReidhubError": "reidhub.errors",
+    "build": "reidhub.hub",
+    "checkpoints": "reidhub.hub",
+    "fetch": "reidhub.hub",
+    "find": "reidhub.hub",
+    "load": "reidhub.hub",
+    "metrics": "",
+    "read_weights": "reidhub.weights",
+    "transform": "reidhub.hub",
+}
+
+__all__ = [
+    "Checkpoint",
+    "ReidhubError",
+    "__version__",
+    "build",
+    "checkpoints",
+    "fetch",
+    "find",
+    "load",
+    "metrics",
+    "read_weights",
+    "transform",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = _PUBLIC[name]
+    value = getattr(import_module(home), name) if home else import_module(f"{__name__}.{name}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

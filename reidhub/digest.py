@@ -1,0 +1,60 @@
+"""The sha256 of a file: parsed, computed, compared."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+BLOCK = 1 << 20  # bytes read at a time
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """A sha256; two files are the same file when their digests are equal.
+
+    Args:
+        hex: 64 lower-case hexadecimal digits.
+
+    Raises:
+        ValueError: ``hex`` is anything else.
+    """
+
+    hex: str
+
+    def __post_init__(self) -> None:
+        if not _HEX.fullmatch(self.hex):
+            raise ValueError(f"not a sha256 of 64 lower-case hex digits: {self.hex!r}")
+
+    def __str__(self) -> str:
+        return self.hex
+
+    @property
+    def short(self) -> str:
+        """The first 8 digits, enough to tell the files of the zoo apart in a message."""
+        return self.hex[:8]
+
+    @classmethod
+    def of_bytes(cls, data: bytes) -> Self:
+        """The digest of ``data``."""
+        return cls(hashlib.sha256(data).hexdigest())
+
+    @classmethod
+    def of_chunks(cls, chunks: Iterable[bytes]) -> Self:
+        """The digest of all ``chunks`` in order."""
+        state = hashlib.sha256()
+        for chunk in chunks:
+            state.update(chunk)
+        return cls(state.hexdigest())
+
+    @classmethod
+    def of_file(cls, path: Path) -> Self:
+        """The digest of a file's bytes.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        with path.open("rb") as file:
+            return cls(hashlib.file_digest(file, "sha256").hexdigest())

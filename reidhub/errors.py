@@ -1,0 +1,78 @@
+"""The exception tree: every error the package raises on purpose is a `ReidhubError`.
+
+A message says what was wanted, what came and where; the hint says what to do about it.
+"""
+
+
+class ReidhubError(Exception):
+    """Base of all errors of this package.
+
+    Args:
+        message: one or more lines; the first says what was wanted and what came.
+        hint: what the user can do, printed behind ``hint:``.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message}\nhint: {self.hint}"
+
+
+class UsageError(ReidhubError):
+    """What was asked for does not exist or makes no sense; the command ends with exit code 2."""
+
+    exit_code = 2
+
+
+class ManifestError(ReidhubError):
+    """A manifest file breaks its format; the message starts with ``file:line:``."""
+
+
+class UnknownCheckpointError(UsageError):
+    """A selector matches no checkpoint, or a model has no single one for a dataset."""
+
+
+class SourceError(ReidhubError):
+    """One source could not give the bytes.
+
+    Args:
+        message: the reason alone, without the name of the source or the checkpoint.
+        permanent: True where asking again cannot help (the file is gone, the link is malformed).
+        retry_after_s: seconds after which the host said it would answer, where it said so.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, permanent: bool = False, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.permanent = permanent
+        self.retry_after_s = retry_after_s
+
+
+class IntegrityError(SourceError):
+    """Bytes came, but not those of the file: wrong size, sha256 or MAC, or a page instead of a file."""
+
+
+class FetchError(ReidhubError):
+    """No source gave the file; the message lists each source with its reason."""
+
+
+class CacheError(ReidhubError):
+    """The cache folder cannot be used: not writable, disk full, not a folder."""
+
+
+class WeightsError(ReidhubError):
+    """A checkpoint file holds no tensors that can be read without running code from it."""
+
+
+class StateDictError(WeightsError):
+    """Keys or shapes of a state dict do not fit the architecture; the message lists the differences."""
+
+
+class DatasetError(UsageError):
+    """A dataset is not where it should be, or is not what it should be."""

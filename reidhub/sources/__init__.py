@@ -1,0 +1,68 @@
+"""Where bytes come from: a location becomes a stream of bytes and a claim about them.
+
+A source never sees a checkpoint or the cache, and nothing a server says ever becomes a file name or a path.
+What it yields is not trusted: whoever stores the bytes holds them to size and digest.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Protocol
+
+from reidhub.checkpoint import Source
+from reidhub.errors import UsageError
+
+SOURCES = {
+    "mega": "reidhub.sources.mega:open_stream",
+    "gdrive": "reidhub.sources.gdrive:open_stream",
+    "https": "reidhub.sources.https:open_stream",
+    "local": "reidhub.sources.local:open_stream",
+}
+"""Source kind -> ``module:callable``; the callable is an `Opener`."""
+
+
+@dataclass(slots=True)
+class Stream:
+    """An open source.
+
+    Args:
+        chunks: the bytes from ``offset`` on. Raises `SourceError` where they stop coming, and `IntegrityError`
+            at the end where the source's own check (Mega's MAC) fails.
+        size: bytes of the whole file as the source claims, or None.
+        offset: where the first chunk starts in the file; 0 unless a resume was asked for and granted.
+        state: called between chunks; what `Resume.state` needs to go on behind the bytes yielded so far (JSON).
+    """
+
+    chunks: Iterator[bytes]
+    size: int | None = None
+    offset: int = 0
+    state: Callable[[], dict[str, Any]] = field(default=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """A wish to go on behind ``offset`` bytes already held; ``state`` is what the stream said at that point."""
+
+    offset: int
+    state: dict[str, Any]
+
+
+class Opener(Protocol):
+    """Opens one location; a source that cannot resume starts at offset 0 again."""
+
+    def __call__(self, location: str, *, resume: Resume | None = None) -> AbstractContextManager[Stream]: ...
+
+
+def open_stream(source: Source, *, resume: Resume | None = None) -> AbstractContextManager[Stream]:
+    """Open a source of any registered kind.
+
+    Raises:
+        UsageError: the kind is not registered.
+        SourceError: the source does not answer, or answers with something else than the file.
+    """
+    if source.kind not in SOURCES:
+        raise UsageError(f"unknown source kind {source.kind!r}; known are {', '.join(SOURCES)}")
+    module, _, name = SOURCES[source.kind].partition(":")
+    opener: Opener = getattr(import_module(module), name)
+    return opener(source.location, resume=resume)

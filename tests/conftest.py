@@ -1,0 +1,39 @@
+"""Fixtures shared by all tests: no network, a fresh cache, the optional real files."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+GUARD = ROOT / "tests" / "guard"
+sys.path.insert(0, str(GUARD))
+import socket_guard  # noqa: E402, F401
+
+os.environ["PYTHONPATH"] = os.pathsep.join([str(GUARD), str(ROOT)])  # the same guard in every subprocess
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(autouse=True)
+def reidhub_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of this test's own."""
+    home = tmp_path / "reidhub-home"
+    monkeypatch.setenv("REIDHUB_HOME", str(home))
+    for name in ("REIDHUB_MANIFEST", "REIDHUB_MIRROR", "REIDHUB_OFFLINE", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    return home
+
+
+def shared(name: str) -> Path:
+    """A file or folder that travels beside the project; skips the test where it is absent."""
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"no shared/{name} beside the project")
+    return path
+
+
+@pytest.fixture
+def real_weights() -> Path:
+    """The folder of three real published checkpoints."""
+    return shared("weights")

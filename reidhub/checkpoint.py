@@ -92,17 +92,38 @@ class Score:
         dataset: key of the dataset registry the model was tested on.
         values: metric -> percentage as printed ("94.2"); the printed digits are the claim.
         source: where the figures are printed.
-        note: what a reader has to know before comparing, if anything.
+        not_comparable: why a measurement made here cannot confirm or refute the figures; None where it can.
     """
 
     dataset: str
     values: dict[str, str]
     source: str
-    note: str | None = None
+    not_comparable: str | None = None
 
     def decimal(self, metric: str) -> Decimal:
         """The printed figure as an exact number; its exponent says how many digits are claimed."""
         return Decimal(self.values[metric])
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """What the manifest says of an architecture as a whole.
+
+    Args:
+        name: key of the architecture registry.
+        paper: title and arXiv id.
+        starts_from: what its re-ID training starts from: the name of a checkpoint, ``torchvision:`` and the name of
+            a weights enum, or ``scratch``.
+        printed_params: ``calls`` where the printed number of parameters counts a block once per call, else
+            ``distinct``.
+        manifest: file and line of the entry.
+    """
+
+    name: str
+    paper: str
+    starts_from: str
+    printed_params: Literal["distinct", "calls"] = "distinct"
+    manifest: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +135,11 @@ class Checkpoint:
         spec: what to build.
         trained_on: keys of the dataset registry.
         combineall: True where train, query and gallery were all used for training.
-        from_scratch: True where the training did not start from ImageNet weights.
+        from_scratch: True where the tables mark the training as not started from ImageNet weights.
         artifact: the file.
         layout: how the file wraps its tensors.
         input: the pixels it wants at re-ID time.
-        distance: what its scores were computed with.
+        distance: what its scores were computed with; of ImageNet weights: what the tables use for the architecture.
         params_m: parameters used at test time, in millions, as printed; None where not printed.
         gflops: multiply-adds of one image in 10^9, as printed; None where not printed.
         loss: training loss; None where not published.

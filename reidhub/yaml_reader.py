@@ -1,0 +1,151 @@
+"""YAML read strictly: every value comes with the file and line it stands on, and nothing is guessed.
+
+Scalars keep the text that was written (``87.0`` stays ``87.0``); the caller says what type it wants.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+import yaml
+
+from reidhub.errors import ManifestError
+
+T = TypeVar("T")
+_Loader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NULL = "tag:yaml.org,2002:null"
+_STR = "tag:yaml.org,2002:str"
+_INT = "tag:yaml.org,2002:int"
+_FLOAT = "tag:yaml.org,2002:float"
+_BOOL = "tag:yaml.org,2002:bool"
+
+
+class Value:
+    """One node of a YAML file."""
+
+    __slots__ = ("_node", "file")
+
+    def __init__(self, node: yaml.Node, file: Path) -> None:
+        self._node = node
+        self.file = file
+
+    @property
+    def where(self) -> str:
+        """``file:line``, the line counted from 1."""
+        return f"{self.file}:{self._node.start_mark.line + 1}"
+
+    def fail(self, message: str) -> NoReturn:
+        """Raise a `ManifestError` that names this place."""
+        raise ManifestError(f"{self.where}: {message}")
+
+    def fields(self, known: tuple[str, ...], required: tuple[str, ...], what: str) -> "dict[str, Value]":
+        """The fields of a mapping, every one of them known and none missing.
+
+        Raises:
+            ManifestError: not a mapping, an unknown, missing or repeated field.
+        """
+        fields: dict[str, Value] = {}
+        for key, value in self._pairs(what):
+            name = key.text()
+            if name not in known:
+                key.fail(f"unknown field {name!r}; {what} has {', '.join(known)}")
+            if name in fields:
+                key.fail(f"field {name!r} of {what} is written twice")
+            fields[name] = value
+        for name in required:
+            if name not in fields:
+                self.fail(f"field {name!r} is missing; {what} needs {', '.join(required)}")
+        return fields
+
+    def _pairs(self, what: str) -> "Iterator[tuple[Value, Value]]":
+        if not isinstance(self._node, yaml.MappingNode):
+            self.fail(f"{what} is a mapping of fields, not {self._found()}")
+        for key, value in self._node.value:
+            yield Value(key, self.file), Value(value, self.file)
+
+    def items(self, read: "Callable[[Value], T]", what: str) -> tuple[T, ...]:
+        """A list, each item read by ``read``."""
+        if not isinstance(self._node, yaml.SequenceNode):
+            self.fail(f"{what} is a list, not {self._found()}")
+        return tuple(read(Value(node, self.file)) for node in self._node.value)
+
+    def only_pair(self, what: str) -> "tuple[Value, Value]":
+        """Key and value of a mapping with one field."""
+        pairs = list(self._pairs(what))
+        if len(pairs) != 1:
+            self.fail(f"{what} has one field, not {len(pairs)}")
+        return pairs[0]
+
+    def is_null(self) -> bool:
+        """True for ``null`` or an empty value."""
+        return bool(self._node.tag == _NULL)
+
+    def optional(self, read: "Callable[[Value], T]") -> T | None:
+        """None for null, else what ``read`` makes of it."""
+        return None if self.is_null() else read(self)
+
+    def text(self) -> str:
+        """A string; a number or a boolean must be quoted to be one."""
+        return self._scalar(_STR, "a text (in quotes where it looks like a number)")
+
+    def integer(self) -> int:
+        """A decimal integer above 0."""
+        text = self._scalar(_INT, "a whole number")
+        if not (text.isascii() and text.isdigit()) or int(text) < 1:
+            self.fail(f"expected a whole number above 0, got {text!r}")
+        return int(text)
+
+    def number(self) -> float:
+        """A decimal number."""
+        tag = _INT if self._node.tag == _INT else _FLOAT
+        try:
+            return float(self._scalar(tag, "a number"))
+        except ValueError:
+            self.fail(f"expected a number, got {self._found()}")
+
+    def boolean(self) -> bool:
+        """``true`` or ``false``."""
+        text = self._scalar(_BOOL, "true or false")
+        if text not in ("true", "false"):
+            self.fail(f"expected true or false, got {text!r}")
+        return text == "true"
+
+    def choice(self, choices: tuple[str, ...]) -> str:
+        """One of a few words."""
+        text = self.text()
+        if text not in choices:
+            self.fail(f"expected one of {', '.join(choices)}, got {text!r}")
+        return text
+
+    def _scalar(self, tag: str, wanted: str) -> str:
+        if not isinstance(self._node, yaml.ScalarNode) or self._node.tag != tag:
+            self.fail(f"expected {wanted}, got {self._found()}")
+        return str(self._node.value)
+
+    def _found(self) -> str:
+        if isinstance(self._node, yaml.MappingNode):
+            return "a mapping"
+        if isinstance(self._node, yaml.SequenceNode):
+            return "a list"
+        return "nothing" if self.is_null() else repr(self._node.value)
+
+
+def read_yaml(file: Path) -> Value:
+    """The root of a YAML file with one document.
+
+    Raises:
+        ManifestError: the file cannot be read, is not YAML, or is empty.
+    """
+    try:
+        node = yaml.compose(file.read_text(encoding="utf-8"), Loader=_Loader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{file}: cannot be read: {error}") from error
+    except RecursionError as error:
+        raise ManifestError(f"{file}: nested too deeply") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise ManifestError(f"{file}{line}: not YAML: {getattr(error, 'problem', error)}") from error
+    if node is None:
+        raise ManifestError(f"{file}:1: the file is empty")
+    return Value(node, file)

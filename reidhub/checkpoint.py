@@ -49,6 +49,18 @@ class Artifact:
         """True where the sha256 is known."""
         return self.digest is not None
 
+    @property
+    def mega_link(self) -> str | None:
+        """The Mega link among the sources; its key carries a MAC of the content, whoever delivers it."""
+        return next((source.location for source in self.sources if source.kind == "mega"), None)
+
+    @property
+    def held_to(self) -> Literal["sha256", "mega-mac", "nothing"]:
+        """What the bytes are held to, whichever source they come from."""
+        if self.pinned:
+            return "sha256"
+        return "mega-mac" if self.mega_link else "nothing"
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:

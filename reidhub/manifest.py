@@ -18,7 +18,7 @@ from reidhub.manifest_reader import read_file
 
 ENVIRONMENT = "REIDHUB_MANIFEST"
 
-N = TypeVar("N", Checkpoint, Architecture)
+N = TypeVar("N", bound=Checkpoint | Architecture)
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,7 +162,7 @@ def _triple(value: Value) -> tuple[float, float, float]:
     numbers = value.items(Value.number, "a list of one number per channel")
     if len(numbers) != 3:
         value.fail(f"expected three numbers (R, G, B), got {len(numbers)}")
-    return cast(tuple[float, float, float], numbers)
+    return numbers
 
 
 def _texts(value: Value, what: str, *, at_least: int = 0) -> tuple[str, ...]:

@@ -1,1 +1,84 @@
-"""The command line: one module per command, imported when that command runs."""
+"""The command line: one module per command, imported when that command runs.
+
+Data goes to stdout, log and progress to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage.
+"""
+
+import logging
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from reidhub._version import __version__
+from reidhub.errors import ReidhubError
+from reidhub.manifest import ENVIRONMENT
+
+COMMANDS = {
+    "list": "every checkpoint, with scores, size and what is known of its file",
+    "show": "everything known of one checkpoint",
+    "download": "bring checkpoints into the cache",
+    "verify": "re-measure reported scores on your copy of a dataset",
+    "demo": "the whole road on loopback hosts and a generated world",
+}
+"""Command -> one line of help; the command itself is ``reidhub.cli.<name>:command``."""
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"reidhub.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            ctx.fail(f"no command is called {args[0]!r}" + (f"; did you mean {near[0]}?" if near else ""))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def add_manifests(ctx: click.Context, param: click.Parameter, files: tuple[Path, ...]) -> None:
+    """Adds the files of ``--manifest`` to ``$REIDHUB_MANIFEST``, the one place where the zoo looks for more."""
+    known = [os.environ[ENVIRONMENT]] if os.environ.get(ENVIRONMENT) else []
+    if files:
+        os.environ[ENVIRONMENT] = os.pathsep.join([*known, *(str(file.absolute()) for file in files)])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="reidhub")
+@click.option(
+    "--manifest",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    multiple=True,
+    expose_value=False,
+    callback=add_manifests,
+    help="A manifest file of your own, added to the zoo; may be repeated. $REIDHUB_MANIFEST does the same.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Tell on stderr what is tried.")
+def cli(*, verbose: bool) -> None:
+    """Pretrained person re-identification models that load, with numbers anyone can re-measure."""
+    logging.basicConfig(
+        format="%(levelname)s: %(message)s", level=logging.INFO if verbose else logging.WARNING, stream=sys.stderr
+    )
+
+
+def main() -> None:
+    """Run the command line; errors of the package become a message on stderr and an exit code."""
+    try:
+        cli(prog_name="reidhub")
+    except ReidhubError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)

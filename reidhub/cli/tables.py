@@ -1,0 +1,50 @@
+"""Tables on stdout: drawn by rich on a terminal, plain aligned text everywhere else."""
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
+    """Print rows under a header.
+
+    Args:
+        header: column titles.
+        rows: cells, as many as titles; a cell may have several lines.
+        right: titles of the columns that are aligned to the right.
+    """
+    if sys.stdout.isatty():
+        _draw(header, rows, right)
+    else:
+        _write(header, rows, right)
+
+
+def _draw(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for title in header:
+        table.add_column(title, justify="right" if title in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+
+
+def _write(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:
+    lines = [[cell.replace("\n", "; ") for cell in row] for row in (header, *rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    for line in lines:
+        cells = (
+            cell.rjust(width) if title in right else cell.ljust(width)
+            for cell, width, title in zip(line, widths, header, strict=True)
+        )
+        click.echo("  ".join(cells).rstrip())
+
+
+def human_size(size: int | None) -> str:
+    """Bytes in MB of 10^6, one decimal; ``?`` where not known."""
+    return "?" if size is None else f"{size / 1e6:.1f} MB"

@@ -1,0 +1,127 @@
+"""The public road: a name becomes a checkpoint, a file, a model with weights, a preprocessing."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reidhub.cache import Cache
+from reidhub.checkpoint import Checkpoint
+from reidhub.errors import UsageError
+from reidhub.manifest import zoo
+from reidhub.resolver import fetch as _fetch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+    from PIL.Image import Image
+
+    from reidhub.models.base import ReidModel
+
+
+def checkpoints() -> list[Checkpoint]:
+    """Every checkpoint of the zoo and of ``$REIDHUB_MANIFEST``, in the manifest's order.
+
+    Raises:
+        ManifestError: a manifest file breaks its format.
+    """
+    return list(zoo().checkpoints)
+
+
+def find(selector: str) -> list[Checkpoint]:
+    """The checkpoints a selector means; never empty.
+
+    Args:
+        selector: a full name (``osnet_x1_0.msmt17``), a glob (``osnet_x1_0.*``, ``*.msmt17``), or a model's name,
+            which means its default checkpoint: ``imagenet`` where there is one, else ``market1501``.
+
+    Raises:
+        UnknownCheckpointError: nothing is called so; names that look alike are given.
+    """
+    return zoo().find(selector)
+
+
+def find_one(model: str, dataset: str | None = None) -> Checkpoint:
+    """The one checkpoint that a model and a dataset mean.
+
+    Args:
+        model: a selector that means one checkpoint; with ``dataset``, a model's name.
+        dataset: what it was trained on: the tag of that name, else the only checkpoint of the model trained on that
+            dataset alone.
+
+    Raises:
+        UnknownCheckpointError: there is none, or more than one.
+    """
+    if dataset is not None:
+        return zoo().find_trained(model, dataset)
+    found = find(model)
+    if len(found) > 1:
+        raise UsageError(
+            f"{model!r} means {len(found)} checkpoints", hint="choose one of " + ", ".join(c.name for c in found)
+        )
+    return found[0]
+
+
+def fetch(name: str) -> Path:
+    """The intact file of one checkpoint, downloaded where the cache does not have it.
+
+    Args:
+        name: a selector that means one checkpoint.
+
+    Raises:
+        UnknownCheckpointError: nothing is called so.
+        FetchError: no source gave the file; each is named with its reason.
+    """
+    return _fetch(find_one(name), Cache())
+
+
+def build(model: str, num_classes: int = 1000) -> "ReidModel":
+    """A new model with freshly initialised weights, in train mode.
+
+    Args:
+        model: name of an architecture, such as ``osnet_x1_0``.
+        num_classes: rows of the classifier, above 0.
+
+    Raises:
+        UsageError: no architecture is called so.
+    """
+    from reidhub.models import build as build_model
+
+    return build_model(model, num_classes)
+
+
+def load(model: str, dataset: str | None = None, *, device: "torch.device | str" = "cpu") -> "ReidModel":
+    """A published model with its weights, in eval mode: (N, 3, H, W) -> (N, D).
+
+    Args:
+        model: a full name (``osnet_x1_0.msmt17``), or a model's name.
+        dataset: what it was trained on, beside a model's name.
+        device: where the tensors end up.
+
+    Raises:
+        UnknownCheckpointError: there is no such checkpoint, or more than one.
+        FetchError: no source gave the file.
+        WeightsError: the file does not hold the weights of this architecture.
+    """
+    from reidhub.models import build as build_model
+    from reidhub.weights import load_weights, num_classes_of, read_weights
+
+    checkpoint = find_one(model, dataset)
+    tensors = read_weights(_fetch(checkpoint, Cache()), layout=checkpoint.layout)
+    num_classes = checkpoint.spec.num_classes or num_classes_of(tensors) or 1000
+    built = build_model(checkpoint.model, num_classes, init=False)
+    load_weights(built, tensors, what=checkpoint.name)
+    return built.to(device).eval()
+
+
+def transform(name: str) -> "Callable[[Image], torch.Tensor]":
+    """The preprocessing of one checkpoint: a PIL image becomes a normalised (3, H, W) float tensor.
+
+    Args:
+        name: a selector that means one checkpoint.
+
+    Raises:
+        UnknownCheckpointError: nothing is called so.
+    """
+    from reidhub.images import transform as transform_for
+
+    return transform_for(find_one(name).input)

@@ -76,3 +76,15 @@ class StateDictError(WeightsError):
 
 class DatasetError(UsageError):
     """A dataset is not where it should be, or is not what it should be."""
+
+
+class DatasetNotFoundError(DatasetError):
+    """No folder below the data root holds the dataset; the message lists where it was looked for."""
+
+
+class DatasetNotSupportedError(DatasetError):
+    """The dataset is known by name, but there is no reader for it."""
+
+
+class EvaluationError(UsageError, ValueError):
+    """Embeddings or labels that cannot be scored: shapes that do not fit, NaN, no query with a match."""

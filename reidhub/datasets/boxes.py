@@ -1,0 +1,72 @@
+"""The layout of Market-1501 and DukeMTMC-reID: a folder of crops per split, pid and camera in the file names."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from reidhub.datasets.counts import Copy, Counts
+from reidhub.datasets.folders import image_files
+from reidhub.datasets.records import Record, RetrievalSet, fingerprint_of
+from reidhub.errors import DatasetError
+
+FOLDERS = {"query": "query", "gallery": "bounding_box_test"}
+JUNK = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How file names tell pid and camera.
+
+    Args:
+        pattern: groups ``pid`` (-1 for junk) and ``camera`` (counted from 1).
+        example: a file name, for messages.
+    """
+
+    pattern: re.Pattern[str]
+    example: str
+
+    def record(self, path: Path) -> Record:
+        """The record of one file.
+
+        Raises:
+            DatasetError: the name does not fit the pattern.
+        """
+        match = self.pattern.match(path.name)
+        camera = int(match["camera"]) if match else 0
+        if match is None or camera < 1:
+            raise DatasetError(f"{path}: expected a name like {self.example}, with cameras counted from 1")
+        return Record(path, int(match["pid"]), camera - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A dataset in this layout.
+
+    Args:
+        name: key of the dataset registry.
+        title: the dataset's own name.
+        naming: how file names tell pid and camera.
+        counts: ``query`` and ``gallery`` -> what they must hold; None where nothing is published.
+    """
+
+    name: str
+    title: str
+    naming: Naming
+    counts: Mapping[str, Counts] | None
+
+    def read(self, root: Path, *, allow_partial: bool) -> RetrievalSet:
+        """Read query and gallery below ``root``; junk is dropped.
+
+        Raises:
+            DatasetError: a folder cannot be read, a name does not fit, or the counts differ.
+        """
+        splits = {split: self._split(root / folder) for split, folder in FOLDERS.items()}
+        copy = Copy(self.name, self.title, root, self.counts)
+        partial = copy.hold(splits, allow_partial=allow_partial)
+        fingerprint = fingerprint_of(root, splits)
+        return RetrievalSet(self.name, self.title, None, root, **splits, fingerprint=fingerprint, partial=partial)
+
+    def _split(self, folder: Path) -> tuple[Record, ...]:
+        records = (self.naming.record(path) for path in image_files(folder))
+        return tuple(record for record in records if record.pid != JUNK)

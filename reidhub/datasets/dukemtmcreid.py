@@ -1,0 +1,29 @@
+"""DukeMTMC-reID (Zheng et al., ICCV 2017): 8 cameras; ``0005_c2_f0046985.jpg`` is pid 5 seen by camera 2.
+
+Its owners withdrew it in 2019 over the privacy of the people in it. It is never downloaded or linked from here; scores
+can be measured only by those who already have a copy and may use it.
+"""
+
+import re
+from pathlib import Path
+
+from reidhub.datasets.boxes import FOLDERS, Layout, Naming
+from reidhub.datasets.counts import published_counts
+from reidhub.datasets.folders import find_root
+from reidhub.datasets.records import RetrievalSet
+
+FOLDER = "dukemtmc-reid/DukeMTMC-reID, with query and bounding_box_test in it"
+_PLACES = ("dukemtmc-reid/DukeMTMC-reID", "DukeMTMC-reID", "dukemtmcreid/DukeMTMC-reID", "dukemtmc-reid", "")
+_NAMING = Naming(re.compile(r"(?P<pid>\d+)_c(?P<camera>\d+)_f\d+"), "0005_c2_f0046985.jpg")
+
+
+def read(data_root: Path, *, allow_partial: bool = False) -> RetrievalSet:
+    """Read a copy of DukeMTMC-reID below ``data_root``.
+
+    Raises:
+        DatasetNotFoundError: it is not there.
+        DatasetError: a file's name does not fit, or the copy is not whole.
+    """
+    root = find_root("dukemtmcreid", data_root, _PLACES, tuple(FOLDERS.values()))
+    layout = Layout("dukemtmcreid", "DukeMTMC-reID", _NAMING, published_counts("dukemtmcreid"))
+    return layout.read(root, allow_partial=allow_partial)

@@ -1,0 +1,57 @@
+"""Finding a dataset below the data root, and listing the images of its folders in a fixed order."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from reidhub.errors import DatasetError, DatasetNotFoundError
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+
+
+def find_root(name: str, data_root: Path, places: Sequence[str], holds: Sequence[str]) -> Path:
+    """The first of some folders below the data root that holds what the dataset consists of.
+
+    Args:
+        name: key of the dataset registry, for the message.
+        data_root: folder the user keeps datasets in, or the dataset's own folder.
+        places: folders below ``data_root``, in the order in which they are tried; ``""`` is the root itself.
+        holds: files and folders that must lie in it.
+
+    Raises:
+        DatasetNotFoundError: none of them does; each is named with what it lacks.
+    """
+    lines = []
+    for place in places:
+        folder = data_root / place
+        missing = [entry for entry in holds if not (folder / entry).exists()]
+        if not missing:
+            return folder
+        lines.append(f"  {folder}: {'no ' + ', no '.join(missing) if folder.is_dir() else 'no such folder'}")
+    raise DatasetNotFoundError(
+        "\n".join([f"{name}: no folder with {' and '.join(holds)} below {data_root}; looked in", *lines]),
+        hint="the data root is the folder that datasets are kept in, or the dataset's own folder",
+    )
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The image files of one folder in the order of their names.
+
+    Hidden files (``._x.jpg`` of macOS), other types (``Thumbs.db``) and folders are no images.
+
+    Raises:
+        DatasetError: the folder cannot be read.
+    """
+    return [path for path in entries(folder) if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+
+
+def entries(folder: Path) -> list[Path]:
+    """What lies in a folder and is not hidden, in the order of the names.
+
+    Raises:
+        DatasetError: the folder cannot be read.
+    """
+    try:
+        found = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError as error:
+        raise DatasetError(f"{folder} cannot be read: {error.strerror or error}") from error
+    return sorted(found, key=lambda path: path.name)

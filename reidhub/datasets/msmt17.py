@@ -1,0 +1,88 @@
+"""MSMT17 (Wei et al., CVPR 2018, arXiv 1711.08565): 4,101 people, 15 cameras, splits given by list files.
+
+``0000/0000_000_01_0303morning_0015_0.jpg 0`` is pid 0 seen by camera 1. V1 has the images in ``test``, V2 has them
+with blurred faces in ``mask_test_v2``. Published scores are on V1; scores on V2 cannot be compared with them.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from reidhub.datasets.counts import Copy, published_counts
+from reidhub.datasets.folders import find_root
+from reidhub.datasets.records import Record, RetrievalSet, fingerprint_of
+from reidhub.errors import DatasetError, DatasetNotFoundError
+
+FOLDER = "msmt17/MSMT17_V1 (or MSMT17_V2), with list_query.txt, list_gallery.txt and test (or mask_test_v2) in it"
+TITLE = "MSMT17"
+_PLACES = ("msmt17/MSMT17_V1", "msmt17/MSMT17_V2", "MSMT17_V1", "MSMT17_V2", "msmt17", "")
+_LISTS = {"query": "list_query.txt", "gallery": "list_gallery.txt"}
+_VERSIONS = {"V1": "test", "V2": "mask_test_v2"}
+_LINE = re.compile(r"(?P<file>\S+) +(?P<pid>\d+)")
+_NAME = re.compile(r"\d+_\d+_(?P<camera>\d+)_")
+
+
+def read(data_root: Path, *, allow_partial: bool = False) -> RetrievalSet:
+    """Read MSMT17 below ``data_root``; V1 is preferred where both versions are there.
+
+    Raises:
+        DatasetNotFoundError: it is not there.
+        DatasetError: a list or a file's name cannot be read, a path leaves the folder, or the copy is not whole.
+    """
+    root = find_root("msmt17", data_root, _PLACES, tuple(_LISTS.values()))
+    version = _version(root)
+    lists = {split: _List(root / file, root / _VERSIONS[version]) for split, file in _LISTS.items()}
+    listed = {split: tuple(entry.records()) for split, entry in lists.items()}
+    splits = {split: tuple(r for r in records if r.path.is_file()) for split, records in listed.items()}
+    flaws = tuple(_missing(split, listed[split], splits[split]) for split in splits if listed[split] != splits[split])
+    copy = Copy("msmt17", f"{TITLE} {version}", root, published_counts("msmt17"), flaws)
+    partial = copy.hold(splits, allow_partial=allow_partial)
+    fingerprint = fingerprint_of(root, splits)
+    return RetrievalSet("msmt17", TITLE, version, root, **splits, fingerprint=fingerprint, partial=partial)
+
+
+def _version(root: Path) -> str:
+    for version, folder in _VERSIONS.items():
+        if (root / folder).is_dir():
+            return version
+    raise DatasetNotFoundError(f"msmt17: {root} has the lists, but neither {' nor '.join(_VERSIONS.values())}")
+
+
+def _missing(split: str, listed: tuple[Record, ...], found: tuple[Record, ...]) -> str:
+    first = next(record.path for record in listed if not record.path.is_file())
+    return f"{split}: {len(listed) - len(found)} of {len(listed)} listed files are missing, such as {first}"
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    """A list file and the folder its paths lie below."""
+
+    file: Path
+    folder: Path
+
+    def records(self) -> Iterator[Record]:
+        """One record per line, in the list's order."""
+        try:
+            lines = self.file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DatasetError(f"{self.file} cannot be read: {error}") from error
+        seen: set[str] = set()
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                yield self._record(line.strip(), f"{self.file}:{number}", seen)
+
+    def _record(self, line: str, where: str, seen: set[str]) -> Record:
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise DatasetError(f"{where}: expected a path and a pid, got {line!r}")
+        path = PurePosixPath(match["file"])
+        if path.is_absolute() or ".." in path.parts or PureWindowsPath(path).drive or "\\" in match["file"]:
+            raise DatasetError(f"{where}: {match['file']!r} is not a path below {self.folder}")
+        if match["file"] in seen:
+            raise DatasetError(f"{where}: {match['file']!r} is listed twice")
+        seen.add(match["file"])
+        name = _NAME.match(path.name)
+        if name is None or int(name["camera"]) < 1:
+            raise DatasetError(f"{where}: expected a name like 0000_000_01_0303morning_0015_0.jpg, got {path.name!r}")
+        return Record(self.folder / path, int(match["pid"]), int(name["camera"]) - 1)

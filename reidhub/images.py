@@ -1,0 +1,210 @@
+"""Pixels as the published models saw them: PIL decodes and resizes, then /255, mean and standard deviation.
+
+Resizing is PIL's antialiased bilinear filter on 8-bit RGB. OpenCV, a resize of tensors, BGR or swapped height and
+width give other pixels and lower scores.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from reidhub.checkpoint import InputSpec
+from reidhub.errors import DatasetError
+
+_AHEAD = 2  # batches decoded before they are asked for; more would only cost memory
+_IMAGENET_SHORT_SIDE, _IMAGENET_CROP = 256, 224  # the recipe of every published ImageNet figure of the zoo
+
+
+@dataclass(frozen=True, slots=True)
+class CentreCropSpec:
+    """What pixels a classifier wants: the short side resized, the middle square cut out, then (x - mean) / std.
+
+    Args:
+        short_side: pixels of the short side after resizing.
+        crop: side of the square, at most ``short_side``.
+        mean: of each channel, in [0, 1].
+        std: of each channel, in [0, 1].
+    """
+
+    short_side: int
+    crop: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @property
+    def height(self) -> int:
+        """Of the pixels that come out."""
+        return self.crop
+
+    @property
+    def width(self) -> int:
+        """Of the pixels that come out."""
+        return self.crop
+
+
+PixelSpec = InputSpec | CentreCropSpec
+"""Either recipe; both have ``height``, ``width``, ``mean`` and ``std``."""
+
+
+def imagenet_spec(spec: InputSpec) -> CentreCropSpec:
+    """The recipe of ImageNet validation with the mean and standard deviation of ``spec``: 256, then 224 x 224."""
+    return CentreCropSpec(_IMAGENET_SHORT_SIDE, _IMAGENET_CROP, spec.mean, spec.std)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Transform:
+    """A preprocessing that can be pickled: an image, or the path of one, becomes a (3, H, W) float32 tensor."""
+
+    spec: PixelSpec
+
+    def __call__(self, image: Image.Image | str | Path) -> Tensor:
+        """Decode where needed, resize and normalise.
+
+        Args:
+            image: a PIL image of any mode, or the path of an image file.
+
+        Returns:
+            float32 (3, H, W), RGB.
+
+        Raises:
+            DatasetError: the file is no image that can be decoded.
+        """
+        pixels = _resized(image, self.spec) if isinstance(image, Image.Image) else _decode(Path(image), self.spec)
+        return normalise(torch.from_numpy(pixels).permute(2, 0, 1)[None], self.spec)[0].contiguous()
+
+    def __repr__(self) -> str:
+        spec = self.spec
+        crop = f"short side to {spec.short_side}, centre crop " if isinstance(spec, CentreCropSpec) else ""
+        return f"Transform(RGB, {crop}{spec.height}x{spec.width} bilinear, mean={spec.mean}, std={spec.std})"
+
+
+def transform(spec: InputSpec) -> Transform:
+    """The published preprocessing of a re-ID checkpoint: resized to height and width, nothing cut off."""
+    return Transform(spec)
+
+
+def imagenet_transform(spec: InputSpec) -> Transform:
+    """The published preprocessing for ImageNet scores, with the mean and standard deviation of ``spec``."""
+    return Transform(imagenet_spec(spec))
+
+
+def normalise(pixels: Tensor, spec: PixelSpec) -> Tensor:
+    """Make 8-bit pixels what a model wants, on the device they are on.
+
+    Args:
+        pixels: uint8 (N, 3, H, W), RGB.
+        spec: gives mean and standard deviation.
+
+    Returns:
+        float32 (N, 3, H, W) in the memory format of ``pixels``.
+    """
+    mean, std = (
+        torch.tensor(v, dtype=torch.float32, device=pixels.device)[:, None, None] for v in (spec.mean, spec.std)
+    )
+    return pixels.to(torch.float32).div_(255).sub_(mean).div_(std)
+
+
+def load_batches(
+    paths: Sequence[Path], spec: PixelSpec, batch_size: int, workers: int = 2
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Decode images in order, a few batches ahead of whoever takes them.
+
+    Each file is opened once; memory does not grow with the number of images.
+
+    Args:
+        paths: image files.
+        spec: size of the pixels; normalising is left to `normalise`, on the device.
+        batch_size: images per batch, above 0; the last batch may have fewer.
+        workers: threads that decode, above 0.
+
+    Yields:
+        uint8 (N, 3, H, W) in channels-last memory format, and the images' places in ``paths`` (N,), int64.
+
+    Raises:
+        DatasetError: a file cannot be decoded.
+        ValueError: ``batch_size`` or ``workers`` is below 1.
+    """
+    if batch_size < 1 or workers < 1:
+        raise ValueError(f"batch_size and workers must be above 0, got {batch_size} and {workers}")
+    return _batches(paths, spec, batch_size, workers)
+
+
+def _batches(paths: Sequence[Path], spec: PixelSpec, batch_size: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="reidhub-decode")
+    pending: deque[_Batch] = deque()
+    try:
+        for start in range(0, len(paths), batch_size):
+            pending.append(_Batch.begin(pool, paths[start : start + batch_size], spec, workers, start))
+            if len(pending) > _AHEAD:
+                yield pending.popleft().finish()
+        while pending:
+            yield pending.popleft().finish()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """A batch that threads are filling: each takes a run of its rows."""
+
+    pixels: NDArray[np.uint8]
+    start: int
+    runs: list["Future[None]"]
+
+    @classmethod
+    def begin(
+        cls, pool: ThreadPoolExecutor, paths: Sequence[Path], spec: PixelSpec, workers: int, start: int
+    ) -> "_Batch":
+        pixels = np.empty((len(paths), spec.height, spec.width, 3), np.uint8)
+        run = -(-len(paths) // workers)
+        runs = [
+            pool.submit(_fill, pixels[first : first + run], paths[first : first + run], spec)
+            for first in range(0, len(paths), run)
+        ]
+        return cls(pixels, start, runs)
+
+    def finish(self) -> tuple[Tensor, Tensor]:
+        for run in self.runs:
+            run.result()
+        indexes = torch.arange(self.start, self.start + len(self.pixels))
+        return torch.from_numpy(self.pixels).permute(0, 3, 1, 2), indexes
+
+
+def _fill(rows: NDArray[np.uint8], paths: Sequence[Path], spec: PixelSpec) -> None:
+    for row, path in zip(rows, paths, strict=True):
+        row[:] = _decode(path, spec)
+
+
+def _decode(path: Path, spec: PixelSpec) -> NDArray[np.uint8]:
+    """Pixels (H, W, 3) of a file."""
+    try:
+        with Image.open(path) as image:
+            return _resized(image, spec)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what PIL's decoders raise
+        raise DatasetError(f"{path} cannot be decoded: {error}") from error
+
+
+def _resized(image: Image.Image, spec: PixelSpec) -> NDArray[np.uint8]:
+    """RGB pixels (H, W, 3) of an image; the orientation in its EXIF data is ignored, as it was when published."""
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
+    if isinstance(spec, CentreCropSpec):
+        return np.array(_centre_crop(rgb, spec))
+    return np.array(rgb.resize((spec.width, spec.height), Image.Resampling.BILINEAR))
+
+
+def _centre_crop(image: Image.Image, spec: CentreCropSpec) -> Image.Image:
+    """Short side to ``short_side``, the long side cut to whole pixels, then the middle; rounded as torchvision does."""
+    width, height = image.size
+    scale = spec.short_side / min(width, height)
+    size = tuple(spec.short_side if side == min(width, height) else int(scale * side) for side in (width, height))
+    left, top = (round((side - spec.crop) / 2) for side in size)
+    resized = image.resize((size[0], size[1]), Image.Resampling.BILINEAR)
+    return resized.crop((left, top, left + spec.crop, top + spec.crop))

@@ -11,7 +11,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
@@ -61,6 +61,9 @@ class Drive:
         refused: id -> ``quota`` or ``sign-in``.
     """
 
+    FRONT = "drive.google.com"
+    CONTENT = "drive.usercontent.google.com"
+
     def __init__(
         self, files: Mapping[str, bytes], *, large: tuple[str, ...] = (), refused: Mapping[str, str] | None = None
     ) -> None:
@@ -73,17 +76,18 @@ class Drive:
     def hosts(self) -> dict[str, Host]:
         """The three names under which Drive answers a download."""
         return {
-            "drive.google.com": self.front,
-            "drive.usercontent.google.com": self.content,
+            self.FRONT: self.front,
+            self.CONTENT: self.content,
             "accounts.google.com": lambda _: page(200, "Sign in - Google Accounts"),
         }
 
     def front(self, request: Request) -> Response:
         """``/uc?id=``: leads to the content host, or to the sign-in page."""
-        file_id = _query(request).get("id", "")
+        query = _query(request)
+        file_id = query.get("id", "")
         if self.refused.get(file_id) == "sign-in":
             return Response(302, headers={"Location": "https://accounts.google.com/ServiceLogin?service=wise"})
-        target = f"https://drive.usercontent.google.com/download?id={file_id}&export=download"
+        target = f"https://{self.CONTENT}/download?{urlencode({'export': 'download', **query})}"
         return Response(303, headers={"Location": target})
 
     def content(self, request: Request) -> Response:
@@ -105,7 +109,7 @@ class Drive:
     def _form(self, file_id: str) -> str:
         fields = {"id": file_id, "export": "download", "confirm": "t", "uuid": self._token}
         inputs = "".join(f'<input type="hidden" name="{name}" value="{value}">' for name, value in fields.items())
-        action = "https://drive.usercontent.google.com/download"
+        action = f"https://{self.CONTENT}/download"
         return f'<form id="download-form" action="{action}" method="get">{inputs}</form>'
 
 

@@ -4,12 +4,13 @@ It is a proxy. A client reaches it through the standard variables alone (``HTTPS
 the code under it is what runs against the real hosts. A host that is not defined does not exist: CONNECT gets a 502.
 """
 
+import os
 import ssl
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -93,6 +94,19 @@ class Internet:
     def requests(self, host: str) -> list[Request]:
         """The requests one host has seen."""
         return [request for request in self.log if request.host == host]
+
+
+@contextmanager
+def online(hosts: Mapping[str, Host]) -> Iterator[Internet]:
+    """An `Internet` that this process itself is led to while the block lasts."""
+    with Internet(hosts) as internet:
+        before = {name: os.environ.get(name) for name in internet.environment}
+        os.environ.update(internet.environment)
+        try:
+            yield internet
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _environment(port: int, bundle: Path) -> dict[str, str]:

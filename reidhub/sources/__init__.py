@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from reidhub.checkpoint import Source
 from reidhub.errors import UsageError
+from reidhub.sources.patience import PATIENCE, Patience
 
 SOURCES = {
     "mega": "reidhub.sources.mega:open_stream",
@@ -30,8 +31,10 @@ class Stream:
         chunks: the bytes from ``offset`` on. Raises `SourceError` where they stop coming, and `IntegrityError`
             at the end where the source's own check (Mega's MAC) fails.
         size: bytes of the whole file as the source claims, or None.
-        offset: where the first chunk starts in the file; 0 unless a resume was asked for and granted.
-        state: called between chunks; what `Resume.state` needs to go on behind the bytes yielded so far (JSON).
+        offset: where the first chunk starts in the file: 0, or where a resume was granted, which may lie before what
+            was asked for. Whoever resumes cuts the held bytes back to ``offset``.
+        state: called between chunks; what `Resume.state` needs to go on behind the bytes yielded so far (JSON);
+            empty where the source cannot go on.
     """
 
     chunks: Iterator[bytes]
@@ -49,20 +52,29 @@ class Resume:
 
 
 class Opener(Protocol):
-    """Opens one location; a source that cannot resume starts at offset 0 again."""
+    """Opens one location; a source that cannot resume starts at offset 0 again.
 
-    def __call__(self, location: str, *, resume: Resume | None = None) -> AbstractContextManager[Stream]: ...
+    Connections are made, and the first bytes looked at, when the context is entered. Failures that pass are tried
+    again within ``patience``; a `SourceError` that comes out has had its second chances.
+    """
+
+    def __call__(
+        self, location: str, *, resume: Resume | None = None, patience: Patience = PATIENCE
+    ) -> AbstractContextManager[Stream]: ...
 
 
-def open_stream(source: Source, *, resume: Resume | None = None) -> AbstractContextManager[Stream]:
+def open_stream(
+    source: Source, *, resume: Resume | None = None, patience: Patience = PATIENCE
+) -> AbstractContextManager[Stream]:
     """Open a source of any registered kind.
 
     Raises:
         UsageError: the kind is not registered.
-        SourceError: the source does not answer, or answers with something else than the file.
+        SourceError: on entering: the source does not answer; ``retry_after_s`` where it said when it will.
+        IntegrityError: on entering: it answers with a page or an empty body instead of a checkpoint file.
     """
     if source.kind not in SOURCES:
         raise UsageError(f"unknown source kind {source.kind!r}; known are {', '.join(SOURCES)}")
     module, _, name = SOURCES[source.kind].partition(":")
     opener: Opener = getattr(import_module(module), name)
-    return opener(source.location, resume=resume)
+    return opener(source.location, resume=resume, patience=patience)

@@ -1,0 +1,116 @@
+"""What can go wrong on the way from a host, for tests: a host that spoils its answers, one request after another."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
+
+from reidhub.demo.internet import Dropped, Host, Request, Response
+from reidhub.sources.patience import Patience
+
+Edit = Callable[[Response], Response]
+
+QUICK = Patience(attempts=4, pause_s=0.001, longest_pause_s=0.05, connect_s=2, read_s=0.5, puzzle_s=20, first_byte_s=5)
+"""The real policy with its waits cut short."""
+
+
+def spoiled(host: Host, *edits: Edit, always: Edit | None = None) -> Host:
+    """The host, with its first answers edited in turn, and all further ones by ``always``."""
+    queue = iter(edits)
+
+    def answer(request: Request) -> Response:
+        edit = next(queue, always)
+        return host(request) if edit is None else edit(host(request))
+
+    return answer
+
+
+def fine(response: Response) -> Response:
+    return response
+
+
+def drop(at: int) -> Edit:
+    """The connection is cut behind ``at`` bytes of the body."""
+    return lambda response: _with_body(response, _cut(_all(response), at))
+
+
+def stall(at: int, seconds: float = 1.5) -> Edit:
+    """Nothing comes for a while behind ``at`` bytes of the body."""
+    return lambda response: _with_body(response, _stalled(_all(response), at, seconds))
+
+
+def flip(at: int) -> Edit:
+    """One bit of the byte at ``at`` arrives wrong."""
+
+    def edit(response: Response) -> Response:
+        body = bytearray(_all(response))
+        body[at] ^= 1
+        return Response(response.status, bytes(body), response.headers)
+
+    return edit
+
+
+def shorter(count: int) -> Edit:
+    """The last ``count`` bytes are missing, and the length says so."""
+    return lambda response: Response(response.status, _all(response)[:-count], response.headers)
+
+
+def longer(count: int) -> Edit:
+    """There are ``count`` bytes more, and the length says so."""
+    return lambda response: Response(response.status, _all(response) + bytes(count), response.headers)
+
+
+def announce(length: int) -> Edit:
+    """``Content-Length`` is not that of the body."""
+    return lambda response: Response(
+        response.status, [_all(response)], {**response.headers, "Content-Length": str(length)}
+    )
+
+
+def endless(response: Response) -> Response:
+    """The body never ends, and nothing says how long it is."""
+    return Response(200, repeat(bytes(65536)), {"Content-Type": "application/octet-stream"})
+
+
+def unsized(response: Response) -> Response:
+    """The body ends with the connection."""
+    return Response(response.status, [_all(response)], response.headers)
+
+
+def status(code: int, body: bytes = b"", **headers: str) -> Edit:
+    """Another answer altogether; ``X_Y`` stands for the header ``X-Y``."""
+    return lambda _: Response(code, body, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def say(text: str) -> Edit:
+    """Status 200 and this text."""
+    return status(200, text.encode(), Content_Type="application/json")
+
+
+def header(**headers: str | None) -> Edit:
+    """The same answer with headers changed, or taken away where None."""
+
+    def edit(response: Response) -> Response:
+        changed = {**response.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        return Response(response.status, response.body, {n: v for n, v in changed.items() if v is not None})
+
+    return edit
+
+
+def _all(response: Response) -> bytes:
+    return response.body if isinstance(response.body, bytes) else b"".join(response.body)
+
+
+def _with_body(response: Response, body: Iterable[bytes]) -> Response:
+    length = {"Content-Length": str(len(_all(response)))}
+    return Response(response.status, body, {**response.headers, **length})
+
+
+def _cut(body: bytes, at: int) -> Iterator[bytes]:
+    yield body[:at]
+    raise Dropped
+
+
+def _stalled(body: bytes, at: int, seconds: float) -> Iterator[bytes]:
+    yield body[:at]
+    time.sleep(seconds)
+    yield body[at:]

@@ -64,7 +64,10 @@ def id_of(location: str) -> str:
     Raises:
         SourceError: there is no single one; permanent.
     """
-    url = urlsplit(location)
+    try:
+        url = urlsplit(location)
+    except ValueError:
+        url = urlsplit("")
     if url.scheme not in ("http", "https") or url.netloc not in _HOSTS:
         raise SourceError("malformed Drive link: it does not lead to drive.google.com", permanent=True)
     path = _PATH.fullmatch(url.path)

@@ -28,8 +28,9 @@ def open_stream(location: str, *, resume: Resume | None = None, patience: Patien
     path = _path(location)
     try:
         file = _open(path)
-    except OSError as error:
-        raise SourceError(f"cannot read {path}: {error.strerror}", permanent=True) from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SourceError(f"cannot read {path}: {reason}", permanent=True) from error
     with file:
         info = os.fstat(file.fileno())
         if not stat.S_ISREG(info.st_mode):
@@ -46,7 +47,10 @@ def open_stream(location: str, *, resume: Resume | None = None, patience: Patien
 def _path(location: str) -> Path:
     if not location.startswith("file:"):
         return Path(location)
-    url = urlsplit(location)
+    try:
+        url = urlsplit(location)
+    except ValueError as error:
+        raise SourceError(f"malformed file URL: {error}", permanent=True) from error
     if url.netloc not in ("", "localhost"):
         raise SourceError(f"{location} lies on another machine ({url.netloc})", permanent=True)
     return Path(url2pathname(url.path))

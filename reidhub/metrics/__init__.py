@@ -3,6 +3,6 @@
 Importing this needs torch; nothing here knows of checkpoints or datasets.
 """
 
-from reidhub.metrics.evaluation import RANKS, Evaluation, evaluate
+from reidhub.metrics.evaluation import CMC_RANKS, Evaluation, evaluate
 
-__all__ = ["RANKS", "Evaluation", "evaluate"]
+__all__ = ["CMC_RANKS", "Evaluation", "evaluate"]

@@ -1,0 +1,165 @@
+"""Distances twice: exact ones pair by pair, and approximate ones of whole tiles from a matrix product.
+
+A matrix product in single precision rounds differently with the shape of its tiles, the number of threads and the
+device, so equal embeddings need not get equal distances from it. Here it only tells which pairs cannot be told apart
+by it; these are computed again in double precision, operation by operation in a fixed order, so that a rank is the
+same everywhere.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from reidhub.errors import EvaluationError
+
+Distance = Literal["euclidean", "cosine"]
+DISTANCES: tuple[str, ...] = get_args(Distance)
+
+_UNIT = 2.0**-24  # largest relative error of one rounding to float32
+_ROWS = 256  # converted to float64 at a time; they stay in the cache of a processor
+_PAIRS = 512  # exact distances computed at a time, likewise
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """Query and gallery, on one device, and what is measured between them.
+
+    Args:
+        query: float32 or float64 (Q, D).
+        gallery: (G, D), of the same dtype.
+        distance: ``euclidean`` (squared) or ``cosine`` (1 - similarity; to a row of zeros it is 1).
+    """
+
+    query: Tensor
+    gallery: Tensor
+    distance: Distance
+
+    def exact(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Distances of pairs, the same bits on every machine.
+
+        Args:
+            rows: int64 (N,), places in the query.
+            columns: int64 (N,), places in the gallery.
+
+        Returns:
+            float64 (N,).
+        """
+        pairs = zip(torch.split(rows, _PAIRS), torch.split(columns, _PAIRS), strict=True)
+        return torch.cat([self._exact(self.query[r].double(), self.gallery[c].double()) for r, c in pairs])
+
+    def _exact(self, query: Tensor, gallery: Tensor) -> Tensor:
+        if self.distance == "cosine":
+            lengths = _lengths(query) * _lengths(gallery)
+            return 1 - ordered_sum(query.mul_(gallery)) / lengths
+        return ordered_sum(query.sub_(gallery).square_())
+
+
+def _lengths(vectors: Tensor) -> Tensor:
+    return ordered_sum(vectors.square()).sqrt_().clamp_(min=1e-12)  # that bound is the published one
+
+
+def ordered_sum(terms: Tensor) -> Tensor:
+    """Row sums (N, D) -> (N,) whose order of additions depends on D alone; ``terms`` is used up.
+
+    `torch.sum` chooses its order by shape, threads and device.
+    """
+    while terms.shape[1] > 1:
+        half = (terms.shape[1] + 1) // 2
+        terms[:, : terms.shape[1] - half] += terms[:, half:]
+        terms = terms[:, :half]
+    return terms[:, 0]
+
+
+@dataclass(frozen=True, slots=True)
+class Approximation:
+    """Distances from a matrix product: exact = offset + bias + query @ gallery.T, off by no more than ``error``.
+
+    Args:
+        query: float32 (Q, D), moved by the gallery's mean and multiplied by -2 or -1.
+        gallery: float32 (G, D), moved by its mean, which takes the part out that all distances share.
+        bias: float32 (G,).
+        offset: float64 (Q,).
+        error: float64 (Q,).
+    """
+
+    query: Tensor
+    gallery: Tensor
+    bias: Tensor
+    offset: Tensor
+    error: Tensor
+
+    @classmethod
+    def of(cls, embeddings: Embeddings) -> "Approximation":
+        """Prepare the operands.
+
+        Raises:
+            EvaluationError: squares of the embeddings leave the range of float32.
+        """
+        unit = embeddings.distance == "cosine"
+        centre = _mean(embeddings.gallery, unit=unit)
+        query, gallery = (_centred(part, centre, unit=unit) for part in (embeddings.query, embeddings.gallery))
+        query_squares, gallery_squares = _row_dots(query, query), _row_dots(gallery, gallery)
+        if unit:
+            factor, bias = -1.0, -_row_dots(gallery, centre)
+            offset = 1 - _row_dots(query, centre) - centre @ centre
+        else:
+            factor, bias, offset = -2.0, gallery_squares, query_squares
+        product = -factor * query_squares.sqrt() * gallery_squares.max().sqrt()
+        terms = product + offset.abs() + bias.abs().max()
+        error = _UNIT * (_spread(query.shape[1]) * product + 2 * terms)
+        if not (terms.max() < torch.finfo(torch.float32).max):
+            raise EvaluationError("expected embeddings whose squared lengths fit into float32, got longer ones")
+        return cls(query.mul_(factor), gallery, bias.float(), offset, error)
+
+
+def _spread(dimensions: int) -> float:
+    """How many roundings a dot product in float32 may be off, relative to the product of the lengths.
+
+    The bound that holds for any vectors, the number of dimensions, is too far from what happens to be of use. Rounding
+    errors being independent, their sum grows with the square root; the largest ever seen for 16 to 2048 dimensions is
+    11, for parallel vectors (benchmarks/rounding.py).
+    """
+    return float(min(dimensions, max(dimensions**0.5, 16)))
+
+
+def _doubles(vectors: Tensor, *, unit: bool) -> Iterator[Tensor]:
+    """The rows of (N, D) in float64, some at a time, of length 1 where ``unit`` is set."""
+    for part in torch.split(vectors, _ROWS):
+        rows = part.double()
+        yield rows / _lengths(rows)[:, None] if unit else rows
+
+
+def _mean(vectors: Tensor, *, unit: bool) -> Tensor:
+    """float64 (D,)."""
+    sums = torch.stack([part.sum(0) for part in _doubles(vectors, unit=unit)])
+    return sums.sum(0) / len(vectors)
+
+
+def _centred(vectors: Tensor, centre: Tensor, *, unit: bool) -> Tensor:
+    """float32 (N, D)."""
+    centred = torch.empty_like(vectors, dtype=torch.float32)
+    for out, part in zip(torch.split(centred, _ROWS), _doubles(vectors, unit=unit), strict=True):
+        out.copy_(part.sub_(centre))
+    return centred
+
+
+def _row_dots(left: Tensor, right: Tensor) -> Tensor:
+    """float64 (N,): dot products of the rows of ``left`` (N, D) with those of ``right``, (N, D) or (D,)."""
+    rights = torch.split(right.expand_as(left), _ROWS)
+    dots = [(a.double() * b.double()).sum(1) for a, b in zip(torch.split(left, _ROWS), rights, strict=True)]
+    return torch.cat(dots)
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Matrix products in real float32 on every device: neither TF32 nor bfloat16, whatever is set outside."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -197,16 +197,16 @@ class _Transfer:
             return self._pipe.get(self._leash.end + _GRACE_S)
         except (DownloadCancelled, queue.Empty):
             if time.monotonic() > self._leash.end:
-                raise SourceError("Google led to no file in time" if not held else "not done in time") from None
+                raise SourceError("not done in time" if held else "Google led to no file in time") from None
             raise _page_instead(self._id, self._patience) from None  # one page after another
         except (FileURLRetrievalError, requests.HTTPError):
             raise _page_instead(self._id, self._patience) from None
         except DownloadError:
             raise Hiccup("Google ended the file early").after(held, self.size) from None
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise _placed(failure(error, _FRONT), held, self.size) from None
         except Exception as error:  # gdown reads pages by pattern, and falls over new ones in many ways
-            raise SourceError(f"gdown fell over Google's answer ({type(error).__name__})") from error
+            raise _page_instead(self._id, self._patience) from error
 
     def _work(self) -> None:
         with suppress(InterruptedError):

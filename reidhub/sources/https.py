@@ -97,7 +97,9 @@ class _Download:
         self._connection.close()
         request = followed(self._http, self._url, self._attempts.patience, lambda url: {**headers, **_token_for(url)})
         response = self._connection.enter_context(request)
-        if response.status_code == 416 and headers and starts_over:
+        if response.status_code == 416 and headers:
+            if not starts_over:
+                raise IntegrityError(f"the host announced {self.size} bytes and ends after {self._at}")
             self._at = 0
             return self._connect(starts_over=True)
         if response.status_code not in (200, 206):

@@ -76,6 +76,24 @@ def unsized(response: Response) -> Response:
     return Response(response.status, [_all(response)], response.headers)
 
 
+def chunked(response: Response) -> Response:
+    """The body comes in chunks, each with its length before it."""
+    body = _all(response)
+    parts = [body[at : at + 70_000] for at in range(0, len(body), 70_000)] + [b""]
+    coded = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
+    return Response(response.status, [coded], {**response.headers, "Transfer-Encoding": "chunked"})
+
+
+def cut_chunked(at: int) -> Edit:
+    """The body comes in chunks and is cut behind ``at`` bytes, the lengths counted in."""
+
+    def edit(response: Response) -> Response:
+        whole = chunked(response)
+        return Response(whole.status, _cut(_all(whole), at), whole.headers)
+
+    return edit
+
+
 def status(code: int, body: bytes = b"", **headers: str) -> Edit:
     """Another answer altogether; ``X_Y`` stands for the header ``X-Y``."""
     return lambda _: Response(code, body, {name.replace("_", "-"): value for name, value in headers.items()})

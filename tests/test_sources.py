@@ -89,10 +89,12 @@ def test_a_host_that_cannot_be_reached_is_told_soon(kind, tmp_path):
     assert len(internet.log) == 2
 
 
+@pytest.mark.parametrize("scheme", ["http", "socks5", "what"])
 @pytest.mark.parametrize("kind", ["mega", "gdrive", "https"])
-def test_a_proxy_password_is_never_told(kind, tmp_path, monkeypatch):
+def test_a_proxy_password_is_never_told(kind, scheme, tmp_path, monkeypatch):
     source, _ = offered(kind, DATA, tmp_path)
-    for address in ("http://ann:hunter2@127.0.0.1:9", "http://ann:hunter2@[bad", "http://ann:hunter2@127.0.0.1:no"):
+    for address in ("127.0.0.1:9", "[bad", "127.0.0.1:no", "/", "127.0.0.1:9\n"):
+        address = f"{scheme}://ann:hunter2@{address}"
         for name in ("HTTPS_PROXY", "https_proxy"):
             monkeypatch.setenv(name, address)
         with pytest.raises(SourceError) as caught:
@@ -111,6 +113,16 @@ def test_a_host_whose_certificate_is_not_trusted_gets_no_request(kind, tmp_path,
             read(source)
     assert "REQUESTS_CA_BUNDLE" in caught.value.hint
     assert internet.log == []
+
+
+@pytest.mark.parametrize("kind", ["mega", "gdrive", "https"])
+def test_a_bundle_of_certificates_that_is_not_there_is_told(kind, tmp_path, monkeypatch):
+    source, hosts = offered(kind, DATA, tmp_path)
+    with online(hosts):
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "none.pem"))
+        with pytest.raises(SourceError, match="certificates cannot be read") as caught:
+            read(source)
+    assert caught.value.hint == "look at REQUESTS_CA_BUNDLE"
 
 
 @pytest.mark.parametrize("kind", SOURCES)

@@ -7,7 +7,21 @@ import time
 from dataclasses import replace
 
 import pytest
-from faults import QUICK, announce, drop, endless, flip, header, shorter, spoiled, stall, status, unsized
+from faults import (
+    QUICK,
+    announce,
+    chunked,
+    cut_chunked,
+    drop,
+    endless,
+    flip,
+    header,
+    shorter,
+    spoiled,
+    stall,
+    status,
+    unsized,
+)
 
 from reidhub.demo.hosts import Static
 from reidhub.demo.internet import online
@@ -266,6 +280,18 @@ def test_a_body_without_a_length_is_read_to_its_end():
     with online(host(unsized)), open_stream(URL, patience=QUICK) as stream:
         assert stream.size is None
         assert b"".join(stream.chunks) == DATA
+
+
+def test_a_body_in_chunks_is_read_to_its_end():
+    with online(host(chunked)), open_stream(URL, patience=QUICK) as stream:
+        assert stream.size is None
+        assert b"".join(stream.chunks) == DATA
+
+
+def test_a_body_in_chunks_that_is_cut_goes_on_where_it_was():
+    with online(host(cut_chunked(1_000_000))) as internet:
+        assert read() == DATA
+    assert len(internet.log) == 2
 
 
 def test_an_endless_body_is_endless_only_for_who_reads_on():

@@ -175,7 +175,6 @@ class _Connection(BaseHTTPRequestHandler):
         self._send(host(request) if host else Response(502))  # no host: a plain-http request to the proxy itself
 
     do_POST = do_GET
-    do_HEAD = do_GET
 
     def finish(self) -> None:
         try:
@@ -210,7 +209,7 @@ class _Connection(BaseHTTPRequestHandler):
     def _send_body(self, body: Iterable[bytes], *, most: int | None) -> None:
         sent = 0
         try:
-            for block in body if self.command != "HEAD" else ():
+            for block in body:
                 self.wfile.write(block)
                 self.wfile.flush()
                 sent += len(block)

@@ -49,7 +49,7 @@ def answer(
     """
     try:
         response = http.request(method, url, stream=True, allow_redirects=False, timeout=patience.timeout, **options)
-    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+    except (OSError, urllib3.exceptions.HTTPError) as error:  # those of requests are OSErrors
         raise failure(error, host_of(url)) from None
     with response:
         yield response
@@ -152,6 +152,8 @@ def failure(error: Exception, host: str) -> SourceError:
     """An exception of requests or urllib3 in words of our own."""
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return SourceError(f"{host}: its certificate is not trusted", hint=_TLS_HINT)
+    if type(error) is OSError:  # before any connection, requests looks for the bundle
+        return SourceError("the bundle of trusted certificates cannot be read", hint="look at REQUESTS_CA_BUNDLE")
     for kinds, make, words in _FAILURES:
         if isinstance(error, kinds):
             return make(f"{host}: {words}")
@@ -169,7 +171,7 @@ _FAILURES: tuple[tuple[tuple[type[Exception], ...], type[SourceError], str], ...
     ((requests.exceptions.ReadTimeout,), Unreachable, "no answer in time"),
     ((urllib3.exceptions.TimeoutError,), Hiccup, "the connection stalled"),
     (
-        (requests.exceptions.InvalidURL, urllib3.exceptions.LocationParseError),
+        (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, urllib3.exceptions.LocationValueError),
         SourceError,
         "malformed address of the host, or of the proxy in HTTPS_PROXY",
     ),

@@ -19,7 +19,7 @@ from reidhub.errors import EvaluationError
 Distance = Literal["euclidean", "cosine"]
 DISTANCES: tuple[str, ...] = get_args(Distance)
 
-_UNIT = 2.0**-24  # largest relative error of one rounding to float32
+_ROUNDING = 2.0**-24  # largest relative error of one rounding to float32
 _ROWS = 256  # converted to float64 at a time; they stay in the cache of a processor
 _PAIRS = 512  # exact distances computed at a time, likewise
 
@@ -76,21 +76,23 @@ def ordered_sum(terms: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Approximation:
-    """Distances from a matrix product: exact = offset + bias + query @ gallery.T, off by no more than ``error``.
+    """Distances from a matrix product: exact = offset + bias + query @ gallery.T, but for rounding.
 
     Args:
         query: float32 (Q, D), moved by the gallery's mean and multiplied by -2 or -1.
         gallery: float32 (G, D), moved by its mean, which takes the part out that all distances share.
         bias: float32 (G,).
         offset: float64 (Q,).
-        error: float64 (Q,).
+        least_error: float64 (Q,), of vectors at right angles.
+        product: float64 (Q,), largest absolute value of query @ gallery.T that is possible.
     """
 
     query: Tensor
     gallery: Tensor
     bias: Tensor
     offset: Tensor
-    error: Tensor
+    least_error: Tensor
+    product: Tensor
 
     @classmethod
     def of(cls, embeddings: Embeddings) -> "Approximation":
@@ -110,20 +112,31 @@ class Approximation:
             factor, bias, offset = -2.0, gallery_squares, query_squares
         product = -factor * query_squares.sqrt() * gallery_squares.max().sqrt()
         terms = product + offset.abs() + bias.abs().max()
-        error = _UNIT * (_spread(query.shape[1]) * product + 2 * terms)
         if not (terms.max() < torch.finfo(torch.float32).max):
             raise EvaluationError("expected embeddings whose squared lengths fit into float32, got longer ones")
-        return cls(query.mul_(factor), gallery, bias.float(), offset, error)
+        least = _ROUNDING * (min(query.shape[1], 8) * product + 2 * terms)
+        return cls(query.mul_(factor), gallery, bias.float(), offset, least, product)
 
+    @property
+    def error(self) -> Tensor:
+        """float64 (Q,): how far distances of a query may be off."""
+        return self.error_of(slice(None), self.product)
 
-def _spread(dimensions: int) -> float:
-    """How many roundings a dot product in float32 may be off, relative to the product of the lengths.
+    def error_of(self, queries: slice | Tensor, products: Tensor) -> Tensor:
+        """How far single distances may be off.
 
-    The bound that holds for any vectors, the number of dimensions, is too far from what happens to be of use. Rounding
-    errors being independent, their sum grows with the square root; the largest ever seen for 16 to 2048 dimensions is
-    11, for parallel vectors (benchmarks/rounding.py).
-    """
-    return float(min(dimensions, max(dimensions**0.5, 16)))
+        The bound that holds for any vectors, one rounding of the product of the lengths for each dimension, is too
+        far from what happens to be of use. Partial sums of a dot product run up to its value, beside a walk by chance
+        that the least error covers; roundings of partial sums being independent, their sum grows with the square root
+        of the number of dimensions. benchmarks/rounding.py shows how much that leaves in reserve.
+
+        Args:
+            queries: int64 (N,), places in the query.
+            products: float64 (N,), values of query @ gallery.T.
+        """
+        dimensions = self.query.shape[1]
+        roundings: float = min(dimensions, max(2 * dimensions**0.5, 24))
+        return self.least_error[queries] + _ROUNDING * roundings * products.abs()
 
 
 def _doubles(vectors: Tensor, *, unit: bool) -> Iterator[Tensor]:
@@ -143,7 +156,7 @@ def _centred(vectors: Tensor, centre: Tensor, *, unit: bool) -> Tensor:
     """float32 (N, D)."""
     centred = torch.empty_like(vectors, dtype=torch.float32)
     for out, part in zip(torch.split(centred, _ROWS), _doubles(vectors, unit=unit), strict=True):
-        out.copy_(part.sub_(centre))
+        out.copy_(part - centre)
     return centred
 
 

@@ -1,1 +1,8 @@
+"""The generated world, the loopback hosts and the checkpoint of ``reidhub demo``; the tests use the hosts as well."""
 
+from pathlib import Path
+
+DATA = Path(__file__).with_name("data")
+"""The checkpoint, its manifest and what was counted when it was recorded."""
+
+FILE_NAME, MANIFEST, COUNTS = "osnet_x0_25_demo_world.pth", "manifest.yaml", "counts.json"

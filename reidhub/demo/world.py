@@ -13,12 +13,13 @@ from reidhub.demo.cameras import CAMERAS, HEIGHT, WIDTH, Camera, Pixels
 from reidhub.demo.canvas import Canvas, Frame
 from reidhub.demo.chance import Chance
 from reidhub.demo.figures import Person, Pose, draw, dress
+from reidhub.digest import Digest
 
 SEED = 2019
-TRAIN_PIDS = range(1, 33)
-TEST_PIDS = range(33, 133)
+TRAIN_PIDS = range(1, 193)
+TEST_PIDS = range(193, 293)
 _PASSERS_BY = range(1000, 1080)  # people of the images named 0000, whom nobody looks for
-_TRAIN_IMAGES = 8  # of each person and camera
+_TRAIN_IMAGES = 4  # of each person and camera
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 
 
@@ -62,6 +63,12 @@ def build(root: Path, splits: tuple[str, ...] = ("train", "query", "gallery")) -
     for shot, folder in work:
         (folder / shot.file_name).write_bytes(photograph(shot))
     return len(work)
+
+
+def digest_of(root: Path) -> Digest:
+    """The digest of all query and gallery files below ``root``: their names and bytes in the order of the names."""
+    files = (path for split in ("query", "gallery") for path in sorted((root / FOLDERS[split]).iterdir()))
+    return Digest.of_chunks(chunk for path in files for chunk in (path.name.encode(), path.read_bytes()))
 
 
 def shots(split: str) -> Iterator[Shot]:

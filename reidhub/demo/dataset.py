@@ -1,0 +1,30 @@
+"""The dataset ``demo_world``: the generated world, read like Market-1501."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from reidhub.datasets import Counts, RetrievalSet
+from reidhub.datasets.folders import find_root
+from reidhub.datasets.market1501 import read_layout
+from reidhub.demo import world
+
+FOLDER = "demo_world, as `reidhub demo --keep` leaves it"
+_PLACES = ("demo_world", "")
+
+
+def read(data_root: Path, *, allow_partial: bool = False) -> RetrievalSet:
+    """Read the generated world below ``data_root``.
+
+    Raises:
+        DatasetNotFoundError: it is not there.
+        DatasetError: a file's name does not fit, or the copy is not whole.
+    """
+    splits = ("query", "gallery")
+    root = find_root("demo_world", data_root, _PLACES, tuple(world.FOLDERS[split] for split in splits))
+    counts = {split: _counts(world.shots(split)) for split in splits}
+    return read_layout(root, name="demo_world", title="the demo's world", counts=counts, allow_partial=allow_partial)
+
+
+def _counts(shots: Iterable[world.Shot]) -> Counts:
+    scored = [shot for shot in shots if shot.label >= 0]
+    return Counts(len(scored), len({shot.label for shot in scored}), len({shot.camera for shot in scored}))

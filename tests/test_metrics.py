@@ -248,6 +248,7 @@ def test_views_and_read_only_arrays_are_taken_and_left_as_they_are() -> None:
     world["query"] = np.asfortranarray(world["query"])
     world["gallery"] = world["gallery"][::-1].copy()[::-1]
     world["gallery_pids"] = world["gallery_pids"].astype(np.int16)
+    world["query_pids"] = np.stack([world["query_pids"]] * 2, 1)[:, 0]
     for values in world.values():
         values.flags.writeable = False
     before = {name: values.copy() for name, values in world.items()}

@@ -139,23 +139,23 @@ class Approximation:
         return self.least_error[queries] + _ROUNDING * roundings * products.abs()
 
 
-def _doubles(vectors: Tensor, *, unit: bool) -> Iterator[Tensor]:
-    """The rows of (N, D) in float64, some at a time, of length 1 where ``unit`` is set."""
-    for part in torch.split(vectors, _ROWS):
+def rows_in_double(vectors: Tensor, *, unit: bool, at_once: int = _ROWS) -> Iterator[Tensor]:
+    """The rows of (N, D) in float64, ``at_once`` at a time, of length 1 where ``unit`` is set."""
+    for part in torch.split(vectors, at_once):
         rows = part.double()
         yield rows / _lengths(rows)[:, None] if unit else rows
 
 
 def _mean(vectors: Tensor, *, unit: bool) -> Tensor:
     """float64 (D,)."""
-    sums = torch.stack([part.sum(0) for part in _doubles(vectors, unit=unit)])
+    sums = torch.stack([part.sum(0) for part in rows_in_double(vectors, unit=unit)])
     return sums.sum(0) / len(vectors)
 
 
 def _centred(vectors: Tensor, centre: Tensor, *, unit: bool) -> Tensor:
     """float32 (N, D)."""
     centred = torch.empty_like(vectors, dtype=torch.float32)
-    for out, part in zip(torch.split(centred, _ROWS), _doubles(vectors, unit=unit), strict=True):
+    for out, part in zip(torch.split(centred, _ROWS), rows_in_double(vectors, unit=unit), strict=True):
         out.copy_(part - centre)
     return centred
 

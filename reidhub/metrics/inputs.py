@@ -83,7 +83,7 @@ def _labels(name: str, values: Array, length: int) -> Tensor:
         raise EvaluationError(f"expected {name} of an integer dtype, got {tensor.dtype}")
     if tensor.shape != (length,):
         raise EvaluationError(f"expected {name} of shape ({length},), got {tuple(tensor.shape)}")
-    return tensor.long()
+    return tensor.long().contiguous()
 
 
 def _tensor(name: str, values: Array) -> Tensor:

@@ -124,7 +124,7 @@ class Ladder:
         order = lexsort(torch.cat([self.columns, unclear.columns]), torch.cat([self.exact, exact]), rows)
         places = torch.empty_like(order)
         places[order] = torch.arange(len(order), device=order.device)
-        return (places - _starts(rows)[rows])[: len(self.rows)]
+        return (places - starts_of(rows)[rows])[: len(self.rows)]
 
 
 def _fit(rows: Tensor, distances: Tensor, error: Tensor, buckets: int) -> tuple[Tensor, Tensor]:
@@ -138,10 +138,10 @@ def _fit(rows: Tensor, distances: Tensor, error: Tensor, buckets: int) -> tuple[
 def _count_below(above: Tensor, rows: Tensor, match_rows: Tensor) -> Tensor:
     """For each match, the images of its row that lie below it: ``above`` names the first match not below each."""
     up_to = torch.bincount(above, minlength=len(match_rows) + 1).cumsum(0)[:-1]
-    return up_to - _starts(torch.cat([rows, match_rows[-1:]]))[match_rows]
+    return up_to - starts_of(torch.cat([rows, match_rows[-1:]]))[match_rows]
 
 
-def _starts(rows: Tensor) -> Tensor:
+def starts_of(rows: Tensor) -> Tensor:
     """int64 (n,): how many of ``rows`` (N,) are below 0, 1, 2, ... up to the largest."""
     counts = torch.bincount(rows)
     return counts.cumsum(0) - counts

@@ -1,7 +1,6 @@
 """The demo: its world, its recorded scores, and the whole road in a process of its own."""
 
 import io
-import json
 import re
 from collections import defaultdict
 

@@ -33,6 +33,7 @@ DATASETS: dict[str, str] = {
     "msmt17": "reidhub.datasets.msmt17:read",
     "cuhk03": "reidhub.datasets.cuhk03:read",
     "imagenet": "reidhub.datasets.imagenet:read",
+    "demo_world": "reidhub.demo.dataset:read",
 }
 """Dataset -> ``module:callable``; the callable is a `Reader`, its module's ``FOLDER`` tells users what it looks for."""
 

@@ -16,10 +16,10 @@ from reidhub.demo.figures import Person, Pose, draw, dress
 from reidhub.digest import Digest
 
 SEED = 2019
-TRAIN_PIDS = range(1, 193)
-TEST_PIDS = range(193, 293)
+TRAIN_PIDS = range(1, 129)
+TEST_PIDS = range(129, 229)
 _PASSERS_BY = range(1000, 1080)  # people of the images named 0000, whom nobody looks for
-_TRAIN_IMAGES = 4  # of each person and camera
+_TRAIN_IMAGES = 6  # of each person and camera
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 
 

@@ -1,1 +1,79 @@
+"""The 16 architectures of the zoo: definitions alone, without weights; torch is imported when one is built."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from reidhub.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from reidhub.models.base import ReidModel
+
+ARCHITECTURES: dict[str, str] = {
+    "resnet50": "reidhub.models.resnet:resnet50",
+    "resnet50_fc512": "reidhub.models.resnet:resnet50_fc512",
+    "mlfn": "reidhub.models.mlfn:mlfn",
+    "hacnn": "reidhub.models.hacnn:hacnn",
+    "mobilenetv2_x1_0": "reidhub.models.mobilenetv2:mobilenetv2_x1_0",
+    "mobilenetv2_x1_4": "reidhub.models.mobilenetv2:mobilenetv2_x1_4",
+    "shufflenet": "reidhub.models.shufflenet:shufflenet",
+    "osnet_x1_0": "reidhub.models.osnet:osnet_x1_0",
+    "osnet_x0_75": "reidhub.models.osnet:osnet_x0_75",
+    "osnet_x0_5": "reidhub.models.osnet:osnet_x0_5",
+    "osnet_x0_25": "reidhub.models.osnet:osnet_x0_25",
+    "osnet_ibn_x1_0": "reidhub.models.osnet:osnet_ibn_x1_0",
+    "osnet_ain_x1_0": "reidhub.models.osnet_ain:osnet_ain_x1_0",
+    "osnet_ain_x0_75": "reidhub.models.osnet_ain:osnet_ain_x0_75",
+    "osnet_ain_x0_5": "reidhub.models.osnet_ain:osnet_ain_x0_5",
+    "osnet_ain_x0_25": "reidhub.models.osnet_ain:osnet_ain_x0_25",
+}
+"""Name -> ``module:callable``; the callable takes the number of classes and returns a `ReidModel`."""
+
+
+def build(
+    architecture: str, num_classes: int = 1000, *, init: bool = True, device: "torch.device | str" = "cpu"
+) -> "ReidModel":
+    """A model of the named architecture, in train mode as every new module.
+
+    Args:
+        architecture: a key of `ARCHITECTURES`.
+        num_classes: rows of the classifier, above 0.
+        init: False leaves all tensors as the memory happened to be, for a caller who fills every one of them.
+        device: where the tensors live; ``meta`` for shapes alone, to be filled by
+            ``load_state_dict(..., assign=True)``.
+
+    Raises:
+        UsageError: no architecture is called so, or ``num_classes`` is below 1.
+    """
+    if num_classes < 1:
+        raise UsageError(f"{architecture}: a classifier of {num_classes} classes was asked for; it needs 1 or more")
+    definition = _find(architecture)
+
+    import torch
+
+    from reidhub.models.init import initialise
+
+    with torch.device("meta"):  # no tensor is drawn here only to be overwritten
+        model: ReidModel = definition(num_classes)
+    if torch.device(device).type == "meta":
+        return model
+    model = model.to_empty(device=device)
+    return initialise(model) if init else model
+
+
+def _find(architecture: str) -> Any:
+    """The callable behind a name."""
+    if architecture not in ARCHITECTURES:
+        raise _unknown(architecture)
+    module, _, name = ARCHITECTURES[architecture].partition(":")
+    return getattr(import_module(module), name)
+
+
+def _unknown(architecture: str) -> UsageError:
+    """The error for a name that is not registered, with the names nearest to it."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(architecture, ARCHITECTURES, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(ARCHITECTURES)}"
+    return UsageError(f"no architecture is called {architecture!r}", hint=hint)

@@ -1,0 +1,94 @@
+"""OSNet-AIN: Learning Generalisable Omni-Scale Representations for Person Re-Identification, arXiv 1910.06827.
+
+The search of section 3.3 put instance normalisation into the residual path of some blocks; which, says `OSNetAIN`.
+"""
+
+from functools import partial
+
+from torch import Tensor, nn
+
+from reidhub.models.base import ReidModel
+from reidhub.models.blocks import ConvNorm, embedding_layer, instance_norm
+from reidhub.models.osnet import (
+    BOTTLENECK,
+    EMBEDDING_DIM,
+    NUM_SCALES,
+    AggregationGate,
+    light_convs,
+    transition,
+)
+
+
+class Stream(nn.Module):
+    """``depth`` Lite 3x3 in a row, one level deeper in the published file than in OSNet's."""
+
+    def __init__(self, channels: int, depth: int) -> None:
+        super().__init__()
+        self.layers = light_convs(channels, depth)  # key of the published file
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+class OmniScaleBlock(nn.Module):
+    """OSNet's bottleneck; with ``norm_inside`` an instance normalisation ends the residual path, before the sum."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, norm_inside: bool) -> None:
+        super().__init__()
+        mid = out_channels // BOTTLENECK
+        self.conv1 = ConvNorm(in_channels, mid)
+        self.conv2 = nn.ModuleList(Stream(mid, depth) for depth in range(1, NUM_SCALES + 1))
+        self.gate = AggregationGate(mid)
+        self.conv3 = ConvNorm(mid, out_channels, norm=None if norm_inside else nn.BatchNorm2d, activation=None)
+        same = in_channels == out_channels
+        self.downsample = None if same else ConvNorm(in_channels, out_channels, activation=None)
+        self.IN = instance_norm(out_channels) if norm_inside else None  # key of the published file
+
+    def forward(self, x: Tensor) -> Tensor:
+        squeezed = self.conv1(x)  # (N, in, h, w) -> (N, mid, h, w)
+        residual = self.conv3(sum(self.gate(stream(squeezed)) for stream in self.conv2))  # -> (N, out, h, w)
+        if self.IN is not None:
+            residual = self.IN(residual)
+        identity = x if self.downsample is None else self.downsample(x)  # (N, in, h, w) -> (N, out, h, w)
+        return (residual + identity).relu()
+
+
+class OSNetAIN(ReidModel):
+    """The architecture that was found: instance normalisation in both blocks, the second, the first of a stage.
+
+    Args:
+        channels: of the stem and of the three stages.
+        num_classes: rows of the classifier.
+    """
+
+    def __init__(self, channels: tuple[int, int, int, int], num_classes: int) -> None:
+        super().__init__(EMBEDDING_DIM, num_classes)
+        stem, first, second, third = channels
+        self.conv1 = ConvNorm(3, stem, 7, 2, norm=instance_norm)
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        self.conv2 = _stage(stem, first, norm_inside=(True, True))
+        self.pool2 = transition(first)
+        self.conv3 = _stage(first, second, norm_inside=(False, True))
+        self.pool3 = transition(second)
+        self.conv4 = _stage(second, third, norm_inside=(True, False))
+        self.conv5 = ConvNorm(third, third)
+        self.fc = embedding_layer(third, EMBEDDING_DIM)
+        self.classifier = nn.Linear(EMBEDDING_DIM, num_classes)
+
+    def feature_maps(self, images: Tensor) -> Tensor:
+        x = self.maxpool(self.conv1(images))  # (N, 3, H, W) -> (N, C, H/4, W/4)
+        x = self.pool2(self.conv2(x))  # -> (N, C, H/8, W/8)
+        x = self.pool3(self.conv3(x))  # -> (N, C, H/16, W/16)
+        return self.conv5(self.conv4(x))
+
+
+def _stage(in_channels: int, out_channels: int, *, norm_inside: tuple[bool, bool]) -> nn.Sequential:
+    """Two blocks."""
+    first = OmniScaleBlock(in_channels, out_channels, norm_inside=norm_inside[0])
+    return nn.Sequential(first, OmniScaleBlock(out_channels, out_channels, norm_inside=norm_inside[1]))
+
+
+osnet_ain_x1_0 = partial(OSNetAIN, (64, 256, 384, 512))
+osnet_ain_x0_75 = partial(OSNetAIN, (48, 192, 288, 384))
+osnet_ain_x0_5 = partial(OSNetAIN, (32, 128, 192, 256))
+osnet_ain_x0_25 = partial(OSNetAIN, (16, 64, 96, 128))

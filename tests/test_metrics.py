@@ -162,7 +162,12 @@ def test_no_tile_size_and_no_thread_count_changes_a_bit(distance: Any) -> None:
     threads = torch.get_num_threads()
     results = []
     try:
-        for tiling in (Tiling(1, 1 << 14, 4096), Tiling(7, 13, 8), Tiling(60, 64, 37), Tiling(256, 256, 1024)):
+        for tiling in (
+            Tiling(1, 1, 1 << 14, 4096),
+            Tiling(9, 7, 13, 8),
+            Tiling(60, 25, 64, 37),
+            Tiling(99, 99, 256, 1024),
+        ):
             for count in (1, 2):
                 torch.set_num_threads(count)
                 results.append(evaluate_tiled(world, tiling, distance))

@@ -6,12 +6,16 @@ by it; these are computed again in double precision, operation by operation in a
 same everywhere.
 """
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from reidhub.errors import EvaluationError
@@ -19,9 +23,11 @@ from reidhub.errors import EvaluationError
 Distance = Literal["euclidean", "cosine"]
 DISTANCES: tuple[str, ...] = get_args(Distance)
 
+A = TypeVar("A", Tensor, NDArray[np.float64])
+
 _ROUNDING = 2.0**-24  # largest relative error of one rounding to float32
-_ROWS = 256  # converted to float64 at a time; they stay in the cache of a processor
-_PAIRS = 512  # exact distances computed at a time, likewise
+_ROWS = 2048  # converted to float64 at a time
+_VALUES = 1 << 16  # of the vectors whose exact distances are computed at a time; they stay in a processor's cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +54,50 @@ class Embeddings:
         Returns:
             float64 (N,).
         """
-        pairs = zip(torch.split(rows, _PAIRS), torch.split(columns, _PAIRS), strict=True)
-        return torch.cat([self._exact(self.query[r].double(), self.gallery[c].double()) for r, c in pairs])
+        at_once = max(1, _VALUES // self.query.shape[1])
+        if self.query.device.type == "cpu":
+            return torch.from_numpy(self._exact_on_cpu(rows.numpy(), columns.numpy(), at_once))
+        at_once *= 64  # a GPU wants more to do
+        pairs = zip(torch.split(rows, at_once), torch.split(columns, at_once), strict=True)
+        parts = [_exact(torch, self.distance, self.query[r].double(), self.gallery[c].double()) for r, c in pairs]
+        return torch.cat(parts)
 
-    def _exact(self, query: Tensor, gallery: Tensor) -> Tensor:
-        if self.distance == "cosine":
-            lengths = _lengths(query) * _lengths(gallery)
-            return 1 - ordered_sum(query.mul_(gallery)) / lengths
-        return ordered_sum(query.sub_(gallery).square_())
+    def _exact_on_cpu(self, rows: NDArray[np.int64], columns: NDArray[np.int64], at_once: int) -> NDArray[np.float64]:
+        """NumPy in threads of our own: the steps are too short to wait for all of torch's threads after each."""
+        query, gallery = self.query.numpy(), self.gallery.numpy()
+        distances = np.empty(len(rows))
+
+        def compute(start: int) -> None:
+            part = slice(start, start + at_once)
+            pair = query[rows[part]].astype(np.float64), gallery[columns[part]].astype(np.float64)
+            distances[part] = _exact(np, self.distance, *pair)
+
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            deque(pool.map(compute, range(0, len(rows), at_once)), maxlen=0)
+        return distances
 
 
-def _lengths(vectors: Tensor) -> Tensor:
-    return ordered_sum(vectors.square()).sqrt_().clamp_(min=1e-12)  # that bound is the published one
+def _exact(library: Any, distance: Distance, query: A, gallery: A) -> A:
+    """Row by row (N, D); each step is rounded as IEEE 754 says, in NumPy, torch and on a GPU alike."""
+    if distance == "cosine":
+        lengths = _lengths(library, query) * _lengths(library, gallery)
+        query *= gallery
+        return 1 - ordered_sum(query) / lengths
+    query -= gallery
+    query *= query
+    return ordered_sum(query)
 
 
-def ordered_sum(terms: Tensor) -> Tensor:
+def _lengths(library: Any, vectors: A) -> A:
+    squares = ordered_sum(vectors * vectors)
+    lengths: A = library.clip(library.sqrt(squares), 1e-12, None)  # that bound is the published one
+    return lengths
+
+
+def ordered_sum(terms: A) -> A:
     """Row sums (N, D) -> (N,) whose order of additions depends on D alone; ``terms`` is used up.
 
-    `torch.sum` chooses its order by shape, threads and device.
+    `torch.sum` and `numpy.sum` choose their order by shape, threads and device.
     """
     while terms.shape[1] > 1:
         half = (terms.shape[1] + 1) // 2
@@ -143,7 +175,7 @@ def rows_in_double(vectors: Tensor, *, unit: bool, at_once: int = _ROWS) -> Iter
     """The rows of (N, D) in float64, ``at_once`` at a time, of length 1 where ``unit`` is set."""
     for part in torch.split(vectors, at_once):
         rows = part.double()
-        yield rows / _lengths(rows)[:, None] if unit else rows
+        yield rows / _lengths(torch, rows)[:, None] if unit else rows
 
 
 def _mean(vectors: Tensor, *, unit: bool) -> Tensor:

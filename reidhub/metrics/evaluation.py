@@ -101,7 +101,7 @@ def evaluate_embeddings(embeddings: Embeddings, index: MatchIndex, tiling: Tilin
     scores = Scores.empty(len(embeddings.query))
     with full_precision():
         approximation = Approximation.of(embeddings)
-        for run in index.runs(tiling.queries):
+        for run in index.runs(tiling.run):
             matches = index.find(run)
             if len(matches.queries):
                 scores.add(matches.queries, rank(matches, embeddings, approximation, tiling))

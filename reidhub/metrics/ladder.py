@@ -89,7 +89,7 @@ class Ladder:
         behind = self.keys(self.rows, highest).long() + 1
         edges = torch.zeros(len(self.queries) * self.buckets, dtype=torch.int32, device=behind.device)
         one = torch.ones_like(behind, dtype=torch.int32)
-        return edges.index_add_(0, self.first_bucket, one).index_add_(0, behind, -one).cumsum(0) > 0
+        return edges.index_add_(0, self.first_bucket, one).index_add_(0, behind, -one).cumsum_(0) > 0
 
     def decide(self, contested: Contested, embeddings: Embeddings, approximation: Approximation) -> Tensor:
         """int64 (P,): contested images nearer than each match, plus the row's nearer matches."""

@@ -20,11 +20,13 @@ class Tiling:
     """How much is computed at a time.
 
     Args:
+        run: queries whose matches are compared at once.
         queries: rows of a tile.
         gallery: columns of a tile.
         buckets: of the histogram of each row, at least 8.
     """
 
+    run: int
     queries: int
     gallery: int
     buckets: int
@@ -32,7 +34,7 @@ class Tiling:
     @classmethod
     def for_device(cls, device: torch.device) -> "Tiling":
         """Tiles that stay in the cache of a processor, or that keep a GPU busy."""
-        return cls(2048, 1 << 15, 4096) if device.type == "cuda" else cls(256, 1 << 14, 4096)
+        return cls(2048, 2048, 1 << 15, 4096) if device.type == "cuda" else cls(1024, 256, 1 << 14, 4096)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +60,13 @@ def rank(matches: Matches, embeddings: Embeddings, approximation: Approximation,
         tiling: changes the time it takes, never a rank.
     """
     ladder = Ladder.of(matches, embeddings, approximation, tiling.buckets)
-    query, count = approximation.query[matches.queries], _Count(ladder)
-    for start in range(0, len(approximation.gallery), tiling.gallery):
-        part = slice(start, start + tiling.gallery)
-        tile = torch.addmm(approximation.bias[part], query, approximation.gallery[part].T)
-        count.add(tile, matches, start)
+    count = _Count(ladder, matches)
+    for first in range(0, len(matches.queries), tiling.queries):
+        query = approximation.query[matches.queries[first : first + tiling.queries]]
+        for start in range(0, len(approximation.gallery), tiling.gallery):
+            part = slice(start, start + tiling.gallery)
+            tile = torch.addmm(approximation.bias[part], query, approximation.gallery[part].T)
+            count.add(tile, first, start)
     decided = ladder.decide(count.contested(), embeddings, approximation)
     return Ranks(ladder.rows, 1 + count.certainly_nearer() + decided)
 
@@ -70,35 +74,39 @@ def rank(matches: Matches, embeddings: Embeddings, approximation: Approximation,
 class _Count:
     """Goes through the gallery once, tile by tile, for the rows of one ladder."""
 
-    def __init__(self, ladder: Ladder) -> None:
+    def __init__(self, ladder: Ladder, matches: Matches) -> None:
         self._ladder = ladder
+        self._matches = matches
         self._contested = ladder.contested_buckets()
-        self._histogram = torch.zeros_like(self._contested, dtype=torch.int64)
+        self._histogram = torch.zeros_like(self._contested, dtype=torch.int32)
         self._found: list[Contested] = []
 
-    def add(self, tile: Tensor, matches: Matches, start: int) -> None:
-        """Count a tile of approximate distances (n, w); its first column is ``start``. The tile is used up."""
-        heights = self._heights(tile, matches, start)
-        offsets = torch.arange(len(tile), device=tile.device, dtype=torch.int32) * self._ladder.buckets
+    def add(self, tile: Tensor, first: int, start: int) -> None:
+        """Count a tile (n, w) of approximate distances from row ``first`` and column ``start`` on; it is used up."""
+        size = self._ladder.buckets
+        mine = slice(first * size, (first + len(tile)) * size)
+        heights = self._heights(tile, first, start)
+        offsets = torch.arange(len(tile), device=tile.device, dtype=torch.int32) * size
         buckets = heights.to(torch.int32).add_(offsets[:, None]).view(-1)
-        self._histogram += torch.bincount(buckets, minlength=len(self._histogram))
-        places = self._contested.index_select(0, buckets).nonzero()[:, 0]
-        rows, columns = places // tile.shape[1], places % tile.shape[1]
-        self._found.append(Contested(rows, columns + start, heights.view(-1)[places].double()))
+        self._histogram[mine] += torch.bincount(buckets, minlength=len(tile) * size).int()
+        places = self._contested[mine].index_select(0, buckets).nonzero()[:, 0]
+        rows, columns = places // tile.shape[1] + first, places % tile.shape[1] + start
+        self._found.append(Contested(rows, columns, heights.view(-1)[places].double()))
 
-    def _heights(self, tile: Tensor, matches: Matches, start: int) -> Tensor:
+    def _heights(self, tile: Tensor, first: int, start: int) -> Tensor:
         """In buckets; images with the query's pid, matches and junk, go where nothing is looked for."""
-        ladder = self._ladder
-        heights = tile.sub_(ladder.base).mul_(ladder.scale).clamp_(0, ladder.buckets - 2)
-        here = (matches.columns >= start) & (matches.columns < start + tile.shape[1])
-        heights[matches.rows[here], matches.columns[here] - start] = ladder.buckets - 1
+        ladder, mine = self._ladder, slice(first, first + len(tile))
+        heights = tile.sub_(ladder.base[mine]).mul_(ladder.scale[mine]).clamp_(0, ladder.buckets - 2)
+        rows, columns = self._matches.rows - first, self._matches.columns - start
+        inside = (rows >= 0) & (rows < tile.shape[0]) & (columns >= 0) & (columns < tile.shape[1])
+        heights[rows[inside], columns[inside]] = ladder.buckets - 1
         return heights
 
     def certainly_nearer(self) -> Tensor:
         """int64 (P,): images in uncontested buckets below each match."""
         self._histogram[self._contested] = 0
         counts = self._histogram.view(-1, self._ladder.buckets)
-        return (counts.cumsum(1) - counts).view(-1)[self._ladder.first_bucket]
+        return counts.cumsum(1, dtype=torch.int32).sub_(counts).view(-1)[self._ladder.first_bucket]
 
     def contested(self) -> Contested:
         """The images that were not counted."""

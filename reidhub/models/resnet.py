@@ -1,0 +1,57 @@
+"""ResNet-50: Deep Residual Learning for Image Recognition, arXiv 1512.03385.
+
+The blocks are torchvision's, whose stride lies on the 3x3 convolution.
+"""
+
+from functools import partial
+
+from torch import Tensor, nn
+from torchvision.models.resnet import Bottleneck
+
+from reidhub.models.base import ReidModel
+from reidhub.models.blocks import embedding_layer
+
+WIDTH = 2048  # channels of the last stage
+
+
+class ResNet50(ReidModel):
+    """The 50-layer column of table 1.
+
+    Args:
+        num_classes: rows of the classifier.
+        last_stride: of the last stage; 1 keeps its feature map twice as high and wide.
+        embedding_dim: None for an embedding that is the pooled feature map, else the width of a layer behind it.
+    """
+
+    def __init__(self, num_classes: int, *, last_stride: int = 2, embedding_dim: int | None = None) -> None:
+        super().__init__(embedding_dim or WIDTH, num_classes)
+        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        self.layer1 = _stage(64, 64, 3)
+        self.layer2 = _stage(256, 128, 4, stride=2)
+        self.layer3 = _stage(512, 256, 6, stride=2)
+        self.layer4 = _stage(1024, 512, 3, stride=last_stride)
+        if embedding_dim is not None:
+            self.fc = embedding_layer(WIDTH, embedding_dim)
+        self.classifier = nn.Linear(self.embedding_dim, num_classes)
+
+    def feature_maps(self, images: Tensor) -> Tensor:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))  # (N, 3, H, W) -> (N, 64, H/4, W/4)
+        x = self.layer2(self.layer1(x))  # -> (N, 512, H/8, W/8)
+        return self.layer4(self.layer3(x))  # -> (N, 2048, H/32, W/32), at last stride 1 H/16, W/16
+
+
+def _stage(in_channels: int, width: int, blocks: int, *, stride: int = 1) -> nn.Sequential:
+    """The first block changes the shape: (N, in, h, w) -> (N, 4 width, h/stride, w/stride)."""
+    out_channels = width * Bottleneck.expansion
+    downsample = nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
+    )
+    first = Bottleneck(in_channels, width, stride, downsample)
+    return nn.Sequential(first, *(Bottleneck(out_channels, width) for _ in range(blocks - 1)))
+
+
+resnet50 = ResNet50
+resnet50_fc512 = partial(ResNet50, last_stride=1, embedding_dim=512)

@@ -1,0 +1,76 @@
+"""ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile Devices, arXiv 1707.01083."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reidhub.models.base import ReidModel
+
+GROUPS = 3  # column g = 3 of table 1
+STAGES = ((240, 4), (480, 8), (960, 4))  # channels and blocks of stages 2, 3, 4 in that column
+STEM = 24  # channels of conv1
+BOTTLENECK = 4  # a unit works on a quarter of its output's channels
+
+
+class ShuffleUnit(nn.Module):
+    """Figure 2b, or 2c at stride 2, where the pooled input is put beside the result instead of added.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        stride: 1 or 2; at 1, ``in_channels`` equals ``out_channels``.
+        first_groups: groups of the first convolution; 1 where the input has too few channels to group.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, first_groups: int = GROUPS) -> None:
+        super().__init__()
+        mid = out_channels // BOTTLENECK
+        new = out_channels - in_channels if stride == 2 else out_channels
+        self.conv1 = nn.Conv2d(in_channels, mid, 1, groups=first_groups, bias=False)
+        self.bn1 = nn.BatchNorm2d(mid)
+        self.shuffle = nn.ChannelShuffle(GROUPS)
+        self.conv2 = nn.Conv2d(mid, mid, 3, stride, padding=1, groups=mid, bias=False)
+        self.bn2 = nn.BatchNorm2d(mid)
+        self.conv3 = nn.Conv2d(mid, new, 1, groups=GROUPS, bias=False)
+        self.bn3 = nn.BatchNorm2d(new)
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.bn1(self.conv1(x)).relu()  # (N, in, h, w) -> (N, mid, h, w)
+        out = self.bn2(self.conv2(self.shuffle(out)))  # -> (N, mid, h/stride, w/stride)
+        out = self.bn3(self.conv3(out))  # -> (N, new, h/stride, w/stride)
+        if self.stride == 1:
+            return (x + out).relu()
+        pooled = F.avg_pool2d(x, 3, 2, 1)  # (N, in, h, w) -> (N, in, h/2, w/2)
+        return torch.cat((pooled, out), 1).relu()  # -> (N, in + new, h/2, w/2)
+
+
+class ShuffleNet(ReidModel):
+    """Table 1 at three groups and width 1."""
+
+    def __init__(self, num_classes: int) -> None:
+        (second, second_units), (third, third_units), (fourth, fourth_units) = STAGES
+        super().__init__(fourth, num_classes)
+        self.conv1 = nn.Sequential(
+            nn.Conv2d(3, STEM, 3, 2, padding=1, bias=False),
+            nn.BatchNorm2d(STEM),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, 2, 1),
+        )
+        self.stage2 = _stage(STEM, second, second_units, first_groups=1)
+        self.stage3 = _stage(second, third, third_units)
+        self.stage4 = _stage(third, fourth, fourth_units)
+        self.classifier = nn.Linear(fourth, num_classes)
+
+    def feature_maps(self, images: Tensor) -> Tensor:
+        x = self.conv1(images)  # (N, 3, H, W) -> (N, 24, H/4, W/4)
+        return self.stage4(self.stage3(self.stage2(x)))  # -> (N, 960, H/32, W/32)
+
+
+def _stage(in_channels: int, out_channels: int, units: int, *, first_groups: int = GROUPS) -> nn.Sequential:
+    """The first unit changes the shape: (N, in, h, w) -> (N, out, h/2, w/2)."""
+    first = ShuffleUnit(in_channels, out_channels, 2, first_groups)
+    return nn.Sequential(first, *(ShuffleUnit(out_channels, out_channels, 1) for _ in range(units - 1)))
+
+
+shufflenet = ShuffleNet

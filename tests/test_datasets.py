@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from copies import labels, write, write_msmt
 
 from reidhub.datasets import (
     DATASETS,
     ClassificationSet,
     Counts,
-    Record,
     RetrievalSet,
     expected_folder,
     published_counts,
@@ -34,23 +34,8 @@ SMALL_MARKET = {
 }
 
 
-def write(root: Path, folders: dict[str, list[str]]) -> Path:
-    """Files of different sizes; what is in them does not matter here."""
-    for folder, names in folders.items():
-        (root / folder).mkdir(parents=True, exist_ok=True)
-        for number, name in enumerate(names):
-            path = root / folder / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(b"x" * (10 + number))
-    return root
-
-
 def read_small(root: Path, **given: object) -> RetrievalSet:
     return read_layout(root, name="small", title="Small", **given)  # type: ignore[arg-type]
-
-
-def labels(records: tuple[Record, ...]) -> list[tuple[str, int, int]]:
-    return [(record.path.name, record.pid, record.camid) for record in records]
 
 
 def test_market_names_become_records_without_junk_and_with_distractors(tmp_path: Path) -> None:
@@ -188,89 +173,6 @@ def test_duke_names_become_records(tmp_path: Path) -> None:
     assert labels(read.query + read.gallery) == [("0005_c2_f0046985.jpg", 5, 1), ("0005_c8_f0000001.jpg", 5, 7)]
     assert read.partial is not None
     assert "expected 2228 images of 702 identities from 8 cameras, got 1 images" in read.partial
-
-
-MSMT_QUERY = "0001/0001_000_01_0303morning_0015_0.jpg"
-MSMT_GALLERY = ("0001/0001_003_14_0303morning_0022_1.jpg", "0000/0000_000_05_0303noon_0015_0.jpg")
-
-
-def write_msmt(root: Path, folder: str = "test") -> Path:
-    write(root, {folder: [MSMT_QUERY, *MSMT_GALLERY]})
-    (root / "list_query.txt").write_text(f"{MSMT_QUERY} 1\n")
-    (root / "list_gallery.txt").write_text(f"{MSMT_GALLERY[0]} 1\n{MSMT_GALLERY[1]} 0\n")
-    return root
-
-
-def read_msmt(root: Path) -> RetrievalSet:
-    read = read_dataset("msmt17", root, allow_partial=True)
-    assert isinstance(read, RetrievalSet)
-    return read
-
-
-def test_msmt17_records_come_in_the_order_of_its_lists(tmp_path: Path) -> None:
-    read = read_msmt(write_msmt(tmp_path))
-    assert [(r.path, r.pid, r.camid) for r in (*read.query, *read.gallery)] == [
-        (tmp_path / "test" / MSMT_QUERY, 1, 0),
-        (tmp_path / "test" / MSMT_GALLERY[0], 1, 13),
-        (tmp_path / "test" / MSMT_GALLERY[1], 0, 4),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("folder", "images", "version"),
-    [("msmt17/MSMT17_V1", "test", "V1"), ("msmt17/MSMT17_V2", "mask_test_v2", "V2"), ("", "mask_test_v2", "V2")],
-)
-def test_versions_of_msmt17_are_told_apart_by_their_folders(
-    tmp_path: Path, folder: str, images: str, version: str
-) -> None:
-    write_msmt(tmp_path / folder, images)
-    assert read_msmt(tmp_path).version == version
-
-
-def test_the_version_of_published_scores_is_read_where_both_are_there(tmp_path: Path) -> None:
-    write_msmt(tmp_path / "msmt17/MSMT17_V2", "mask_test_v2")
-    write_msmt(tmp_path / "msmt17/MSMT17_V1")
-    assert read_msmt(tmp_path).version == "V1"
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("../../secret/0001_000_01_a.jpg 1", "'../../secret/0001_000_01_a.jpg' is not a path below"),
-        ("0001/../../0001_000_01_a.jpg 1", "is not a path below"),
-        ("/etc/0001_000_01_a.jpg 1", "is not a path below"),
-        ("C:/0001_000_01_a.jpg 1", "is not a path below"),
-        (r"..\0001_000_01_a.jpg 1", "is not a path below"),
-        (MSMT_QUERY, "expected a path and a pid"),
-        (f"{MSMT_QUERY} one", "expected a path and a pid"),
-        (f"{MSMT_QUERY} 1", "is listed twice"),
-        ("0001/holiday.jpg 1", "expected a name like 0000_000_01_0303morning_0015_0.jpg, got 'holiday.jpg'"),
-    ],
-)
-def test_a_line_that_cannot_be_meant_is_named_with_file_and_line(tmp_path: Path, line: str, message: str) -> None:
-    write_msmt(tmp_path)
-    (tmp_path / "list_query.txt").write_text(f"{MSMT_QUERY} 1\n\n{line}\n")
-    with pytest.raises(DatasetError) as refused:
-        read_dataset("msmt17", tmp_path, allow_partial=True)
-    assert f"{tmp_path / 'list_query.txt'}:3: " in str(refused.value)
-    assert message in str(refused.value)
-
-
-def test_listed_files_that_are_missing_are_counted_and_one_is_named(tmp_path: Path) -> None:
-    write_msmt(tmp_path)
-    (tmp_path / "test" / MSMT_GALLERY[0]).unlink()
-    with pytest.raises(DatasetError, match=r"gallery: 1 of 2 listed files are missing, such as .*_14_0303morning_0022"):
-        read_dataset("msmt17", tmp_path)
-    partial = read_msmt(tmp_path)
-    assert labels(partial.gallery) == [("0000_000_05_0303noon_0015_0.jpg", 0, 4)]
-    assert partial.partial is not None
-    assert "1 of 2 listed files are missing" in partial.partial
-
-
-def test_msmt17_lists_without_images_are_said_to_lack_them(tmp_path: Path) -> None:
-    write_msmt(tmp_path, "elsewhere")
-    with pytest.raises(DatasetNotFoundError, match="has the lists, but neither test nor mask_test_v2"):
-        read_dataset("msmt17", tmp_path)
 
 
 WNIDS = ("n01440764", "n01443537", "n15075141")

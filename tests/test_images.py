@@ -151,6 +151,7 @@ def opened_files(program: str, folder: Path) -> Iterator[str]:
 
 
 _LOAD = """
+import time
 from pathlib import Path
 from reidhub.checkpoint import InputSpec
 from reidhub.images import load_batches
@@ -165,7 +166,7 @@ def test_each_file_is_opened_once_and_only_a_few_ahead(tmp_path: Path) -> None:
     head = _LOAD.format(folder=str(tmp_path), times=1)
     everything = [*opened_files(head + "for _ in load_batches(paths, spec, 4): pass", tmp_path)]
     assert sorted(everything) == [str(tmp_path / f"{number:02d}.jpg") for number in range(40)]
-    started = [*opened_files(head + "b = load_batches(paths, spec, 4); next(b); b.close()", tmp_path)]
+    started = [*opened_files(head + "b = load_batches(paths, spec, 4); next(b); time.sleep(1); b.close()", tmp_path)]
     assert 4 <= len(started) <= 12
 
 

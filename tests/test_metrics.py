@@ -1,19 +1,20 @@
 """CMC, mAP and ranks: against the contract, against a twin that counts one by one, and against scikit-learn."""
 
 import json
-import math
 import subprocess
 import sys
-from fractions import Fraction
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from counted import World, assert_like_twin, crowded_world, twin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
+from torch.overrides import TorchFunctionMode
 
 from reidhub.errors import EvaluationError
 from reidhub.metrics import Evaluation, evaluate
@@ -27,56 +28,7 @@ CONTRACT = Path(__file__).parent / "data" / "contract"
 sys.path.insert(0, str(CONTRACT))
 from fill import retrieval_case  # noqa: E402
 
-World = dict[str, Any]
 CASES = json.loads((CONTRACT / "metrics.json").read_text())
-
-
-def twin(world: World, distance: str) -> tuple[list[int], list[float]]:
-    """First match ranks and average precisions, counted one query and one image after the other."""
-    first, precisions = [], []
-    for vector, pid, camid in zip(world["query"], world["query_pids"], world["query_camids"], strict=True):
-        ranked = sorted(
-            (exact_distance(vector, other, distance), place)
-            for place, other in enumerate(world["gallery"])
-            if (world["gallery_pids"][place], world["gallery_camids"][place]) != (pid, camid)
-        )
-        ranks = [rank for rank, (_, place) in enumerate(ranked, 1) if world["gallery_pids"][place] == pid]
-        first.append(ranks[0] if ranks else 0)
-        hits = [nth / rank for nth, rank in enumerate(ranks, 1)]
-        precisions.append(math.fsum(hits) / len(hits) if hits else math.nan)
-    return first, precisions
-
-
-def exact_distance(left: Any, right: Any, distance: str) -> float | Fraction:
-    pairs = [(Fraction(float(a)), Fraction(float(b))) for a, b in zip(left, right, strict=True)]
-    if distance == "euclidean":
-        return sum(((a - b) ** 2 for a, b in pairs), Fraction())
-    lengths = [max(math.sqrt(sum(pair[side] ** 2 for pair in pairs)), 1e-12) for side in (0, 1)]
-    return 1 - float(sum(a * b for a, b in pairs)) / (lengths[0] * lengths[1])
-
-
-def assert_like_twin(result: Evaluation, world: World, distance: str) -> None:
-    first, precisions = twin(world, distance)
-    assert result.first_match_rank.tolist() == first
-    assert result.average_precision.tolist() == pytest.approx(precisions, abs=1e-12, nan_ok=True)
-    found = [rank for rank in first if rank]
-    assert result.num_valid_queries == len(found)
-    assert result.hits.tolist() == [sum(rank <= k for rank in found) for k in range(1, 51)]
-    assert result.cmc.tolist() == pytest.approx([hits / len(found) for hits in result.hits.tolist()])
-    assert result.mAP == pytest.approx(math.fsum(p for p in precisions if p == p) / len(found))
-
-
-def crowded_world(seed: int, *, queries: int = 12, gallery: int = 60, dimensions: int = 3) -> World:
-    """Few different vectors, so that most distances are ties; junk, and queries without a match."""
-    rng = np.random.default_rng(seed)
-    return {
-        "query": rng.integers(-2, 3, (queries, dimensions)).astype(np.float32),
-        "gallery": rng.integers(-2, 3, (gallery, dimensions)).astype(np.float32),
-        "query_pids": rng.integers(0, 8, queries),
-        "gallery_pids": rng.integers(0, 6, gallery),
-        "query_camids": rng.integers(0, 3, queries),
-        "gallery_camids": rng.integers(0, 3, gallery),
-    }
 
 
 def evaluate_tiled(world: World, tiling: Tiling, distance: Any = "euclidean") -> Evaluation:
@@ -198,16 +150,43 @@ def test_a_collapsed_model_ranks_in_gallery_order() -> None:
     assert_like_twin(evaluate(**world), world, "euclidean")
 
 
-def test_lower_matmul_precision_set_outside_changes_nothing_and_stays_set() -> None:
-    world = retrieval_case(1, 20, 200, 10, 2, dim=256)
-    expected = evaluate(**world)
-    torch.set_float32_matmul_precision("medium")
+BACKENDS = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+
+
+def precisions() -> list[str]:
+    return [backend.fp32_precision for backend in BACKENDS]
+
+
+class Watch(TorchFunctionMode):
+    """Notes which precisions are set whenever a matrix product starts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[list[str]] = []
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is torch.addmm:
+            self.seen.append(precisions())
+        return function(*args, **(kwargs or {}))
+
+
+def lower_by_backend() -> None:
+    BACKENDS[0].fp32_precision, BACKENDS[1].fp32_precision = "tf32", "bf16"
+
+
+@pytest.mark.parametrize("lower", [lambda: torch.set_float32_matmul_precision("medium"), lower_by_backend])
+def test_products_are_in_full_precision_and_the_users_setting_comes_back(lower: Callable[[], None]) -> None:
+    before = precisions()
     try:
-        result = evaluate(**world)
-        assert torch.get_float32_matmul_precision() == "medium"
+        lower()
+        with Watch() as watch:
+            evaluate(**retrieval_case(1, 20, 200, 10, 2))
+        assert precisions() == ["tf32", "bf16"]
     finally:
         torch.set_float32_matmul_precision("highest")
-    assert torch.equal(result.average_precision.nan_to_num(), expected.average_precision.nan_to_num())
+        for backend, precision in zip(BACKENDS, before, strict=True):
+            backend.fp32_precision = precision
+    assert watch.seen == [["ieee", "ieee"]] * len(watch.seen) != []
 
 
 @pytest.mark.parametrize("seed", range(3))

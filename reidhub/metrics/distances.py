@@ -201,10 +201,18 @@ def _row_dots(left: Tensor, right: Tensor) -> Tensor:
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Matrix products in real float32 on every device: neither TF32 nor bfloat16, whatever is set outside."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    """Matrix products in real float32 on every device: neither TF32 nor bfloat16, whatever is set outside.
+
+    The settings of each backend can be read and restored whichever of torch's two interfaces they were set with;
+    `torch.get_float32_matmul_precision` raises where it was the other one.
+    """
+    backends: Any = torch.backends
+    settings = (backends.cuda.matmul, backends.mkldnn.matmul)
+    before = [setting.fp32_precision for setting in settings]
     try:
+        for setting in settings:
+            setting.fp32_precision = "ieee"
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        for setting, precision in zip(settings, before, strict=True):
+            setting.fp32_precision = precision

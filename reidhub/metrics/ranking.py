@@ -34,7 +34,7 @@ class Tiling:
     @classmethod
     def for_device(cls, device: torch.device) -> "Tiling":
         """Tiles that stay in the cache of a processor, or that keep a GPU busy."""
-        return cls(2048, 2048, 1 << 15, 4096) if device.type == "cuda" else cls(1024, 256, 1 << 14, 4096)
+        return cls(2048, 2048, 1 << 15, 4096) if device.type == "cuda" else cls(1024, 256, 1 << 13, 2048)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.fx
 from torch import Tensor, nn
 
 from reidhub.models import ARCHITECTURES, build
@@ -183,6 +184,13 @@ def test_gpu_gives_the_published_embedding_and_half_precision_its_direction(case
 
     assert half.dtype == torch.float16
     assert torch.cosine_similarity(half.double(), case.embedding).min() > 0.98
+
+
+def test_traced_graph_gives_the_same_bits(case):
+    """What folds normalisations into convolutions works on such a graph."""
+    traced = torch.fx.symbolic_trace(case.model, concrete_args={"return_embedding": False})
+
+    assert torch.equal(embed(traced, case.small), embed(case.model, case.small))
 
 
 def test_export_leaves_the_batch_size_open(case):

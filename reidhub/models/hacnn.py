@@ -1,9 +1,13 @@
-"""HA-CNN: Harmonious Attention Network for Person Re-Identification, arXiv 1802.08122."""
+"""HA-CNN: Harmonious Attention Network for Person Re-Identification, arXiv 1802.08122.
+
+Functions under `torch.fx.wrap` ask for sizes, which a traced graph does not know; there they are one step each.
+"""
 
 from collections.abc import Sequence
 from functools import partial
 
 import torch
+import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -13,16 +17,16 @@ from reidhub.models.blocks import ConvNorm, embedding_layer, global_average
 
 REGIONS = 4  # local branches, one above the other
 REGION_HEIGHT = 1 / REGIONS  # part of the height a region sees; it is as wide as the image
-CHANNELS = (128, 256, 384)  # of the three stages, figure 2
+CHANNELS = (128, 256, 384)  # of the three stages
 REGION_SIZES = ((24, 28), (12, 14), (6, 7))  # height and width a region is resized to at each stage
-REDUCTION = 16  # bottleneck of the channel attention, section 3.1
+REDUCTION = 16  # bottleneck of the channel attention
 BRANCH_DIM = 512  # length of the global and of the local feature
 
 conv = partial(ConvNorm, bias=True)
 
 
 class InceptionA(nn.Module):
-    """Figure 3a: four streams of equal width, put side by side."""
+    """The paper's Inception-A: four streams of equal width, put side by side."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -37,7 +41,7 @@ class InceptionA(nn.Module):
 
 
 class InceptionB(nn.Module):
-    """Figure 3b: three streams that halve height and width, put side by side."""
+    """The paper's Inception-B: three streams that halve height and width, put side by side."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -51,7 +55,7 @@ class InceptionB(nn.Module):
 
 
 class SpatialAttention(nn.Module):
-    """Figure 4b: which places matter."""
+    """Pixel-wise: which places matter."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +69,7 @@ class SpatialAttention(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """Figure 4c: which channels matter."""
+    """Scale-wise: which channels matter."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -77,7 +81,7 @@ class ChannelAttention(nn.Module):
 
 
 class SoftAttention(nn.Module):
-    """Figure 4a without its last branch: places times channels, mixed, in (0, 1)."""
+    """Places times channels, mixed, in (0, 1)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -90,7 +94,7 @@ class SoftAttention(nn.Module):
 
 
 class HardAttention(nn.Module):
-    """Figure 4d: where each region's centre lies, x and y in (-1, 1)."""
+    """Part-wise: where each region's centre lies, x and y in (-1, 1)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -108,7 +112,7 @@ class HardAttention(nn.Module):
 
 
 class HarmoniousAttention(nn.Module):
-    """Figure 4a: soft attention for the global branch, hard attention for the local ones."""
+    """Soft attention for the global branch, hard attention for the local ones."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -121,7 +125,7 @@ class HarmoniousAttention(nn.Module):
 
 
 class HACNN(ReidModel):
-    """Figure 2: a global branch of three stages, and four local branches that look where it tells them to.
+    """A global branch of three stages, and four local branches that look where it tells them to.
 
     The local branches share their blocks. The embedding is the global and the local feature, one behind the other;
     in eval mode each has unit length.
@@ -181,9 +185,7 @@ class HACNN(ReidModel):
         Raises:
             UsageError: the images are not 160 x 64 pixels.
         """
-        if images.shape[-2:] != self.input_size:
-            height, width = self.input_size
-            raise UsageError(f"hacnn takes images of {height} x {width} pixels, got {_by(images.shape[-2:])}")
+        _check_size(images, self.input_size)
         maps = [self.conv(images)]  # (N, 3, 160, 64) -> (N, 32, 80, 32)
         centres = []
         stages = ((self.inception1, self.ha1), (self.inception2, self.ha2), (self.inception3, self.ha3))
@@ -201,10 +203,21 @@ class HACNN(ReidModel):
         return global_average(x)
 
 
-def _cut(maps: Tensor, centres: Tensor, size: tuple[int, int]) -> Tensor:
-    """The region around ``centres``, as the spatial transformer of section 3.1 cuts it: (N, C, h, w) -> (N, C, *size).
+@torch.fx.wrap
+def _check_size(images: Tensor, expected: tuple[int, int]) -> None:
+    """The regions' sizes fit one input size alone."""
+    height, width = images.shape[-2:]
+    if (height, width) != expected:
+        raise UsageError(f"hacnn takes images of {expected[0]} x {expected[1]} pixels, got {height} x {width}")
 
-    It is sampled at the map's own height and width first and resized then, as the published files were trained.
+
+@torch.fx.wrap
+def _cut(maps: Tensor, centres: Tensor, size: tuple[int, int]) -> Tensor:
+    """The region around ``centres``, cut by a spatial transformer: (N, C, h, w) -> (N, C, *size).
+
+    It is sampled at the map's own height and width first and resized then, as published. The published definition
+    leaves ``align_corners`` to PyTorch, whose default was True before version 1.3 and is False since; False is what
+    the contract's features were computed with.
     """
     height, width = maps.shape[-2:]
     rows = _pixel_centres(height, maps) * REGION_HEIGHT + centres[:, 1:]  # (h,), (N, 1) -> (N, h)
@@ -219,6 +232,7 @@ def _pixel_centres(count: int, like: Tensor) -> Tensor:
     return (2 * torch.arange(count, dtype=like.dtype, device=like.device) + 1) / count - 1
 
 
+@torch.fx.wrap
 def _resize(maps: Tensor, size: Sequence[int]) -> Tensor:
     """Bilinear, corner pixels on corner pixels: (N, C, h, w) -> (N, C, *size)."""
     return F.interpolate(maps, size=list(size), mode="bilinear", align_corners=True)
@@ -227,10 +241,6 @@ def _resize(maps: Tensor, size: Sequence[int]) -> Tensor:
 def _unit(features: Tensor) -> Tensor:
     """Each row at length 1: (N, D) -> (N, D)."""
     return features / features.norm(dim=1, keepdim=True)
-
-
-def _by(size: Sequence[int]) -> str:
-    return " x ".join(str(side) for side in size)
 
 
 hacnn = HACNN

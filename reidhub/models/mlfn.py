@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from reidhub.models.base import ReidModel
 from reidhub.models.blocks import global_average
 
-FACTORS = 32  # factor modules of a block; they are the groups of its 3x3 convolution, section 3.1
+FACTORS = 32  # factor modules of a block; they are the groups of its 3x3 convolution
 STAGES = (
     (256, 3, 1, (128, 64)),
     (512, 4, 2, (256, 128)),
@@ -18,7 +18,7 @@ EMBEDDING_DIM = 1024
 
 
 class MLFNBlock(nn.Module):
-    """Figure 2: factor modules (``fm``), of which the factor selection module (``fsm``) weighs each image's own."""
+    """Factor modules (``fm``), which the factor selection module (``fsm``) weighs anew for each image."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, hidden: tuple[int, int]) -> None:
         super().__init__()
@@ -64,7 +64,10 @@ def _factor_selection(in_channels: int, hidden: tuple[int, int]) -> nn.Sequentia
 
 
 class MLFN(ReidModel):
-    """Figure 1: 16 blocks; the embedding is the mean of what the last map and all factor selections project to."""
+    """16 blocks; the embedding is the mean of what the last feature map and the factor signature project to.
+
+    The factor signature is what the selection modules of all blocks said, one behind the other.
+    """
 
     def __init__(self, num_classes: int) -> None:
         super().__init__(EMBEDDING_DIM, num_classes)
@@ -87,7 +90,7 @@ class MLFN(ReidModel):
         return ((self.fc_x(pooled) + self.fc_s(selections)) * 0.5).flatten(1)  # -> (N, 1024)
 
     def _walk(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The last feature map and all selections: (N, 3, H, W) -> (N, 2048, H/32, W/32), (N, 512, 1, 1)."""
+        """The last feature map and the factor signature: (N, 3, H, W) -> (N, 2048, H/32, W/32), (N, 512, 1, 1)."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))  # (N, 3, H, W) -> (N, 64, H/4, W/4)
         selections = []
         for block in self.feature:

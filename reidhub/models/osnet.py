@@ -1,16 +1,17 @@
 """OSNet: Omni-Scale Feature Learning for Person Re-Identification, arXiv 1905.00953.
 
-OSNet-IBN adds instance normalisation to the first two stages, after IBN-Net, arXiv 1807.09441.
+OSNet-IBN adds instance normalisation to the stem and the first stage, after IBN-Net, arXiv 1807.09441.
 """
 
-from functools import partial
+from collections.abc import Sequence
+from functools import partial, reduce
+from operator import add
 
 from torch import Tensor, nn
 
 from reidhub.models.base import ReidModel
 from reidhub.models.blocks import ConvNorm, embedding_layer, global_average, instance_norm
 
-NUM_SCALES = 4  # streams of a block; stream t sees (2t + 1) x (2t + 1) of its input
 GATE_REDUCTION = 16  # bottleneck of the aggregation gate, section 3.2
 BOTTLENECK = 4  # a block works on a quarter of its output's channels
 EMBEDDING_DIM = 512  # at every width
@@ -31,16 +32,19 @@ class LightConv(nn.Module):
 
 
 class AggregationGate(nn.Module):
-    """The unified aggregation gate G of equation 3: one weight per channel and image, shared by all streams."""
+    """Equation 3: the sum of all streams, after one gate G has weighed each stream's channels for each image."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.fc1 = nn.Conv2d(channels, channels // GATE_REDUCTION, 1)
         self.fc2 = nn.Conv2d(channels // GATE_REDUCTION, channels, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        weights = global_average(x)[:, :, None, None]  # (N, C, h, w) -> (N, C, 1, 1)
-        return x * self.fc2(self.fc1(weights).relu()).sigmoid()
+    def forward(self, streams: Sequence[Tensor]) -> Tensor:
+        return reduce(add, (x * self._weights(x) for x in streams))  # T x (N, C, h, w) -> (N, C, h, w)
+
+    def _weights(self, x: Tensor) -> Tensor:
+        pooled = global_average(x)[:, :, None, None]  # (N, C, h, w) -> (N, C, 1, 1)
+        return self.fc2(self.fc1(pooled).relu()).sigmoid()
 
 
 def light_convs(channels: int, depth: int) -> nn.Sequential:
@@ -71,7 +75,7 @@ class OmniScaleBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         squeezed = self.conv1(x)  # (N, in, h, w) -> (N, mid, h, w)
         streams = (self.conv2a, self.conv2b, self.conv2c, self.conv2d)
-        fused = sum(self.gate(stream(squeezed)) for stream in streams)
+        fused = self.gate([stream(squeezed) for stream in streams])
         identity = x if self.downsample is None else self.downsample(x)  # (N, in, h, w) -> (N, out, h, w)
         out = identity + self.conv3(fused)  # (N, mid, h, w) -> (N, out, h, w)
         return out.relu() if self.IN is None else self.IN(out).relu()

@@ -1,6 +1,6 @@
 """OSNet-AIN: Learning Generalisable Omni-Scale Representations for Person Re-Identification, arXiv 1910.06827.
 
-The search of section 3.3 put instance normalisation into the residual path of some blocks; which, says `OSNetAIN`.
+A search put instance normalisation into the residual path of some blocks; which, says `OSNetAIN`.
 """
 
 from functools import partial
@@ -9,14 +9,9 @@ from torch import Tensor, nn
 
 from reidhub.models.base import ReidModel
 from reidhub.models.blocks import ConvNorm, embedding_layer, instance_norm
-from reidhub.models.osnet import (
-    BOTTLENECK,
-    EMBEDDING_DIM,
-    NUM_SCALES,
-    AggregationGate,
-    light_convs,
-    transition,
-)
+from reidhub.models.osnet import BOTTLENECK, EMBEDDING_DIM, AggregationGate, light_convs, transition
+
+NUM_SCALES = 4  # streams of a block; stream t sees (2t + 1) x (2t + 1) of its input
 
 
 class Stream(nn.Module):
@@ -46,7 +41,7 @@ class OmniScaleBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         squeezed = self.conv1(x)  # (N, in, h, w) -> (N, mid, h, w)
-        residual = self.conv3(sum(self.gate(stream(squeezed)) for stream in self.conv2))  # -> (N, out, h, w)
+        residual = self.conv3(self.gate([stream(squeezed) for stream in self.conv2]))  # -> (N, out, h, w)
         if self.IN is not None:
             residual = self.IN(residual)
         identity = x if self.downsample is None else self.downsample(x)  # (N, in, h, w) -> (N, out, h, w)

@@ -108,7 +108,7 @@ def load(model: str, dataset: str | None = None, *, device: "torch.device | str"
     checkpoint = find_one(model, dataset)
     tensors = read_weights(_fetch(checkpoint, Cache()), layout=checkpoint.layout)
     num_classes = checkpoint.spec.num_classes or num_classes_of(tensors) or 1000
-    built = build_model(checkpoint.model, num_classes, init=False)
+    built = build_model(checkpoint.model, num_classes, device="meta")
     load_weights(built, tensors, what=checkpoint.name)
     return built.to(device).eval()
 

@@ -1,0 +1,76 @@
+"""Weights meet a model: strictly, with a readable list of what does not fit."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from reidhub.errors import StateDictError
+
+_CLASSIFIER = "classifier"
+_LATE = "num_batches_tracked"  # a count that PyTorch writes since 0.4.1; nothing depends on it in eval mode
+_SHOWN = 12  # differences in a message
+
+
+def num_classes_of(tensors: Mapping[str, Tensor]) -> int | None:
+    """Rows of the classifier among the weights; None where there is no classifier."""
+    weights = (t for name, t in tensors.items() if name.startswith(_CLASSIFIER) and name.endswith(".weight"))
+    return next((tensor.shape[0] for tensor in weights if tensor.ndim == 2), None)
+
+
+def is_classifier(name: str) -> bool:
+    """True for the names of tensors that belong to the classes of a training set."""
+    return name.startswith(_CLASSIFIER)
+
+
+def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str) -> None:
+    """Make the weights those of a model: every tensor, each of its shape, and no other.
+
+    Only ``num_batches_tracked``, which old files do not have, may be missing; it is 0 then.
+
+    Args:
+        model: on any device, the ``meta`` device included; tensors are taken as they are where the dtype fits.
+        tensors: names and CPU tensors.
+        what: name of the checkpoint, for the message.
+
+    Raises:
+        StateDictError: the message lists what is missing, unexpected or of another shape.
+    """
+    wanted = model.state_dict()
+    given = dict(tensors)
+    for name, tensor in wanted.items():
+        if name.endswith(_LATE) and name not in given:
+            given[name] = torch.zeros((), dtype=tensor.dtype)
+    if lines := _differences(wanted, given):
+        raise _misfit(what, lines, len(wanted.keys() | given.keys()))
+    fitted = {name: given[name].to(dtype=tensor.dtype, device=_device(tensor)) for name, tensor in wanted.items()}
+    model.load_state_dict(fitted, strict=True, assign=True)
+
+
+def _device(tensor: Tensor) -> torch.device:
+    return torch.device("cpu") if tensor.device.type == "meta" else tensor.device
+
+
+def _differences(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[tuple[str, str, str]]:
+    """Kind, name and shapes of each difference."""
+    missing = [("missing", name, _shape(tensor)) for name, tensor in wanted.items() if name not in given]
+    unexpected = [("unexpected", name, _shape(tensor)) for name, tensor in given.items() if name not in wanted]
+    other = [
+        ("shape", name, f"expected {_shape(tensor)}, got {_shape(given[name])}")
+        for name, tensor in wanted.items()
+        if name in given and tensor.shape != given[name].shape
+    ]
+    return missing + unexpected + other
+
+
+def _misfit(what: str, lines: list[tuple[str, str, str]], total: int) -> StateDictError:
+    shown = lines[:_SHOWN]
+    width = max(len(name) for _, name, _ in shown)
+    listed = [f"  {kind:<10}  {name:<{width}}  {shapes}" for kind, name, shapes in shown]
+    more = [f"  ... and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+    message = "\n".join([f"{what}: {len(lines)} of {total} tensors do not fit", *listed, *more])
+    return StateDictError(message, hint="the file is of another architecture or training set; `reidhub doctor FILE`")
+
+
+def _shape(tensor: Tensor) -> str:
+    return str(tuple(tensor.shape))

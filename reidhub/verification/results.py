@@ -181,6 +181,7 @@ class Result:
         verdict: the gravest verdict of its figures, or why there is none.
         reason: why it is not comparable or did not run; None otherwise.
         figures: reported and measured, in the order of `reidhub.checkpoint.METRICS`.
+        hint: what the user can do about the reason.
         file: None where the weights could not be had.
         copy: None where the dataset could not be read.
         conditions: None where nothing was measured, and so for the next two.
@@ -196,6 +197,7 @@ class Result:
     verdict: Verdict
     reason: str | None
     figures: tuple[Figure, ...]
+    hint: str | None = None
     file: CheckpointFile | None = None
     copy: DatasetCopy | None = None
     conditions: Conditions | None = None

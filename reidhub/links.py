@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from reidhub.checkpoint import Artifact, Checkpoint, Source
 from reidhub.errors import SourceError
+from reidhub.resolver import offline_by_environment
 from reidhub.sources import probe
 from reidhub.sources.patience import Patience
 
@@ -54,7 +55,7 @@ class Link:
 def ask(
     checkpoints: Iterable[Checkpoint], *, patience: Patience = LOOK, answered: Callable[[Link], object] = lambda _: None
 ) -> list[Link]:
-    """Ask every source of the checkpoints; one `Link` each, in the manifest's order.
+    """Ask every source of the checkpoints; one `Link` each, in the manifest's order. Offline, no host is asked.
 
     Args:
         checkpoints: whose sources.
@@ -96,6 +97,8 @@ def _asked_host(source: Source) -> str:
 
 
 def _asked(checkpoint: Checkpoint, source: Source, patience: Patience) -> Link:
+    if source.kind != "local" and offline_by_environment():
+        return Link(checkpoint.name, source, reason="not asked: offline")
     try:
         size = probe(source, patience=patience).size
     except SourceError as error:

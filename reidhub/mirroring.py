@@ -9,18 +9,18 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from reidhub.cache import Cache
 from reidhub.checkpoint import Checkpoint
 from reidhub.digest import BLOCK, Digest
-from reidhub.errors import CacheError, IntegrityError, ReidhubError
-from reidhub.recognition import hold
-from reidhub.resolver import fetch
+from reidhub.errors import CacheError, IntegrityError, ReidhubError, UsageError
+from reidhub.intact import hold
+from reidhub.resolver import Resolver
 
 INDEX = "index.json"
 SUMS = "SHA256SUMS"
@@ -72,34 +72,75 @@ class Outcome:
     error: str | None = None
 
 
-def mirror(
-    folder: Path, checkpoints: Iterable[Checkpoint], cache: Cache, told: Callable[[Outcome], object] = lambda _: None
-) -> list[Outcome]:
-    """Bring the checkpoints' files into a mirror, and its index up to date; other files in it stay.
+class Mirror:
+    """The folder while it is filled; leaving the ``with`` block brings its index up to date. Other files in it stay.
 
     Args:
         folder: made where it is missing.
-        checkpoints: whose files; downloaded into the cache first where neither has them.
         cache: where the files come from.
-        told: called with each outcome as it comes.
+        resolver: downloads into ``cache`` what neither has; one of its own where None.
 
     Raises:
-        CacheError: the folder or its index cannot be written.
+        CacheError: on entering or leaving: the folder or its index cannot be written.
     """
-    outcomes: list[Outcome] = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _clear(folder)
-        recorded = {copy.name: copy for copy in read_index(folder)}
+
+    def __init__(self, folder: Path, cache: Cache, resolver: Resolver | None = None) -> None:
+        self._folder = folder
+        self._cache = cache
+        self._resolver = resolver or Resolver(cache)
+        self._recorded: dict[str, Copy] = {}
+        self._outcomes: list[Outcome] = []
+
+    def __enter__(self) -> Self:
+        with _writing(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            _clear(self._folder)
+            self._recorded = {copy.name: copy for copy in read_index(self._folder)}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with _writing(self._folder):
+            _write_index(self._folder, list(self._outcomes))
+
+    def bring(self, checkpoint: Checkpoint) -> Outcome:
+        """Bring one file in, or see that it is there; may be called from many threads.
+
+        Raises:
+            UsageError: ``$REIDHUB_MIRROR`` names no mirror.
+        """
+        outcome = self._brought(checkpoint, self._folder / checkpoint.file_name)
+        self._outcomes.append(outcome)
+        return outcome
+
+    def _brought(self, checkpoint: Checkpoint, path: Path) -> Outcome:
+        recorded = self._recorded.get(checkpoint.name)
         try:
-            for checkpoint in checkpoints:
-                outcomes.append(_bring(checkpoint, folder, cache, recorded.get(checkpoint.name)))
-                told(outcomes[-1])
-        finally:
-            _write_index(folder, outcomes)
+            if digest := _intact(path, checkpoint, self._cache, recorded):
+                listed = recorded.source if recorded and recorded.sha256 == digest.hex else None
+                source = listed or self._source(checkpoint, digest)
+                return Outcome(checkpoint, "intact", _copy(checkpoint, path, digest, source))
+            digest = _written(self._resolver.fetch(checkpoint), path)
+            return Outcome(checkpoint, "written", _copy(checkpoint, path, digest, self._source(checkpoint, digest)))
+        except UsageError:
+            raise
+        except ReidhubError as error:
+            return Outcome(checkpoint, "failed", error=str(error))
+        except OSError as error:
+            return Outcome(checkpoint, "failed", error=f"cannot copy to {path}: {error.strerror}")
+
+    def _source(self, checkpoint: Checkpoint, digest: Digest) -> str | None:
+        """Where a file came from, if that may be told to everybody: a public location of the manifest, no path."""
+        entry = self._cache.entry(digest)
+        public = {source.location for source in checkpoint.artifact.sources if source.kind != "local"}
+        return entry.source if entry and entry.source in public else None
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise CacheError(f"cannot write the mirror {folder}: {error.strerror}") from error
-    return outcomes
 
 
 def read_index(folder: Path) -> list[Copy]:
@@ -108,22 +149,6 @@ def read_index(folder: Path) -> list[Copy]:
         return [Copy(**entry) for entry in json.loads((folder / INDEX).read_text(encoding="utf-8"))["files"]]
     except (OSError, ValueError, TypeError, KeyError):
         return []
-
-
-def _bring(checkpoint: Checkpoint, folder: Path, cache: Cache, recorded: Copy | None) -> Outcome:
-    path = folder / checkpoint.file_name
-    try:
-        if digest := _intact(path, checkpoint, cache, recorded):
-            source = (
-                recorded.source if recorded and recorded.sha256 == digest.hex else _source(checkpoint, digest, cache)
-            )
-            return Outcome(checkpoint, "intact", _copy(checkpoint, path, digest, source))
-        digest = _written(fetch(checkpoint, cache), path)
-        return Outcome(checkpoint, "written", _copy(checkpoint, path, digest, _source(checkpoint, digest, cache)))
-    except ReidhubError as error:
-        return Outcome(checkpoint, "failed", error=str(error))
-    except OSError as error:
-        return Outcome(checkpoint, "failed", error=f"cannot copy to {path}: {error.strerror}")
 
 
 def _intact(path: Path, checkpoint: Checkpoint, cache: Cache, recorded: Copy | None) -> Digest | None:
@@ -176,13 +201,6 @@ def _copy(checkpoint: Checkpoint, path: Path, digest: Digest, source: str | None
         licence=checkpoint.licence,
         notices=list(checkpoint.notices),
     )
-
-
-def _source(checkpoint: Checkpoint, digest: Digest, cache: Cache) -> str | None:
-    """Where a file came from, if that may be told to everybody: a public location of the manifest, no path."""
-    entry = cache.entry(digest)
-    public = {source.location for source in checkpoint.artifact.sources if source.kind != "local"}
-    return entry.source if entry and entry.source in public else None
 
 
 def _write_index(folder: Path, outcomes: list[Outcome]) -> None:

@@ -148,6 +148,14 @@ def test_the_command_fails_where_a_checkpoint_has_no_living_source(tmp_path, eve
     ]
 
 
+def test_offline_no_host_is_asked(tmp_path, everywhere, monkeypatch):
+    monkeypatch.setenv("REIDHUB_OFFLINE", "1")
+    with online(hosts()) as internet:
+        links = ask(checkpoints(tmp_path, everywhere), patience=QUICK)
+    assert [link.reason for link in links] == ["not asked: offline"] * 3 + [None]
+    assert internet.log == []
+
+
 def test_ctrl_c_waits_for_the_questions_under_way_alone(tmp_path):
     asked = threading.Semaphore(0)
 

@@ -1,16 +1,19 @@
 """Asking a source for its file without fetching it."""
 
 import os
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from faults import QUICK, chunked, drop, spoiled, status, unsized
-from test_sources import DATA, FILE_ID, PAGE, offered
+from test_sources import DATA, FILE_ID, KINDS, PAGE, offered
 
 from reidhub.checkpoint import Source
 from reidhub.demo.hosts import Drive, Mega, Static, mega_link
 from reidhub.demo.internet import online
 from reidhub.errors import IntegrityError, SourceError, UsageError
-from reidhub.sources import SOURCES, Claim, probe
+from reidhub.sources import Claim, probe
 
 URL = "https://example.org/a.pth"
 LARGE = b"\x80\x02" + bytes(40_000_000)
@@ -36,7 +39,7 @@ class Counted:
             yield block
 
 
-@pytest.mark.parametrize("kind", SOURCES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_source_tells_the_size(kind, tmp_path):
     source, hosts = offered(kind, DATA, tmp_path)
     with online(hosts):
@@ -75,7 +78,7 @@ def test_a_host_that_is_gone_is_told(kind, tmp_path):
         probe(source, patience=QUICK)
 
 
-@pytest.mark.parametrize("kind", SOURCES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_malformed_location_is_refused_for_good_and_without_a_request(kind):
     with online({}) as internet, pytest.raises(SourceError) as caught:
         probe(Source(kind, "ftp://[nowhere/\x00"))
@@ -148,3 +151,13 @@ def test_megas_storage_is_not_asked(tmp_path):
     with online(hosts) as internet:
         probe(source, patience=QUICK)
     assert {request.host for request in internet.log} == {Mega.API}
+
+
+def test_a_web_host_without_tls_tells_the_size_as_well(tmp_path):
+    (tmp_path / "a.pth").write_bytes(DATA)
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        found = probe(Source("http", f"http://127.0.0.1:{server.server_port}/a.pth"), patience=QUICK)
+        server.shutdown()
+    assert found == Claim(len(DATA))

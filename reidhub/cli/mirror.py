@@ -3,22 +3,32 @@
 import json
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import click
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from reidhub.cache import Cache
+from reidhub.checkpoint import Checkpoint
+from reidhub.cli.jobs import in_order
 from reidhub.cli.list import selected
 from reidhub.manifest import zoo
-from reidhub.mirroring import Outcome, mirror
+from reidhub.mirroring import Mirror, Outcome
+from reidhub.progress import Progress
+from reidhub.receiving import Terms
+from reidhub.resolver import Resolver
 
 
 @click.command("mirror")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 @click.argument("selectors", metavar="[SELECTOR]...", nargs=-1)
+@click.option("-j", "--jobs", type=click.IntRange(1, 64), default=4, show_default=True, help="Files at once.")
 @click.option("--json", "as_data", is_flag=True, help="A list of objects, for programs.")
-def command(folder: Path, selectors: tuple[str, ...], *, as_data: bool) -> None:
+def command(folder: Path, selectors: tuple[str, ...], *, jobs: int, as_data: bool) -> None:
     """Bring checkpoints into DIR, with an index and SHA256SUMS; print the path of each file that is there.
 
     Any static web server can serve DIR, and any machine that reaches it can name it, or its URL, in $REIDHUB_MIRROR.
@@ -26,14 +36,14 @@ def command(folder: Path, selectors: tuple[str, ...], *, as_data: bool) -> None:
     one, every checkpoint. What DIR holds already is checked and left as it is. What cannot be had is listed on stderr,
     and the exit code is 1 then.
     """
-
-    def told(outcome: Outcome) -> None:
+    chosen = selected(selectors) if selectors else list(zoo().checkpoints)
+    outcomes = []
+    for outcome in _brought(folder, chosen, jobs):
+        outcomes.append(outcome)
         if outcome.error:
-            click.echo(f"error: {outcome.error}", err=True)
+            tqdm.write(f"error: {outcome.error}", file=sys.stderr)
         elif outcome.copy and not as_data:
-            click.echo(folder / outcome.copy.file)
-
-    outcomes = mirror(folder, selected(selectors) if selectors else zoo().checkpoints, Cache(), told)
+            tqdm.write(str(folder / outcome.copy.file), file=sys.stdout)
     if as_data:
         click.echo(json.dumps([_as_json(outcome) for outcome in outcomes], indent=1))
     counts = Counter(outcome.state for outcome in outcomes)
@@ -41,6 +51,23 @@ def command(folder: Path, selectors: tuple[str, ...], *, as_data: bool) -> None:
     if failed := [outcome.checkpoint.name for outcome in outcomes if outcome.error]:
         click.echo(f"failed: {', '.join(failed)}", err=True)
         sys.exit(1)
+
+
+def _brought(folder: Path, checkpoints: list[Checkpoint], jobs: int) -> Iterator[Outcome]:
+    """How it went with each, in their order."""
+    cache, terms = Cache(), Terms()
+    with ExitStack() as stack:
+        progress = stack.enter_context(closing(Progress(checkpoints)))
+        stack.enter_context(logging_redirect_tqdm())
+        mirror = stack.enter_context(Mirror(folder, cache, Resolver(cache, terms, progress)))
+
+        def bring(checkpoint: Checkpoint) -> Outcome:
+            try:
+                return mirror.bring(checkpoint)
+            finally:
+                progress.finished(checkpoint)
+
+        yield from in_order(bring, checkpoints, jobs, terms.stop)
 
 
 def _as_json(outcome: Outcome) -> dict[str, Any]:

@@ -21,7 +21,7 @@ _ZIP = b"PK\x03\x04"
 _LOCAL_HEADER = 30  # bytes before the name, section 4.3.7 of the zip specification
 _MAGIC = 0x1950A86A20F9469CFC6C  # legacy files: torch.serialization.MAGIC_NUMBER
 _PROTOCOL = 1001  # torch.serialization.PROTOCOL_VERSION
-_LEGACY_START = b"\x80\x02\x8a\n" + _MAGIC.to_bytes(10, "little")
+_LEGACY_START = 32  # bytes in which a legacy file has that number, whatever its pickle protocol
 _LONGEST_HEADER = 100_000_000  # bytes; the bound of the safetensors format
 
 
@@ -73,7 +73,7 @@ def open_container(path: Path, encoding: str) -> Iterator[Container]:
         start = file.read(HEAD)
         if start.startswith(_ZIP):
             yield _open_zip(file, size, encoding)
-        elif start.startswith(_LEGACY_START):
+        elif start.startswith(b"\x80") and _MAGIC.to_bytes(10, "little") in start[:_LEGACY_START]:
             yield _open_legacy(file, size, encoding)
         elif _is_safetensors(start, size):
             yield Container(file, size, _safetensors(path), {})
@@ -131,9 +131,9 @@ def _open_legacy(file: BinaryIO, size: int, encoding: str) -> Container:
         part = read_pickle(file, at, encoding, persistent=persistent)
         parts.append(part.value)
         at = part.end
-    _, protocol, system, content, keys = parts
-    if protocol != _PROTOCOL:
-        raise WeightsError(f"it is of version {protocol!r} of the legacy format; {_PROTOCOL} is read")
+    magic, protocol, system, content, keys = parts
+    if (magic, protocol) != (_MAGIC, _PROTOCOL):
+        raise WeightsError(f"it is of another version of the legacy format than {_PROTOCOL}")
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise WeightsError("it was written on a big-endian machine")
     return Container(file, size, content, dict(_legacy_places(file, at, keys, storages.widths)))

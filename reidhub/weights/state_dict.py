@@ -9,10 +9,12 @@ from torch import Tensor
 
 from reidhub.checkpoint import StateDictLayout
 from reidhub.errors import WeightsError
+from reidhub.sources.content import printable
 from reidhub.weights.containers import Container
 from reidhub.weights.unpickler import ArraySpec, DTypeSpec, Storage, TensorSpec
 
 MOST_TENSORS = 50_000  # the largest file of the zoo has 900
+_LONGEST_NAME = 1000  # characters
 _SLACK = 1 << 20  # bytes
 _MOST_COPIES = 2  # the tensors together against the file; tied weights are written once
 
@@ -53,17 +55,19 @@ def _root(content: Any, root: str | None) -> dict[str, Any]:
     if not below:
         raise WeightsError(f"{_outline(content)}; expected a mapping of names to tensors")
     if len(below) > 1 and _USUAL_ROOT not in below:
-        raise WeightsError(f"several mappings of tensors lie in it: {', '.join(str(key)[:40] for key in below)}")
+        raise WeightsError(f"several mappings of tensors lie in it: {', '.join(map(_label, below))}")
     return dict(below[_USUAL_ROOT] if _USUAL_ROOT in below else next(iter(below.values())))
 
 
 def _holds_tensors(value: Any) -> bool:
     """True for a non-empty mapping of names to tensors and nothing else."""
-    return (
-        isinstance(value, dict)
-        and bool(value)
-        and all(type(name) is str and isinstance(part, TensorSpec | ArraySpec | Tensor) for name, part in value.items())
-    )
+    if not isinstance(value, dict) or not value:
+        return False
+    return all(_is_name(name) and isinstance(part, TensorSpec | ArraySpec | Tensor) for name, part in value.items())
+
+
+def _is_name(key: Any) -> bool:
+    return type(key) is str and len(key) <= _LONGEST_NAME
 
 
 def _stripped(entries: dict[str, Any], prefix: str | None) -> dict[str, Any]:
@@ -75,7 +79,7 @@ def _stripped(entries: dict[str, Any], prefix: str | None) -> dict[str, Any]:
         return entries
     if not all(name.startswith(prefix) for name in entries):
         odd = next(name for name in entries if not name.startswith(prefix))
-        raise WeightsError(f"expected names that start with {prefix!r}, got {odd[:100]!r}")
+        raise WeightsError(f"expected names that start with {prefix!r}, got {odd!r}")
     return {name.removeprefix(prefix): value for name, value in entries.items()}
 
 
@@ -88,7 +92,7 @@ class _Budget:
     def spend(self, numel: int, dtype: torch.dtype, name: str) -> None:
         self._left -= numel * dtype.itemsize
         if self._left < 0:
-            raise WeightsError(f"tensor {name[:100]!r} is larger than the file can hold")
+            raise WeightsError(f"tensor {name!r} is larger than the file can hold")
 
 
 def _tensor(name: str, value: Any, container: Container, budget: _Budget) -> Tensor:
@@ -103,16 +107,16 @@ def _from_storage(name: str, spec: TensorSpec, container: Container, budget: _Bu
     storage, size, stride, offset = spec.storage, spec.size, spec.stride, spec.offset
     dtype = spec.dtype or getattr(storage, "dtype", None)
     if not isinstance(storage, Storage) or not isinstance(dtype, torch.dtype):
-        raise WeightsError(f"tensor {name[:100]!r} has no storage of a known dtype")
+        raise WeightsError(f"tensor {name!r} has no storage of a known dtype")
     if not (_are_counts(size) and _are_counts(stride) and _are_counts((offset,)) and len(size) == len(stride)):
-        raise WeightsError(f"tensor {name[:100]!r} has no proper shape")
+        raise WeightsError(f"tensor {name!r} has no proper shape")
     numel = math.prod(size)
     held = storage.numel if storage.dtype is not None else storage.numel // dtype.itemsize
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True)) if numel else -1
     if last >= held:
-        raise WeightsError(f"tensor {name[:100]!r} reaches beyond its storage")
+        raise WeightsError(f"tensor {name!r} reaches beyond its storage")
     if numel > held:
-        raise WeightsError(f"tensor {name[:100]!r} is larger than its storage")
+        raise WeightsError(f"tensor {name!r} is larger than its storage")
     budget.spend(numel, dtype, name)
     if not numel:
         return torch.empty(size, dtype=dtype)
@@ -126,11 +130,11 @@ def _from_array(name: str, array: ArraySpec, budget: _Budget) -> Tensor:
     code = array.dtype.code if isinstance(array.dtype, DTypeSpec) else None
     shape = array.shape
     if code not in _ARRAYS or not _are_counts(shape) or not isinstance(data, bytes):
-        raise WeightsError(f"array {name[:100]!r} is not one of plain numbers")
+        raise WeightsError(f"array {name!r} is not one of plain numbers")
     order = array.dtype.order if array.dtype.order in ("<", ">") else "|" if code[1] == "1" else "<"
     dtype = np.dtype(order + code)
     if math.prod(shape) * dtype.itemsize != len(data):
-        raise WeightsError(f"array {name[:100]!r} has {len(data)} bytes for the shape {shape}")
+        raise WeightsError(f"array {name!r} has {len(data)} bytes for the shape {shape}")
     flat = np.frombuffer(data, dtype).astype(dtype.newbyteorder("="))
     native = flat.reshape(shape, order="F") if array.fortran else flat.reshape(shape)
     tensor = torch.from_numpy(native).contiguous()
@@ -144,19 +148,22 @@ def _are_counts(values: Any) -> bool:
 
 def _check_values(name: str, tensor: Tensor) -> None:
     if tensor.layout != torch.strided or tensor.dtype.is_complex or tensor.is_quantized:
-        raise WeightsError(f"tensor {name[:100]!r} is not dense and real: {tensor.layout}, {tensor.dtype}")
+        raise WeightsError(f"tensor {name!r} is not dense and real: {tensor.layout}, {tensor.dtype}")
     if tensor.is_floating_point():
         values = tensor if tensor.dtype.itemsize > 1 else tensor.float()
         if not values.isfinite().all():
-            raise WeightsError(f"tensor {name[:100]!r} holds NaN or infinity")
+            raise WeightsError(f"tensor {name!r} holds NaN or infinity")
 
 
 def _outline(content: Any) -> str:
     """A few words on something that holds no weights; nothing of it is printed but short texts."""
     if not isinstance(content, dict):
         return f"it holds {_kind(content)}"
-    keys = [key[:40] if isinstance(key, str) else _kind(key) for key in list(content)[:6]]
-    return f"it holds a mapping with {', '.join(keys) or 'nothing in it'}"
+    return f"it holds a mapping with {', '.join(map(_label, list(content)[:6])) or 'nothing in it'}"
+
+
+def _label(key: Any) -> str:
+    return printable(key, 40) if type(key) is str else _kind(key)
 
 
 def _kind(value: Any) -> str:

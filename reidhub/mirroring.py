@@ -19,7 +19,7 @@ from reidhub.cache import Cache
 from reidhub.checkpoint import Checkpoint
 from reidhub.digest import BLOCK, Digest
 from reidhub.errors import CacheError, IntegrityError, ReidhubError, UsageError
-from reidhub.intact import hold
+from reidhub.recognition import hold
 from reidhub.resolver import Resolver
 
 INDEX = "index.json"

@@ -87,7 +87,8 @@ class Adoption:
 
     def _taken(self, path: Path, digest: Digest, found: list[Checkpoint]) -> Adopted:
         names, held_to = tuple(checkpoint.name for checkpoint in found), found[0].artifact.held_to
-        missing = [checkpoint for checkpoint in found if self._cache.find(checkpoint.artifact) is None]
+        stored = self._cache.path(digest)
+        missing = [checkpoint for checkpoint in found if self._cache.find(checkpoint.artifact) != stored]
         for checkpoint in missing:
             self._copy(path, digest, checkpoint)
         if not missing:

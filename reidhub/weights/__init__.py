@@ -11,10 +11,10 @@ from torch import Tensor
 from reidhub.checkpoint import StateDictLayout
 from reidhub.errors import WeightsError
 from reidhub.weights.containers import open_container
-from reidhub.weights.fit import load_weights, num_classes_of
+from reidhub.weights.fit import CLASSIFIER, load_backbone, load_weights, num_classes_of
 from reidhub.weights.state_dict import find_state_dict
 
-__all__ = ["load_weights", "num_classes_of", "read_weights"]
+__all__ = ["CLASSIFIER", "load_backbone", "load_weights", "num_classes_of", "read_weights"]
 
 _ANY = StateDictLayout()
 

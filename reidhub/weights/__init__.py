@@ -5,7 +5,16 @@ to anything but the stand-ins of `reidhub.weights.unpickler`.
 """
 
 from reidhub.weights.conversion import conversion_of, convert, stored_weights
-from reidhub.weights.fit import load_weights, num_classes_of
+from reidhub.weights.fit import CLASSIFIER, load_backbone, load_weights, num_classes_of
 from reidhub.weights.reading import read_weights
 
-__all__ = ["conversion_of", "convert", "load_weights", "num_classes_of", "read_weights", "stored_weights"]
+__all__ = [
+    "CLASSIFIER",
+    "conversion_of",
+    "convert",
+    "load_backbone",
+    "load_weights",
+    "num_classes_of",
+    "read_weights",
+    "stored_weights",
+]

@@ -75,6 +75,24 @@ def fetch(name: str) -> Path:
     return _fetch(find_one(name), Cache())
 
 
+def converted(checkpoint: Checkpoint, path: Path) -> Path:
+    """The weights of a cached file as safetensors, beside it; made where they are not there yet.
+
+    Args:
+        checkpoint: whose architecture they have to fit strictly.
+        path: its file in the cache.
+
+    Raises:
+        WeightsError: the file does not hold the weights of this architecture.
+        CacheError: the cache does not take the converted file.
+    """
+    from reidhub.weights import convert, num_classes_of, stored_weights
+
+    tensors = stored_weights(path, checkpoint.layout)
+    _filled(checkpoint, tensors, checkpoint.spec.num_classes or num_classes_of(tensors) or 1000, ())
+    return convert(path, tensors)
+
+
 def build(model: str, num_classes: int = 1000) -> "ReidModel":
     """A new model with freshly initialised weights, in train mode.
 

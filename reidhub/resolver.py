@@ -60,6 +60,7 @@ class Resolver:
         """
         artifact = checkpoint.artifact
         if path := self._cache.find(artifact):
+            self._cache.start_over(artifact)  # a process killed just behind its last step has left its notes
             return path
         with turn(self._cache.lock_path(artifact), f"fetching {checkpoint.name}", _Watch(self._cache, checkpoint)):
             if path := self._cache.find(artifact):

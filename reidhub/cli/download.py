@@ -85,7 +85,8 @@ def _download(checkpoint: Checkpoint, resolver: Resolver, output: Path | None) -
     except UsageError:
         raise
     except ReidhubError as error:
-        tell(f"error: {error}")
+        if not resolver.terms.stop.is_set():
+            tell(f"error: {error}")
         return {**result, "error": str(error)}
     return {**result, "path": str(shown), "size": shown.stat().st_size, "checked_by": checkpoint.artifact.held_to}
 

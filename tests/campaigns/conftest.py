@@ -1,17 +1,17 @@
 """Campaigns say what they did: one line each, past pytest's capture."""
 
-import sys
-
 import pytest
 
 
-@pytest.fixture
-def tell(capsys):
+@pytest.fixture(scope="session")
+def tell(request):
     """Writes a line to the terminal."""
+    plugins = request.config.pluginmanager
+    reporter, capture = plugins.get_plugin("terminalreporter"), plugins.get_plugin("capturemanager")
 
     def write(line: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n{line}\n")
+        with capture.global_and_fixture_disabled():
+            reporter.write_line(f"\n{line}")
 
     return write
 

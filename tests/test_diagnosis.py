@@ -68,6 +68,7 @@ def test_every_architecture_is_known_by_names_and_shapes(stray, architecture):
         (1041, ("msmt17",), {"osnet_x0_25.msmt17"}),
         (4101, ("msmt17 (all images of it)",), {"osnet_x0_25.msmt17_combineall"}),
         (1000, ("imagenet",), {"osnet_x0_25.imagenet"}),
+        (767, ("cuhk03",), set()),
         (1234, (), set()),
     ],
 )

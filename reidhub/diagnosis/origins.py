@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from reidhub.checkpoint import Checkpoint
+from reidhub.datasets.counts import trained_with
 from reidhub.digest import Digest
 from reidhub.manifest import zoo
 from reidhub.recognition import recognised
@@ -50,9 +51,11 @@ def pinned_to(sha256: Digest) -> tuple[Checkpoint, ...]:
 
 
 def training_sets(num_classes: int | None) -> tuple[str, ...]:
-    """The datasets that have so many classes, as the checkpoints of the zoo declare it."""
-    named = {_training_set(c): None for c in zoo().checkpoints if num_classes in _declared([c])}
-    return tuple(named)
+    """The datasets that have so many classes, as the checkpoints of the zoo declare it, or their own counts."""
+    if num_classes is None:
+        return ()
+    named = [_training_set(c) for c in zoo().checkpoints if c.spec.num_classes == num_classes]
+    return tuple(dict.fromkeys(named + trained_with(num_classes)))
 
 
 def candidates(architecture: str, num_classes: int | None) -> tuple[Checkpoint, ...]:

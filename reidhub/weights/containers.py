@@ -77,7 +77,7 @@ def open_container(path: Path, encoding: str) -> Iterator[Container]:
         elif kind == "legacy":
             yield _open_legacy(file, size, encoding)
         elif kind == "safetensors":
-            yield Container(file, size, _safetensors(path), {})
+            yield Container(file, size, map_safetensors(path), {})
         else:
             raise _unknown(start)
 
@@ -202,8 +202,12 @@ def _legacy_places(file: BinaryIO, at: int, keys: Any, widths: Mapping[str, int]
         at = place.stop
 
 
-def _safetensors(path: Path) -> dict[str, Tensor]:
-    """A header of JSON, then the tensors; mapped, not read. Nothing in such a file can run."""
+def map_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file: mapped, not read. Nothing in such a file can run.
+
+    Raises:
+        WeightsError: it is damaged.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

@@ -34,6 +34,12 @@ def start_of(model: str, dataset: str | None) -> Checkpoint | None:
     return _checkpoint(model, architecture.starts_from.removeprefix(_TORCHVISION))
 
 
+def starts_from_torchvision(model: str) -> bool:
+    """True for a model whose training starts from torchvision's weights."""
+    architecture = zoo().architecture(model)
+    return architecture is not None and architecture.starts_from.startswith(_TORCHVISION)
+
+
 def _has_own(model: str) -> bool:
     return any(c.model == model and c.trained_on == (IMAGENET,) for c in zoo().checkpoints)
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "list": "every checkpoint, with scores, size and what is known of its file",
     "show": "everything known of one checkpoint",
     "download": "bring checkpoints into the cache",
+    "doctor": "what a stray file is, and why it does not load",
     "verify": "re-measure reported scores on your copy of a dataset",
     "demo": "the whole road on loopback hosts and a generated world",
 }

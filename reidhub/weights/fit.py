@@ -28,6 +28,11 @@ def is_classifier(name: str) -> bool:
     return name.startswith(CLASSIFIER)
 
 
+def is_late(name: str) -> bool:
+    """True for the names of tensors that files of before PyTorch 0.4.1 may lack."""
+    return name.endswith(_LATE)
+
+
 def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str) -> None:
     """Make the weights those of a model: every tensor, each of its shape, and no other.
 
@@ -44,7 +49,7 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str) 
     wanted = model.state_dict()
     given = dict(tensors)
     for name, tensor in wanted.items():
-        if name.endswith(_LATE) and name not in given:
+        if is_late(name) and name not in given:
             given[name] = torch.zeros((), dtype=tensor.dtype)
     if lines := _differences(wanted, given):
         raise _misfit(what, lines, len(wanted.keys() | given.keys()))

@@ -1,15 +1,16 @@
 """A small zoo and a small re-ID world for tests: real JPEG files, real checkpoint files, a dataset of its own."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from conftest import GUARD, ROOT
 
-from reidhub.datasets import Counts, RetrievalSet
+from reidhub import manifest
+from reidhub.cli import main
+from reidhub.datasets import DATASETS, Counts, RetrievalSet
 from reidhub.datasets.folders import find_root
 from reidhub.datasets.market1501 import read_layout
 from reidhub.demo import referee, world
@@ -23,6 +24,15 @@ from reidhub.datasets import DATASETS
 DATASETS["corridor"] = "corridor:read"
 main()
 """
+NAME = "osnet_x0_25.corridor"
+
+
+class Done(NamedTuple):
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 def shots(split: str) -> list[world.Shot]:
@@ -106,14 +116,25 @@ def counted(weights: Path, root: Path, classes: int = 5) -> referee.Tally:
     return referee.score(model, root / "corridor" / "query", root / "corridor" / "bounding_box_test")
 
 
+def run_here(monkeypatch: Any, capsys: Any, *arguments: str) -> Done:
+    """``reidhub`` in this process, where the corridor is a known dataset; ``$REIDHUB_MANIFEST`` is read again."""
+    monkeypatch.setitem(DATASETS, "corridor", "corridor:read")
+    monkeypatch.setattr(sys, "argv", ["reidhub", *arguments])
+    manifest._zoo.cache_clear()
+    capsys.readouterr()
+    code = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = int(end.code or 0)
+    return Done(code, *capsys.readouterr())
+
+
 def command(*arguments: str) -> list[str]:
-    """The command line ``reidhub``, in which the corridor is a known dataset."""
+    """The command line ``reidhub`` of another process, where the corridor is a known dataset."""
     return [sys.executable, "-c", _RUN, *arguments]
 
 
 def environment() -> dict[str, str]:
+    """For that process: it finds this module."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(GUARD), str(ROOT), str(ROOT / "tests")])}
-
-
-def reidhub(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, env=environment())

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from reidhub.checkpoint import Checkpoint
     from reidhub.errors import ReidhubError
     from reidhub.hub import build, checkpoints, fetch, find, load, transform
+    from reidhub.models.complexity import complexity
     from reidhub.weights import read_weights
 
 _PUBLIC = {
@@ -20,6 +21,7 @@ _PUBLIC = {
     "ReidhubError": "reidhub.errors",
     "build": "reidhub.hub",
     "checkpoints": "reidhub.hub",
+    "complexity": "reidhub.models.complexity",
     "fetch": "reidhub.hub",
     "find": "reidhub.hub",
     "load": "reidhub.hub",
@@ -34,6 +36,7 @@ __all__ = [
     "__version__",
     "build",
     "checkpoints",
+    "complexity",
     "fetch",
     "find",
     "load",

@@ -130,10 +130,9 @@ def _bombs() -> Iterator[tuple[str, bytes]]:
         "a bytearray of a terabyte",
         zip_with(b"\x80\x02}X\x01\x00\x00\x00wc__builtin__\nbytearray\n" + _number(1 << 40) + b"\x85Rs."),
     )
-    pair = b"X\x01\x00\x00\x00aK\x01\x86q\x01"
-    pairs = b"]q\x00(" + pair + b"h\x01" * 100_000 + b"e0"
-    copies = b"(" + b"h\x02h\x00\x85R" * 40_000 + b"t."
-    yield "a mapping copied 40,000 times", zip_with(b"\x80\x02ccollections\nOrderedDict\nq\x020" + pairs + copies)
+    pairs = b"]q\x00(" + b"".join(b"X\x05\x00\x00\x00%05dK\x01\x86" % n for n in range(20_000)) + b"e0"
+    copies = b"(" + b"h\x02h\x00\x85R" * 20_000 + b"t."
+    yield "a mapping copied 20,000 times", zip_with(b"\x80\x02ccollections\nOrderedDict\nq\x020" + pairs + copies)
     one = tensor_pickle((16,), (1,))
     head, tail = one[:-2], b"q\x05"
     names = b"".join(b"X\x06\x00\x00\x00%06dh\x05" % n for n in range(200_000))

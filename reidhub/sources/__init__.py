@@ -19,8 +19,9 @@ SOURCES = {
     "gdrive": "reidhub.sources.gdrive:open_stream",
     "https": "reidhub.sources.https:open_stream",
     "local": "reidhub.sources.local:open_stream",
+    "http": "reidhub.sources.plain:open_stream",
 }
-"""Source kind -> ``module:callable``; the callable is an `Opener`."""
+"""Source kind -> ``module:callable``; the callable is an `Opener`. A manifest cannot name ``http``."""
 
 
 @dataclass(slots=True)

@@ -1,5 +1,6 @@
 """How long a source keeps trying: one policy for every host."""
 
+import logging
 import random
 import time
 from dataclasses import dataclass
@@ -42,6 +43,10 @@ class Patience:
 
 PATIENCE = Patience()
 
+_TOLD_S = 2.0  # a pause from here on is told to everybody, a shorter one to who asks for details
+
+_log = logging.getLogger(__name__)
+
 
 class Hiccup(SourceError):
     """A failure that the next attempt may not meet; past the end of patience it is the source's error."""
@@ -51,7 +56,9 @@ class Hiccup(SourceError):
         if not held:
             return self
         place = f" after {held} bytes" if size is None else f" after {held} of {size} bytes"
-        return type(self)(self.message + place, hint=self.hint, retry_after_s=self.retry_after_s)
+        return type(self)(
+            self.message + place, hint=self.hint, retry_after_s=self.retry_after_s, host_down=self.host_down
+        )
 
 
 class Unreachable(Hiccup):
@@ -90,6 +97,10 @@ class Attempts:
         pause_s = self._pause_s(error)
         if self._failed >= most or self._broken >= self.patience.connections or pause_s is None:
             raise error
+        if time.monotonic() + pause_s > self._end:
+            raise error
+        level = logging.WARNING if pause_s >= _TOLD_S else logging.INFO
+        _log.log(level, "%s; the next attempt is in %s", error.message, duration(pause_s))
         time.sleep(pause_s)
         self.check_time()
 

@@ -124,6 +124,8 @@ def _plain(storage: Storage, link: Link, mac: ContentMac) -> Generator[bytes, No
     decryptor = Cipher(AES(link.aes), CTR(link.nonce + start.to_bytes(8))).decryptor()
     for block in storage.read(mac.offset):
         plain = decryptor.update(block)
-        mac.update(plain)
-        yield plain
+        while plain:  # cut where the MAC's chunks end: there a later run can go on
+            part, plain = plain[: mac.room], plain[mac.room :]
+            mac.update(part)
+            yield part
     mac.check()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from corridor import (
     NAME,
+    SMALL,
     Done,
     claim,
     command,
@@ -26,7 +27,6 @@ from reidhub.verification.journal import open_journal
 
 OTHER = "osnet_x0_25.other"
 TWIN = "osnet_x0_25.twin"  # the same file as OTHER, scored by another distance
-SMALL = "{height: 64, width: 32, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25], interpolation: bilinear}"
 
 
 @pytest.fixture(scope="module")

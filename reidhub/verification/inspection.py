@@ -9,9 +9,10 @@ from reidhub.cache import Cache
 from reidhub.checkpoint import Checkpoint
 from reidhub.errors import ReidhubError
 from reidhub.models.complexity import complexity
+from reidhub.resolver import Resolver
 from reidhub.verification.embedders import read_model
 from reidhub.verification.plan import Selection
-from reidhub.verification.preparation import fetch_intact
+from reidhub.verification.preparation import hashed
 from reidhub.verification.results import CheckpointFile, Inspection, Soundness
 
 Level = Literal["files", "weights"]
@@ -28,10 +29,11 @@ def inspect(selection: Selection, level: Level, cache: Cache) -> Iterator[Inspec
     Yields:
         One inspection for each, as soon as it is done.
     """
+    resolver = Resolver(cache)
     for checkpoint in selection.checkpoints:
         by_name = checkpoint.name in selection.by_name
         try:
-            path, file = fetch_intact(checkpoint, cache)
+            path, file = hashed(resolver.fetch(checkpoint), checkpoint, cache)
             if level == "files":
                 yield Inspection(checkpoint, by_name, "intact", file=file)
             else:

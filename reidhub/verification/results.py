@@ -85,7 +85,7 @@ class Conditions:
 
     Args:
         device: ``cpu`` or ``cuda``.
-        device_name: as its driver calls it; of a CPU the architecture.
+        device_name: as its driver calls it; of a CPU its model.
         threads: of torch on the CPU.
         precision: of convolutions and matrix products in the model; ranks are always exact.
         batch_size: images per batch.

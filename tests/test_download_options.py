@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from faults import slow, status
 from generated import WEB, File, content, files_below, hosts, reidhub, shell, stored, write_manifest
+from local_zoos import Entry, file_of, state_of, write_zoo
+from safetensors.torch import load_file
 
 from reidhub.demo.hosts import Mega
 from reidhub.demo.internet import Internet
@@ -188,3 +190,26 @@ def test_a_token_is_never_shown(tmp_path, reidhub_home):
     assert internet.log[0].headers["Authorization"] == "Bearer hf_secret"
     assert "401 Unauthorized" in done.stderr
     assert "hf_secret" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_weights_are_handed_out_as_safetensors(copied, tmp_path, reidhub_home):
+    own = {**os.environ, "REIDHUB_MANIFEST": write_zoo(tmp_path, Entry("osnet_x0_25.mine", file_of("osnet_x0_25", 5)))}
+    output = ["--output", str(tmp_path / "out")] if copied else []
+
+    done = reidhub("download", "osnet_x0_25.mine", "--format", "safetensors", *output, environment=own)
+
+    assert done.returncode == 0, done.stderr
+    path = Path(done.stdout.strip())
+    assert path.parent == (tmp_path / "out" if copied else reidhub_home / "files")
+    assert path.suffix == ".safetensors" and load_file(path).keys() == state_of("osnet_x0_25", 5).keys()
+
+
+def test_file_that_holds_no_weights_is_not_handed_out_as_safetensors(tmp_path):
+    own = {**os.environ, "REIDHUB_MANIFEST": write_zoo(tmp_path, Entry("osnet_x0_25.mine", bytes(500)))}
+    output = ["--output", str(tmp_path / "out")]
+
+    done = reidhub("download", "osnet_x0_25.mine", "--format", "safetensors", *output, environment=own)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "error:" in done.stderr and not (tmp_path / "out").exists()

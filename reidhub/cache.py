@@ -148,6 +148,7 @@ class Cache:
     def partials(self) -> list[Partial]:
         """Everything that runs cut short have left, and what others are writing just now."""
         left = [path for folder in (self.files, self.pins, self.partial) for path in folder.glob(".incoming-*")]
+        left += [path for path in self.partial.glob("*.json") if not path.with_suffix(".part").exists()]
         return [*self._partials("*.part"), *(partial for path in left if (partial := Partial.at(path)))]
 
     def last_written(self, artifact: Artifact) -> int:

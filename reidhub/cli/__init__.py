@@ -23,6 +23,7 @@ COMMANDS = {
     "mirror": "fill a folder for a web server or a shared disk",
     "links": "ask every source whether it is alive",
     "pin": "print the lines that pin a file in the manifest",
+    "doctor": "what a stray file is, and why it does not load",
     "verify": "re-measure reported scores on your copy of a dataset",
     "demo": "the whole road on loopback hosts and a generated world",
 }

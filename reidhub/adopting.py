@@ -73,7 +73,7 @@ class Adoption:
             return Adopted(path, "refused", reason=f"cannot be read: {error.strerror}")
 
     def _recognised(self, path: Path) -> tuple[list[Checkpoint], Digest]:
-        if False:
+        if not path.is_file():
             raise SourceError("is no regular file")
         with path.open("rb") as file:
             looked_at(iter(lambda: file.read(BLOCK), b""))

@@ -3,11 +3,13 @@
 import os
 
 import pytest
+import torch
 from stocked import age, artifact_of, damage, put
 
 from reidhub.cache import Cache
 from reidhub.errors import CacheError
 from reidhub.housekeeping import check, left_over, prunable, removal_of, stored
+from reidhub.weights.conversion import convert
 
 BODIES = {name: os.urandom(1000 * (number + 1)) for number, name in enumerate(["a.a", "a.b", "a.c"])}
 
@@ -79,6 +81,18 @@ def test_checking_finds_a_turned_bit_even_where_the_files_times_hide_it(unnotice
     assert [result.state for result in results] == ["intact", "broken", "intact"]
     assert "expected sha256" in results[1].reason
     assert paths["a.b"].exists()
+
+
+def test_converted_weights_are_checked_as_well_and_go_alone_where_they_are_broken(cache, paths):
+    converted = convert(paths["a.b"], {"weight": torch.ones(100)})
+    os.utime(paths["a.b"].with_suffix(".json"), (5, 5))
+    assert [(file.name, file.last_used) for file in stored(cache) if file.last_used < 10] == [("a.b", 5)]
+    assert [result.state for result in check(stored(cache))] == ["intact"] * 3
+    damage(converted, unnoticed=True)
+    assert [result.reason for result in check(stored(cache))] == [None, "its conversion is broken", None]
+    assert carried_out(prunable(cache)) == ["a.b"]
+    assert [path.exists() for path in paths.values()] == [True] * 3
+    assert len(list(cache.files.iterdir())) == 6
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
@@ -164,6 +178,7 @@ def test_a_folder_in_the_place_of_a_file_is_told_and_not_removed(cache, paths):
     (cache.files / f"{'a' * 64}.pth").mkdir()
     (removal,) = [file for file in stored(cache) if file.name == "?"]
     assert [result.state for result in check([removal])] == ["unreadable"]
+    assert prunable(cache) == []
     with pytest.raises(CacheError, match="cannot remove"):
         carried_out(prunable(cache, max_size=0))
 

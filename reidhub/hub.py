@@ -1,11 +1,12 @@
 """The public road: a name becomes a checkpoint, a file, a model with weights, a preprocessing."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reidhub.cache import Cache
 from reidhub.checkpoint import Checkpoint
-from reidhub.errors import UsageError
+from reidhub.errors import CacheError, UsageError
 from reidhub.manifest import zoo
 from reidhub.resolver import fetch as _fetch
 
@@ -74,6 +75,24 @@ def fetch(name: str) -> Path:
     return _fetch(find_one(name), Cache())
 
 
+def converted(checkpoint: Checkpoint, path: Path) -> Path:
+    """The weights of a cached file as safetensors, beside it; made where they are not there yet.
+
+    Args:
+        checkpoint: whose architecture they have to fit strictly.
+        path: its file in the cache.
+
+    Raises:
+        WeightsError: the file does not hold the weights of this architecture.
+        CacheError: the cache does not take the converted file.
+    """
+    from reidhub.weights import convert, num_classes_of, stored_weights
+
+    tensors = stored_weights(path, checkpoint.layout)
+    _filled(checkpoint, tensors, checkpoint.spec.num_classes or num_classes_of(tensors) or 1000, ())
+    return convert(path, tensors)
+
+
 def build(model: str, num_classes: int = 1000) -> "ReidModel":
     """A new model with freshly initialised weights, in train mode.
 
@@ -109,16 +128,21 @@ def load(
         WeightsError: the file does not hold the weights of this architecture.
     """
     from reidhub.starts import HEAD, start_of
-    from reidhub.weights import CLASSIFIER, num_classes_of, read_weights
+    from reidhub.weights import CLASSIFIER, convert, num_classes_of, stored_weights
 
     start = start_of(model, dataset)
     checkpoint = start or find_one(model, dataset)
-    tensors = read_weights(_fetch(checkpoint, Cache()), layout=checkpoint.layout)
+    path = _fetch(checkpoint, Cache())
+    tensors = stored_weights(path, checkpoint.layout)
     held = num_classes_of(tensors)
     head: tuple[str, ...] = HEAD if start else () if num_classes in (None, held) else (CLASSIFIER,)
     if num_classes is None:
         num_classes = checkpoint.spec.num_classes or held or 1000
-    return _filled(checkpoint, tensors, num_classes, head).to(device).eval()
+    built = _filled(checkpoint, tensors, num_classes, head)
+    if not head:
+        with suppress(CacheError):  # a read-only cache only makes the next load slower
+            convert(path, tensors)
+    return built.to(device).eval()
 
 
 def _filled(

@@ -19,7 +19,7 @@ from reidhub.sources import Resume, Stream, open_stream
 from reidhub.sources.patience import PATIENCE, Patience
 
 LARGEST = 2 << 30  # bytes; ten times the largest file of the zoo: an endless body of unknown size ends here
-_STEP = 512 * 1024  # bytes between two notes of where to go on; a process that is killed loses no more
+_STEP = 768 * 1024  # bytes between two notes of where to go on; a process that is killed loses no more
 
 _log = logging.getLogger(__name__)
 

@@ -1,15 +1,16 @@
 """A small zoo and a small re-ID world for tests: real JPEG files, real checkpoint files, a dataset of its own."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from conftest import GUARD, ROOT
 
-from reidhub.datasets import Counts, RetrievalSet
+from reidhub import manifest
+from reidhub.cli import main
+from reidhub.datasets import DATASETS, Counts, RetrievalSet
 from reidhub.datasets.folders import find_root
 from reidhub.datasets.market1501 import read_layout
 from reidhub.demo import referee, world
@@ -23,6 +24,17 @@ from reidhub.datasets import DATASETS
 DATASETS["corridor"] = "corridor:read"
 main()
 """
+NAME = "osnet_x0_25.corridor"
+SMALL = "{height: 64, width: 32, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25], interpolation: bilinear}"
+"""An input that saves time, where the size of images does not matter."""
+
+
+class Done(NamedTuple):
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 def shots(split: str) -> list[world.Shot]:
@@ -101,19 +113,30 @@ def claim(**values: str) -> str:
 
 def counted(weights: Path, root: Path, classes: int = 5) -> referee.Tally:
     """What the referee, who shares no code with the verification, counts for a checkpoint file."""
-    model = build(weights.name.partition(".")[0], classes)
+    model = build("osnet_x0_25", classes)
     model.load_state_dict(torch.load(weights, weights_only=True))
     return referee.score(model, root / "corridor" / "query", root / "corridor" / "bounding_box_test")
 
 
+def run_here(monkeypatch: Any, capsys: Any, *arguments: str) -> Done:
+    """``reidhub`` in this process, where the corridor is a known dataset; ``$REIDHUB_MANIFEST`` is read again."""
+    monkeypatch.setitem(DATASETS, "corridor", "corridor:read")
+    monkeypatch.setattr(sys, "argv", ["reidhub", *arguments])
+    manifest._zoo.cache_clear()
+    capsys.readouterr()
+    code = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = int(end.code or 0)
+    return Done(code, *capsys.readouterr())
+
+
 def command(*arguments: str) -> list[str]:
-    """The command line ``reidhub``, in which the corridor is a known dataset."""
+    """The command line ``reidhub`` of another process, where the corridor is a known dataset."""
     return [sys.executable, "-c", _RUN, *arguments]
 
 
 def environment() -> dict[str, str]:
+    """For that process: it finds this module."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(GUARD), str(ROOT), str(ROOT / "tests")])}
-
-
-def reidhub(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, env=environment())

@@ -1,6 +1,7 @@
 """From a name to a model: selectors, files, weights, classifiers of other widths, preprocessing."""
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from hostile import saved
 from local_zoos import Entry, file_of, state_of, write_zoo
 from PIL import Image
+from safetensors.torch import load_file
 
 import reidhub
 from reidhub import hub
@@ -90,6 +92,46 @@ def test_loaded_model_has_the_files_weights_and_is_ready_to_embed(own_zoo, decla
     assert same(weights_of(model), state_of("osnet_x0_25", 5))
     assert not model.training
     assert model(IMAGES).shape == (2, 512)
+
+
+def test_second_load_maps_what_the_first_one_converted(own_zoo, reidhub_home):
+    own_zoo(Entry(NAME, file_of("osnet_x0_25", 5)))
+    reidhub.load(NAME)
+    (original,) = (reidhub_home / "files").glob("*.pth")
+    before = original.stat()
+    original.write_bytes(bytes(before.st_size))
+    os.utime(original, ns=(before.st_atime_ns, before.st_mtime_ns))  # nobody looks at its bytes again
+
+    assert same(weights_of(reidhub.load(NAME)), state_of("osnet_x0_25", 5))
+
+
+def test_training_a_model_changes_nothing_in_the_cache(own_zoo):
+    own_zoo(Entry(NAME, file_of("osnet_x0_25", 5)))
+    reidhub.load(NAME)
+    model = reidhub.load(NAME).train()
+
+    model(IMAGES).sum().backward()
+    torch.optim.SGD(model.parameters(), 1.0).step()
+
+    assert not same(weights_of(model), state_of("osnet_x0_25", 5))
+    assert same(weights_of(reidhub.load(NAME)), state_of("osnet_x0_25", 5))
+
+
+def test_weights_that_do_not_fit_are_not_converted(own_zoo, reidhub_home):
+    own_zoo(Entry(NAME, file_of("osnet_x0_25", 5), classes=4))
+
+    with pytest.raises(StateDictError):
+        reidhub.load(NAME)
+
+    assert list((reidhub_home / "files").glob("*.safetensors*")) == []
+
+
+def test_weights_are_handed_out_as_safetensors(own_zoo):
+    own_zoo(Entry(NAME, file_of("osnet_x0_25", 5)))
+
+    path = hub.converted(reidhub.find(NAME)[0], reidhub.fetch(NAME))
+
+    assert same(load_file(path), state_of("osnet_x0_25", 5))
 
 
 def test_file_of_another_architecture_is_an_error_that_lists_the_differences(own_zoo):

@@ -1,33 +1,24 @@
 """Plans, verdicts, and a whole run on a small world, held to a referee who shares no code with it."""
 
 import json
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-from corridor import claim, counted, entry, write_images, write_manifest, write_weights
+from corridor import NAME, Done, claim, counted, entry, run_here, write_images, write_manifest, write_weights
 
 from reidhub.checkpoint import Score
-from reidhub.cli import main
-from reidhub.datasets import DATASETS
 from reidhub.demo import referee
 from reidhub.errors import DatasetError, UnknownCheckpointError, UsageError
-from reidhub.manifest import _zoo as zoo_of
 from reidhub.manifest import zoo
-from reidhub.verification.plan import plan
+from reidhub.verification.plan import Plan, Selection, plan
 from reidhub.verification.results import DatasetCopy
 from reidhub.verification.verdicts import judge, why_not_comparable
 
-NAME = "osnet_x0_25.corridor"
 
-
-class Done(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
+def planned(selectors: list[str], datasets: Sequence[str] = (), *, everything: bool = False) -> Plan:
+    return plan(Selection.of(zoo(), selectors, everything=everything), datasets)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +64,7 @@ def test_a_score_is_comparable_on_a_whole_copy_of_the_right_version_alone() -> N
 
 
 def test_all_plans_every_reported_score_and_imagenet_for_every_classifier() -> None:
-    jobs = plan(zoo(), [], everything=True).jobs
+    jobs = planned([], everything=True).jobs
     reported = {(c.name, score.dataset) for c in zoo().checkpoints for score in c.scores}
     assert {job.key for job in jobs if job.score} == reported
     classifiers = {(c.name, "imagenet") for c in zoo().checkpoints if c.tag == "imagenet"}
@@ -83,18 +74,18 @@ def test_all_plans_every_reported_score_and_imagenet_for_every_classifier() -> N
 
 
 def test_an_exact_name_counts_as_asked_for_and_a_glob_does_not() -> None:
-    jobs = plan(zoo(), ["osnet_x1_0.market1501", "*.market1501", "osnet_x0_5"]).jobs
+    jobs = planned(["osnet_x1_0.market1501", "*.market1501", "osnet_x0_5"]).jobs
     assert {job.checkpoint.name for job in jobs if job.by_name} == {"osnet_x1_0.market1501", "osnet_x0_5.imagenet"}
     market = {c.name for c in zoo().checkpoints if c.tag == "market1501" and c.scores}
     assert {job.checkpoint.name for job in jobs} == market | {"osnet_x0_5.imagenet"}
 
 
 def test_on_a_dataset_only_what_is_reported_there_or_was_asked_for_by_name() -> None:
-    jobs = plan(zoo(), ["osnet_x1_0.*"], ["market1501"]).jobs
+    jobs = planned(["osnet_x1_0.*"], ["market1501"]).jobs
     assert {job.checkpoint.tag for job in jobs} == {"market1501", "msmt17_combineall", "ms_d_c"} and all(
         j.score for j in jobs
     )
-    (job,) = plan(zoo(), ["osnet_x1_0.market1501"], ["dukemtmcreid"]).jobs
+    (job,) = planned(["osnet_x1_0.market1501"], ["dukemtmcreid"]).jobs
     assert (job.score, job.by_name) == (None, True)
 
 
@@ -110,7 +101,7 @@ def test_on_a_dataset_only_what_is_reported_there_or_was_asked_for_by_name() -> 
 )
 def test_a_plan_of_nothing_or_of_unknown_things_is_an_error(selectors, datasets, everything, error) -> None:
     with pytest.raises(error):
-        plan(zoo(), selectors, datasets, everything=everything)
+        planned(selectors, datasets, everything=everything)
 
 
 @pytest.fixture(scope="module")
@@ -136,17 +127,12 @@ def figures(tally: referee.Tally) -> dict[str, float]:
 
 @pytest.fixture
 def verify(place: Path, monkeypatch, capsys) -> Callable[..., Done]:
-    """Runs ``reidhub verify`` in this process, with a manifest of one checkpoint and these figures of it."""
-    monkeypatch.setitem(DATASETS, "corridor", "corridor:read")
+    """Runs ``reidhub verify`` with a manifest of one checkpoint and these figures of it."""
 
     def run(figures: dict[str, str], *arguments: str, root: Path = place, **fields: str) -> Done:
         manifest = write_manifest(place, entry(NAME, claim(**figures) if figures else "", **fields))
         monkeypatch.setenv("REIDHUB_MANIFEST", str(manifest))
-        monkeypatch.setattr(sys, "argv", ["reidhub", "verify", *arguments, "--data-root", str(root)])
-        zoo_of.cache_clear()
-        with pytest.raises(SystemExit) as end:
-            main()
-        return Done(int(end.value.code or 0), *capsys.readouterr())
+        return run_here(monkeypatch, capsys, "verify", *arguments, "--data-root", str(root))
 
     return run
 

@@ -1,22 +1,29 @@
 """``reidhub verify``: reported scores measured again; a verdict on each to stdout."""
 
-import json
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from reidhub.cache import Cache
-from reidhub.cli.describe import unpinned_notice
-from reidhub.cli.tables import print_table
+from reidhub.cli.verify_output import (
+    print_inspections,
+    print_prospects,
+    print_report,
+    summary,
+    tell_notices,
+    tell_problems,
+)
+from reidhub.errors import UsageError
 from reidhub.manifest import zoo
 
 if TYPE_CHECKING:
-    from reidhub.verification.plan import Plan
-    from reidhub.verification.results import Figure, Precision, Report, Result
+    from reidhub.verification.inspection import Level
+    from reidhub.verification.journal import Journal
+    from reidhub.verification.plan import Plan, Selection
+    from reidhub.verification.results import Precision, Report
     from reidhub.verification.settings import Settings
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -26,7 +33,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.argument("selectors", metavar="[SELECTOR]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every checkpoint of the zoo.")
 @click.option("--on", "datasets", metavar="DATASET", multiple=True, help="Only on this dataset; may be repeated.")
-@click.option("--data-root", type=_FOLDER, required=True, help="The folder that datasets are kept in.")
+@click.option("--data-root", type=_FOLDER, help="The folder that datasets are kept in.")
 @click.option("--json", "as_data", is_flag=True, help="A list of objects, for programs.")
 @click.option("--receipt", type=click.Path(path_type=Path, dir_okay=False), help="Also write everything to this file.")
 @click.option("--strict", is_flag=True, help="Whatever could not be run is a failure.")
@@ -36,6 +43,15 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images per batch.")
 @click.option("--normalize", is_flag=True, help="Make embeddings length 1 first.")
 @click.option("--rerank", is_flag=True, help="Rank by k-reciprocal re-ranking.")
+@click.option(
+    "--level",
+    type=click.Choice(["files", "weights", "scores"]),
+    default="scores",
+    show_default=True,
+    help="files: bytes are intact; weights: they load strictly and cost what is printed. Neither needs a dataset.",
+)
+@click.option("--dry-run", is_flag=True, help="Tell what would run and what is missing.")
+@click.option("--keep-embeddings", metavar="DIR", type=_FOLDER, help="Keep embeddings of retrievals as .npz files.")
 @click.option("--journal", type=_FOLDER, help="Where a killed run goes on from; a folder of its own for each run.")
 def command(selectors: tuple[str, ...], **options: Any) -> None:
     """Measure reported scores again and pass a verdict on each.
@@ -49,13 +65,16 @@ def command(selectors: tuple[str, ...], **options: Any) -> None:
     sys.exit(_run(selectors, _Options(**options)))
 
 
+_OTHER_LEVELS = "without a dataset, --level files and --level weights look at the checkpoints themselves"
+
+
 @dataclass(frozen=True, slots=True)
 class _Options:
     """What was said on the command line."""
 
     everything: bool
     datasets: tuple[str, ...]
-    data_root: Path
+    data_root: Path | None
     as_data: bool
     receipt: Path | None
     strict: bool
@@ -66,6 +85,20 @@ class _Options:
     normalize: bool
     rerank: bool
     journal: Path | None
+    keep_embeddings: Path | None
+    level: Literal["files", "weights", "scores"]
+    dry_run: bool
+
+    @property
+    def root(self) -> Path:
+        """The data root.
+
+        Raises:
+            UsageError: none was given.
+        """
+        if self.data_root is None:
+            raise UsageError("scores need --data-root, the folder that datasets are kept in", hint=_OTHER_LEVELS)
+        return self.data_root
 
     def settings(self) -> "Settings":
         """How to measure."""
@@ -73,7 +106,7 @@ class _Options:
 
         return Settings.on(
             device_of(self.device),
-            self.data_root,
+            self.root,
             batch_size=self.batch_size,
             precision=self.precision,
             allow_partial=self.allow_partial,
@@ -84,81 +117,63 @@ class _Options:
 
 def _run(selectors: tuple[str, ...], options: _Options) -> int:
     """The exit code."""
+    from reidhub.verification.plan import Selection, plan
+
+    selection = Selection.of(zoo(), selectors, everything=options.everything)
+    tell_notices(selection.checkpoints)
+    if options.level != "scores":
+        return _inspect(selection, options.level, options)
+    jobs = plan(selection, options.datasets)
+    return _rehearse(jobs, options) if options.dry_run else _verify(jobs, options)
+
+
+def _inspect(selection: "Selection", level: "Level", options: _Options) -> int:
+    from reidhub.verification.inspection import failed, inspect
+
+    if options.dry_run:
+        raise UsageError("--dry-run tells what --level scores would do", hint="leave one of the two out")
+    inspections = list(inspect(selection, level, Cache()))
+    print_inspections(inspections, as_data=options.as_data)
+    tell_problems(inspection for inspection in inspections if inspection.state == "not run")
+    click.echo(summary([inspection.state for inspection in inspections]), err=True)
+    return int(failed(inspections, strict=options.strict))
+
+
+def _rehearse(jobs: "Plan", options: _Options) -> int:
+    from reidhub.verification.rehearsal import rehearse
+
+    print_prospects(rehearse(jobs, options.root, Cache(), allow_partial=options.allow_partial), as_data=options.as_data)
+    return 0
+
+
+def _verify(jobs: "Plan", options: _Options) -> int:
     from reidhub.verification.journal import default_journal, open_journal
-    from reidhub.verification.plan import plan
-    from reidhub.verification.receipt import as_json, write_receipt
     from reidhub.verification.run import verify
 
-    jobs = plan(zoo(), selectors, options.datasets, everything=options.everything)
-    settings = options.settings()
-    cache = Cache()
-    _tell_notices(jobs)
+    settings, cache = options.settings(), Cache()
     with open_journal(options.journal or default_journal(cache.root, jobs, settings)) as journal:
-        report = verify(jobs, settings, journal, cache)
-        if options.receipt:
-            write_receipt(report, options.receipt)
-        if options.as_data:
-            click.echo(json.dumps(as_json(report)["results"], indent=1))
-        else:
-            _print(report)
+        try:
+            report = verify(jobs, settings, journal, cache)
+        except KeyboardInterrupt:
+            click.echo("stopped; the same command goes on from here", err=True)
+            raise
+        _write_files(report, journal, settings, options)
+        print_report(report, as_data=options.as_data)
         sys.stdout.flush()
         journal.discard()
-    _tell_problems(report)
-    click.echo(_summary(report), err=True)
+    tell_problems(result for result in report.results if result.measurement is None)
+    click.echo(summary([result.verdict for result in report.results], report.environment.devices), err=True)
     return int(report.failed(strict=options.strict))
 
 
-def _tell_notices(jobs: "Plan") -> None:
-    for checkpoint in jobs.checkpoints:
-        if notice := unpinned_notice(checkpoint):
-            click.echo(f"note: {notice}", err=True)
-    for notice in dict.fromkeys(notice for checkpoint in jobs.checkpoints for notice in checkpoint.notices):
-        click.echo(f"note: {notice}", err=True)
+def _write_files(report: "Report", journal: "Journal", settings: "Settings", options: _Options) -> None:
+    """What was asked for beside the table; the journal still has all embeddings."""
+    from reidhub.verification.embeddings import keep_embeddings
+    from reidhub.verification.receipt import write_receipt
 
-
-def _print(report: "Report") -> None:
-    header = ("checkpoint", "dataset", "metric", "reported", "measured", "hits", "verdict", "note")
-    rows = [row for result in report.results for row in _rows(result)]
-    print_table(header, rows, right=("reported", "measured", "hits"))
-
-
-def _rows(result: "Result") -> Iterator[tuple[str, ...]]:
-    """One row for each reported figure; for each measured one where none is reported."""
-    shown = [figure for figure in result.figures if figure.reported or result.score is None]
-    note = _note(result)
-    for figure in shown:
-        cells = _cells(figure, result)
-        yield (result.checkpoint.name, result.dataset, *cells, figure.verdict or result.verdict, note)
-    if not shown:
-        yield (result.checkpoint.name, result.dataset, "", "", "", "", result.verdict, note)
-
-
-def _cells(figure: "Figure", result: "Result") -> tuple[str, ...]:
-    measured = "" if figure.measured is None else f"{figure.measured:.3f}"
-    queries = result.measurement.queries if result.measurement else 0
-    hits = "" if figure.hits is None else f"{figure.hits}/{queries}"
-    return figure.metric, figure.reported or "", measured, hits
-
-
-def _note(result: "Result") -> str:
-    notes = [result.reason.splitlines()[0]] if result.reason else []
-    if result.conditions and result.conditions.precision != "fp32":
-        notes.append(f"in {result.conditions.precision}")
-    return "; ".join(notes)
-
-
-def _tell_problems(report: "Report") -> None:
-    """Each reason in full, once, with what can be done about it."""
-    missing = [result for result in report.results if result.measurement is None]
-    for reason, hint in dict.fromkeys((result.reason, result.hint) for result in missing):
-        of = [result for result in missing if (result.reason, result.hint) == (reason, hint)]
-        level = "error" if any(result.by_name for result in of) else "note"
-        click.echo(f"{level}: {reason}" + (f"\nhint: {hint}" if hint else ""), err=True)
-
-
-def _summary(report: "Report") -> str:
-    from reidhub.verification.results import VERDICTS
-
-    found = [result.verdict for result in report.results]
-    counts = ", ".join(f"{found.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in found)
-    return f"{counts}" + (f" (on {', '.join(report.environment.devices)})" if report.environment.devices else "")
+    if options.keep_embeddings:
+        for result in report.results:
+            if result.measurement and result.measurement.mAP is not None:
+                keep_embeddings(result, journal, settings, options.keep_embeddings)
+    if options.receipt:
+        write_receipt(report, options.receipt)

@@ -52,42 +52,65 @@ class Plan:
         return tuple({job.checkpoint.name: job.checkpoint for job in self.jobs}.values())
 
 
-def plan(zoo: Manifest, selectors: Sequence[str], datasets: Sequence[str] = (), *, everything: bool = False) -> Plan:
-    """Plan the jobs that selectors mean.
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The checkpoints that were asked for.
+
+    Args:
+        checkpoints: in the manifest's order, each once.
+        by_name: names of those that were asked for by exact name.
+    """
+
+    checkpoints: tuple[Checkpoint, ...]
+    by_name: frozenset[str]
+
+    @classmethod
+    def of(cls, zoo: Manifest, selectors: Sequence[str], *, everything: bool = False) -> "Selection":
+        """What selectors mean.
+
+        Args:
+            zoo: where they are looked up.
+            selectors: names, models or globs, as `Manifest.find` takes them.
+            everything: all checkpoints instead.
+
+        Raises:
+            UsageError: no selector, or both selectors and ``everything``.
+            UnknownCheckpointError: a selector matches nothing.
+        """
+        if everything == bool(selectors):
+            raise UsageError(
+                "expected names of checkpoints, or --all" + (", not both" if selectors else ""),
+                hint="`reidhub list` shows every checkpoint",
+            )
+        by_name = frozenset(c.name for selector in selectors if not is_glob(selector) for c in zoo.find(selector))
+        names = {checkpoint.name for selector in selectors for checkpoint in zoo.find(selector)}
+        return cls(tuple(c for c in zoo.checkpoints if everything or c.name in names), by_name)
+
+
+def plan(selection: Selection, datasets: Sequence[str] = ()) -> Plan:
+    """Plan the jobs of some checkpoints.
 
     A checkpoint is scored where figures of it are reported, and a classifier on ImageNet in any case. With
     ``datasets``, one that is asked for by exact name is scored on all of these, reported or not.
 
     Args:
-        zoo: where the selectors are looked up.
-        selectors: names, models or globs, as `Manifest.find` takes them.
+        selection: what was asked for.
         datasets: keys of the dataset registry; all where empty.
-        everything: all checkpoints instead.
 
     Raises:
-        UsageError: no selector, or both selectors and ``everything``; nothing to be scored at all.
-        UnknownCheckpointError: a selector matches nothing.
+        UsageError: there is nothing to be scored.
         DatasetError: no dataset is called so.
     """
-    if everything == bool(selectors):
-        raise UsageError(
-            "expected names of checkpoints, or --all" + (", not both" if selectors else ""),
-            hint="`reidhub list` shows every checkpoint",
-        )
     for name in datasets:
         expected_folder(name)  # raises for a name that is not known
-    named = {c.name for s in selectors if not is_glob(s) for c in zoo.find(s)}
-    meant = zoo.checkpoints if everything else [c for s in selectors for c in zoo.find(s)]
-    names = {checkpoint.name for checkpoint in meant}
     jobs = tuple(
         job
-        for checkpoint in zoo.checkpoints
-        if checkpoint.name in names
-        for job in _jobs(checkpoint, datasets, by_name=checkpoint.name in named)
+        for checkpoint in selection.checkpoints
+        for job in _jobs(checkpoint, datasets, by_name=checkpoint.name in selection.by_name)
     )
     if not jobs:
         what = f"on {', '.join(datasets)}" if datasets else "on any dataset"
-        raise UsageError(f"none of {len(names)} checkpoints has a reported score {what}")
+        raise UsageError(f"none of {len(selection.checkpoints)} checkpoints has a reported score {what}")
     return Plan(jobs)
 
 

@@ -9,9 +9,9 @@ from reidhub.cache import Cache
 from reidhub.checkpoint import Checkpoint
 from reidhub.datasets import ClassificationSet, RetrievalSet, read_dataset
 from reidhub.digest import Digest
-from reidhub.errors import ReidhubError
+from reidhub.errors import IntegrityError, ReidhubError
 from reidhub.images import PixelSpec, imagenet_spec
-from reidhub.resolver import fetch
+from reidhub.resolver import Resolver
 from reidhub.verification.plan import Job
 from reidhub.verification.results import CheckpointFile, DatasetCopy
 from reidhub.verification.settings import Settings
@@ -85,6 +85,7 @@ class Preparation:
     def __init__(self, settings: Settings, cache: Cache) -> None:
         self._settings = settings
         self._cache = cache
+        self._resolver = Resolver(cache)
         self._data = _Once(self._read)
         self._files = _Once(self._fetch)
 
@@ -108,9 +109,19 @@ class Preparation:
         return read_dataset(name, self._settings.data_root, allow_partial=self._settings.allow_partial)
 
     def _fetch(self, checkpoint: Checkpoint) -> tuple[Path, CheckpointFile]:
-        path = fetch(checkpoint, self._cache)
-        file = CheckpointFile(Digest.of_file(path).hex, path.stat().st_size, checkpoint.artifact.held_to)
-        return path, file
+        return hashed(self._resolver.fetch(checkpoint), checkpoint, self._cache)
+
+
+def hashed(path: Path, checkpoint: Checkpoint, cache: Cache) -> tuple[Path, CheckpointFile]:
+    """The file of a checkpoint, every byte of it read and hashed now.
+
+    Raises:
+        IntegrityError: the cache does not hold what it was given.
+    """
+    digest, expected = Digest.of_file(path), checkpoint.artifact.digest or cache.pin_of(checkpoint.artifact)
+    if digest != expected:
+        raise IntegrityError(f"{path}: expected sha256 {expected}, got {digest}", hint="remove the file and try again")
+    return path, CheckpointFile(digest.hex, path.stat().st_size, checkpoint.artifact.held_to)
 
 
 A = TypeVar("A")

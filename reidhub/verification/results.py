@@ -85,7 +85,7 @@ class Conditions:
 
     Args:
         device: ``cpu`` or ``cuda``.
-        device_name: as its driver calls it; of a CPU the architecture.
+        device_name: as its driver calls it; of a CPU its model.
         threads: of torch on the CPU.
         precision: of convolutions and matrix products in the model; ranks are always exact.
         batch_size: images per batch.
@@ -204,6 +204,35 @@ class Result:
     measurement: Measurement | None = None
     embeddings: str | None = None
     timing: Timing | None = None
+
+
+Soundness = Literal["intact", "loads", "as printed", "deviates", "not run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """One checkpoint looked at without a dataset.
+
+    Args:
+        checkpoint: as the manifest has it.
+        by_name: True where it was asked for by exact name.
+        state: ``intact`` bytes; ``loads`` strictly where no cost is printed; the cost is ``as printed`` or
+            ``deviates``; ``not run``.
+        reason: why it did not run; None otherwise.
+        hint: what the user can do about that.
+        file: None where it could not be had.
+        params_m: parameters of an embedding in millions; None where the weights were not loaded.
+        gflops: multiply-adds of one image in 10^9; likewise.
+    """
+
+    checkpoint: Checkpoint
+    by_name: bool
+    state: Soundness
+    reason: str | None = None
+    hint: str | None = None
+    file: CheckpointFile | None = None
+    params_m: float | None = None
+    gflops: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

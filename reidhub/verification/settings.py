@@ -2,6 +2,7 @@
 
 import os
 import platform
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,5 +75,11 @@ def device_of(name: str | None) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """As the driver calls a GPU; the architecture of a CPU."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    """As the driver calls a GPU; of a CPU its model, or its architecture where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -220,7 +220,7 @@ def test_damage_to_what_was_left_costs_the_bytes_and_nothing_else(damage, kind, 
     file = File("cut", ONE.data, kinds=(kind, *{"mega", "https"} - {kind}), pinned=pinned)
     part = broken_off(file, tmp_path, drop(2_000_000))
     held = part.read_bytes()
-    note = part.with_suffix(".json")
+    note = part.with_suffix(".notes")
     changed = {"flip": held[:9] + b"\0\1" + held[11:], "shorter": held[:-9], "longer": held + b"more"}
     part.write_bytes(changed.get(damage, held))
     if damage == "note":

@@ -101,6 +101,17 @@ class Cache:
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
+    def forget(self, artifact: Artifact) -> None:
+        """Remember no longer which digest an unpinned artifact had; the next download decides.
+
+        Raises:
+            CacheError: the folder does not allow it.
+        """
+        try:
+            self._pin_path(artifact).unlink(missing_ok=True)
+        except OSError as error:
+            raise CacheError(f"cannot remove {self._pin_path(artifact)}: {error.strerror}") from error
+
     @contextmanager
     def incoming(
         self, artifact: Artifact | None = None, source: Source | None = None, *, name: str = ""

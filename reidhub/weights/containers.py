@@ -1,0 +1,239 @@
+"""The file formats of checkpoints: zip (PyTorch 1.6 and later), legacy (before), safetensors.
+
+A number in a file is compared with the size of the file before anything is read by it.
+"""
+
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import torch
+from torch import Tensor
+
+from reidhub.errors import IntegrityError, WeightsError
+from reidhub.sources.content import HEAD, looked_at
+from reidhub.weights.unpickler import Storage, StorageType, read_pickle
+
+_ZIP = b"PK\x03\x04"
+_LOCAL_HEADER = 30  # bytes before the name, section 4.3.7 of the zip specification
+_MAGIC = 0x1950A86A20F9469CFC6C  # legacy files: torch.serialization.MAGIC_NUMBER
+_PROTOCOL = 1001  # torch.serialization.PROTOCOL_VERSION
+_LEGACY_START = 32  # bytes in which a legacy file has that number, whatever its pickle protocol
+_LONGEST_HEADER = 100_000_000  # bytes; the bound of the safetensors format
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """An open checkpoint file.
+
+    Args:
+        file: the file; its position is of no meaning.
+        size: bytes of the file.
+        content: what its pickle describes, or a mapping of tensors.
+        places: where the bytes of each storage lie.
+    """
+
+    file: BinaryIO
+    size: int
+    content: Any
+    places: Mapping[str, slice]
+
+    def elements(self, storage: Storage, dtype: torch.dtype) -> Tensor:
+        """The elements of a storage (numel,), in memory of their own.
+
+        Raises:
+            WeightsError: the file does not have them.
+        """
+        place = self.places.get(storage.key, slice(0, 0))
+        start = place.start + storage.offset * dtype.itemsize
+        length = storage.numel * dtype.itemsize
+        if start + length > place.stop:
+            raise WeightsError(f"the bytes of storage {storage.key[:40]!r} are missing, or too few", hint=_AGAIN)
+        self.file.seek(start)
+        return torch.frombuffer(bytearray(self.file.read(length)), dtype=dtype)
+
+
+@contextmanager
+def open_container(path: Path, encoding: str) -> Iterator[Container]:
+    """Open a checkpoint file of any format.
+
+    Args:
+        path: the file.
+        encoding: of the byte strings of Python 2.
+
+    Raises:
+        WeightsError: it is of no known format, or damaged.
+        OSError: it cannot be read.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(HEAD)
+        kind = kind_of(start, size)
+        if kind == "zip":
+            yield _open_zip(file, size, encoding)
+        elif kind == "legacy":
+            yield _open_legacy(file, size, encoding)
+        elif kind == "safetensors":
+            yield Container(file, size, map_safetensors(path), {})
+        else:
+            raise _unknown(start)
+
+
+def kind_of(start: bytes, size: int) -> Literal["zip", "legacy", "safetensors"] | None:
+    """The format that the first bytes of a file announce, whatever follows them; None for any other.
+
+    Args:
+        start: the first `HEAD` bytes, or all there are.
+        size: bytes of the file.
+    """
+    if start.startswith(_ZIP):
+        return "zip"
+    if start.startswith(b"\x80") and _MAGIC.to_bytes(10, "little") in start[:_LEGACY_START]:
+        return "legacy"
+    return "safetensors" if _is_safetensors(start, size) else None
+
+
+def _open_zip(file: BinaryIO, size: int, encoding: str) -> Container:
+    """``data.pkl`` and one record for each storage, none of them compressed."""
+    with zipfile.ZipFile(file) as archive:
+        records = _records(archive, size)
+        if "constants.pkl" in records or any(name.startswith("code/") for name in records):
+            raise WeightsError("it is a TorchScript program, which is not run", hint=_STATE_DICT)
+        if "data.pkl" not in records:
+            raise WeightsError("it is a zip archive, but not one of torch.save", hint=_STATE_DICT)
+        if "byteorder" in records and archive.read(records["byteorder"]) != b"little":
+            raise WeightsError("it was written on a big-endian machine")
+    pickled = _place(file, size, records["data.pkl"])
+    content = read_pickle(file, pickled.start, encoding, persistent=_storage).value
+    data = {name.removeprefix("data/"): info for name, info in records.items() if name.startswith("data/")}
+    return Container(file, size, content, {key: _place(file, size, info) for key, info in data.items()})
+
+
+def _records(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
+    """The archive's files by their names below its one folder, checked to be whole and as long as they say."""
+    infos = archive.infolist()
+    names = [info.filename.partition("/")[2] for info in infos]
+    folders = {info.filename.partition("/")[0] for info in infos}
+    if len(folders) != 1 or len(set(names)) != len(names):
+        raise WeightsError("it is a zip archive, but not one of torch.save", hint=_STATE_DICT)
+    if any(info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size for info in infos):
+        raise WeightsError("its records are compressed, which torch.save never does")
+    if sum(info.file_size for info in infos) > size:
+        raise WeightsError("its records are longer than the file")
+    if (damaged := archive.testzip()) is not None:
+        raise WeightsError(f"record {damaged[:60]!r} is damaged: its CRC-32 is not the one written down", hint=_AGAIN)
+    return dict(zip(names, infos, strict=True))
+
+
+def _place(file: BinaryIO, size: int, info: zipfile.ZipInfo) -> slice:
+    """Where the bytes of a record lie."""
+    file.seek(info.header_offset)
+    header = file.read(_LOCAL_HEADER)
+    start = info.header_offset + _LOCAL_HEADER + sum(int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
+    if not header.startswith(_ZIP) or start + info.file_size > size:
+        raise WeightsError(f"record {info.filename[:60]!r} is damaged", hint=_AGAIN)
+    return slice(start, start + info.file_size)
+
+
+def _open_legacy(file: BinaryIO, size: int, encoding: str) -> Container:
+    """Five pickles in a row, then for each storage its number of elements and its bytes."""
+    at, parts = 0, []
+    storages = _LegacyStorages()
+    for persistent in (None, None, None, storages, None):
+        part = read_pickle(file, at, encoding, persistent=persistent)
+        parts.append(part.value)
+        at = part.end
+    magic, protocol, system, content, keys = parts
+    if (magic, protocol) != (_MAGIC, _PROTOCOL):
+        raise WeightsError(f"it is of another version of the legacy format than {_PROTOCOL}")
+    if not isinstance(system, dict) or system.get("little_endian") is not True:
+        raise WeightsError("it was written on a big-endian machine")
+    return Container(file, size, content, dict(_legacy_places(file, at, keys, storages.widths)))
+
+
+class _LegacyStorages:
+    """Takes storages as legacy files name them, and remembers how wide their elements are.
+
+    Attributes:
+        widths: key -> bytes of an element.
+    """
+
+    def __init__(self) -> None:
+        self.widths: dict[str, int] = {}
+
+    def __call__(self, pid: Any) -> Storage:
+        if isinstance(pid, tuple) and pid and pid[0] == "module":
+            raise WeightsError("it holds a whole module, which only running code could bring back", hint=_STATE_DICT)
+        storage = _storage(pid[:5])
+        if storage.dtype is None:
+            raise WeightsError("a storage has no dtype")
+        self.widths[storage.key] = storage.dtype.itemsize
+        view = pid[5] if len(pid) > 5 else None
+        if view is None:
+            return storage
+        _, offset, numel = view
+        if not (_is_count(offset) and _is_count(numel) and offset + numel <= storage.numel):
+            raise WeightsError("a view lies outside its storage")
+        return Storage(storage.key, storage.dtype, offset, numel)
+
+
+def _storage(pid: Any) -> Storage:
+    """A storage as a pickle names it: ``("storage", type, key, device, elements)``."""
+    kind, storage_type, key, _, numel = pid
+    fits = kind == "storage" and isinstance(storage_type, StorageType) and isinstance(key, str) and _is_count(numel)
+    if not fits:
+        raise WeightsError("the pickle refers to bytes in an unknown way")
+    return Storage(key, storage_type.dtype, 0, numel)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 62
+
+
+def _legacy_places(file: BinaryIO, at: int, keys: Any, widths: Mapping[str, int]) -> Iterator[tuple[str, slice]]:
+    for key in keys:
+        file.seek(at)
+        numel = int.from_bytes(file.read(8), "little")
+        place = slice(at + 8, at + 8 + numel * widths[key])
+        yield key, place
+        at = place.stop
+
+
+def map_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file: mapped, not read. Nothing in such a file can run.
+
+    Raises:
+        WeightsError: it is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    load: Callable[[Path], dict[str, Tensor]] = load_file
+    try:
+        return load(path)
+    except SafetensorError as error:
+        raise WeightsError(f"it is damaged: {error}", hint=_AGAIN) from error
+
+
+def _is_safetensors(start: bytes, size: int) -> bool:
+    length = int.from_bytes(start[:8], "little")
+    return start[8:9] == b"{" and 2 <= length <= min(size - 8, _LONGEST_HEADER)
+
+
+def _unknown(start: bytes) -> WeightsError:
+    try:
+        list(looked_at(iter([start])))
+    except IntegrityError as error:
+        return WeightsError(error.message, hint=_AGAIN)
+    if start.startswith(b"\x80"):
+        return WeightsError("it is a pickle, but not one of torch.save", hint=_STATE_DICT)
+    if start[257:262] == b"ustar":
+        return WeightsError("it is a tar archive, which PyTorch wrote before 0.1.10", hint=_STATE_DICT)
+    return WeightsError("it is of no format that checkpoints have")
+
+
+_STATE_DICT = "save the state dict alone with the program it came from: torch.save(model.state_dict(), path)"
+_AGAIN = "fetch the file again"

@@ -1,0 +1,252 @@
+"""A pickle becomes plain values: mappings, lists, texts, numbers, and descriptions of tensors.
+
+Every name in it is answered with a stand-in from `_ALLOWED`, or not at all. No stand-in imports, allocates by a number
+from the file, or keeps what it does not need.
+"""
+
+import io
+import pickle
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import torch
+
+from reidhub.errors import WeightsError
+from reidhub.weights.opcodes import Extent, look_through
+
+
+@dataclass(frozen=True, slots=True)
+class StorageType:
+    """What a name such as ``torch.FloatStorage`` says: the dtype, or None where the tensor says it."""
+
+    dtype: torch.dtype | None
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """The bytes of one or more tensors, still in the file.
+
+    Args:
+        key: name of the bytes within the file.
+        dtype: of the elements; None for bytes alone.
+        offset: of the first element within those bytes, in elements.
+        numel: elements.
+    """
+
+    key: str
+    dtype: torch.dtype | None
+    offset: int
+    numel: int
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """A tensor that has not been read yet; nothing of it has been checked."""
+
+    storage: Any
+    offset: Any
+    size: Any
+    stride: Any
+    dtype: Any
+
+
+class Opaque:
+    """Something beside the weights that is of no interest."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+class ArraySpec:
+    """An array of NumPy: dtype and bytes as the file has them, not checked."""
+
+    shape: Any = None
+    dtype: Any = None
+    fortran: Any = False
+    data: Any = b""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        _, self.shape, self.dtype, self.fortran, self.data = state
+
+
+class DTypeSpec:
+    """A dtype of NumPy: its code (``f4``) and byte order."""
+
+    def __init__(self, code: Any, *_: Any) -> None:
+        self.code = code
+        self.order: Any = "|"
+
+    def __setstate__(self, state: Any) -> None:
+        self.order = state[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Pickled:
+    """What one pickle describes, and where in the file it ends."""
+
+    value: Any
+    end: int
+
+
+def read_pickle(
+    file: BinaryIO, at: int, encoding: str, *, persistent: Callable[[Any], Storage] | None = None
+) -> Pickled:
+    """Read the pickle that starts at one place of a file.
+
+    Args:
+        file: the file.
+        at: bytes before the pickle.
+        encoding: of the byte strings of Python 2.
+        persistent: makes a `Storage` of an entry that refers to bytes in the file; None where there can be none.
+
+    Raises:
+        WeightsError: it is damaged or too complex, or names something that is not allowed.
+    """
+    file.seek(at)
+    extent = look_through(file)
+    file.seek(at)
+    value = _Unpickler(file.read(extent.size), encoding, extent, persistent).load()
+    return Pickled(value, at + extent.size)
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, data: bytes, encoding: str, extent: Extent, persistent: Callable[[Any], Storage] | None) -> None:
+        super().__init__(io.BytesIO(data), fix_imports=False, encoding=encoding)
+        self._persistent = persistent
+        self._pairs_left = extent.opcodes  # each pair of an honest mapping was written with opcodes of its own
+
+    def find_class(self, module: str, name: str) -> Any:
+        full = f"{module}.{name}"
+        if full in _MAPPINGS:
+            return self._mapping
+        if full in _ALLOWED:
+            return _ALLOWED[full]
+        if full in _KINDS:
+            raise WeightsError(f"it holds {_KINDS[full]}, which is not read")
+        raise WeightsError(
+            f"it holds an object of the class {full[:100]!r}, which only running code could bring back",
+            hint="save the state dict alone: torch.save(model.state_dict(), path)",
+        )
+
+    def persistent_load(self, pid: Any) -> Any:
+        if self._persistent is None:
+            raise WeightsError("the pickle refers to bytes where there can be none")
+        return self._persistent(pid)
+
+    def _mapping(self, *given: Any) -> dict[Any, Any]:
+        """An ordered mapping, a counter or the like, from its pairs."""
+        mapping: dict[Any, Any] = StandInMapping()
+        for part in given:
+            pairs = list(part.items()) if type(part) is dict else part if isinstance(part, list) else []
+            self._pairs_left -= len(pairs)
+            if self._pairs_left < 0:
+                raise WeightsError("the pickle repeats itself more than that of any checkpoint")
+            mapping.update(_pair(pair) for pair in pairs)
+        return mapping
+
+
+class StandInMapping(dict[Any, Any]):
+    """An ordered mapping without the attributes that its pickle gives it (a state dict's ``_metadata``)."""
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def _pair(pair: Any) -> tuple[Any, Any]:
+    key, value = pair
+    return key, value
+
+
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> TensorSpec:
+    return TensorSpec(storage, offset, size, stride, None)
+
+
+def _tensor_with_dtype(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> TensorSpec:
+    return TensorSpec(storage, offset, size, stride, rest[2])
+
+
+def _parameter(data: Any, *_: Any) -> Any:
+    return data
+
+
+def _encoded(text: Any, encoding: Any = "latin1", *_: Any) -> bytes:
+    """Bytes as Python 3 writes them at protocol 2."""
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+        raise WeightsError("the pickle writes bytes in a way that no checkpoint does")
+    return text.encode("latin1")
+
+
+def _same(value: Any = (), *_: Any) -> Any:
+    """A size is the tuple it was made from."""
+    return value
+
+
+_STORAGES = {
+    "Double": torch.float64,
+    "Float": torch.float32,
+    "Half": torch.float16,
+    "BFloat16": torch.bfloat16,
+    "Long": torch.int64,
+    "Int": torch.int32,
+    "Short": torch.int16,
+    "Char": torch.int8,
+    "Byte": torch.uint8,
+    "Bool": torch.bool,
+    "ComplexFloat": torch.complex64,
+    "ComplexDouble": torch.complex128,
+}
+
+_MAPPINGS = frozenset(
+    {"collections.OrderedDict", "collections.Counter", "collections.defaultdict", "__builtin__.dict", "builtins.dict"}
+)
+
+
+def _both(modules: Iterable[str], name: str, stand_in: Any) -> Mapping[str, Any]:
+    return {f"{module}.{name}": stand_in for module in modules}
+
+
+_NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
+_BUILTIN = ("__builtin__", "builtins")
+
+_ALLOWED: dict[str, Any] = {
+    **{f"torch.{name}Storage": StorageType(dtype) for name, dtype in _STORAGES.items()},
+    **{str(dtype): dtype for dtype in _STORAGES.values()},
+    **{f"torch.{name}": getattr(torch, name) for name in ("uint16", "uint32", "uint64")},
+    "torch.storage.UntypedStorage": StorageType(None),
+    "torch.UntypedStorage": StorageType(None),
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_tensor_v3": _tensor_with_dtype,
+    "torch._utils._rebuild_parameter": _parameter,
+    "torch._utils._rebuild_parameter_with_state": _parameter,
+    "torch.Size": _same,
+    "torch.device": Opaque,
+    "_codecs.encode": _encoded,
+    "argparse.Namespace": Opaque,
+    "types.SimpleNamespace": Opaque,
+    "numpy.dtype": DTypeSpec,
+    "numpy.ndarray": ArraySpec,
+    **_both(_NUMPY, "scalar", Opaque),
+    **_both(_NUMPY, "_reconstruct", ArraySpec),
+    **_both(_BUILTIN, "set", Opaque),
+    **_both(_BUILTIN, "frozenset", Opaque),
+    **_both(_BUILTIN, "complex", Opaque),
+    **_both(_BUILTIN, "bytearray", Opaque),
+    **_both(_BUILTIN, "list", Opaque),
+}
+
+_KINDS = {
+    "torch._utils._rebuild_sparse_tensor": "a sparse tensor",
+    "torch._utils._rebuild_sparse_csr_tensor": "a sparse tensor",
+    "torch._utils._rebuild_qtensor": "a quantized tensor",
+    "torch._utils._rebuild_meta_tensor_no_storage": "a tensor without data",
+    "torch._utils._rebuild_wrapper_subclass": "a tensor of a class of its own",
+    "torch._tensor._rebuild_from_type_v2": "a tensor of a class of its own",
+}

@@ -1,0 +1,34 @@
+"""The README's table is the zoo's: the same models, figures and checkpoints."""
+
+from decimal import Decimal
+
+import pytest
+from conftest import ROOT
+
+from reidhub.manifest import zoo
+from reidhub.models import ARCHITECTURES, build
+from reidhub.models.complexity import complexity
+
+ROWS = [
+    [cell.strip() for cell in line.split("|")[1:-1]]
+    for line in (ROOT / "README.md").read_text().splitlines()
+    if line.startswith("| `")
+]
+
+
+def test_table_has_a_row_for_each_architecture():
+    assert [row[0].strip("`") for row in ROWS] == list(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
+def test_row_says_what_the_model_and_the_manifest_say(row):
+    name, params, multiply_adds, size, dimensions, distance, tags = row
+    model = build(name.strip("`"), device="meta")
+    cost = complexity(model)
+    own = [c for c in zoo().checkpoints if c.model == name.strip("`")]
+
+    assert Decimal(params.split()[0]) == (Decimal(cost.params) / 10**6).quantize(Decimal("0.1"))
+    assert Decimal(multiply_adds) == (Decimal(cost.multiply_adds) / 10**9).quantize(Decimal("0.01"))
+    assert (size, int(dimensions)) == ("{}x{}".format(*model.input_size), model.embedding_dim)
+    assert set(distance.split(", ")) == {c.distance for c in own}
+    assert tags.split(", ") == [c.tag for c in own]

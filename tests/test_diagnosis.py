@@ -221,7 +221,9 @@ def test_torchvisions_resnet_is_told_as_the_start_it_is(stray):
 def test_counts_that_old_files_lack_are_no_difference(stray):
     state = {n: t for n, t in state_of("osnet_x0_25", 3).items() if not n.endswith("num_batches_tracked")}
 
-    assert reidhub.doctor(stray(saved(state, legacy=True))).loadable
+    found = reidhub.doctor(stray(saved(state, legacy=True)))
+
+    assert found.loadable and found.architecture == "osnet_x0_25"
 
 
 def tar() -> bytes:
@@ -306,9 +308,22 @@ def test_file_of_forty_thousand_names_is_told_as_well(stray):
     assert (found.tensors, found.nearest) == (40_000, None)
 
 
-@pytest.mark.parametrize("kind", ["absent", "folder", "pipe", "forbidden"])
+@pytest.mark.parametrize("beside", [{}, state_of("osnet_x0_25", 2)], ids=["alone", "beside weights"])
+def test_names_in_a_file_never_reach_a_terminal_as_they_are(stray, beside):
+    found = reidhub.doctor(stray(saved({"\x1b[2J\x07.w": torch.ones(1), **beside, "\x1b.x": torch.ones(1)})))
+
+    assert "\x1b" not in found.problem and "\x07" not in found.problem
+
+
+def test_classifier_of_rows_without_end_is_a_misfit(stray):
+    state = {**state_of("osnet_x0_25", 2), "classifier.weight": torch.empty(1 << 39, 0)}
+
+    assert "classifier.weight" in reidhub.doctor(stray(saved(state))).problem
+
+
+@pytest.mark.parametrize("kind", ["absent", "folder", "pipe", "forbidden", "zero byte", "too long"])
 def test_what_cannot_be_opened_is_an_error(tmp_path, kind):
-    path = tmp_path / "x"
+    path = tmp_path / {"zero byte": "\0", "too long": "y" * 999}.get(kind, "x")
     if kind == "folder":
         path.mkdir()
     elif kind == "pipe":
@@ -319,7 +334,7 @@ def test_what_cannot_be_opened_is_an_error(tmp_path, kind):
         if os.access(path, os.R_OK):
             pytest.skip("this user may read everything")
 
-    with pytest.raises(WeightsError, match="x cannot be read: "):
+    with pytest.raises(WeightsError, match="cannot be read: "):
         reidhub.doctor(path)
 
 
@@ -345,5 +360,5 @@ def test_command_says_it_all_and_succeeds_where_every_file_loads(stray):
 def test_command_without_a_file_that_exists_fails_in_words(tmp_path):
     done = reidhub_doctor(tmp_path / "none.pth")
 
-    assert done.returncode == 1 and "none.pth cannot be read" in done.stderr
+    assert done.returncode == 1 and "none.pth' cannot be read: No such file" in done.stderr
     assert "Traceback" not in done.stderr

@@ -15,7 +15,7 @@ from reidhub.cache import Cache
 from reidhub.checkpoint import Artifact, Source
 from reidhub.digest import Digest
 from reidhub.errors import CacheError
-from reidhub.incoming import Incoming, Partial, write_json
+from reidhub.incoming import NOTES, Incoming, Partial, write_json
 
 BODY = os.urandom(500_000)
 HERE = Source("https", "https://example.org/a.pth")
@@ -60,8 +60,16 @@ def test_what_is_not_what_was_noted_is_not_taken_over(damage, tmp_path):
 @pytest.mark.parametrize("note", ["", "{", "[]", '{"name": 1}', '{"name":"a","offset":"x","sha256":"","state":{}}'])
 def test_a_damaged_note_says_nothing(note, tmp_path):
     left = leave(tmp_path, BODY, 300_000)
-    left.path.with_suffix(".json").write_text(note)
+    left.path.with_suffix(NOTES).write_text(note)
     assert not Partial.at(left.path).resumable
+
+
+def test_a_note_that_was_cut_short_leaves_the_one_before_it(tmp_path):
+    left = leave(tmp_path, BODY, 300_000)
+    notes = left.path.with_suffix(NOTES)
+    line = notes.read_bytes()
+    notes.write_bytes(line + line.replace(b"300000", b"400000")[:-20])
+    assert Partial.at(left.path) == left
 
 
 @pytest.mark.parametrize("size", [0, 1, 131_072, 300_000])

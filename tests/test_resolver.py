@@ -3,6 +3,7 @@
 import logging
 import socket
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from faults import QUICK, drop, flip, header, say, shorter, spoiled, status
@@ -12,7 +13,7 @@ from reidhub.cache import Cache
 from reidhub.demo.hosts import Drive, Mega, Static
 from reidhub.demo.internet import online
 from reidhub.digest import Digest
-from reidhub.errors import FetchError
+from reidhub.errors import CacheError, FetchError
 from reidhub.receiving import Terms
 from reidhub.resolver import Resolver, fetch, offline_by_environment
 
@@ -24,6 +25,7 @@ GONE = say("[-9]")
 
 
 def fetched(file, folder, **terms):
+    folder.mkdir(exist_ok=True)
     return Resolver(Cache(folder / "cache"), replace(TERMS, **terms)).fetch(file.checkpoint(folder))
 
 
@@ -74,6 +76,26 @@ def test_an_unpinned_file_is_remembered_and_another_one_refused(tmp_path):
     was, now = Digest.of_bytes(loose.data), Digest.of_bytes(other)
     assert f"the first download had sha256 {was}, this one has {now}" in error.message
     assert "remove" in error.hint
+
+
+def test_a_first_part_of_the_sha256_that_differs_is_reported_and_not_refused(tmp_path, caplog):
+    right, wrong = Digest.of_bytes(LOOSE.data).short, "0badc0de"
+    for tag, prefix in (("right", right), ("wrong", wrong)):
+        file = File(tag, LOOSE.data, kinds=("mega",), pinned=False, fields={"sha256_prefix": f"'{prefix}'"})
+        with online(hosts([file])), caplog.at_level(logging.WARNING, "reidhub"):
+            assert fetched(file, tmp_path / tag).read_bytes() == LOOSE.data
+    assert caplog.messages == [
+        f"osnet_x0_25.wrong: its sha256 begins with {right}, not {wrong} as its author's file name says; "
+        "that may be older than the file"
+    ]
+
+
+@pytest.mark.parametrize("kind", ["mega", "gdrive", "https"])
+def test_a_disk_without_room_is_told_before_the_file_comes(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=len(ONE.data) - 1))
+    with online(hosts([ONE])), pytest.raises(CacheError, match=f"expected room for {len(ONE.data)} bytes"):
+        fetched(ONE, tmp_path, kind=kind)
+    assert files_below(tmp_path / "cache") == {}
 
 
 # --- the order of sources ------------------------------------------------------------------------------------------
@@ -220,7 +242,7 @@ def test_damage_to_what_was_left_costs_the_bytes_and_nothing_else(damage, kind, 
     file = File("cut", ONE.data, kinds=(kind, *{"mega", "https"} - {kind}), pinned=pinned)
     part = broken_off(file, tmp_path, drop(2_000_000))
     held = part.read_bytes()
-    note = part.with_suffix(".json")
+    note = part.with_suffix(".notes")
     changed = {"flip": held[:9] + b"\0\1" + held[11:], "shorter": held[:-9], "longer": held + b"more"}
     part.write_bytes(changed.get(damage, held))
     if damage == "note":

@@ -6,6 +6,7 @@ Nothing in the file is believed, and no code from it runs: it is read by `reidhu
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from stat import S_ISREG
 from typing import Literal
 
 from torch import Tensor
@@ -18,6 +19,7 @@ from reidhub.diagnosis.wrapping import Wrapping, wrapping_of
 from reidhub.digest import Digest
 from reidhub.errors import StateDictError, WeightsError
 from reidhub.models import build
+from reidhub.sources.content import printable
 from reidhub.starts import HEAD, IMAGENET, starts_from_torchvision
 from reidhub.weights import load_weights, num_classes_of, read_weights
 
@@ -108,14 +110,14 @@ def doctor(path: Path | str) -> Diagnosis:
         WeightsError: the file cannot be opened.
     """
     path = Path(path)
-    if path.exists() and not path.is_file():
-        raise WeightsError(f"{path} cannot be read: it is no file")
     try:
+        if "\0" in str(path) or not S_ISREG(path.stat().st_mode):
+            raise WeightsError(f"{str(path)!r} cannot be read: it is no file")
         start, sha256 = start_of_file(path), Digest.of_file(path)
         blank = Diagnosis(str(path), path.stat().st_size, sha256.hex, format_of(path))
         return _with_notes(_placed(_read(blank, path, start), path), path, start)
     except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise WeightsError(f"{str(path)!r} cannot be read: {error.strerror or error}") from error
 
 
 def _read(blank: Diagnosis, path: Path, start: bytes) -> Diagnosis:
@@ -147,7 +149,8 @@ def _trouble(
 ) -> tuple[str, str] | tuple[None, None]:
     """Why the tensors do not load, tried as loading does it, and what to do."""
     if found.share < _ALIKE:
-        listed = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in list(tensors.items())[:_SHOWN])
+        first = list(tensors.items())[:_SHOWN]
+        listed = ", ".join(f"{printable(name)} {tuple(tensor.shape)}" for name, tensor in first)
         return f"no architecture of the zoo resembles its {len(tensors)} tensors: {listed}, ...", _OTHER
     what = f"{found.architecture}, under {found.prefix!r}" if found.prefix else found.architecture
     try:

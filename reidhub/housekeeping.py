@@ -126,8 +126,7 @@ def left_over(cache: Cache) -> list[Removal]:
     found = []
     for partial in cache.partials():
         if partial.mtime_ns / 1e9 < gone:
-            paths = tuple(dict.fromkeys([partial.path, partial.path.with_suffix(".json")]))
-            found.append(Removal(partial.name or "?", paths, partial.size, "left by a run that was cut short"))
+            found.append(Removal(partial.name or "?", partial.paths, partial.size, "left by a run that was cut short"))
     for digest, paths in _groups(cache).items():
         if paths[0].name != f"{digest.hex}.pth" and all(_mtime(path) < gone for path in paths):
             found.append(Removal("?", paths, sum(map(_size, paths)), "belongs to a file that is gone"))

@@ -147,12 +147,12 @@ def test_what_killed_runs_left_goes_once_nobody_writes_to_it(cache, paths):
     for number, path in enumerate([*left, *orphans]):
         path.write_bytes(b"x" * 10)
         age(path, 7200 if number % 2 == 0 else 60)
-    (cache.partial / "key-0.json").write_text("{}")
+    (cache.partial / "key-0.notes").write_text("{}")
     removals = prunable(cache)
     assert sum(removal.size for removal in removals) == 40
     carried_out(removals)
     assert [path.exists() for path in [*left, *orphans]] == [False, True] * 4
-    assert not (cache.partial / "key-0.json").exists()
+    assert not (cache.partial / "key-0.notes").exists()
 
 
 def test_one_checkpoints_file_is_removed_with_all_that_belongs_to_it(cache, paths):

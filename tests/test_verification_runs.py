@@ -1,6 +1,7 @@
 """Runs that are killed, repeated, shared and turned in; what each leaves behind."""
 
 import json
+import shlex
 import subprocess
 import time
 from collections.abc import Callable
@@ -149,3 +150,32 @@ def test_a_dry_run_tells_what_is_there_and_runs_nothing(verify, reidhub_home: Pa
     assert not jobs["msmt17"]["runs"] and "MSMT17_V1" in jobs["msmt17"]["expected"]
     assert jobs["msmt17"]["weights"] == {"cached": False, "size": None}
     assert f"1 of 2 would run: {jobs['corridor']['images']} images" in done.stderr
+
+
+def test_a_journal_that_cannot_be_written_is_named(verify, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = verify(NAME, "--journal", str(tmp_path / "file" / "journal"))
+    assert done.returncode == 1 and done.stderr.splitlines()[-2].startswith("error: cannot write the journal")
+
+
+def test_a_disk_that_is_full_stops_the_run_and_the_next_goes_on(place: Path, verify, tmp_path: Path) -> None:
+    journal, receipt = tmp_path / "journal", tmp_path / "receipt.json"
+    options = ["--data-root", str(place), NAME, "--batch-size", "3", "--journal", str(journal)]
+    verify(NAME, "--level", "files")  # the checkpoint is in the cache, which has a limit of its own to meet
+    limited = "ulimit -f 20; " + shlex.join(command("verify", *options))  # 20 blocks of 1024 bytes for a file
+    done = subprocess.run(["bash", "-c", limited], env=environment(), capture_output=True, text=True)
+    assert done.returncode == 1 and "error: cannot write the journal" in done.stderr, done.stderr
+    assert "hint: make room" in done.stderr
+    verify(*options[2:], "--receipt", str(receipt))
+    assert 0 < json.loads(receipt.read_text())["timing"][0]["images"] < 50
+
+
+def test_an_image_that_cannot_be_decoded_is_named(place: Path, verify) -> None:
+    image = sorted((place / "corridor" / "bounding_box_test").iterdir())[3]
+    content = image.read_bytes()
+    try:
+        image.write_bytes(bytes(len(content)))
+        done = verify(NAME)
+    finally:
+        image.write_bytes(content)
+    assert done.returncode == 1 and "not run" in done.stdout and f"error: {image} cannot be decoded" in done.stderr

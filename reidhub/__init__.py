@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from reidhub import metrics
     from reidhub.checkpoint import Checkpoint
     from reidhub.errors import ReidhubError
-    from reidhub.hub import build, checkpoints, fetch, find, load, transform
+    from reidhub.hub import build, checkpoints, embedder, fetch, find, load, transform
     from reidhub.weights import read_weights
 
 _PUBLIC = {
@@ -20,6 +20,7 @@ _PUBLIC = {
     "ReidhubError": "reidhub.errors",
     "build": "reidhub.hub",
     "checkpoints": "reidhub.hub",
+    "embedder": "reidhub.hub",
     "fetch": "reidhub.hub",
     "find": "reidhub.hub",
     "load": "reidhub.hub",
@@ -34,6 +35,7 @@ __all__ = [
     "__version__",
     "build",
     "checkpoints",
+    "embedder",
     "fetch",
     "find",
     "load",

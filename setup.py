@@ -6,5 +6,9 @@ from setuptools import find_packages, setup
 setup(
     packages=[*find_packages(include=["reidhub", "reidhub.*"]), "reidhub.zoo"],
     package_dir={"reidhub.zoo": "manifest"},
-    package_data={"reidhub.zoo": ["*.yaml"], "reidhub": ["py.typed", "datasets/*.yaml", "demo/data/*"]},
+    package_data={
+        "reidhub.zoo": ["*.yaml"],
+        "reidhub": ["py.typed", "datasets/*.yaml", "demo/data/*"],
+        "reidhub.verification.report": ["page.*"],
+    },
 )

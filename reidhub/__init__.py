@@ -11,6 +11,7 @@ from reidhub._version import __version__
 if TYPE_CHECKING:
     from reidhub import metrics
     from reidhub.checkpoint import Checkpoint
+    from reidhub.diagnosis import doctor
     from reidhub.errors import ReidhubError
     from reidhub.hub import build, checkpoints, fetch, find, load, transform
     from reidhub.models.complexity import complexity
@@ -22,6 +23,7 @@ _PUBLIC = {
     "build": "reidhub.hub",
     "checkpoints": "reidhub.hub",
     "complexity": "reidhub.models.complexity",
+    "doctor": "reidhub.diagnosis",
     "fetch": "reidhub.hub",
     "find": "reidhub.hub",
     "load": "reidhub.hub",
@@ -37,6 +39,7 @@ __all__ = [
     "build",
     "checkpoints",
     "complexity",
+    "doctor",
     "fetch",
     "find",
     "load",

@@ -18,7 +18,7 @@ from pathlib import Path
 from reidhub.checkpoint import Artifact, Source
 from reidhub.digest import Digest
 from reidhub.errors import CacheError, IntegrityError, SourceError
-from reidhub.incoming import ROOM, Incoming, Partial, write_json
+from reidhub.incoming import NOTES, ROOM, Incoming, Partial, write_json
 
 _DAY_S = 24 * 3600
 
@@ -101,6 +101,17 @@ class Cache:
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
+    def forget(self, artifact: Artifact) -> None:
+        """Remember no longer which digest an unpinned artifact had; the next download decides.
+
+        Raises:
+            CacheError: the folder does not allow it.
+        """
+        try:
+            self._pin_path(artifact).unlink(missing_ok=True)
+        except OSError as error:
+            raise CacheError(f"cannot remove {self._pin_path(artifact)}: {error.strerror}") from error
+
     @contextmanager
     def incoming(
         self, artifact: Artifact | None = None, source: Source | None = None, *, name: str = ""
@@ -137,6 +148,7 @@ class Cache:
     def partials(self) -> list[Partial]:
         """Everything that runs cut short have left, and what others are writing just now."""
         left = [path for folder in (self.files, self.pins, self.partial) for path in folder.glob(".incoming-*")]
+        left += [path for path in self.partial.glob(f"*{NOTES}") if not path.with_suffix(".part").exists()]
         return [*self._partials("*.part"), *(partial for path in left if (partial := Partial.at(path)))]
 
     def last_written(self, artifact: Artifact) -> int:

@@ -14,10 +14,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from reidhub.digest import BLOCK, Digest
 from reidhub.errors import CacheError
+
+NOTES = ".notes"
+"""Ends the name of the file beside a beginning that tells, in one line of JSON after another, how far it is good."""
 
 ROOM = "make room, or set REIDHUB_HOME to a folder on another disk"
 
@@ -51,7 +54,7 @@ class Partial:
             info = path.stat()
         except OSError:
             return None
-        name, offset, sha256, state = _noted(path.with_suffix(".json"))
+        name, offset, sha256, state = _noted(path.with_suffix(NOTES))
         return cls(path, name, offset, sha256, state, info.st_size, info.st_mtime_ns)
 
     @property
@@ -61,7 +64,7 @@ class Partial:
 
     def remove(self) -> None:
         """Take it away, as far as the folder allows."""
-        for path in (self.path, self.path.with_suffix(".json")):
+        for path in (self.path, self.path.with_suffix(NOTES)):
             with suppress(OSError):
                 path.unlink()
 
@@ -73,11 +76,13 @@ class Partial:
 
 
 def _noted(path: Path) -> tuple[str, int, str, dict[str, Any]]:
-    try:
-        note = json.loads(path.read_text(encoding="utf-8"))
-        return str(note["name"]), int(note["offset"]), str(note["sha256"]), dict(note["state"])
-    except (OSError, ValueError, TypeError, KeyError):
-        return "", 0, "", {}
+    """The last note that is whole."""
+    with suppress(OSError):
+        for line in reversed(path.read_bytes().splitlines()):
+            with suppress(ValueError, TypeError, KeyError):
+                note = json.loads(line)
+                return str(note["name"]), int(note["offset"]), str(note["sha256"]), dict(note["state"])
+    return "", 0, "", {}
 
 
 class Incoming:
@@ -100,14 +105,16 @@ class Incoming:
         self._name = name
         self._file = os.fdopen(handle, "w+b", buffering=0)
         self._hash = hashlib.sha256()
-        self._noted = False
+        self._notes: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._file.close()
-        if not self._noted or not self.path.exists():
+        noted = self._notes is not None
+        self._close_notes()
+        if not noted or not self.path.exists():
             self.discard()
 
     def write(self, chunk: bytes) -> None:
@@ -134,15 +141,21 @@ class Incoming:
         """
         note = {"name": self._name, "offset": self.size, "sha256": self._hash.hexdigest(), "state": state}
         with suppress(OSError):  # without the note, a run that is cut short only costs more
-            write_json(self.path.with_suffix(".json"), note)
-            self._noted = True
+            if self._notes is None:
+                self._notes = self.path.with_suffix(NOTES).open("ab", buffering=0)
+            self._notes.write(json.dumps(note).encode() + b"\n")  # appended: cheaper than a file put in its place
 
     def discard(self) -> None:
         """Leave nothing of it behind."""
-        self._noted = False
-        for path in (self.path, self.path.with_suffix(".json")):
+        self._close_notes()
+        for path in (self.path, self.path.with_suffix(NOTES)):
             with suppress(OSError):
                 path.unlink()
+
+    def _close_notes(self) -> None:
+        if self._notes is not None:
+            self._notes.close()
+            self._notes = None
 
     def take_over(self, partial: Partial) -> bool:
         """Begin with a copy of what another run left; False, and nothing held, where it is not what was noted then."""

@@ -19,7 +19,7 @@ from reidhub.sources import Resume, Stream, open_stream
 from reidhub.sources.patience import PATIENCE, Patience
 
 LARGEST = 2 << 30  # bytes; ten times the largest file of the zoo: an endless body of unknown size ends here
-_STEP = 512 * 1024  # bytes between two notes of where to go on; a process that is killed loses no more
+_STEP = 768 * 1024  # bytes between two notes of where to go on; a process that is killed loses no more
 
 _log = logging.getLogger(__name__)
 
@@ -89,12 +89,14 @@ class Receiver:
             try:
                 with open_stream(order.source, resume=resume, patience=self._terms.patience) as stream:
                     self._take(order, stream, incoming, partial)
-                return self._cache.keep(
+                path = self._cache.keep(
                     incoming, artifact, name=name, source=order.source.location, checked_by=artifact.held_to
                 )
             except IntegrityError:
                 incoming.discard()
                 raise
+        _compare_prefix(order.checkpoint, path)
+        return path
 
     def _take(self, order: Order, stream: Stream, incoming: Incoming, partial: Partial | None) -> None:
         size = _agreed_size(order.artifact, stream)
@@ -142,6 +144,17 @@ class _Notes:
         except SourceError:
             self.take()
             raise
+
+
+def _compare_prefix(checkpoint: Checkpoint, path: Path) -> None:
+    prefix = checkpoint.artifact.sha256_prefix
+    if prefix and not path.stem.startswith(prefix):
+        _log.warning(
+            "%s: its sha256 begins with %s, not %s as its author's file name says; that may be older than the file",
+            checkpoint.name,
+            path.stem[: len(prefix)],
+            prefix,
+        )
 
 
 def _agreed_size(artifact: Artifact, stream: Stream) -> int | None:

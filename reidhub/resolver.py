@@ -42,13 +42,16 @@ class Resolver:
         cache: where they end up.
         terms: which sources are asked, and how; ``$REIDHUB_OFFLINE`` counts as well.
         progress: what the user sees of it.
+
+    Attributes:
+        terms: those it was given.
     """
 
     def __init__(self, cache: Cache, terms: Terms | None = None, progress: Progress | None = None) -> None:
         self._cache = cache
-        self._terms = terms or Terms()
-        self._offline = self._terms.offline or offline_by_environment()
-        self._receiver = Receiver(cache, self._terms, progress or Progress())
+        self.terms = terms or Terms()
+        self._offline = self.terms.offline or offline_by_environment()
+        self._receiver = Receiver(cache, self.terms, progress or Progress())
         self._down = _Down()
 
     def fetch(self, checkpoint: Checkpoint) -> Path:
@@ -60,11 +63,12 @@ class Resolver:
         """
         artifact = checkpoint.artifact
         if path := self._cache.find(artifact):
+            self._cache.start_over(artifact)  # a process killed just behind its last step has left its notes
             return path
         with turn(self._cache.lock_path(artifact), f"fetching {checkpoint.name}", _Watch(self._cache, checkpoint)):
             if path := self._cache.find(artifact):
                 return path
-            if self._terms.fresh:
+            if self.terms.fresh:
                 self._cache.start_over(artifact)
             return self._from_sources(checkpoint)
 
@@ -85,9 +89,7 @@ class Resolver:
         mirror = mirror_source(checkpoint)
         every = [Order(checkpoint, mirror, "mirror")] if mirror else []
         every += [Order(checkpoint, source, source.kind) for source in checkpoint.artifact.sources]
-        return (
-            order for order in every if self._terms.kind in (None, _KINDS.get(order.source.kind, order.source.kind))
-        )
+        return (order for order in every if self.terms.kind in (None, _KINDS.get(order.source.kind, order.source.kind)))
 
     def _check_allowed(self, order: Order) -> None:
         """May the source be asked?
@@ -107,7 +109,7 @@ class Resolver:
         known = f"{checkpoint.name} ({f'sha256 {artifact.digest.short}...' if artifact.digest else 'unpinned'})"
         if not reasons:
             kinds = ", ".join(dict.fromkeys(source.kind for source in artifact.sources))
-            return FetchError(f"{known} has no source of kind {self._terms.kind}", hint=f"its kinds are {kinds}")
+            return FetchError(f"{known} has no source of kind {self.terms.kind}", hint=f"its kinds are {kinds}")
         count = "the only source did not give" if len(reasons) == 1 else f"none of {len(reasons)} sources gave"
         first = f"{known} is not in the cache, and reidhub is offline" if self._offline else f"{count} {known}"
         width = max(len(order.label) for order, _ in reasons)

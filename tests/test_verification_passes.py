@@ -146,6 +146,7 @@ def test_a_model_that_is_ahead_waits_until_the_others_have_caught_up(images, ope
 def test_best_classes_are_in_order_and_equal_logits_in_the_order_of_the_classes() -> None:
     logits = torch.tensor([[0.0, 3.0, 1.0, 3.0, 2.0, 1.0, 5.0]])
     assert best_classes(logits).tolist() == [[6, 1, 3, 4, 2]]
+    assert best_classes(torch.zeros(3, 5000)).tolist() == 3 * [[0, 1, 2, 3, 4]]
     assert best_classes((logits, -10 * logits)).tolist() == [[0, 2, 5, 4, 1]]
 
 

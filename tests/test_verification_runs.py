@@ -1,6 +1,7 @@
 """Runs that are killed, repeated, shared and turned in; what each leaves behind."""
 
 import json
+import shlex
 import subprocess
 import time
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from corridor import (
 )
 
 from reidhub.metrics import evaluate
-from reidhub.verification.journal import open_journal
+from reidhub.verification.journal import Journal, open_journal
 
 OTHER = "osnet_x0_25.other"
 TWIN = "osnet_x0_25.twin"  # the same file as OTHER, scored by another distance
@@ -75,6 +76,45 @@ def test_a_killed_run_goes_on_where_it_stopped_and_reports_the_same(place, verif
     assert after["results"] == before["results"] and after["environment"] == before["environment"]
     assert after["timing"][0]["images"] < before["timing"][0]["images"]
     assert not journal.exists()
+
+
+@pytest.fixture
+def journal(tmp_path: Path, monkeypatch) -> Path:
+    """A journal that finished runs do not take away."""
+    monkeypatch.setattr(Journal, "discard", lambda journal: None)
+    return tmp_path / "journal"
+
+
+def images_embedded(verify, journal: Path, *arguments: str) -> int:
+    """How many images a run had to embed, beside what the journal has."""
+    receipt = journal.parent / "receipt.json"
+    verify(*arguments, "--journal", str(journal), "--receipt", str(receipt))
+    (timing,) = json.loads(receipt.read_text())["timing"]
+    return int(timing["images"])
+
+
+def test_the_journal_serves_those_runs_alone_that_would_measure_the_same(verify, journal: Path) -> None:
+    assert images_embedded(verify, journal, NAME) > 20
+    assert images_embedded(verify, journal, NAME) == 0
+    assert images_embedded(verify, journal, NAME, "--rerank") == 0  # other ranks of the same embeddings
+    assert images_embedded(verify, journal, OTHER) > 20
+    assert images_embedded(verify, journal, NAME, "--batch-size", "7") > 20
+
+
+def test_the_journal_tells_checkpoint_files_of_one_name_and_copies_of_a_dataset_apart(
+    verify, journal: Path, tmp_path: Path, monkeypatch
+) -> None:
+    root = write_images(tmp_path / "copy")
+    write_weights(root, NAME, seed=3)
+    monkeypatch.setenv("REIDHUB_MANIFEST", str(write_manifest(root, entry(NAME, claim(rank1="20.0"), input=SMALL))))
+    options = (NAME, "--data-root", str(root), "--allow-partial")
+    assert images_embedded(verify, journal, *options) > 20
+    assert images_embedded(verify, journal, *options) == 0
+    next((root / "corridor" / "bounding_box_test").glob("0000*")).unlink()
+    assert images_embedded(verify, journal, *options) > 20
+    write_weights(root, NAME, seed=8)
+    monkeypatch.setenv("REIDHUB_HOME", str(tmp_path / "another-home"))
+    assert images_embedded(verify, journal, *options) > 20
 
 
 def test_two_runs_on_one_journal_refuse_politely(verify, tmp_path: Path) -> None:
@@ -129,12 +169,13 @@ def test_reranking_changes_ranks_and_is_not_comparable(verify) -> None:
     assert result["counts"]["mAP"] != plain["counts"]["mAP"]
 
 
-def test_another_precision_is_recorded(verify) -> None:
-    done = verify(NAME, "--precision", "bf16", "--json")
-    (result,) = json.loads(done.stdout)
-    (full,) = json.loads(verify(NAME, "--json").stdout)
-    assert (result["conditions"]["precision"], full["conditions"]["precision"]) == ("bf16", "fp32")
-    assert result["counts"]["per_query_sha256"] != full["counts"]["per_query_sha256"]
+def test_another_precision_is_recorded_and_never_taken_for_this_one(verify, journal: Path) -> None:
+    assert images_embedded(verify, journal, NAME) > 20
+    full = json.loads((journal.parent / "receipt.json").read_text())["results"][0]
+    assert images_embedded(verify, journal, NAME, "--precision", "bf16") > 20
+    half = json.loads((journal.parent / "receipt.json").read_text())["results"][0]
+    assert (full["conditions"]["precision"], half["conditions"]["precision"]) == ("fp32", "bf16")
+    assert half["counts"]["per_query_sha256"] != full["counts"]["per_query_sha256"]
 
 
 def test_progress_is_quiet_where_there_is_no_terminal(verify) -> None:
@@ -149,3 +190,32 @@ def test_a_dry_run_tells_what_is_there_and_runs_nothing(verify, reidhub_home: Pa
     assert not jobs["msmt17"]["runs"] and "MSMT17_V1" in jobs["msmt17"]["expected"]
     assert jobs["msmt17"]["weights"] == {"cached": False, "size": None}
     assert f"1 of 2 would run: {jobs['corridor']['images']} images" in done.stderr
+
+
+def test_a_journal_that_cannot_be_written_is_named(verify, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = verify(NAME, "--journal", str(tmp_path / "file" / "journal"))
+    assert done.returncode == 1 and done.stderr.splitlines()[-2].startswith("error: cannot write the journal")
+
+
+def test_a_disk_that_is_full_stops_the_run_and_the_next_goes_on(place: Path, verify, tmp_path: Path) -> None:
+    journal, receipt = tmp_path / "journal", tmp_path / "receipt.json"
+    options = ["--data-root", str(place), NAME, "--batch-size", "3", "--journal", str(journal)]
+    verify(NAME, "--level", "files")  # the checkpoint is in the cache, which has a limit of its own to meet
+    limited = "ulimit -f 20; " + shlex.join(command("verify", *options))  # 20 blocks of 1024 bytes for a file
+    done = subprocess.run(["bash", "-c", limited], env=environment(), capture_output=True, text=True)
+    assert done.returncode == 1 and "error: cannot write the journal" in done.stderr, done.stderr
+    assert "hint: make room" in done.stderr
+    verify(*options[2:], "--receipt", str(receipt))
+    assert 0 < json.loads(receipt.read_text())["timing"][0]["images"] < 50
+
+
+def test_an_image_that_cannot_be_decoded_is_named(place: Path, verify) -> None:
+    image = sorted((place / "corridor" / "bounding_box_test").iterdir())[3]
+    content = image.read_bytes()
+    try:
+        image.write_bytes(bytes(len(content)))
+        done = verify(NAME)
+    finally:
+        image.write_bytes(content)
+    assert done.returncode == 1 and "not run" in done.stdout and f"error: {image} cannot be decoded" in done.stderr

@@ -16,13 +16,17 @@ if TYPE_CHECKING:
     from reidhub.verification.results import Figure, Inspection, Report, Result
 
 
+_FEW = 3  # unpinned checkpoints that are told of one by one
+
+
 def tell_notices(checkpoints: Sequence["Checkpoint"]) -> None:
     """Say once what every user has to be told."""
-    unpinned = (unpinned_notice(checkpoint) for checkpoint in checkpoints)
-    notices = (notice for checkpoint in checkpoints for notice in checkpoint.notices)
-    for notice in dict.fromkeys([*unpinned, *notices]):
-        if notice:
-            click.echo(f"note: {notice}", err=True)
+    unpinned = [notice for checkpoint in checkpoints if (notice := unpinned_notice(checkpoint))]
+    if len(unpinned) > _FEW:
+        names = ", ".join(checkpoint.name for checkpoint in checkpoints if unpinned_notice(checkpoint))
+        unpinned = [f"{len(unpinned)} checkpoints are unpinned, no sha256 of them is known: {names}"]
+    for notice in dict.fromkeys([*unpinned, *(notice for c in checkpoints for notice in c.notices)]):
+        click.echo(f"note: {notice}", err=True)
 
 
 def print_report(report: "Report", *, as_data: bool) -> None:

@@ -156,6 +156,19 @@ def body(response: requests.Response, most: int) -> bytes:
     return bytes(data)
 
 
+def beginning(response: requests.Response, most: int) -> Iterator[bytes]:
+    """The body for somebody who mostly wants its start: ``most`` bytes of it, the rest where it is asked for.
+
+    Raises:
+        Hiccup: the connection broke.
+    """
+    try:
+        yield response.raw.read(most)
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise failure(error, host_of(response.url)) from None
+    yield from blocks(response, lambda: None)
+
+
 def failure(error: Exception, host: str) -> SourceError:
     """An exception of requests or urllib3 in words of our own."""
     if "CERTIFICATE_VERIFY_FAILED" in str(error):

@@ -9,10 +9,21 @@ from urllib.parse import urlsplit
 import requests
 
 from reidhub.errors import IntegrityError, SourceError
-from reidhub.sources import Resume, Stream
-from reidhub.sources.content import looked_at
-from reidhub.sources.http import Check, blocks, checked, encoded, followed, host_of, length_of, refusal, session
-from reidhub.sources.patience import PATIENCE, Attempts, Hiccup, Patience
+from reidhub.sources import Claim, Resume, Stream
+from reidhub.sources.content import HEAD, looked_at
+from reidhub.sources.http import (
+    Check,
+    beginning,
+    blocks,
+    checked,
+    encoded,
+    followed,
+    host_of,
+    length_of,
+    refusal,
+    session,
+)
+from reidhub.sources.patience import PATIENCE, Attempts, Hiccup, Patience, retried
 
 _TOKEN_HOST = "huggingface.co"
 
@@ -160,3 +171,33 @@ def _token_for(url: str) -> dict[str, str]:
     if not (token.isascii() and token.isprintable()):
         raise SourceError("HF_TOKEN holds characters that no token has", permanent=True)
     return {"Authorization": f"Bearer {token}"}
+
+
+def probe(location: str, *, patience: Patience = PATIENCE) -> Claim:
+    """Ask an ``https:`` URL for its first bytes; see `reidhub.sources.Prober`.
+
+    Raises:
+        SourceError: the host does not give the file.
+    """
+    return probed(location, patience=patience, check=checked)
+
+
+def probed(location: str, *, patience: Patience, check: Check) -> Claim:
+    """Ask a URL that ``check`` lets pass, and where it redirects to, for the first bytes."""
+    url = check(location, "")
+    with session() as http:
+        return retried(lambda: _first_look(http, url, check, patience), patience)
+
+
+def _first_look(http: requests.Session, url: str, check: Check, patience: Patience) -> Claim:
+    few = {"Range": f"bytes=0-{HEAD - 1}"}
+    with followed(http, url, patience, lambda at: {**few, **_token_for(at)}, check) as response:
+        if response.status_code not in (200, 206):
+            raise refusal(response)
+        if encoded(response):
+            raise SourceError(f"{host_of(response.url)}: the file comes compressed, which was not asked for")
+        looked_at(beginning(response, HEAD))
+        if response.status_code == 200:
+            return Claim(length_of(response))
+        found = re.fullmatch(r"bytes 0-\d+/(\d+)", response.headers.get("Content-Range", ""))
+        return Claim(int(found[1]) if found else None)

@@ -3,10 +3,13 @@
 import logging
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
 
 from reidhub.errors import SourceError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +130,17 @@ def duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def retried(ask: Callable[[], T], patience: Patience) -> T:
+    """What ``ask`` gives, asked again for each `Hiccup` as long as patience lasts.
+
+    Raises:
+        SourceError: what ``ask`` raised last.
+    """
+    attempts = Attempts(patience)
+    while True:
+        try:
+            return ask()
+        except Hiccup as error:
+            attempts.again(error)

@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 from urllib.parse import urljoin, urlsplit
 
 from reidhub.errors import SourceError
-from reidhub.sources import Resume, Stream
-from reidhub.sources.https import opened
+from reidhub.sources import Claim, Resume, Stream
+from reidhub.sources.https import opened, probed
 from reidhub.sources.patience import PATIENCE, Patience
 
 
@@ -33,3 +33,8 @@ def _checked(url: str, base: str = "") -> str:
     if parts.scheme != "http" or not parts.hostname or parts.username is not None or not same_host:
         raise SourceError(f"{parts.hostname}: not the plain http address of the mirror", permanent=True)
     return whole
+
+
+def probe(location: str, *, patience: Patience = PATIENCE) -> Claim:
+    """Ask an ``http:`` URL for its first bytes; see `reidhub.sources.Prober`. Raises what `open_stream` does."""
+    return probed(location, patience=patience, check=_checked)

@@ -17,10 +17,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from reidhub.errors import CacheError, UsageError
+from reidhub.errors import UsageError
 from reidhub.verification.plan import Plan
 from reidhub.verification.results import Measurement
-from reidhub.verification.rows import RowLog
+from reidhub.verification.rows import RowLog, writing
 from reidhub.verification.settings import Settings
 
 _LOCK = "lock"
@@ -59,13 +59,18 @@ class Journal:
             return None
 
     def keep(self, key: str, measurement: Measurement) -> None:
-        """Remember what was counted; it is there whole or not at all."""
+        """Remember what was counted; it is there whole or not at all.
+
+        Raises:
+            CacheError: the disk does not take it.
+        """
         path = self._measurement_path(key)
         partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(measurement)), encoding="utf-8")
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with writing(path):
+            partial.write_text(json.dumps(asdict(measurement)), encoding="utf-8")
+            with partial.open("rb+") as file:
+                os.fsync(file.fileno())
+            partial.replace(path)
 
     def discard(self) -> None:
         """Remove everything: the run is over, and the next one measures again."""
@@ -93,16 +98,15 @@ def open_journal(folder: Path) -> Iterator[Journal]:
         UsageError: another run is using it.
         CacheError: the folder cannot be written.
     """
-    try:
+    lock = FileLock(folder / _LOCK, timeout=0)
+    with writing(folder / _LOCK):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / _LOCK, timeout=0)
-        lock.acquire()
-    except Timeout:
-        raise UsageError(
-            f"another run is using the journal {folder}", hint="wait for it, or name another folder with --journal"
-        ) from None
-    except OSError as error:
-        raise CacheError(f"cannot write the journal {folder}: {error.strerror}", hint="set --journal") from error
+        try:
+            lock.acquire()
+        except Timeout:
+            raise UsageError(
+                f"another run is using the journal {folder}", hint="wait for it, or name another folder with --journal"
+            ) from None
     try:
         yield Journal(folder)
     finally:

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from reidhub.errors import UsageError
 from reidhub.images import PixelSpec, load_batches
 from reidhub.verification.embedders import Embedder, arithmetic
 from reidhub.verification.rows import RowLog
@@ -62,6 +63,8 @@ class Pass:
 
         Raises:
             DatasetError: an image cannot be decoded.
+            CacheError: the disk does not take the rows.
+            UsageError: a GPU has not enough memory for a batch.
         """
         groups = _turns([m for m in self.members if not m.log.complete], settings.device)
         with arithmetic(settings.device, settings.precision):
@@ -140,6 +143,9 @@ def _arrived(batch: Batch, stream: torch.cuda.Stream) -> Batch:
 def _embed(group: Sequence[Member], pixels: Tensor, first: int) -> None:
     """Embed a batch with each member that does not have it yet."""
     missing = [member for member in group if member.log.rows == first]
-    rows = [member.embedder(pixels) for member in missing]  # a GPU has all of it queued before the first is waited for
+    try:
+        rows = [member.embedder(pixels) for member in missing]  # a GPU has it all queued before the first is waited for
+    except torch.OutOfMemoryError as error:
+        raise UsageError(f"{pixels.device} is out of memory", hint="choose a smaller --batch-size") from error
     for member, embedded in zip(missing, rows, strict=True):
         member.log.append(embedded.cpu())

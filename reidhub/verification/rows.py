@@ -5,13 +5,33 @@ right CRC is taken off when the file is opened again, so no kill and no loss of 
 """
 
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from reidhub.errors import CacheError
+
 _CRC = 4  # bytes
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the disk does not take becomes an error with a hint.
+
+    Raises:
+        CacheError: it did not.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CacheError(
+            f"cannot write the journal {path.parent}: {error.strerror}",
+            hint="make room, or name a folder on another disk with --journal; a run goes on where it stopped",
+        ) from error
 
 
 class RowLog:
@@ -33,8 +53,9 @@ class RowLog:
         self._total = total
         self._batch_size = batch_size
         self.rows, size = self._intact()
-        self._file = path.open("ab")
-        self._file.truncate(size)
+        with writing(path):
+            self._file = path.open("ab")
+            self._file.truncate(size)
 
     @property
     def complete(self) -> bool:
@@ -42,10 +63,15 @@ class RowLog:
         return self.rows == self._total
 
     def append(self, rows: Tensor) -> None:
-        """Write the next block, float32 (n, D) on the CPU."""
+        """Write the next block, float32 (n, D) on the CPU.
+
+        Raises:
+            CacheError: the disk does not take it.
+        """
         block = np.ascontiguousarray(rows.numpy(), dtype="<f4").tobytes()
-        self._file.write(block + zlib.crc32(block).to_bytes(_CRC, "little"))
-        self._file.flush()
+        with writing(self.path):
+            self._file.write(block + zlib.crc32(block).to_bytes(_CRC, "little"))
+            self._file.flush()
         self.rows += len(rows)
 
     def read(self) -> Tensor:

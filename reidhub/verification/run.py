@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from reidhub.cache import Cache
 from reidhub.datasets import ClassificationSet
-from reidhub.errors import ReidhubError
+from reidhub.errors import DatasetError, ReidhubError
 from reidhub.images import Transform
 from reidhub.verification.embedders import Embedder, read_model
 from reidhub.verification.environment import environment
@@ -108,7 +108,7 @@ class _Bench:
         left, start = len(images) - once.start, time.perf_counter()
         try:
             once.run(self._settings, bar.update)
-        except ReidhubError as error:
+        except DatasetError as error:  # an image that cannot be decoded
             for seat in seats:
                 yield seat.task.job.key, missing_result(seat.task.job, error, seat.task)
             return

@@ -105,8 +105,8 @@ def test_killed_at_random_moments(kind, pinned, tmp_path, long, tell):
     chains = campaign(kind, kills, tmp_path, pinned=pinned)
     lost = [count for chain in chains for count in chain.lost]
     tell(
-        f"kill -9, {kind} held to {'sha256' if pinned else 'MAC'}: {kills} kills in {len(chains)} downloads, 0 bad files; "
-        f"bytes lost by a kill: at most {max(lost)}, {sum(lost) / len(lost):.0f} on average"
+        f"kill -9, {kind} held to {'sha256' if pinned else 'MAC'}: {kills} kills in {len(chains)} downloads, "
+        f"0 bad files; bytes lost by a kill: at most {max(lost)}, {sum(lost) / len(lost):.0f} on average"
     )
     assert sum(chain.kills for chain in chains) == kills
     assert max(lost) <= CHUNK

@@ -36,6 +36,8 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--data-root", type=_FOLDER, help="The folder that datasets are kept in.")
 @click.option("--json", "as_data", is_flag=True, help="A list of objects, for programs.")
 @click.option("--receipt", type=click.Path(path_type=Path, dir_okay=False), help="Also write everything to this file.")
+@click.option("--html", type=_FOLDER, help="Also write a report as one page, index.html in this folder.")
+@click.option("--no-images", is_flag=True, help="File names in the report in the place of images of people.")
 @click.option("--strict", is_flag=True, help="Whatever could not be run is a failure.")
 @click.option("--allow-partial", is_flag=True, help="Take datasets that are not whole; no score is comparable then.")
 @click.option("--device", help="cpu or cuda; the GPU where there is one.")
@@ -77,6 +79,8 @@ class _Options:
     data_root: Path | None
     as_data: bool
     receipt: Path | None
+    html: Path | None
+    no_images: bool
     strict: bool
     allow_partial: bool
     device: str | None
@@ -119,6 +123,8 @@ def _run(selectors: tuple[str, ...], options: _Options) -> int:
     """The exit code."""
     from reidhub.verification.plan import Selection, plan
 
+    if options.no_images and not options.html:
+        raise UsageError("--no-images is about the report", hint="name a folder for it with --html")
     selection = Selection.of(zoo(), selectors, everything=options.everything)
     tell_notices(selection.checkpoints)
     if options.level != "scores":
@@ -170,10 +176,13 @@ def _write_files(report: "Report", journal: "Journal", settings: "Settings", opt
     """What was asked for beside the table; the journal still has all embeddings."""
     from reidhub.verification.embeddings import keep_embeddings
     from reidhub.verification.receipt import write_receipt
+    from reidhub.verification.report import galleries_of, write_report
 
     if options.keep_embeddings:
         for result in report.results:
             if result.measurement and result.measurement.mAP is not None:
                 keep_embeddings(result, journal, settings, options.keep_embeddings)
+    if options.html:
+        write_report(report, galleries_of(report, journal, settings), options.html, images=not options.no_images)
     if options.receipt:
         write_receipt(report, options.receipt)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 import torch
+from side_by_side import print_table
 
 from reidhub.datasets import published_counts
 from reidhub.metrics import evaluate
@@ -27,7 +28,7 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def main() -> None:
-    """Print one line of figures for each repetition."""
+    """Print one row of figures for each repetition."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", choices=["market1501", "dukemtmcreid", "msmt17"])
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
@@ -45,11 +46,14 @@ def main() -> None:
         for part in torch.split(query, 256):
             part @ gallery.T
 
+    rows = []
     for _ in range(given.repetitions):
         bare = seconds(product, given.device)
         ranks = seconds(lambda: evaluate(query, gallery, *pids, *camids), given.device)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        print(f"product {bare:.2f} s  ranks {ranks:.2f} s  ratio {ranks / bare:.2f}  peak {peak:.2f} GB")
+        rows.append([given.dataset, f"{bare:.2f}", f"{ranks:.2f}", f"{ranks / bare:.2f}", f"{peak:.2f}"])
+    title = f"Ranks: {given.device}, {given.dimensions} dimensions"
+    print_table(title, ["dataset", "bare product, s", "ranks, s", "ratio", "peak, GB"], rows)
 
 
 if __name__ == "__main__":

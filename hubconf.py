@@ -7,8 +7,11 @@ Every function takes the same arguments:
     pretrained: True loads published weights and answers in eval mode; False builds a new model in train mode.
     dataset: what the weights were trained on: ``imagenet``, ``market1501``, ``dukemtmcreid``, ``msmt17``,
         ``msmt17_combineall``, or the tag of a multi-source file (``ms_d_c``); None means the default checkpoint,
-        ``imagenet`` where there is one, else ``market1501``.
-    num_classes: width of the classifier of a new model; only with ``pretrained=False``.
+        ``imagenet`` where there is one, else ``market1501``. With ``imagenet``, resnet50 and resnet50_fc512 start
+        from torchvision's weights; hacnn is trained from scratch.
+    num_classes: rows of the classifier; None means as the file has it, 1000 for a new model. Where the file has
+        another number, everything but the classifier loads, and the log tells what was left out:
+        ``osnet_x1_0("imagenet", num_classes=751).train()`` is ready to be trained on Market-1501.
 
 In eval mode a model maps normalised RGB images (N, 3, H, W) to embeddings (N, D).
 """
@@ -26,9 +29,7 @@ dependencies = ["torch", "torchvision", "numpy", "requests", "gdown", "cryptogra
 
 def _load(model: str, dataset: str | None, num_classes: int | None, *, pretrained: bool) -> "_ReidModel":
     if pretrained:
-        if num_classes is not None:
-            raise _UsageError(f"num_classes={num_classes} goes with pretrained=False: a file brings its own classes")
-        return _reidhub.load(model, dataset)
+        return _reidhub.load(model, dataset, num_classes=num_classes)
     if dataset is not None:
         raise _UsageError(f"dataset={dataset!r} goes with pretrained=True: a new model was trained on nothing")
     return _reidhub.build(model, 1000 if num_classes is None else num_classes)

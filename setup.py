@@ -9,5 +9,6 @@ setup(
     package_data={
         "reidhub.zoo": ["*.yaml"],
         "reidhub": ["py.typed", "datasets/*.yaml", "embedding/*.yaml", "demo/data/*"],
+        "reidhub.verification.report": ["page.*"],
     },
 )

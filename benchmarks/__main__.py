@@ -20,7 +20,9 @@ RUNS = (
     ["decoding.py"],
     ["embedding.py"],
     ["pipeline.py"],
-    ["ranks.py", "market1501"],
+    ["verify.py", "ranks", "market1501"],
+    ["verify.py", "passes", "--images", "500", "--models", "3"],
+    ["download.py"],
 )
 
 
@@ -44,6 +46,11 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
+def _section(command: str, output: str) -> str:
+    """A script's own table; what has none stands below its command, as it was printed."""
+    return f"{output}\n" if output.startswith("## ") else f"## {command}\n\n```\n{output}\n```\n"
+
+
 def main() -> None:
     """Run each script in a process of its own; one that fails ends the run, and nothing is written."""
     sections = [f"# Results\n\nWritten by `make bench`. Machine: {machine()}.\n"]
@@ -53,7 +60,7 @@ def main() -> None:
             [sys.executable, str(HERE / script), *arguments], stdout=subprocess.PIPE, text=True, check=True
         )
         print(done.stdout, flush=True)
-        sections.append(done.stdout.strip() + "\n")
+        sections.append(_section(" ".join([script, *arguments]), done.stdout.strip()))
     (HERE / "RESULTS.md").write_text("\n".join(sections))
 
 

@@ -11,8 +11,10 @@ from reidhub._version import __version__
 if TYPE_CHECKING:
     from reidhub import metrics
     from reidhub.checkpoint import Checkpoint
+    from reidhub.diagnosis import doctor
     from reidhub.errors import ReidhubError
     from reidhub.hub import build, checkpoints, embedder, fetch, find, load, transform
+    from reidhub.models.complexity import complexity
     from reidhub.weights import read_weights
 
 _PUBLIC = {
@@ -20,6 +22,8 @@ _PUBLIC = {
     "ReidhubError": "reidhub.errors",
     "build": "reidhub.hub",
     "checkpoints": "reidhub.hub",
+    "complexity": "reidhub.models.complexity",
+    "doctor": "reidhub.diagnosis",
     "embedder": "reidhub.hub",
     "fetch": "reidhub.hub",
     "find": "reidhub.hub",
@@ -35,6 +39,8 @@ __all__ = [
     "__version__",
     "build",
     "checkpoints",
+    "complexity",
+    "doctor",
     "embedder",
     "fetch",
     "find",

@@ -118,6 +118,21 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """What one image's embedding costs, as `reidhub.complexity` computes it at the architecture's own input size.
+
+    Args:
+        params: parameters that are used, each counted once.
+        params_by_calls: the same, counted once per call where a block is called several times.
+        multiply_adds: of one image; the tables call 10^9 of them a GFLOP.
+    """
+
+    params: int
+    params_by_calls: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True, slots=True)
 class Architecture:
     """What the manifest says of an architecture as a whole.
 
@@ -128,6 +143,7 @@ class Architecture:
             a weights enum, or ``scratch``.
         printed_params: ``calls`` where the printed number of parameters counts a block once per call, else
             ``distinct``.
+        computed: what it costs, counted on the package's own code; None where nobody counted.
         manifest: file and line of the entry.
     """
 
@@ -135,6 +151,7 @@ class Architecture:
     paper: str
     starts_from: str
     printed_params: Literal["distinct", "calls"] = "distinct"
+    computed: Cost | None = None
     manifest: str = field(default="", compare=False)
 
 

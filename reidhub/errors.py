@@ -44,14 +44,23 @@ class SourceError(ReidhubError):
         message: the reason alone, without the name of the source or the checkpoint.
         permanent: True where asking again cannot help (the file is gone, the link is malformed).
         retry_after_s: seconds after which the host said it would answer, where it said so.
+        host_down: True where the host's other files meet the same: it is not reached, in trouble, or its quota is used
+            up.
     """
 
     def __init__(
-        self, message: str, *, hint: str | None = None, permanent: bool = False, retry_after_s: float | None = None
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        permanent: bool = False,
+        retry_after_s: float | None = None,
+        host_down: bool = False,
     ) -> None:
         super().__init__(message, hint=hint)
         self.permanent = permanent
         self.retry_after_s = retry_after_s
+        self.host_down = host_down
 
 
 class IntegrityError(SourceError):

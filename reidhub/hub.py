@@ -1,11 +1,12 @@
 """The public road: a name becomes a checkpoint, a file, a model with weights, a preprocessing."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reidhub.cache import Cache
 from reidhub.checkpoint import Checkpoint
-from reidhub.errors import UsageError
+from reidhub.errors import CacheError, UsageError
 from reidhub.manifest import zoo
 from reidhub.resolver import fetch as _fetch
 
@@ -77,6 +78,24 @@ def fetch(name: str) -> Path:
     return _fetch(find_one(name), Cache())
 
 
+def converted(checkpoint: Checkpoint, path: Path) -> Path:
+    """The weights of a cached file as safetensors, beside it; made where they are not there yet.
+
+    Args:
+        checkpoint: whose architecture they have to fit strictly.
+        path: its file in the cache.
+
+    Raises:
+        WeightsError: the file does not hold the weights of this architecture.
+        CacheError: the cache does not take the converted file.
+    """
+    from reidhub.weights import convert, num_classes_of, stored_weights
+
+    tensors = stored_weights(path, checkpoint.layout)
+    _filled(checkpoint, tensors, checkpoint.spec.num_classes or num_classes_of(tensors) or 1000, ())
+    return convert(path, tensors)
+
+
 def build(model: str, num_classes: int = 1000) -> "ReidModel":
     """A new model with freshly initialised weights, in train mode.
 
@@ -92,28 +111,57 @@ def build(model: str, num_classes: int = 1000) -> "ReidModel":
     return build_model(model, num_classes)
 
 
-def load(model: str, dataset: str | None = None, *, device: "torch.device | str" = "cpu") -> "ReidModel":
+def load(
+    model: str, dataset: str | None = None, *, num_classes: int | None = None, device: "torch.device | str" = "cpu"
+) -> "ReidModel":
     """A published model with its weights, in eval mode: (N, 3, H, W) -> (N, D).
 
     Args:
         model: a full name (``osnet_x1_0.msmt17``), or a model's name.
-        dataset: what it was trained on, beside a model's name.
+        dataset: what it was trained on, beside a model's name. ``imagenet`` is where re-ID training starts, for
+            resnet50 and resnet50_fc512 from torchvision's weights.
+        num_classes: rows of the classifier. Where the file has another number, its classifier is left out and a new
+            one initialised, which the log tells; everything else loads strictly. None: as the file has it.
         device: where the tensors end up.
 
     Raises:
         UnknownCheckpointError: there is no such checkpoint, or more than one.
+        UsageError: the model has no ImageNet weights, or ``num_classes`` is below 1.
         FetchError: no source gave the file.
         WeightsError: the file does not hold the weights of this architecture.
     """
-    from reidhub.models import build as build_model
-    from reidhub.weights import load_weights, num_classes_of, read_weights
+    from reidhub.starts import HEAD, start_of
+    from reidhub.weights import CLASSIFIER, convert, num_classes_of, stored_weights
 
-    checkpoint = find_one(model, dataset)
-    tensors = read_weights(_fetch(checkpoint, Cache()), layout=checkpoint.layout)
-    num_classes = checkpoint.spec.num_classes or num_classes_of(tensors) or 1000
-    built = build_model(checkpoint.model, num_classes, device="meta")
-    load_weights(built, tensors, what=checkpoint.name)
+    start = start_of(model, dataset)
+    checkpoint = start or find_one(model, dataset)
+    path = _fetch(checkpoint, Cache())
+    tensors = stored_weights(path, checkpoint.layout)
+    held = num_classes_of(tensors)
+    head: tuple[str, ...] = HEAD if start else () if num_classes in (None, held) else (CLASSIFIER,)
+    if num_classes is None:
+        num_classes = checkpoint.spec.num_classes or held or 1000
+    built = _filled(checkpoint, tensors, num_classes, head)
+    if not head:
+        with suppress(CacheError):  # a read-only cache only makes the next load slower
+            convert(path, tensors)
     return built.to(device).eval()
+
+
+def _filled(
+    checkpoint: Checkpoint, tensors: "dict[str, torch.Tensor]", num_classes: int, head: tuple[str, ...]
+) -> "ReidModel":
+    """A model with these weights; with a new head where one is named."""
+    from reidhub.models import build as build_model
+    from reidhub.weights import load_backbone, load_weights
+
+    if head:
+        built = build_model(checkpoint.model, num_classes)
+        load_backbone(built, tensors, what=checkpoint.name, head=head)
+    else:
+        built = build_model(checkpoint.model, num_classes, device="meta")
+        load_weights(built, tensors, what=checkpoint.name)
+    return built
 
 
 def embedder(

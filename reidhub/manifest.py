@@ -64,6 +64,10 @@ class Manifest:
             )
         return alone[0]
 
+    def architecture(self, name: str) -> Architecture | None:
+        """What is said of an architecture; None where nothing is."""
+        return next((architecture for architecture in self.architectures if architecture.name == name), None)
+
     def _default(self, model: str) -> list[Checkpoint]:
         own = [c for c in self.checkpoints if c.model == model]
         for tag in ("imagenet", "market1501"):

@@ -10,6 +10,7 @@ from reidhub.checkpoint import (
     Architecture,
     Artifact,
     Checkpoint,
+    Cost,
     InputSpec,
     ModelSpec,
     Score,
@@ -21,7 +22,8 @@ from reidhub.yaml_reader import Value, read_yaml
 
 T = TypeVar("T")
 
-_ARCHITECTURE = ("name", "paper", "starts_from", "printed_params")
+_ARCHITECTURE = ("name", "paper", "starts_from", "printed_params", "computed")
+_COST = ("params", "params_by_calls", "multiply_adds")
 _REQUIRED = (
     *("name", "model", "trained_on", "num_classes", "file", "sources", "input", "distance"),
     *("params_m", "gflops", "loss", "transforms", "scores", "licence"),
@@ -61,8 +63,14 @@ def _architecture(value: Value) -> Architecture:
         paper=fields["paper"].text(),
         starts_from=fields["starts_from"].text(),
         printed_params=cast(Literal["distinct", "calls"], printed),
+        computed=_get(fields, "computed", _cost),
         manifest=value.where,
     )
+
+
+def _cost(value: Value) -> Cost:
+    fields = value.fields(_COST, _COST, "a cost")
+    return Cost(*(fields[name].integer() for name in _COST))
 
 
 def _checkpoint(value: Value) -> Checkpoint:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,22 @@ def shared(name: str) -> Path:
 def real_weights() -> Path:
     """The folder of three real published checkpoints."""
     return shared("weights")
+
+
+@pytest.fixture
+def long(request: pytest.FixtureRequest) -> bool:
+    """True where the long form of a campaign was asked for."""
+    return bool(request.config.getoption("--long"))
+
+
+@pytest.fixture(scope="session")
+def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Writes a line past pytest's capture: campaigns say what they did."""
+    plugins = request.config.pluginmanager
+    reporter, capture = plugins.get_plugin("terminalreporter"), plugins.get_plugin("capturemanager")
+
+    def write(line: str) -> None:
+        with capture.global_and_fixture_disabled():
+            reporter.write_line(f"\n{line}")
+
+    return write

@@ -132,3 +132,22 @@ def _stalled(body: bytes, at: int, seconds: float) -> Iterator[bytes]:
     yield body[:at]
     time.sleep(seconds)
     yield body[at:]
+
+
+def slow(host: Host, bytes_per_s: float) -> Host:
+    """The host at the end of a thin line."""
+
+    def answer(request: Request) -> Response:
+        response = host(request)
+        body = _all(response)
+        parts = _paced([body[at : at + 65_536] for at in range(0, len(body), 65_536)], 65_536 / bytes_per_s)
+        headers = {"Content-Length": str(len(body)), **response.headers}
+        return Response(response.status, parts, headers)
+
+    return answer
+
+
+def _paced(parts: Iterable[bytes], pause_s: float) -> Iterator[bytes]:
+    for part in parts:
+        yield part
+        time.sleep(pause_s)

@@ -68,6 +68,31 @@ def test_show_says_everything_and_that_a_file_is_unpinned():
     assert "rank1 87.0, mAP 70.2" in text
 
 
+@pytest.mark.parametrize(
+    ("selector", "parameters", "gflops"),
+    [
+        (
+            "hacnn.msmt17",
+            "reported 4.5 M, counted by calls; computed 2,929,112 distinct, 4,507,928 by calls",
+            "reported 0.5; computed 0.544 (543,994,538 multiply-adds)",
+        ),
+        ("resnet50", "reported 23.5 M; computed 23,508,032", "reported 2.7; computed 2.669"),
+        ("shufflenet", "not printed; computed 904,728", "not printed; computed 0.089"),
+    ],
+)
+def test_show_puts_reported_and_computed_costs_side_by_side(selector, parameters, gflops):
+    text = reidhub("show", selector).stdout
+
+    assert f"parameters  {parameters}\n" in text
+    assert f"GFLOPs      {gflops}" in text
+
+
+def test_show_as_data_carries_the_computed_costs():
+    (shown,) = json.loads(reidhub("show", "mlfn.market1501", "--json").stdout)
+
+    assert shown["computed"] == {"params": 32473024, "params_by_calls": 32473024, "multiply_adds": 2770888704}
+
+
 def test_table_is_drawn_on_a_terminal():
     master, slave = pty.openpty()
     command = [sys.executable, "-m", "reidhub", "list", "hacnn.*"]

@@ -1,5 +1,6 @@
 """Parameters and multiply-adds, held to every figure that the zoo prints."""
 
+from dataclasses import asdict
 from decimal import Decimal
 from functools import cache
 
@@ -15,6 +16,7 @@ from reidhub.models.base import ReidModel
 from reidhub.models.blocks import global_average
 from reidhub.models.complexity import Complexity, complexity
 
+INPUT_SIZES = {c.model: (c.input.height, c.input.width) for c in zoo().checkpoints}
 PRINTED = [c for c in zoo().checkpoints if c.params_m is not None and c.gflops is not None]
 
 
@@ -68,6 +70,15 @@ def test_manifest_says_where_the_printed_parameters_count_calls(checkpoint: Chec
     fits = as_printed(cost.params, 10**6, checkpoint.params_m) == checkpoint.params_m
 
     assert fits == (says == "distinct")
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_manifest_carries_what_is_computed_here(name: str):
+    cost = cost_of(name, *INPUT_SIZES[name])
+
+    (entry,) = (a for a in zoo().architectures if a.name == name)
+
+    assert asdict(entry.computed) == asdict(cost)
 
 
 def test_module_called_twice_lies_in_memory_once():

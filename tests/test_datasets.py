@@ -246,6 +246,7 @@ def test_published_counts_are_those_of_the_dataset_papers() -> None:
         "dukemtmcreid": {"query": (2228, 702, 8), "gallery": (17661, 1110, 8)},
         "msmt17": {"query": (11659, 3060, 15), "gallery": (82161, 3060, 15)},
         "imagenet": {"val": (50000, 1000, None)},
+        "cuhk03": {"train": (7365, 767, None)},
     }
 
 

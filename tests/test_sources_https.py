@@ -340,8 +340,16 @@ def test_a_file_that_was_replaced_starts_over():
         assert b"".join(stream.chunks) == other
 
 
-def test_a_resume_behind_the_end_starts_over():
+def test_a_file_that_is_held_whole_is_asked_for_its_last_byte():
     _, state = half()
+    with online(host()) as internet, open_stream(URL, patience=QUICK, resume=Resume(len(DATA), state)) as stream:
+        assert stream.offset == len(DATA) - 1
+        assert b"".join(stream.chunks) == DATA[-1:]
+    assert ranges(internet) == [f"bytes={len(DATA) - 1}-"]
+
+
+def test_a_resume_behind_the_end_starts_over():
+    state = {"validator": half()[1]["validator"]}
     with online(host()) as internet, open_stream(URL, patience=QUICK, resume=Resume(10**8, state)) as stream:
         assert stream.offset == 0
         assert b"".join(stream.chunks) == DATA

@@ -19,6 +19,11 @@ COMMANDS = {
     "list": "every checkpoint, with scores, size and what is known of its file",
     "show": "everything known of one checkpoint",
     "download": "bring checkpoints into the cache",
+    "cache": "list, check, fill and empty the folder of downloaded files",
+    "mirror": "fill a folder for a web server or a shared disk",
+    "links": "ask every source whether it is alive",
+    "pin": "print the lines that pin a file in the manifest",
+    "doctor": "what a stray file is, and why it does not load",
     "verify": "re-measure reported scores on your copy of a dataset",
     "demo": "the whole road on loopback hosts and a generated world",
 }

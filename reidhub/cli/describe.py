@@ -1,8 +1,10 @@
 """A checkpoint in the words and the JSON of the commands."""
 
+from dataclasses import asdict
 from typing import Any
 
-from reidhub.checkpoint import METRICS, Checkpoint, Score
+from reidhub.checkpoint import METRICS, Checkpoint, Cost, Score
+from reidhub.manifest import zoo
 
 _KNOWN = {
     "sha256": "sha256",
@@ -34,9 +36,15 @@ def score_text(score: Score) -> str:
     return f"{score.dataset} " + " / ".join(values.values())
 
 
+def cost(checkpoint: Checkpoint) -> Cost | None:
+    """What the checkpoint's architecture costs, as computed; None where the manifest does not say."""
+    architecture = zoo().architecture(checkpoint.model)
+    return architecture.computed if architecture else None
+
+
 def as_json(checkpoint: Checkpoint) -> dict[str, Any]:
     """Everything known of a checkpoint, for programs; figures stay the printed text."""
-    artifact = checkpoint.artifact
+    artifact, computed = checkpoint.artifact, cost(checkpoint)
     return {
         "name": checkpoint.name,
         "model": checkpoint.model,
@@ -56,6 +64,7 @@ def as_json(checkpoint: Checkpoint) -> dict[str, Any]:
         "distance": checkpoint.distance,
         "params_m": checkpoint.params_m,
         "gflops": checkpoint.gflops,
+        "computed": asdict(computed) if computed else None,
         "loss": checkpoint.loss,
         "transforms": list(checkpoint.transforms),
         "scores": [_score_json(score) for score in checkpoint.scores],

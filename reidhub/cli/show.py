@@ -1,12 +1,13 @@
 """``reidhub show``: everything known of one checkpoint."""
 
 import json
+from collections.abc import Iterator
 
 import click
 
 from reidhub.cache import Cache
 from reidhub.checkpoint import METRICS, Checkpoint
-from reidhub.cli.describe import as_json, file_state, unpinned_notice
+from reidhub.cli.describe import as_json, cost, file_state, unpinned_notice
 from reidhub.manifest import zoo
 
 
@@ -42,12 +43,31 @@ def _model_fields(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         ("classes", "not published; read from the file" if classes is None else str(classes)),
         ("input", f"{checkpoint.input.height}x{checkpoint.input.width} (height x width)"),
         ("distance", checkpoint.distance),
-        ("parameters", f"{checkpoint.params_m} M" if checkpoint.params_m else "not printed"),
-        ("GFLOPs", checkpoint.gflops or "not printed"),
+        ("parameters", "; ".join(_parameters(checkpoint))),
+        ("GFLOPs", "; ".join(_gflops(checkpoint))),
         ("training", ", ".join((checkpoint.loss or "loss not published", *checkpoint.transforms))),
         *(scores or [("reported", "no score published")]),
         ("licence", checkpoint.licence),
     ]
+
+
+def _parameters(checkpoint: Checkpoint) -> Iterator[str]:
+    """As printed and as computed; by calls: a block counts once per call."""
+    architecture, computed = zoo().architecture(checkpoint.model), cost(checkpoint)
+    by_calls = architecture is not None and architecture.printed_params == "calls"
+    how = ", counted by calls" if by_calls else ""
+    yield f"reported {checkpoint.params_m} M{how}" if checkpoint.params_m else "not printed"
+    if computed and computed.params == computed.params_by_calls:
+        yield f"computed {computed.params:,}"
+    elif computed:
+        yield f"computed {computed.params:,} distinct, {computed.params_by_calls:,} by calls"
+
+
+def _gflops(checkpoint: Checkpoint) -> Iterator[str]:
+    computed = cost(checkpoint)
+    yield f"reported {checkpoint.gflops}" if checkpoint.gflops else "not printed"
+    if computed:
+        yield f"computed {computed.multiply_adds / 1e9:.3f} ({computed.multiply_adds:,} multiply-adds)"
 
 
 def _file_fields(checkpoint: Checkpoint) -> list[tuple[str, str]]:

@@ -38,6 +38,13 @@ def published_counts(name: str) -> Mapping[str, Counts] | None:
     return _published().get(name)
 
 
+def trained_with(identities: int) -> list[str]:
+    """The datasets whose published training split has so many identities; most do not tell it here."""
+    return [
+        name for name, splits in _published().items() if "train" in splits and splits["train"].identities == identities
+    ]
+
+
 @lru_cache(maxsize=1)
 def _published() -> dict[str, dict[str, Counts]]:
     return dict(read_yaml(_FILE).items(_dataset, "published.yaml"))

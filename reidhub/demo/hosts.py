@@ -43,13 +43,14 @@ class Static:
         content = self.files[path]
         tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
         headers = {"ETag": tag, "Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
-        wanted = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", ""))
         if wanted is None or request.headers.get("If-Range", tag) != tag:
             return Response(200, content, headers)
         start, total = int(wanted[1]), len(content)
         if start >= total:
             return Response(416, headers={**headers, "Content-Range": f"bytes */{total}"})
-        return Response(206, content[start:], {**headers, "Content-Range": f"bytes {start}-{total - 1}/{total}"})
+        last = min(int(wanted[2] or total), total - 1)
+        return Response(206, content[start : last + 1], {**headers, "Content-Range": f"bytes {start}-{last}/{total}"})
 
 
 class Drive:

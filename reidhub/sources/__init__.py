@@ -19,8 +19,9 @@ SOURCES = {
     "gdrive": "reidhub.sources.gdrive:open_stream",
     "https": "reidhub.sources.https:open_stream",
     "local": "reidhub.sources.local:open_stream",
+    "http": "reidhub.sources.plain:open_stream",
 }
-"""Source kind -> ``module:callable``; the callable is an `Opener`."""
+"""Source kind -> ``module:callable``; the callable is an `Opener`. A manifest cannot name ``http``."""
 
 
 @dataclass(slots=True)
@@ -78,3 +79,37 @@ def open_stream(
     module, _, name = SOURCES[source.kind].partition(":")
     opener: Opener = getattr(import_module(module), name)
     return opener(source.location, resume=resume, patience=patience)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a source says of a file it was not asked to send.
+
+    Args:
+        size: bytes, or None where the source does not tell.
+    """
+
+    size: int | None
+
+
+class Prober(Protocol):
+    """Asks one location whether it would give a file; ``probe`` in the module of its `Opener`.
+
+    At most the first bytes are read, to tell a page from a file. Fails as the opener does.
+    """
+
+    def __call__(self, location: str, *, patience: Patience = PATIENCE) -> Claim: ...
+
+
+def probe(source: Source, *, patience: Patience = PATIENCE) -> Claim:
+    """Ask a source of any registered kind whether it has its file, without fetching it.
+
+    Raises:
+        UsageError: the kind is not registered.
+        SourceError: the source does not give the file; ``permanent`` and ``retry_after_s`` as far as it says.
+        IntegrityError: it would give a page or nothing instead.
+    """
+    if source.kind not in SOURCES:
+        raise UsageError(f"unknown source kind {source.kind!r}; known are {', '.join(SOURCES)}")
+    prober: Prober = import_module(SOURCES[source.kind].partition(":")[0]).probe
+    return prober(source.location, patience=patience)

@@ -17,10 +17,10 @@ import requests
 import urllib3
 
 from reidhub.errors import IntegrityError, SourceError
-from reidhub.sources import Resume, Stream
-from reidhub.sources.content import PAGE, looked_at, page_words
-from reidhub.sources.http import body, failure, followed, host_of, refusal, session
-from reidhub.sources.patience import PATIENCE, Attempts, Hiccup, Patience
+from reidhub.sources import Claim, Resume, Stream
+from reidhub.sources.content import HEAD, PAGE, looked_at, page_words
+from reidhub.sources.http import beginning, body, failure, followed, host_of, length_of, refusal, session
+from reidhub.sources.patience import PATIENCE, Attempts, Hiccup, Patience, retried
 
 _ID = re.compile(r"[A-Za-z0-9_-]{10,100}")
 _PATH = re.compile(r"/file(?:/u/\d+)?/d/([^/]+)(?:/(?:view|edit|preview))?/?")
@@ -238,9 +238,8 @@ def _placed(error: SourceError, held: int, size: int | None) -> SourceError:
 
 def _page_instead(file_id: str, patience: Patience) -> SourceError:
     """The error for a page in the file's place, in the page's own words; gdown drops them, so it is read once more."""
-    url = f"https://{_FRONT}/uc?id={file_id}&export=download&confirm=t"
     try:
-        with session() as http, followed(http, url, patience) as response:
+        with session() as http, followed(http, _confirmed(file_id), patience) as response:
             if response.status_code != 200:
                 return refusal(response)
             if "Content-Disposition" in response.headers:
@@ -261,3 +260,29 @@ def _page_error(page: bytes, host: str) -> SourceError:
 
 
 _QUOTA_HINT = "Google lifts the quota of a file after about a day"
+
+
+def _confirmed(file_id: str) -> str:
+    """The address that leads past the form in front of a large file."""
+    return f"https://{_FRONT}/uc?id={file_id}&export=download&confirm=t"
+
+
+def probe(location: str, *, patience: Patience = PATIENCE) -> Claim:
+    """Follow a link to a file on Google Drive to the file's headers; see `reidhub.sources.Prober`.
+
+    Raises:
+        SourceError: the link is malformed, or Google shows a page instead of the file; its own words are quoted.
+    """
+    url = _confirmed(id_of(location))
+    with session() as http:
+        return retried(lambda: _first_look(http, url, patience), patience)
+
+
+def _first_look(http: requests.Session, url: str, patience: Patience) -> Claim:
+    with followed(http, url, patience) as response:
+        if response.status_code != 200:
+            raise refusal(response)
+        if "Content-Disposition" not in response.headers:
+            raise _page_error(body(response, PAGE), host_of(response.url))
+        looked_at(beginning(response, HEAD))
+        return Claim(length_of(response))

@@ -25,6 +25,9 @@ _READ = 16 * 1024  # bytes; no more lie in one TLS record
 _PROMPT_S = 0.5  # or after that time, so that a slow download is seen to move
 
 _REDIRECTS = 10
+Check = Callable[[str, str], str]
+"""Takes an address and the one it is relative to; gives the absolute one, or raises `SourceError`."""
+
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -57,7 +60,11 @@ def answer(
 
 @contextmanager
 def followed(
-    http: requests.Session, url: str, patience: Patience, headers_for: Callable[[str], dict[str, str]] = lambda _: {}
+    http: requests.Session,
+    url: str,
+    patience: Patience,
+    headers_for: Callable[[str], dict[str, str]] = lambda _: {},
+    check: Check | None = None,
 ) -> Iterator[requests.Response]:
     """The answer at the end of the redirects.
 
@@ -66,6 +73,7 @@ def followed(
         url: where to begin; must be checked already.
         patience: gives the timeouts.
         headers_for: called with each address, so that nothing meant for one host goes to another.
+        check: called with each target and where it stands; `checked` where None.
 
     Raises:
         Hiccup: no answer came.
@@ -78,7 +86,7 @@ def followed(
             if response.status_code not in (301, 302, 303, 307, 308) or target is None:
                 yield response
                 return
-            at = checked(target, at)
+            at = (check or checked)(target, at)
     raise SourceError(f"{host_of(url)}: more than {_REDIRECTS} redirects")
 
 
@@ -148,18 +156,31 @@ def body(response: requests.Response, most: int) -> bytes:
     return bytes(data)
 
 
+def beginning(response: requests.Response, most: int) -> Iterator[bytes]:
+    """The body for somebody who mostly wants its start: ``most`` bytes of it, the rest where it is asked for.
+
+    Raises:
+        Hiccup: the connection broke.
+    """
+    try:
+        yield response.raw.read(most)
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise failure(error, host_of(response.url)) from None
+    yield from blocks(response, lambda: None)
+
+
 def failure(error: Exception, host: str) -> SourceError:
     """An exception of requests or urllib3 in words of our own."""
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return SourceError(f"{host}: its certificate is not trusted", hint=_TLS_HINT)
+        return SourceError(f"{host}: its certificate is not trusted", hint=_TLS_HINT, host_down=True)
     if type(error) is OSError:  # before any connection, requests looks for the bundle
         return SourceError("the bundle of trusted certificates cannot be read", hint="look at REQUESTS_CA_BUNDLE")
     for kinds, make, words in _FAILURES:
         if isinstance(error, kinds):
-            return make(f"{host}: {words}")
+            return make(f"{host}: {words}", host_down=make is Unreachable)
     reason = getattr(error.args[0], "reason", None) if error.args else None
     if isinstance(reason, urllib3.exceptions.NewConnectionError):  # no such name, or refused
-        return Unreachable(f"{host}: cannot connect")
+        return Unreachable(f"{host}: cannot connect", host_down=True)
     return Hiccup(f"{host}: the connection broke")
 
 
@@ -185,7 +206,7 @@ def refusal(response: requests.Response) -> SourceError:
     later = f"; try again in {duration(wait_s)}" if wait_s else ""
     message = f"{host}: {status_words(status)}{later}"
     if status in _PASSING:
-        return Hiccup(message, retry_after_s=wait_s)
+        return Hiccup(message, retry_after_s=wait_s, host_down=True)
     return SourceError(message, permanent=400 <= status < 500)
 
 

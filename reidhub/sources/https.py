@@ -3,22 +3,34 @@
 import os
 import re
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from urllib.parse import urlsplit
 
 import requests
 
 from reidhub.errors import IntegrityError, SourceError
-from reidhub.sources import Resume, Stream
-from reidhub.sources.content import looked_at
-from reidhub.sources.http import blocks, checked, encoded, followed, host_of, length_of, refusal, session
-from reidhub.sources.patience import PATIENCE, Attempts, Hiccup, Patience
+from reidhub.sources import Claim, Resume, Stream
+from reidhub.sources.content import HEAD, looked_at
+from reidhub.sources.http import (
+    Check,
+    beginning,
+    blocks,
+    checked,
+    encoded,
+    followed,
+    host_of,
+    length_of,
+    refusal,
+    session,
+)
+from reidhub.sources.patience import PATIENCE, Attempts, Hiccup, Patience, retried
 
 _TOKEN_HOST = "huggingface.co"
 
 
-@contextmanager
-def open_stream(location: str, *, resume: Resume | None = None, patience: Patience = PATIENCE) -> Iterator[Stream]:
+def open_stream(
+    location: str, *, resume: Resume | None = None, patience: Patience = PATIENCE
+) -> AbstractContextManager[Stream]:
     """Open an ``https:`` URL; see `reidhub.sources.Opener`.
 
     A resume is granted where the host names the file by the same ETag or date as before, and sends a range.
@@ -26,9 +38,15 @@ def open_stream(location: str, *, resume: Resume | None = None, patience: Patien
     Raises:
         SourceError: the host does not give the file; permanent for 401, 403, 404, 410 and addresses without TLS.
     """
-    url = checked(location)
+    return opened(location, resume=resume, patience=patience, check=checked)
+
+
+@contextmanager
+def opened(location: str, *, resume: Resume | None, patience: Patience, check: Check) -> Iterator[Stream]:
+    """Open a URL that ``check`` lets pass, and follow redirects that it lets pass."""
+    url = check(location, "")
     with session() as http, ExitStack() as connection:
-        download = _Download(http, url, Attempts(patience), connection)
+        download = _Download(http, url, check, Attempts(patience), connection)
         offset = download.open(resume)
         with closing(download.chunks()) as chunks:
             yield Stream(
@@ -39,9 +57,12 @@ def open_stream(location: str, *, resume: Resume | None = None, patience: Patien
 class _Download:
     """One file over as many connections as it takes."""
 
-    def __init__(self, http: requests.Session, url: str, attempts: Attempts, connection: ExitStack) -> None:
+    def __init__(
+        self, http: requests.Session, url: str, check: Check, attempts: Attempts, connection: ExitStack
+    ) -> None:
         self._http = http
         self._url = url
+        self._check = check
         self._attempts = attempts
         self._connection = connection
         self._at = 0  # bytes of the file that are held
@@ -55,7 +76,9 @@ class _Download:
     def open(self, resume: Resume | None) -> int:
         """The first connection that stands; where in the file it starts."""
         if resume and resume.offset > 0 and isinstance(resume.state.get("validator"), str):
-            self._at, self._validator = resume.offset, resume.state["validator"]
+            size = resume.state.get("size")
+            last = size - 1 if isinstance(size, int) and size > 1 else resume.offset
+            self._at, self._validator = min(resume.offset, last), resume.state["validator"]  # no host sends 0 bytes
         self._response = self._connected(starts_over=True)
         return self._at
 
@@ -95,8 +118,10 @@ class _Download:
         if self._at and self._validator:
             headers = {"Range": f"bytes={self._at}-", "If-Range": self._validator}
         self._connection.close()
-        request = followed(self._http, self._url, self._attempts.patience, lambda url: {**headers, **_token_for(url)})
-        response = self._connection.enter_context(request)
+        answered = followed(
+            self._http, self._url, self._attempts.patience, lambda url: {**headers, **_token_for(url)}, self._check
+        )
+        response = self._connection.enter_context(answered)
         if response.status_code == 416 and headers:
             if not starts_over:
                 raise IntegrityError(f"the host announced {self.size} bytes and ends after {self._at}")
@@ -141,8 +166,38 @@ def _validator(response: requests.Response) -> str | None:
 def _token_for(url: str) -> dict[str, str]:
     """The user's token, for the one host it belongs to; redirects lead elsewhere without it."""
     token = os.environ.get("HF_TOKEN", "").strip()
-    if not token or urlsplit(url).netloc != _TOKEN_HOST:
+    if not token or urlsplit(url)[:2] != ("https", _TOKEN_HOST):
         return {}
     if not (token.isascii() and token.isprintable()):
         raise SourceError("HF_TOKEN holds characters that no token has", permanent=True)
     return {"Authorization": f"Bearer {token}"}
+
+
+def probe(location: str, *, patience: Patience = PATIENCE) -> Claim:
+    """Ask an ``https:`` URL for its first bytes; see `reidhub.sources.Prober`.
+
+    Raises:
+        SourceError: the host does not give the file.
+    """
+    return probed(location, patience=patience, check=checked)
+
+
+def probed(location: str, *, patience: Patience, check: Check) -> Claim:
+    """Ask a URL that ``check`` lets pass, and where it redirects to, for the first bytes."""
+    url = check(location, "")
+    with session() as http:
+        return retried(lambda: _first_look(http, url, check, patience), patience)
+
+
+def _first_look(http: requests.Session, url: str, check: Check, patience: Patience) -> Claim:
+    few = {"Range": f"bytes=0-{HEAD - 1}"}
+    with followed(http, url, patience, lambda at: {**few, **_token_for(at)}, check) as response:
+        if response.status_code not in (200, 206):
+            raise refusal(response)
+        if encoded(response):
+            raise SourceError(f"{host_of(response.url)}: the file comes compressed, which was not asked for")
+        looked_at(beginning(response, HEAD))
+        if response.status_code == 200:
+            return Claim(length_of(response))
+        found = re.fullmatch(r"bytes 0-\d+/(\d+)", response.headers.get("Content-Range", ""))
+        return Claim(int(found[1]) if found else None)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from reidhub.errors import IntegrityError, SourceError
-from reidhub.sources import Resume, Stream
+from reidhub.sources import Claim, Resume, Stream
 from reidhub.sources.content import looked_at
 from reidhub.sources.patience import PATIENCE, Patience
 
@@ -69,3 +69,9 @@ def _blocks(file: BinaryIO, path: Path, size: int) -> Iterator[bytes]:
         raise SourceError(f"cannot read {path}: {error.strerror}") from error
     if file.tell() != size:
         raise IntegrityError(f"expected {size} bytes, got {file.tell()}: {path} changed while it was read")
+
+
+def probe(location: str, *, patience: Patience = PATIENCE) -> Claim:
+    """Open a file of this machine; see `reidhub.sources.Prober`. Raises what `open_stream` does."""
+    with open_stream(location) as stream:
+        return Claim(stream.size)

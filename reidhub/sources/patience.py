@@ -1,11 +1,15 @@
 """How long a source keeps trying: one policy for every host."""
 
+import logging
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
 
 from reidhub.errors import SourceError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,10 @@ class Patience:
 
 PATIENCE = Patience()
 
+_TOLD_S = 2.0  # a pause from here on is told to everybody, a shorter one to who asks for details
+
+_log = logging.getLogger(__name__)
+
 
 class Hiccup(SourceError):
     """A failure that the next attempt may not meet; past the end of patience it is the source's error."""
@@ -51,7 +59,9 @@ class Hiccup(SourceError):
         if not held:
             return self
         place = f" after {held} bytes" if size is None else f" after {held} of {size} bytes"
-        return type(self)(self.message + place, hint=self.hint, retry_after_s=self.retry_after_s)
+        return type(self)(
+            self.message + place, hint=self.hint, retry_after_s=self.retry_after_s, host_down=self.host_down
+        )
 
 
 class Unreachable(Hiccup):
@@ -90,6 +100,10 @@ class Attempts:
         pause_s = self._pause_s(error)
         if self._failed >= most or self._broken >= self.patience.connections or pause_s is None:
             raise error
+        if time.monotonic() + pause_s > self._end:
+            raise error
+        level = logging.WARNING if pause_s >= _TOLD_S else logging.INFO
+        _log.log(level, "%s; the next attempt is in %s", error.message, duration(pause_s))
         time.sleep(pause_s)
         self.check_time()
 
@@ -116,3 +130,17 @@ def duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def retried(ask: Callable[[], T], patience: Patience) -> T:
+    """What ``ask`` gives, asked again for each `Hiccup` as long as patience lasts.
+
+    Raises:
+        SourceError: what ``ask`` raised last.
+    """
+    attempts = Attempts(patience)
+    while True:
+        try:
+            return ask()
+        except Hiccup as error:
+            attempts.again(error)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import torch
 from torch import Tensor
@@ -71,14 +71,29 @@ def open_container(path: Path, encoding: str) -> Iterator[Container]:
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(HEAD)
-        if start.startswith(_ZIP):
+        kind = kind_of(start, size)
+        if kind == "zip":
             yield _open_zip(file, size, encoding)
-        elif start.startswith(b"\x80") and _MAGIC.to_bytes(10, "little") in start[:_LEGACY_START]:
+        elif kind == "legacy":
             yield _open_legacy(file, size, encoding)
-        elif _is_safetensors(start, size):
-            yield Container(file, size, _safetensors(path), {})
+        elif kind == "safetensors":
+            yield Container(file, size, map_safetensors(path), {})
         else:
             raise _unknown(start)
+
+
+def kind_of(start: bytes, size: int) -> Literal["zip", "legacy", "safetensors"] | None:
+    """The format that the first bytes of a file announce, whatever follows them; None for any other.
+
+    Args:
+        start: the first `HEAD` bytes, or all there are.
+        size: bytes of the file.
+    """
+    if start.startswith(_ZIP):
+        return "zip"
+    if start.startswith(b"\x80") and _MAGIC.to_bytes(10, "little") in start[:_LEGACY_START]:
+        return "legacy"
+    return "safetensors" if _is_safetensors(start, size) else None
 
 
 def _open_zip(file: BinaryIO, size: int, encoding: str) -> Container:
@@ -187,8 +202,12 @@ def _legacy_places(file: BinaryIO, at: int, keys: Any, widths: Mapping[str, int]
         at = place.stop
 
 
-def _safetensors(path: Path) -> dict[str, Tensor]:
-    """A header of JSON, then the tensors; mapped, not read. Nothing in such a file can run."""
+def map_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file: mapped, not read. Nothing in such a file can run.
+
+    Raises:
+        WeightsError: it is damaged.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

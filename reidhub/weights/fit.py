@@ -1,26 +1,37 @@
 """Weights meet a model: strictly, with a readable list of what does not fit."""
 
+import logging
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from reidhub.errors import StateDictError
+from reidhub.sources.content import printable
 
-_CLASSIFIER = "classifier"
+CLASSIFIER = "classifier"
+"""How the names of tensors start that belong to the classes of a training set."""
+
 _LATE = "num_batches_tracked"  # a count that PyTorch writes since 0.4.1; nothing depends on it in eval mode
 _SHOWN = 12  # differences in a message
+
+_log = logging.getLogger(__name__)
 
 
 def num_classes_of(tensors: Mapping[str, Tensor]) -> int | None:
     """Rows of the classifier among the weights; None where there is no classifier."""
-    weights = (t for name, t in tensors.items() if name.startswith(_CLASSIFIER) and name.endswith(".weight"))
+    weights = (t for name, t in tensors.items() if is_classifier(name) and name.endswith(".weight"))
     return next((tensor.shape[0] for tensor in weights if tensor.ndim == 2), None)
 
 
 def is_classifier(name: str) -> bool:
     """True for the names of tensors that belong to the classes of a training set."""
-    return name.startswith(_CLASSIFIER)
+    return name.startswith(CLASSIFIER)
+
+
+def is_late(name: str) -> bool:
+    """True for the names of tensors that files of before PyTorch 0.4.1 may lack."""
+    return name.endswith(_LATE)
 
 
 def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str) -> None:
@@ -39,12 +50,36 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str) 
     wanted = model.state_dict()
     given = dict(tensors)
     for name, tensor in wanted.items():
-        if name.endswith(_LATE) and name not in given:
+        if is_late(name) and name not in given:
             given[name] = torch.zeros((), dtype=tensor.dtype)
     if lines := _differences(wanted, given):
         raise _misfit(what, lines, len(wanted.keys() | given.keys()))
     fitted = {name: given[name].to(dtype=tensor.dtype, device=_device(tensor)) for name, tensor in wanted.items()}
     model.load_state_dict(fitted, strict=True, assign=True)
+
+
+def load_backbone(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str, head: tuple[str, ...]) -> None:
+    """Make the weights those of a model but for its head, which stays as it is; the rest is as strict as ever.
+
+    The log says what was left out and what is new.
+
+    Args:
+        model: with every tensor initialised.
+        tensors: names and CPU tensors.
+        what: name of the checkpoint, for messages.
+        head: starts of the names that make up the head.
+
+    Raises:
+        StateDictError: the backbone does not fit; the message lists the differences.
+    """
+    new = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(head)}
+    left_out = {name: tensor for name, tensor in tensors.items() if name.startswith(head)}
+    load_weights(model, {**{n: t for n, t in tensors.items() if n not in left_out}, **new}, what=what)
+    _log.warning("%s: left out %s; newly initialised: %s", what, _named(left_out) or "nothing", _named(new))
+
+
+def _named(tensors: Mapping[str, Tensor]) -> str:
+    return ", ".join(f"{name} {_shape(tensor)}" for name, tensor in tensors.items())
 
 
 def _device(tensor: Tensor) -> torch.device:
@@ -64,7 +99,7 @@ def _differences(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> l
 
 
 def _misfit(what: str, lines: list[tuple[str, str, str]], total: int) -> StateDictError:
-    shown = lines[:_SHOWN]
+    shown = [(kind, printable(name), shapes) for kind, name, shapes in lines[:_SHOWN]]
     width = max(len(name) for _, name, _ in shown)
     listed = [f"  {kind:<10}  {name:<{width}}  {shapes}" for kind, name, shapes in shown]
     more = [f"  ... and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []

@@ -5,6 +5,6 @@
 
 from reidhub.sources.mega.link import Link, mac_of
 from reidhub.sources.mega.mac import ContentMac
-from reidhub.sources.mega.transfer import open_stream
+from reidhub.sources.mega.transfer import open_stream, probe
 
-__all__ = ["ContentMac", "Link", "mac_of", "open_stream"]
+__all__ = ["ContentMac", "Link", "mac_of", "open_stream", "probe"]

@@ -1,6 +1,7 @@
 """Mega's API, of which one command is needed: where the bytes of a public file are, and how many."""
 
 import json
+import logging
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ _PASSING = {
     -18: "the file is not available for the moment",
     -19: "too many connections from here",
 }
+_OF_ONE_FILE = {-6, -18}
 _PERMANENT = {
     -2: "the API takes the file's handle for malformed",
     -9: "no such file; it was removed, or the link is wrong",
@@ -34,6 +36,8 @@ _PERMANENT = {
     -16: "the file is blocked, or its owner is",
 }
 _QUOTA = -17
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ class Api:
             return _parsed(body(response, _ANSWER))
 
     def _work_for(self, headers: Mapping[str, str]) -> None:
+        _log.warning("Mega asks for a proof of work; at most %s", duration(self._attempts.patience.puzzle_s))
         self._proof = {"X-Hashcash": solve(headers.get("X-Hashcash", ""), self._attempts.patience.puzzle_s)}
         raise Hiccup("Mega asks for one proof of work after another")
 
@@ -92,8 +97,10 @@ def over_quota(headers: Mapping[str, str]) -> SourceError:
 
 
 def _quota(wait_s: float | None) -> SourceError:
+    """A `Hiccup` where Mega says how long it lasts: a short while is waited for."""
     when = f"in {duration(wait_s)}" if wait_s else "in some hours"
-    return SourceError(f"quota of this address is used up; try again {when}", retry_after_s=wait_s)
+    kind = Hiccup if wait_s else SourceError
+    return kind(f"quota of this address is used up; try again {when}", retry_after_s=wait_s, host_down=True)
 
 
 def _parsed(text: bytes) -> Any:
@@ -130,5 +137,5 @@ def _refused(code: int, wait_s: Any) -> SourceError:
     if code == _QUOTA:
         return _quota(float(wait_s) if type(wait_s) is int and wait_s > 0 else None)
     if code in _PASSING:
-        return Hiccup(f"{_PASSING[code]} (error {code})")
+        return Hiccup(f"{_PASSING[code]} (error {code})", host_down=code not in _OF_ONE_FILE)
     return SourceError(f"{_PERMANENT.get(code, 'the API refuses')} (error {code})", permanent=code in _PERMANENT)

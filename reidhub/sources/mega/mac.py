@@ -65,6 +65,11 @@ class ContentMac:
         """The end of the last complete chunk, bytes."""
         return self._boundary
 
+    @property
+    def room(self) -> int:
+        """Bytes until the chunk that is being read is complete."""
+        return _chunk_length(len(self._done) // _BLOCK) - self._filled
+
     def state(self) -> dict[str, Any]:
         """Where to go on later, as JSON: the end of the last complete chunk and the MACs up to there."""
         return {"offset": self._boundary, "chunk_macs": self._done.hex()}
@@ -74,7 +79,7 @@ class ContentMac:
         view = memoryview(data)
         while view:
             cbc = self._cbc = self._cbc or self._begin_chunk()
-            room = _chunk_length(len(self._done) // _BLOCK) - self._filled
+            room = self.room
             self._encrypt(cbc, view[:room])
             self._filled += len(view[:room])
             if len(view) >= room:

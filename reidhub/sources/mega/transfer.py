@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from reidhub.errors import IntegrityError
-from reidhub.sources import Resume, Stream
+from reidhub.sources import Claim, Resume, Stream
 from reidhub.sources.content import looked_at
 from reidhub.sources.http import answer, blocks, host_of, length_of, refusal, session, status_words
 from reidhub.sources.mega.api import Api, Offer, over_quota
@@ -124,6 +124,19 @@ def _plain(storage: Storage, link: Link, mac: ContentMac) -> Generator[bytes, No
     decryptor = Cipher(AES(link.aes), CTR(link.nonce + start.to_bytes(8))).decryptor()
     for block in storage.read(mac.offset):
         plain = decryptor.update(block)
-        mac.update(plain)
-        yield plain
+        while plain:  # cut where the MAC's chunks end: there a later run can go on
+            part, plain = plain[: mac.room], plain[mac.room :]
+            mac.update(part)
+            yield part
     mac.check()
+
+
+def probe(location: str, *, patience: Patience = PATIENCE) -> Claim:
+    """Ask Mega's API for a link's file; see `reidhub.sources.Prober`. Its storage is not asked.
+
+    Raises:
+        SourceError: the link is malformed or the file gone (permanent), or Mega does not give it now.
+    """
+    handle = Link.parse(location).handle
+    with session() as http:
+        return Claim(Api(http, Attempts(patience)).locate(handle).size)

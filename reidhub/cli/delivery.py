@@ -1,0 +1,60 @@
+"""How ``reidhub download`` hands a file of the cache to the user."""
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from reidhub.checkpoint import Checkpoint
+from reidhub.errors import CacheError
+
+FORMATS = ("original", "safetensors")
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What the user asked for.
+
+    Args:
+        folder: gets a well named copy; None for the path in the cache alone.
+        form: one of `FORMATS`.
+    """
+
+    folder: Path | None
+    form: str
+
+    def hand_out(self, checkpoint: Checkpoint, path: Path) -> Path:
+        """Where the user finds the file.
+
+        Args:
+            checkpoint: whose file it is.
+            path: of the file in the cache.
+
+        Raises:
+            WeightsError: there is nothing in it to convert.
+            CacheError: a folder cannot be written.
+        """
+        name = checkpoint.file_name
+        if self.form == "safetensors":
+            from reidhub.hub import converted  # reads tensors, which needs torch
+
+            path, name = converted(checkpoint, path), f"{checkpoint.name}.safetensors"
+        return _copy(path, self.folder / name) if self.folder else path
+
+
+def _copy(path: Path, target: Path) -> Path:
+    """A copy under its final name, or nothing."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(prefix=".incoming-", dir=target.parent)
+        os.close(handle)
+        try:
+            shutil.copyfile(path, partial)
+            Path(partial).chmod(0o644)
+            Path(partial).replace(target)
+        finally:
+            Path(partial).unlink(missing_ok=True)
+    except OSError as error:
+        raise CacheError(f"cannot write {target}: {error.strerror}") from error
+    return target

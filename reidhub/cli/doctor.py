@@ -1,0 +1,67 @@
+"""``reidhub doctor``: what a stray file is, and why it does not load."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from reidhub.diagnosis import Diagnosis
+
+
+@click.command("doctor")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_data", is_flag=True, help="A list of objects, for programs.")
+def command(files: tuple[Path, ...], *, as_data: bool) -> None:
+    """Say what checkpoint files are, and why they do not load where they do not.
+
+    Told from bytes, names and shapes alone; no code in a file runs. Exit code 0: every FILE loads as an architecture
+    of the zoo.
+    """
+    from reidhub.diagnosis import doctor
+
+    found = [doctor(file) for file in files]
+    if as_data:
+        click.echo(json.dumps([{**asdict(one), "loadable": one.loadable} for one in found], indent=1))
+    else:
+        click.echo("\n\n".join(_text(one) for one in found))
+    sys.exit(0 if all(one.loadable for one in found) else 1)
+
+
+def _text(found: "Diagnosis") -> str:
+    fields = list(_fields(found))
+    width = max(len(name) for name, _ in fields)
+    lines = [f"  {name:<{width}}  {text}".replace("\n", "\n" + " " * (width + 4)) for name, text in fields]
+    notes = [f"  note: {note}" for note in found.notes]
+    hints = [f"  hint: {found.hint}"] if found.hint else []
+    return "\n".join([found.path, *lines, *notes, *hints])
+
+
+def _fields(found: "Diagnosis") -> Iterator[tuple[str, str]]:
+    from reidhub.diagnosis import FORMATS
+
+    yield "format", f"{FORMATS[found.format]}; {found.size:,} bytes"
+    yield "sha256", found.sha256
+    yield (
+        "checkpoint",
+        f"{', '.join(found.entries)}, by its {_BY[found.known_by]}" if found.known_by else "none by bytes",
+    )
+    if found.wrapping:
+        where = f"under {found.wrapping.root!r}" if found.wrapping.root else "bare"
+        before = f", {found.wrapping.prefix!r} before every name" if found.wrapping.prefix else ""
+        yield "tensors", f"{found.tensors}, {where}{before}"
+    if found.tensors:
+        near = f"none; nearest is {found.nearest}" if found.nearest else "none of the zoo"
+        yield "architecture", found.architecture or near
+        sets = " or ".join(found.training_sets) or "no training set of the zoo has as many"
+        yield "classes", f"{found.num_classes}: {sets}" if found.num_classes else "no classifier"
+    if found.candidates:
+        yield "could be", ", ".join(found.candidates)
+    yield "loads", "yes" if found.loadable else f"no: {found.problem}"
+
+
+_BY = {"sha256": "sha256", "mega-mac": "MAC, that of its Mega link"}

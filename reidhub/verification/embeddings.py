@@ -1,0 +1,96 @@
+"""Embeddings of a finished measurement: from the journal, and kept in files for whoever wants to go on with them."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reidhub.datasets import RetrievalSet, read_dataset
+from reidhub.errors import DatasetError, UsageError
+from reidhub.verification.journal import Journal
+from reidhub.verification.results import Result
+from reidhub.verification.settings import Settings
+
+
+def embeddings_of(result: Result, journal: Journal) -> tuple[Tensor, Tensor]:
+    """Query (Q, D) and gallery (G, D) of a retrieval that was measured, float32, as the model gave them.
+
+    Raises:
+        ValueError: nothing was measured, or it was no retrieval.
+    """
+    if result.embeddings is None or result.measurement is None or result.copy is None or result.conditions is None:
+        raise ValueError(f"{result.checkpoint.name} was not measured on {result.dataset}")
+    if result.measurement.mAP is None:
+        raise ValueError(f"{result.dataset} is no retrieval")
+    images = result.copy.images
+    log = journal.rows(
+        result.embeddings, sum(images.values()), result.measurement.dimensions, result.conditions.batch_size
+    )
+    log.close()
+    rows = log.read()
+    return rows[: images["query"]], rows[images["query"] :]
+
+
+def retrieval_of(result: Result, settings: Settings) -> RetrievalSet:
+    """The records that a retrieval was measured on, read again.
+
+    Raises:
+        DatasetError: the copy is another one by now, or the dataset is no retrieval.
+    """
+    data = read_dataset(result.dataset, settings.data_root, allow_partial=settings.allow_partial)
+    if not isinstance(data, RetrievalSet) or result.copy is None or data.fingerprint != result.copy.fingerprint:
+        raise DatasetError(f"{result.dataset} has changed since it was measured on")
+    return data
+
+
+def keep_embeddings(result: Result, journal: Journal, settings: Settings, folder: Path) -> Path:
+    """Write ``CHECKPOINT.DATASET.npz``: what `reidhub.metrics.evaluate` takes, and what it was computed from.
+
+    Args:
+        result: a retrieval that was measured.
+        journal: of the run that measured it.
+        settings: of that run.
+        folder: made where it does not exist.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    query, gallery = embeddings_of(result, journal)
+    data = retrieval_of(result, settings)
+    splits = {"query": data.query, "gallery": data.gallery}
+    labels = {
+        f"{split}_{field}s": np.array([getattr(record, field) for record in records])
+        for split, records in splits.items()
+        for field in ("pid", "camid")
+    }
+    paths = {
+        f"{split}_paths": np.array([record.path.relative_to(data.root).as_posix() for record in records])
+        for split, records in splits.items()
+    }
+    assert result.file is not None and result.conditions is not None
+    origin = {
+        "checkpoint": np.array(result.checkpoint.name),
+        "sha256": np.array(result.file.sha256),
+        "fingerprint": np.array(data.fingerprint),
+        "distance": np.array(str(result.conditions.distance)),
+        "precision": np.array(result.conditions.precision),
+    }
+    arrays = {"query": query.numpy(), "gallery": gallery.numpy(), **labels, **paths, **origin}
+    return _write(folder, f"{result.checkpoint.name}.{result.dataset}.npz", arrays)
+
+
+def _write(folder: Path, name: str, arrays: dict[str, NDArray[Any]]) -> Path:
+    """The file under its final name, whole or not at all."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(prefix=".embeddings-", dir=folder)
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+        Path(partial).chmod(0o644)
+        return Path(partial).replace(folder / name)
+    except OSError as error:
+        raise UsageError(f"cannot keep embeddings in {folder}: {error.strerror}") from error

@@ -1,0 +1,115 @@
+"""What a run has done so far, on the disk, so that a killed one goes on where it stopped.
+
+Everything lies under a key that is made of all it depends on: the checkpoint's digest, the dataset's fingerprint and
+the settings. What was measured under other ones is never taken for this run's.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from reidhub.errors import UsageError
+from reidhub.verification.plan import Plan
+from reidhub.verification.results import Measurement
+from reidhub.verification.rows import RowLog, writing
+from reidhub.verification.settings import Settings
+
+_LOCK = "lock"
+_OWN = re.compile(r"[0-9a-f]{32}\.(rows|json|partial)")  # nothing else in the folder is ever removed
+
+
+def key_of(*parts: Any) -> str:
+    """A name for what depends on these parts and nothing else; they must be JSON."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def default_journal(root: Path, plan: Plan, settings: Settings) -> Path:
+    """The folder below ``root`` of the run that measures a plan under some settings, and of no other."""
+    jobs = [job.key for job in plan.jobs]
+    fields = {name: str(value) for name, value in asdict(settings).items() if name != "workers"}
+    key = key_of(jobs, fields | {"data_root": str(settings.data_root.absolute())})
+    return root / f"verify-{key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """The journal of one run; made by `open_journal`, which lets one run in at a time."""
+
+    folder: Path
+
+    def rows(self, key: str, total: int, dimensions: int, batch_size: int) -> RowLog:
+        """The embeddings under a key, as far as they are there; see `RowLog`."""
+        return RowLog(self._rows_path(key), total, dimensions, batch_size)
+
+    def measurement(self, key: str) -> Measurement | None:
+        """What was counted under a key; None where nothing readable is."""
+        try:
+            fields = json.loads(self._measurement_path(key).read_text(encoding="utf-8"))
+            return Measurement(**{**fields, **{name: tuple(fields[name]) for name in _TUPLES}})
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def keep(self, key: str, measurement: Measurement) -> None:
+        """Remember what was counted; it is there whole or not at all.
+
+        Raises:
+            CacheError: the disk does not take it.
+        """
+        path = self._measurement_path(key)
+        partial = path.with_suffix(".partial")
+        with writing(path):
+            partial.write_text(json.dumps(asdict(measurement)), encoding="utf-8")
+            with partial.open("rb+") as file:
+                os.fsync(file.fileno())
+            partial.replace(path)
+
+    def discard(self) -> None:
+        """Remove everything: the run is over, and the next one measures again."""
+        for path in self.folder.iterdir():
+            if _OWN.fullmatch(path.name):
+                path.unlink()
+
+    def _rows_path(self, key: str) -> Path:
+        return self.folder / f"{key}.rows"
+
+    def _measurement_path(self, key: str) -> Path:
+        return self.folder / f"{key}.json"
+
+
+_TUPLES = ("first_match_rank", "average_precision", "hits")
+
+
+@contextmanager
+def open_journal(folder: Path) -> Iterator[Journal]:
+    """The journal in a folder, for one run alone.
+
+    A folder that is empty in the end is removed.
+
+    Raises:
+        UsageError: another run is using it.
+        CacheError: the folder cannot be written.
+    """
+    lock = FileLock(folder / _LOCK, timeout=0)
+    with writing(folder / _LOCK):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise UsageError(
+                f"another run is using the journal {folder}", hint="wait for it, or name another folder with --journal"
+            ) from None
+    try:
+        yield Journal(folder)
+    finally:
+        lock.release()
+        if {path.name for path in folder.iterdir()} <= {_LOCK}:
+            shutil.rmtree(folder, ignore_errors=True)

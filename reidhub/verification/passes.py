@@ -1,0 +1,151 @@
+"""One pass over the images of a dataset: each is decoded once, and every model embeds it.
+
+Models that fit on the device together stay there; those that do not take turns, a stretch of batches at a time, so that
+no image is decoded twice for them either.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from reidhub.errors import UsageError
+from reidhub.images import PixelSpec, load_batches
+from reidhub.verification.embedders import Embedder, arithmetic
+from reidhub.verification.rows import RowLog
+from reidhub.verification.settings import Settings
+
+_STRETCH = 64  # batches that are held while models take turns: 1.6 GB of pixels at 256 images of 256x128
+_SHARE = 0.5  # of the free memory of a GPU; the rest is for what models compute
+
+Batch = tuple[Tensor, int]
+"""uint8 pixels (N, 3, H, W) and the place of the first image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A model that takes part in a pass, and the file its rows go to."""
+
+    embedder: Embedder
+    log: RowLog
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """The images of one dataset in one size.
+
+    Args:
+        paths: in the order of the rows.
+        pixels: size of the images; mean and standard deviation are each model's own.
+        members: models that embed them.
+    """
+
+    paths: Sequence[Path]
+    pixels: PixelSpec
+    members: Sequence[Member]
+
+    @property
+    def start(self) -> int:
+        """Images that no member needs any more."""
+        return min((member.log.rows for member in self.members), default=len(self.paths))
+
+    def run(self, settings: Settings, advance: Callable[[int], object]) -> None:
+        """Embed what is missing.
+
+        Args:
+            settings: device, precision, size of batches.
+            advance: is told the number of images after each batch.
+
+        Raises:
+            DatasetError: an image cannot be decoded.
+            CacheError: the disk does not take the rows.
+            UsageError: a GPU has not enough memory for a batch.
+        """
+        groups = _turns([m for m in self.members if not m.log.complete], settings.device)
+        with arithmetic(settings.device, settings.precision):
+            for stretch in _stretches(self._batches(settings), held=len(groups) > 1):
+                for group in groups:
+                    with _on_device(group, settings.device):
+                        for pixels, first in _uploaded(iter(stretch), settings.device):
+                            _embed(group, pixels, first)
+                            if group is groups[-1]:
+                                advance(len(pixels))
+
+    def _batches(self, settings: Settings) -> Iterator[Batch]:
+        start = self.start
+        for pixels, places in load_batches(self.paths[start:], self.pixels, settings.batch_size, settings.workers):
+            yield pixels, start + int(places[0])
+
+
+def _turns(members: Sequence[Member], device: torch.device) -> list[list[Member]]:
+    """Groups of members whose weights fit on the device together; a CPU takes all of them."""
+    room = _SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")
+    groups: list[list[Member]] = []
+    used = 0.0
+    for member in members:
+        used += member.embedder.size
+        if not groups or used > room:
+            groups.append([])
+            used = member.embedder.size
+        groups[-1].append(member)
+    return groups
+
+
+def _stretches(batches: Iterator[Batch], *, held: bool) -> Iterator[Iterable[Batch]]:
+    """All batches as they come, or where they are needed several times, so many as are held at a time."""
+    if not held:
+        yield batches
+        return
+    while stretch := list(islice(batches, _STRETCH)):
+        yield stretch
+
+
+@contextmanager
+def _on_device(group: Sequence[Member], device: torch.device) -> Iterator[None]:
+    for member in group:
+        member.embedder.move(device)
+    try:
+        yield
+    finally:
+        for member in group:
+            member.embedder.move(torch.device("cpu"))
+
+
+def _uploaded(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
+    """Batches on the device; a GPU receives the next one while it computes."""
+    if device.type != "cuda":
+        yield from batches
+        return
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    waiting: deque[Batch] = deque()
+    for pixels, first in batches:
+        with torch.cuda.stream(stream):
+            waiting.append((pixels.pin_memory().to(device, non_blocking=True), first))
+        if len(waiting) > 1:
+            yield _arrived(waiting.popleft(), stream)
+    while waiting:
+        yield _arrived(waiting.popleft(), stream)
+
+
+def _arrived(batch: Batch, stream: torch.cuda.Stream) -> Batch:
+    """The batch, once the stream that computes may read it."""
+    current = torch.cuda.current_stream(batch[0].device)
+    current.wait_stream(stream)
+    batch[0].record_stream(current)
+    return batch
+
+
+def _embed(group: Sequence[Member], pixels: Tensor, first: int) -> None:
+    """Embed a batch with each member that does not have it yet."""
+    missing = [member for member in group if member.log.rows == first]
+    try:
+        rows = [member.embedder(pixels) for member in missing]  # a GPU has it all queued before the first is waited for
+    except torch.OutOfMemoryError as error:
+        raise UsageError(f"{pixels.device} is out of memory", hint="choose a smaller --batch-size") from error
+    for member, embedded in zip(missing, rows, strict=True):
+        member.log.append(embedded.cpu())

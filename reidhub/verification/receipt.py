@@ -1,0 +1,91 @@
+"""Results as JSON: what programs read, and the receipt that a stranger can check.
+
+``results`` and ``environment`` are the same, bit for bit, whenever the same run is made on the same machine; what
+depends on the clock stands apart under ``timing``.
+"""
+
+import json
+import os
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from reidhub.errors import UsageError
+from reidhub.verification.results import Figure, Measurement, Report, Result
+
+FORMAT = 1
+"""Of the receipt; counts up when a field changes its meaning or goes away."""
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """Everything but images and embeddings; of single queries a digest."""
+    return {
+        "format": FORMAT,
+        "environment": asdict(report.environment),
+        "results": [result_json(result) for result in report.results],
+        "timing": [_timing_json(result) for result in report.results if result.timing],
+    }
+
+
+def result_json(result: Result) -> dict[str, Any]:
+    """One checkpoint on one dataset; what was not measured is null."""
+    return {
+        "checkpoint": result.checkpoint.name,
+        "dataset": result.dataset,
+        "verdict": result.verdict,
+        "reason": result.reason,
+        "figures": [_figure_json(figure) for figure in result.figures],
+        "source": result.score.source if result.score else None,
+        "file": asdict(result.file) if result.file else None,
+        "notices": list(result.checkpoint.notices),
+        "copy": asdict(result.copy) if result.copy else None,
+        "conditions": asdict(result.conditions) if result.conditions else None,
+        "counts": _counts_json(result.measurement) if result.measurement else None,
+    }
+
+
+def _figure_json(figure: Figure) -> dict[str, Any]:
+    return {**asdict(figure), "deviation": figure.deviation}
+
+
+def _counts_json(measurement: Measurement) -> dict[str, Any]:
+    skipped = len(measurement.first_match_rank) - measurement.queries if measurement.average_precision else 0
+    return {
+        "queries": measurement.queries,
+        "skipped": skipped,
+        "hits": list(measurement.hits),
+        "cmc": list(measurement.cmc),
+        "mAP": measurement.mAP,
+        "dimensions": measurement.dimensions,
+        "per_query_sha256": measurement.per_query_digest,
+    }
+
+
+def _timing_json(result: Result) -> dict[str, Any]:
+    timing = result.timing
+    assert timing is not None
+    return {
+        "checkpoint": result.checkpoint.name,
+        "dataset": result.dataset,
+        **asdict(timing),
+        "images_per_s": timing.images_per_s,
+    }
+
+
+def write_receipt(report: Report, path: Path) -> None:
+    """Write the report's JSON; the file is there whole or not at all.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    text = json.dumps(as_json(report), indent=1) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(prefix=".receipt-", dir=path.parent)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(partial).chmod(0o644)
+        Path(partial).replace(path)
+    except OSError as error:
+        raise UsageError(f"cannot write the receipt {path}: {error.strerror}") from error

@@ -1,0 +1,185 @@
+"""The queries that went best and worst, each with the images the gallery was ranked in for it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from reidhub.datasets import Record, RetrievalSet
+from reidhub.metrics.distances import Distance, Embeddings
+from reidhub.metrics.reranking import Reranker, Reranking
+from reidhub.verification.embeddings import embeddings_of, retrieval_of
+from reidhub.verification.journal import Journal
+from reidhub.verification.results import Conditions, Measurement, Report
+from reidhub.verification.settings import Settings
+
+Mark = Literal["right", "wrong", "same camera"]
+MARKS: tuple[Mark, ...] = get_args(Mark)
+
+_QUERIES = 3  # of the best, and of the worst
+_RANKS = 10
+_IMAGES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class RankedImage:
+    """A gallery image in its place.
+
+    Args:
+        record: the image.
+        distance: from the query, as it was ranked by.
+        mark: ``right`` has the query's pid, and ``same camera`` its camera too: that one does not count.
+        rank: from 1, among all that count; None where it does not.
+    """
+
+    record: Record
+    distance: float
+    mark: Mark
+    rank: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RankedQuery:
+    """A query and what was found for it.
+
+    Args:
+        record: the image.
+        place: in the dataset's queries, from 0.
+        average_precision: in [0, 1].
+        first_match_rank: of the nearest image that is right, from 1.
+        images: the nearest in order, until ten count or twenty are shown; behind them the nearest right one, where it
+            is further away.
+    """
+
+    record: Record
+    place: int
+    average_precision: float
+    first_match_rank: int
+    images: tuple[RankedImage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """The queries of one result that are shown.
+
+    Args:
+        root: folder that names of images are told from.
+        best: highest average precision first; equal ones in the order of the dataset.
+        worst: lowest first; none that is among the best.
+    """
+
+    root: Path
+    best: tuple[RankedQuery, ...]
+    worst: tuple[RankedQuery, ...]
+
+    @property
+    def images(self) -> Iterator[Record]:
+        """Every image of a person that it shows, as often as it does."""
+        for query in (*self.best, *self.worst):
+            yield query.record
+            yield from (image.record for image in query.images)
+
+
+Key = tuple[str, str]
+"""Checkpoint and dataset: what tells results apart."""
+
+
+def galleries_of(report: Report, journal: Journal, settings: Settings) -> dict[Key, Gallery]:
+    """The queries to show of each retrieval that was measured.
+
+    Args:
+        report: what a run found.
+        journal: of that run; has its embeddings.
+        settings: of that run.
+
+    Raises:
+        DatasetError: a dataset has changed since it was measured on.
+    """
+    galleries: dict[Key, Gallery] = {}
+    read: dict[str, RetrievalSet] = {}
+    for result in report.results:
+        measurement, conditions = result.measurement, result.conditions
+        if measurement is None or conditions is None or measurement.mAP is None:
+            continue
+        data = read.get(result.dataset) or retrieval_of(result, settings)
+        read[result.dataset] = data
+        query, gallery = (part.to(settings.device) for part in embeddings_of(result, journal))
+        shown = rank_gallery((query, gallery), data, measurement, conditions)
+        galleries[result.checkpoint.name, result.dataset] = shown
+    return galleries
+
+
+def rank_gallery(
+    embeddings: tuple[Tensor, Tensor], data: RetrievalSet, measurement: Measurement, conditions: Conditions
+) -> Gallery:
+    """Rank the gallery once more for the best and the worst queries of a retrieval.
+
+    Args:
+        embeddings: float32 (Q, D) of the queries and (G, D) of the gallery, as the model gave them.
+        data: the records they are of.
+        measurement: says which queries went best and worst.
+        conditions: under which it was counted.
+    """
+    if conditions.normalize:
+        embeddings = normalize(embeddings[0]), normalize(embeddings[1])
+    best, worst = _extremes(measurement)
+    measured = Embeddings(*embeddings, cast(Distance, conditions.distance))
+    places = torch.tensor([*best, *worst], device=measured.query.device)
+    rows = dict(zip([*best, *worst], _distances(measured, places, rerank=conditions.rerank), strict=True))
+
+    def ranked(places: Sequence[int]) -> tuple[RankedQuery, ...]:
+        return tuple(_ranked(place, rows[place], data, measurement) for place in places)
+
+    return Gallery(data.root, ranked(best), ranked(worst))
+
+
+def _extremes(measurement: Measurement) -> tuple[list[int], list[int]]:
+    """Places of the best and of the worst queries."""
+    precision = measurement.average_precision
+    scored = [place for place, rank in enumerate(measurement.first_match_rank) if rank > 0]
+    best = sorted(scored, key=lambda place: (-precision[place], place))[:_QUERIES]
+    rest = set(scored) - set(best)
+    return best, sorted(rest, key=lambda place: (precision[place], place))[:_QUERIES]
+
+
+@torch.no_grad()
+def _distances(embeddings: Embeddings, places: Tensor, *, rerank: bool) -> Iterator[Tensor]:
+    """Distances (G,) of queries to the whole gallery, exact as those that were ranked by."""
+    if rerank:
+        yield from Reranker(embeddings, Reranking()).distances(places).cpu()
+        return
+    columns = torch.arange(len(embeddings.gallery), device=places.device)
+    for place in places:
+        yield embeddings.exact(place.expand_as(columns), columns).cpu()
+
+
+def _ranked(place: int, distances: Tensor, data: RetrievalSet, measurement: Measurement) -> RankedQuery:
+    query, first = data.query[place], measurement.first_match_rank[place]
+    shown: list[RankedImage] = []
+    counted = 0
+    for image in _in_order(query, distances, data.gallery):
+        if (counted < _RANKS and len(shown) < _IMAGES) or image.rank == first:
+            shown.append(image)
+        counted = image.rank or counted
+        if counted >= max(_RANKS, first):
+            break
+    return RankedQuery(query, place, measurement.average_precision[place], first, tuple(shown))
+
+
+def _in_order(query: Record, distances: Tensor, gallery: Sequence[Record]) -> Iterator[RankedImage]:
+    """The whole gallery, nearest first; equal distances rank in gallery order."""
+    rank = 0
+    for column in distances.argsort(stable=True).tolist():
+        mark = _mark(query, gallery[column])
+        rank += mark != "same camera"
+        yield RankedImage(gallery[column], float(distances[column]), mark, None if mark == "same camera" else rank)
+
+
+def _mark(query: Record, image: Record) -> Mark:
+    if image.pid != query.pid:
+        return "wrong"
+    return "same camera" if image.camid == query.camid else "right"

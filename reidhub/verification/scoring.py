@@ -1,0 +1,60 @@
+"""Rows of a dataset become counts."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from reidhub.datasets import ClassificationSet, Record, RetrievalSet
+from reidhub.metrics import evaluate
+from reidhub.metrics.distances import Distance
+from reidhub.verification.embedders import BEST_CLASSES
+from reidhub.verification.results import Measurement
+from reidhub.verification.settings import Settings
+
+
+def score_retrieval(rows: Tensor, data: RetrievalSet, distance: Distance, settings: Settings) -> Measurement:
+    """CMC and mAP.
+
+    Args:
+        rows: float32 embeddings (Q + G, D), query first.
+        data: the dataset they are of.
+        distance: what the checkpoint's figures were computed with.
+        settings: device, and what is done to the embeddings.
+
+    Raises:
+        EvaluationError: embeddings that are not finite, no query with a match.
+    """
+    rows = rows.to(settings.device)
+    if settings.normalize:
+        rows = normalize(rows)
+    query, gallery = rows[: len(data.query)], rows[len(data.query) :]
+    labels = (_labels(data.query, "pid"), _labels(data.gallery, "pid"))
+    cameras = (_labels(data.query, "camid"), _labels(data.gallery, "camid"))
+    found = evaluate(query, gallery, *labels, *cameras, distance, rerank=settings.rerank)
+    return Measurement(
+        first_match_rank=tuple(found.first_match_rank.tolist()),
+        average_precision=tuple(found.average_precision.tolist()),
+        queries=found.num_valid_queries,
+        hits=tuple(found.hits.tolist()),
+        mAP=found.mAP,
+        dimensions=rows.shape[1],
+    )
+
+
+def score_classification(rows: Tensor, data: ClassificationSet, dimensions: int) -> Measurement:
+    """Top-1 to top-5.
+
+    Args:
+        rows: the best classes (N, 5) of each image, best first.
+        data: the dataset they are of.
+        dimensions: D of the embeddings that were classified.
+    """
+    labels = torch.tensor([image.label for image in data.images])
+    right = rows.long() == labels[:, None]
+    ranks = torch.where(right.any(1), 1 + right.int().argmax(1), 0)
+    hits = tuple(int(((ranks > 0) & (ranks <= place)).sum()) for place in range(1, BEST_CLASSES + 1))
+    return Measurement(tuple(ranks.tolist()), (), len(ranks), hits, None, dimensions)
+
+
+def _labels(records: tuple[Record, ...], field: str) -> Tensor:
+    return torch.tensor([getattr(record, field) for record in records])

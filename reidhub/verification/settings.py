@@ -1,0 +1,85 @@
+"""How a run measures: chosen once, the same for all of its jobs."""
+
+import os
+import platform
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reidhub.errors import UsageError
+from reidhub.verification.results import Precision
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a run measures.
+
+    Args:
+        data_root: folder that datasets lie below.
+        device: where models run and ranks are counted.
+        batch_size: images per batch.
+        workers: threads that decode images.
+        precision: of convolutions and matrix products in the models.
+        allow_partial: take copies of datasets that differ from the published counts.
+        normalize: make embeddings length 1 before distances.
+        rerank: rank by k-reciprocal re-ranking.
+    """
+
+    data_root: Path
+    device: torch.device
+    batch_size: int
+    workers: int
+    precision: Precision = "fp32"
+    allow_partial: bool = False
+    normalize: bool = False
+    rerank: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.data_root.is_dir():
+            raise UsageError(
+                f"the data root {self.data_root} is not a folder",
+                hint="--data-root is the folder that datasets are kept in; docs/datasets.md says how they lie there",
+            )
+        if self.precision == "tf32" and self.device.type != "cuda":
+            raise UsageError("tf32 is a precision of GPUs alone", hint="on a CPU choose fp32 or bf16")
+
+    @classmethod
+    def on(cls, device: torch.device, data_root: Path, *, batch_size: int | None = None, **chosen: Any) -> "Settings":
+        """Settings that suit a device; ``chosen`` are fields.
+
+        Raises:
+            UsageError: they do not fit together.
+        """
+        on_gpu = device.type == "cuda"
+        workers = (os.cpu_count() or 1) if on_gpu else 2  # a CPU is busy with the models
+        return cls(data_root, device, batch_size or (256 if on_gpu else 32), workers, **chosen)
+
+
+def device_of(name: str | None) -> torch.device:
+    """The device of that name; where None, the GPU if there is one, else the CPU.
+
+    Raises:
+        UsageError: there is no such device.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"no device {name!r}: {str(error).splitlines()[0]}", hint="choose cpu or cuda") from error
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    """As the driver calls a GPU; of a CPU its model, or its architecture where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,88 @@
+"""Weights converted once: beside a file of the cache lies the same as safetensors, which later loads map.
+
+Always true: a converted file under its final name was written whole, from weights that loaded strictly, and names the
+original's digest. One that was touched since is hashed before it is used; one that is broken is made anew.
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from torch import Tensor
+
+from reidhub.checkpoint import StateDictLayout
+from reidhub.digest import Digest
+from reidhub.errors import CacheError, WeightsError
+from reidhub.incoming import ROOM, Incoming, write_json
+from reidhub.weights.containers import map_safetensors
+from reidhub.weights.reading import read_weights
+
+SUFFIX = ".safetensors"
+ORIGINAL = "sha256_of_original"
+"""Key of the original's digest in the metadata of a converted file."""
+
+
+def stored_weights(path: Path, layout: StateDictLayout) -> dict[str, Tensor]:
+    """The weights of a file of the cache: mapped from its conversion where that is there, else read from the file.
+
+    Args:
+        path: as the cache names it.
+        layout: how the file wraps its tensors.
+
+    Raises:
+        WeightsError: as `read_weights`.
+    """
+    if found := conversion_of(path):
+        with suppress(WeightsError, OSError):
+            return map_safetensors(found)
+    return read_weights(path, layout=layout)
+
+
+def conversion_of(path: Path) -> Path | None:
+    """The converted file of a file of the cache; None where there is none, a broken one, or another file's."""
+    converted = path.with_suffix(SUFFIX)
+    try:
+        noted = json.loads(_note(converted).read_text(encoding="utf-8"))
+        state = converted.stat()
+        untouched = (noted["size"], noted["mtime_ns"]) == (state.st_size, state.st_mtime_ns)
+        own = noted["original"] == path.stem
+        return converted if own and (untouched or Digest.of_file(converted).hex == noted["sha256"]) else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def convert(path: Path, tensors: Mapping[str, Tensor]) -> Path:
+    """Keep weights as safetensors beside the file of the cache they come from.
+
+    Args:
+        path: as the cache names it: its stem is the file's digest.
+        tensors: what `read_weights` gave for it, and what loaded strictly.
+
+    Returns:
+        The converted file.
+
+    Raises:
+        CacheError: the folder does not take it.
+    """
+    from safetensors.torch import save
+
+    if found := conversion_of(path):
+        return found
+    converted = path.with_suffix(SUFFIX)
+    try:
+        with Incoming(path.parent) as incoming:
+            incoming.write(save(dict(tensors), metadata={ORIGINAL: path.stem}))
+            digest = incoming.finish()
+            incoming.path.chmod(0o644)
+            state = incoming.path.stat()
+            incoming.path.replace(converted)
+        known = {"original": path.stem, "sha256": digest.hex, "size": state.st_size, "mtime_ns": state.st_mtime_ns}
+        write_json(_note(converted), known)
+    except OSError as error:
+        raise CacheError(f"cannot write {converted}: {error.strerror}", hint=ROOM) from error
+    return converted
+
+
+def _note(converted: Path) -> Path:
+    return converted.with_suffix(SUFFIX + ".json")

@@ -1,0 +1,125 @@
+"""A headless chromium, driven through the pipe of its debugging protocol: no socket, no driver, nothing installed."""
+
+import base64
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--remote-debugging-pipe",
+]
+_KEYS = {"Tab": 9, "Enter": 13, " ": 32, "ArrowRight": 39}
+
+
+class Tab:
+    """One page. ``events`` holds what the browser told of it."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", reads: int, writes: int) -> None:
+        self.events: list[dict[str, Any]] = []
+        self._process = process
+        self._reads, self._writes = reads, writes
+        self._buffer, self._count = b"", 0
+        self._session: str | None = None
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network", "Audits"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        self._count += 1
+        message = {"id": self._count, "method": method, "params": params}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._writes, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._next()
+            if answer.get("id") == self._count:
+                assert "error" not in answer, answer
+                return answer["result"]
+            self.events.append(answer)
+
+    def _next(self) -> dict[str, Any]:
+        while b"\0" not in self._buffer:
+            part = os.read(self._reads, 1 << 16)
+            assert part, f"chromium ended with {self._process.wait()}"
+            self._buffer += part
+        message, _, self._buffer = self._buffer.partition(b"\0")
+        return json.loads(message)
+
+    def open(self, path: Path, *, width: int = 1280, height: int = 900, scheme: str = "light") -> None:
+        mobile = width < 600
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.events.clear()
+        self.call("Page.navigate", url=path.absolute().as_uri())
+        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
+            self.events.append(self._next())
+
+    def run(self, script: str) -> Any:
+        """The value of a JavaScript expression, as JSON has it."""
+        answer = self.call("Runtime.evaluate", expression=script, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def press(self, key: str, *, shift: bool = False) -> None:
+        fields = {"key": key, "windowsVirtualKeyCode": _KEYS[key], "modifiers": 8 if shift else 0}
+        text = {"Enter": "\r", " ": " "}.get(key)
+        self.call("Input.dispatchKeyEvent", type="keyDown", **fields, **({"text": text} if text else {}))
+        self.call("Input.dispatchKeyEvent", type="keyUp", **fields)
+
+    def screenshot(self, path: Path, *, whole: bool = True) -> None:
+        answer = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
+        path.write_bytes(base64.b64decode(answer["data"]))
+
+    def complaints(self) -> list[dict[str, Any]]:
+        """Exceptions, messages on the console, and what the browser itself found wrong."""
+        found = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded", "Audits.issueAdded")
+        return [event for event in self.events if event.get("method") in found]
+
+    def requests(self) -> list[str]:
+        sent = [event for event in self.events if event.get("method") == "Network.requestWillBeSent"]
+        return [event["params"]["request"]["url"] for event in sent]
+
+
+@contextmanager
+def chromium(profile: Path) -> Iterator[Tab]:
+    """Start the browser with an empty profile; it has ended when this does."""
+    assert CHROMIUM is not None
+    to_browser, from_browser = os.pipe(), os.pipe()
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 20) for fd in (to_browser[0], from_browser[1])]  # not 3 or 4 themselves
+    command = [
+        "bash",
+        "-c",
+        f'exec "$0" "$@" 3<&{high[0]} 4>&{high[1]}',
+        CHROMIUM,
+        *_FLAGS,
+        f"--user-data-dir={profile}",
+    ]
+    with (profile.parent / "chromium.log").open("wb") as log:
+        process = subprocess.Popen(command, pass_fds=high, stdout=log, stderr=log)
+    for fd in (*high, to_browser[0], from_browser[1]):
+        os.close(fd)
+    try:
+        yield Tab(process, from_browser[0], to_browser[1])
+    finally:
+        process.kill()
+        process.wait()
+        os.close(from_browser[0])
+        os.close(to_browser[1])

@@ -1,0 +1,102 @@
+"""torch.hub: from a folder, and from torch.hub's own cache as a user's first call leaves it there."""
+
+import inspect
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import GUARD, ROOT
+from local_zoos import Entry, file_of, write_zoo
+
+from reidhub.errors import UsageError
+from reidhub.models import ARCHITECTURES
+from reidhub.models.base import ReidModel
+
+IN_CACHE = """
+import json, pathlib, torch
+where = {"repo_or_dir": "org/reidhub", "skip_validation": True, "trust_repo": True}
+models = torch.hub.list("org/reidhub", skip_validation=True, trust_repo=True)
+help = {name: torch.hub.help("org/reidhub", name, skip_validation=True, trust_repo=True) for name in models}
+model = torch.hub.load(model="osnet_x0_25", dataset="mine", **where)
+start = torch.hub.load(model="osnet_x0_25", dataset="mine", num_classes=4, **where)
+import reidhub
+print(json.dumps([models, help, model.num_classes, start.num_classes, str(pathlib.Path(reidhub.__file__).parents[1])]))
+"""
+
+
+def load(name: str, **arguments: object) -> ReidModel:
+    return torch.hub.load(str(ROOT), name, source="local", **arguments)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_entry_point_builds_its_own_architecture(name):
+    model = load(name, pretrained=False, num_classes=3)
+
+    assert model.training and model.num_classes == 3
+    assert {key: t.shape for key, t in model.state_dict().items()} == shapes_of(name)
+
+
+def shapes_of(name: str) -> dict[str, torch.Size]:
+    from reidhub.models import build
+
+    return {key: tensor.shape for key, tensor in build(name, 3, device="meta").state_dict().items()}
+
+
+def test_published_weights_load_with_the_files_classes_or_others(tmp_path, monkeypatch):
+    own = Entry("osnet_x0_25.mine", file_of("osnet_x0_25", 5))
+    monkeypatch.setenv("REIDHUB_MANIFEST", write_zoo(tmp_path, own))
+
+    assert not load("osnet_x0_25", dataset="mine").training
+    assert load("osnet_x0_25", dataset="mine").num_classes == 5
+    assert load("osnet_x0_25", dataset="mine", num_classes=4).num_classes == 4
+
+
+def test_new_model_that_was_trained_on_something_is_an_error():
+    with pytest.raises(UsageError, match="pretrained=True"):
+        load("osnet_x0_25", dataset="msmt17", pretrained=False)
+
+
+@pytest.fixture(scope="module")
+def torch_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ``TORCH_HOME`` in which torch.hub finds the repository as if it had fetched it: the tracked files."""
+    home = tmp_path_factory.mktemp("torch-home")
+    target = home / "hub" / "org_reidhub_main"
+    for name in ("reidhub", "manifest"):
+        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "hubconf.py", target)
+    return home
+
+
+def test_checkout_in_the_cache_of_torch_hub_lists_explains_and_loads(torch_home, tmp_path):
+    manifest = write_zoo(tmp_path, Entry("osnet_x0_25.mine", file_of("osnet_x0_25", 5)))
+    environment = {
+        **os.environ,
+        "TORCH_HOME": str(torch_home),
+        "REIDHUB_MANIFEST": manifest,
+        "PYTHONPATH": str(GUARD),
+    }
+
+    done = subprocess.run(
+        [sys.executable, "-c", IN_CACHE], capture_output=True, text=True, env=environment, cwd=tmp_path
+    )
+
+    assert done.returncode == 0, done.stderr
+    models, texts, classes, other, home = json.loads(done.stdout.splitlines()[-1])
+    assert sorted(models) == sorted(ARCHITECTURES)
+    assert all("->" in texts[name] for name in ARCHITECTURES)
+    assert (classes, other) == (5, 4)
+    assert home == str(torch_home / "hub" / "org_reidhub_main")
+
+
+def test_all_entry_points_take_the_same_arguments():
+    import hubconf
+
+    signatures = {str(inspect.signature(getattr(hubconf, name))) for name in ARCHITECTURES}
+
+    assert len(signatures) == 1
+    assert hubconf.dependencies

@@ -1,0 +1,125 @@
+"""Weights that were read once lie as safetensors beside their file, and are believed only as long as they are whole."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hostile import saved, weights
+from safetensors import safe_open
+
+from reidhub.checkpoint import StateDictLayout
+from reidhub.digest import Digest
+from reidhub.errors import CacheError, WeightsError
+from reidhub.weights import conversion_of, convert, stored_weights
+
+LAYOUT = StateDictLayout()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file as the cache has it."""
+    content = saved({"state_dict": weights()}, legacy=True)
+    path = tmp_path / f"{Digest.of_bytes(content)}.pth"
+    path.write_bytes(content)
+    return path
+
+
+def same(got) -> bool:
+    return got.keys() == weights().keys() and all(torch.equal(got[name], tensor) for name, tensor in weights().items())
+
+
+def test_second_read_never_opens_the_pickle(path, monkeypatch):
+    convert(path, stored_weights(path, LAYOUT))
+    path.write_bytes(b"no longer a checkpoint")
+
+    assert same(stored_weights(path, LAYOUT))
+
+
+def test_converted_file_names_the_original(path):
+    converted = convert(path, stored_weights(path, LAYOUT))
+
+    with safe_open(converted, "pt") as file:
+        assert file.metadata()["sha256_of_original"] == path.stem
+    assert converted.parent == path.parent
+
+
+def test_mapped_weights_can_be_changed_without_changing_the_file(path):
+    converted = convert(path, stored_weights(path, LAYOUT))
+    before = converted.read_bytes()
+
+    stored_weights(path, LAYOUT)["conv.weight"].zero_()
+
+    assert converted.read_bytes() == before and same(stored_weights(path, LAYOUT))
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "missing", "note", "another's"])
+def test_converted_file_that_is_not_what_was_written_is_made_anew(path, damage):
+    converted = convert(path, stored_weights(path, LAYOUT))
+    note = converted.with_suffix(".safetensors.json")
+    content = converted.read_bytes()
+    if damage == "note":
+        note.write_text("{")
+    elif damage == "missing":
+        converted.unlink()
+    elif damage == "another's":
+        note.write_text(note.read_text().replace(path.stem, "0" * 64))
+    else:
+        changed = {"cut": content[:-1], "flip": content[:-1] + bytes([content[-1] ^ 1]), "empty": b""}[damage]
+        converted.write_bytes(changed)
+
+    assert conversion_of(path) is None
+    assert same(stored_weights(path, LAYOUT))
+    assert convert(path, stored_weights(path, LAYOUT)).read_bytes() == content
+    assert conversion_of(path) == converted
+
+
+def test_file_that_was_only_touched_is_hashed_and_believed(path):
+    converted = convert(path, stored_weights(path, LAYOUT))
+    os.utime(converted)
+
+    assert conversion_of(path) == converted
+
+
+def test_conversion_is_the_same_whoever_makes_it(path):
+    first = convert(path, stored_weights(path, LAYOUT)).read_bytes()
+    conversion_of(path).unlink()
+
+    assert convert(path, dict(reversed(stored_weights(path, LAYOUT).items()))).read_bytes() == first
+
+
+def test_folder_that_takes_nothing_is_an_error_and_leaves_nothing(path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CacheError, match="No space left"):
+        convert(path, stored_weights(path, LAYOUT))
+
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_weights_that_cannot_be_read_are_never_converted(path):
+    path.write_bytes(b"<html>")
+
+    with pytest.raises(WeightsError):
+        stored_weights(path, LAYOUT)
+
+
+def test_many_processes_convert_one_file_at_once(path):
+    code = f"""
+from pathlib import Path
+from reidhub.checkpoint import StateDictLayout
+from reidhub.weights import convert, stored_weights
+path = Path({str(path)!r})
+for _ in range(20):
+    convert(path, stored_weights(path, StateDictLayout()))
+    path.with_suffix(".safetensors").unlink(missing_ok=True)
+"""
+    running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
+
+    assert [process.wait() for process in running] == [0, 0, 0]
+    assert same(stored_weights(path, LAYOUT))
+    assert {file.suffix for file in path.parent.iterdir()} <= {".pth", ".json", ".safetensors"}

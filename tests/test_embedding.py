@@ -280,10 +280,10 @@ import logging, sys, torch
 sys.path.insert(0, {tests!r})
 from test_embedding import Small, spec_of
 from reidhub.embedding import Embedder
-from torch._dynamo.utils import counters
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 model = Small().eval()
 Embedder(model, spec_of(model), batch=4)(torch.zeros(1, 3, 16, 8))
+from torch._dynamo.utils import counters  # importing it sets torch's own folder where none is set
 print("hits", counters["inductor"]["fxgraph_cache_hit"])
 """
 

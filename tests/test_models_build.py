@@ -2,16 +2,17 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reidhub.errors import UsageError
 from reidhub.models import ARCHITECTURES, build
 from reidhub.models.base import ReidModel
-from reidhub.models.init import initialise
+from reidhub.models.init import initialise, undrawn
 
 sys.path.insert(0, str(Path(__file__).parent / "data" / "contract"))
 from fill import input_batch
@@ -149,3 +150,19 @@ def test_registry_is_read_without_torch():
     code = "import sys, reidhub.models as m; sys.exit(len(m.ARCHITECTURES) != 16 or 'torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_layers_of_other_threads_and_later_ones_are_initialised_as_ever():
+    def drawn() -> bool:
+        torch.manual_seed(0)
+        first = nn.Conv2d(3, 4, 1)
+        torch.manual_seed(1)
+        return not torch.equal(first.weight, nn.Conv2d(3, 4, 1).weight) and nn.BatchNorm2d(4).weight.sum() == 4
+
+    with undrawn(), ThreadPoolExecutor(1) as other:
+        before = torch.random.get_rng_state()
+        nn.Conv2d(3, 4, 1), nn.Linear(3, 4)
+        assert torch.equal(torch.random.get_rng_state(), before)
+        assert other.submit(drawn).result()
+    assert drawn()
+    assert "reset_parameters" not in vars(nn.Conv2d)  # it is where it was

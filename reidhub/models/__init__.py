@@ -52,9 +52,9 @@ def build(
 
     import torch
 
-    from reidhub.models.init import initialise
+    from reidhub.models.init import initialise, undrawn
 
-    with torch.device("meta"):  # no tensor is drawn here only to be overwritten
+    with undrawn(), torch.device("meta"):  # no tensor is drawn here only to be overwritten
         model: ReidModel = definition(num_classes)
     if torch.device(device).type == "meta":
         return model

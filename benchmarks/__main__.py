@@ -1,0 +1,68 @@
+"""Every comparison, one after the other: ``python benchmarks`` prints the tables and writes ``RESULTS.md``.
+
+Each script can be run alone and takes options of its own.
+"""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from reidhub import __version__
+
+HERE = Path(__file__).parent
+RUNS = (
+    ["startup.py"],
+    ["loading.py"],
+    ["decoding.py"],
+    ["embedding.py"],
+    ["pipeline.py"],
+    ["verify.py", "ranks", "market1501"],
+    ["verify.py", "passes", "--images", "500", "--models", "3"],
+    ["download.py"],
+)
+
+
+def machine() -> str:
+    """What the figures were measured on."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    capability = torch.backends.cpu.get_cpu_capability()
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return (
+        f"{_processor()}, {os.cpu_count()} cores ({capability}), {memory:.0f} GiB, {gpu}; {platform.system()}, "
+        f"Python {platform.python_version()}, torch {torch.__version__}, reidhub {__version__}"
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _section(command: str, output: str) -> str:
+    """A script's own table; what has none stands below its command, as it was printed."""
+    return f"{output}\n" if output.startswith("## ") else f"## {command}\n\n```\n{output}\n```\n"
+
+
+def main() -> None:
+    """Run each script in a process of its own; one that fails ends the run, and nothing is written."""
+    sections = [f"# Results\n\nWritten by `make bench`. Machine: {machine()}.\n"]
+    print(sections[0], flush=True)
+    for script, *arguments in RUNS:
+        done = subprocess.run(
+            [sys.executable, str(HERE / script), *arguments], stdout=subprocess.PIPE, text=True, check=True
+        )
+        print(done.stdout, flush=True)
+        sections.append(_section(" ".join([script, *arguments]), done.stdout.strip()))
+    (HERE / "RESULTS.md").write_text("\n".join(sections))
+
+
+if __name__ == "__main__":
+    main()

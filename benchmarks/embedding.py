@@ -1,0 +1,91 @@
+"""Embeddings per second of the embedder, beside the plain module in eval mode with the same threads.
+
+    python benchmarks/embedding.py
+    python benchmarks/embedding.py osnet_x1_0 --steps
+    python benchmarks/embedding.py --device cuda --batch 128 --precision bf16
+
+With ``--steps`` each step of a plan is measured by itself; reidhub/embedding/plans.yaml records what it says.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+
+import torch
+from side_by_side import medians, print_table
+from torch import Tensor
+
+from reidhub.checkpoint import InputSpec
+from reidhub.embedding import Embedder, Plan, plan_for
+from reidhub.models import ARCHITECTURES, build
+from reidhub.models.base import ReidModel
+
+STEPS = {
+    "folded": Plan(channels_last=False, compile=False),
+    "channels last": Plan(fold=False, compile=False),
+    "both": Plan(compile=False),
+    "compiled": Plan(),
+}
+
+
+def trained(name: str) -> ReidModel:
+    """A model whose normalisations do something, as after training."""
+    torch.manual_seed(0)
+    model = build(name).eval()
+    for key, tensor in model.state_dict().items():
+        if key.endswith(("running_mean", "running_var")):
+            tensor.uniform_(0.5, 1.5)
+    return model
+
+
+def plain(model: ReidModel, images: Tensor) -> Tensor:
+    """What the plain module gives, on the CPU; on a GPU without TF32."""
+    with torch.no_grad():
+        return model(images).cpu()
+
+
+def measure(name: str, given: argparse.Namespace) -> list[str]:
+    """One row: embeddings per second of the plain module, ratios of the others, the largest error, the first call."""
+    model = trained(name).to(given.device)
+    spec = InputSpec(*model.input_size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear")
+    plans = STEPS if given.steps else {"embedder": plan_for(name, given.device.type)}
+    fast = {
+        step: Embedder(model, spec, precision=given.precision, batch=given.batch, plan=plan)
+        for step, plan in plans.items()
+    }
+    images = torch.randn(given.batch, 3, *model.input_size, device=given.device)
+    want, first, errors = plain(model, images), 0.0, []
+    for embedder in fast.values():
+        start = time.perf_counter()
+        got = embedder(images)
+        first = max(first, time.perf_counter() - start)
+        errors.append(((got - want).norm() / want.norm()).item())
+    works: dict[str, Callable[[], object]] = {"plain": lambda: plain(model, images)}
+    works |= {step: lambda embedder=embedder: embedder(images) for step, embedder in fast.items()}
+    seconds = medians(works, given.rounds)
+    ratios = [f"{seconds['plain'] / seconds[step]:.2f}" for step in fast]
+    return [name, f"{given.batch / seconds['plain']:.1f}", *ratios, f"{max(errors):.0e}", f"{first:.0f}"]
+
+
+def main() -> None:
+    """Print one row for each architecture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("architectures", nargs="*", default=list(ARCHITECTURES))
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    parser.add_argument("--precision", choices=["exact", "fp32", "bf16"], default="fp32")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", action="store_true", help="measure each step by itself")
+    given = parser.parse_args()
+    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    rows = []
+    for name in given.architectures:
+        rows.append(measure(name, given))
+        torch.compiler.reset()
+    header = ["architecture", "plain, images/s", *(STEPS if given.steps else ["embedder, times as fast"])]
+    title = f"Embedding: {given.device}, {given.precision}, batch {given.batch}, {torch.get_num_threads()} threads"
+    print_table(title, [*header, "relative error", "first call, s"], rows)
+
+
+if __name__ == "__main__":
+    main()

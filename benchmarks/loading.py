@@ -1,0 +1,67 @@
+"""Seconds of a warm load, beside the usual way: default initialisation, `torch.load`, `load_state_dict`.
+
+    python benchmarks/loading.py
+
+The file is in the cache and was checked; the process has torch. Weights are drawn here: their values cost nothing.
+"""
+
+import argparse
+import hashlib
+import os
+import re
+import tempfile
+from importlib import import_module
+from pathlib import Path
+
+import torch
+from side_by_side import medians, print_table
+
+import reidhub
+from reidhub.manifest import folder
+from reidhub.models import ARCHITECTURES, build
+from reidhub.models.base import ReidModel
+
+
+def publish(scratch: Path) -> Path:
+    """A checkpoint file of the architecture, and a manifest in which it is pinned; returns the file."""
+    file = scratch / "weights.pth"
+    torch.save(build("osnet_x1_0", 1041).state_dict(), file)
+    text = (folder() / "osnet.yaml").read_text()
+    layout = re.search(r"input: &input (\{.*\})", text)
+    if layout is None:
+        raise SystemExit("manifest/osnet.yaml no longer says what the input is")
+    (scratch / "own.yaml").write_text(
+        "checkpoints:\n- {name: osnet_x1_0.benchmark, model: osnet_x1_0, trained_on: [msmt17], num_classes: 1041,\n"
+        f"   file: {{sha256: {hashlib.sha256(file.read_bytes()).hexdigest()}, evidence: made here}},\n"
+        f"   sources: [{{local: weights.pth}}], input: {layout[1]}, distance: euclidean, params_m: null,\n"
+        "   gflops: null, loss: null, transforms: [], scores: [], licence: none}\n"
+    )
+    return file
+
+
+def usual(file: Path) -> ReidModel:
+    """Built with default initialisation, which the file's tensors then replace."""
+    module, _, name = ARCHITECTURES["osnet_x1_0"].partition(":")
+    model: ReidModel = getattr(import_module(module), name)(1041)
+    model.load_state_dict(torch.load(file, weights_only=True))
+    return model.eval()
+
+
+def main() -> None:
+    """Print one row."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=20)
+    rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ |= {"REIDHUB_HOME": scratch, "REIDHUB_MANIFEST": str(Path(scratch) / "own.yaml")}
+        file = publish(Path(scratch))
+        works = {"usual": lambda: usual(file), "load": lambda: reidhub.load("osnet_x1_0.benchmark")}
+        seconds = medians(works, rounds)
+        same = all(map(torch.equal, usual(file).state_dict().values(), works["load"]().state_dict().values()))
+    row = (f"{seconds['usual'] * 1e3:.1f}", f"{seconds['load'] * 1e3:.1f}", f"{seconds['usual'] / seconds['load']:.1f}")
+    header = ("model", "usual way, ms", "`reidhub.load`, ms", "ratio", "same tensors")
+    print_table("Warm load", header, [("osnet_x1_0", *row, "yes" if same else "NO")])
+
+
+if __name__ == "__main__":
+    main()

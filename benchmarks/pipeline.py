@@ -1,0 +1,108 @@
+"""A folder of JPEG files to embeddings, beside PIL, torchvision's transforms, a DataLoader and the plain module.
+
+    python benchmarks/pipeline.py
+    python benchmarks/pipeline.py --device cuda --batch 128 --images 8192
+
+Memory is the peak of a process of its own for each number of images.
+"""
+
+import argparse
+import multiprocessing
+import resource
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from crops import market_like
+from embedding import plain, trained
+from PIL import Image
+from side_by_side import medians, print_table
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from reidhub.checkpoint import InputSpec
+from reidhub.embedding import Embedder, plan_for
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+WORKERS = 2
+_UNIT = 2**20 if sys.platform == "darwin" else 2**10  # of ru_maxrss, to MiB
+
+
+class Files(Dataset[Tensor]):
+    """Image files as the usual evaluation code reads them."""
+
+    def __init__(self, paths: list[Path], spec: InputSpec) -> None:
+        self.paths = paths
+        size = (spec.height, spec.width)
+        self.transform = transforms.Compose(
+            [transforms.Resize(size), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+        )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        with Image.open(self.paths[index]) as image:
+            return self.transform(image.convert("RGB"))
+
+
+def peak_memory(name: str, paths: list[Path], batch: int, results: "multiprocessing.Queue[float]") -> None:
+    """In a process of its own: what embedding takes at most, in MiB; the model is not compiled."""
+    model = trained(name)
+    spec = InputSpec(*model.input_size, MEAN, STD, "bilinear")
+    Embedder(model, spec, precision="exact", batch=batch).embed_files(paths, WORKERS)
+    results.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _UNIT)
+
+
+def memory(name: str, paths: list[Path], batch: int) -> float:
+    """Peak of a fresh process, in MiB."""
+    context = multiprocessing.get_context("spawn")
+    results: multiprocessing.Queue[float] = context.Queue()
+    process = context.Process(target=peak_memory, args=(name, paths, batch, results))
+    process.start()
+    peak = results.get()
+    process.join()
+    return peak
+
+
+def measure(paths: list[Path], given: argparse.Namespace) -> list[str]:
+    """One row: images per second both ways, the error, and the peak of memory for some and for all files."""
+    model = trained(given.architecture).to(given.device)
+    spec = InputSpec(*model.input_size, MEAN, STD, "bilinear")
+    plan = plan_for(given.architecture, given.device.type)
+    embedder = Embedder(model, spec, precision=given.precision, batch=given.batch, plan=plan)
+    loader = DataLoader(Files(paths, spec), given.batch, num_workers=WORKERS)
+
+    def usual() -> Tensor:
+        return torch.cat([plain(model, images.to(given.device)) for images in loader])
+
+    seconds = medians({"usual": usual, "files": lambda: embedder.embed_files(paths, WORKERS)}, given.rounds)
+    want, got = usual(), embedder.embed_files(paths, WORKERS)
+    error = ((got - want).norm() / want.norm()).item()
+    rates = [f"{len(paths) / seconds[way]:.1f}" for way in ("usual", "files")]
+    peaks = [f"{memory(given.architecture, part, given.batch):.0f}" for part in (paths[: len(paths) // 4], paths)]
+    return [given.architecture, *rates, f"{seconds['usual'] / seconds['files']:.2f}", f"{error:.0e}", *peaks]
+
+
+def main() -> None:
+    """Print one row."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("architecture", nargs="?", default="osnet_x1_0")
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    parser.add_argument("--precision", choices=["exact", "fp32", "bf16"], default="fp32")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    with tempfile.TemporaryDirectory() as scratch:
+        row = measure(market_like(Path(scratch), given.images), given)
+    header = ["architecture", "usual, images/s", "`embed_files`, images/s", "ratio", "relative error"]
+    header += [f"peak of {given.images // 4} images, MiB", f"peak of {given.images} images, MiB"]
+    print_table(f"Folder of JPEG files to embeddings: {given.device}, {given.precision}", header, [row])
+
+
+if __name__ == "__main__":
+    main()

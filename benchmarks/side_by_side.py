@@ -1,0 +1,28 @@
+"""Works measured in turns inside one run: what slows the machine down for a while slows all of them."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+Clock = Callable[[], float]
+
+
+def medians(
+    works: Mapping[str, Callable[[], object]], rounds: int, clock: Clock = time.perf_counter
+) -> dict[str, float]:
+    """Median seconds of each work over ``rounds`` turns; one turn more comes first and is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for turn in range(rounds + 1):
+        for name, work in works.items():
+            start = clock()
+            work()
+            if turn:
+                seconds[name].append(clock() - start)
+    return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table in Markdown, on stdout."""
+    print(f"\n## {title}\n")
+    for row in (header, ["---"] * len(header), *rows):
+        print("| " + " | ".join(row) + " |", flush=True)

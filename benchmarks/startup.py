@@ -1,0 +1,77 @@
+"""CPU seconds of commands and imports in fresh processes, beside libraries that list their models.
+
+    python benchmarks/startup.py
+
+Bytecode is compiled beforehand, as it is for installed packages.
+"""
+
+import argparse
+import os
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from side_by_side import medians, print_table
+
+from reidhub.manifest import folder, zoo
+
+YARDSTICKS = {
+    "timm.list_models()": ("timm", "import timm; timm.list_models()"),
+    "torchvision.models.list_models()": ("torchvision", "import torchvision; torchvision.models.list_models()"),
+}
+
+
+def children_cpu() -> float:
+    """CPU seconds of all processes that were started and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def thousand_checkpoints(file: Path) -> None:
+    """The zoo's checkpoints again and again under other names."""
+    lines = ["checkpoints:"]
+    copies = -(-(1000 - len(zoo().checkpoints)) // len(zoo().checkpoints))
+    for copy in range(copies):
+        for number, source in enumerate(sorted(folder().glob("*.yaml"))):
+            _, _, entries = source.read_text().partition("\ncheckpoints:\n")
+            entries = re.sub(r"(- name: \w+\.)", rf"\1copy{copy}_", entries)
+            lines.append(re.sub(r"([&*])(\w+)(?=[\s,}\]])", rf"\1\2_{copy}_{number}", entries))
+    file.write_text("\n".join(lines))
+
+
+def main() -> None:
+    """Print one row for each command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory() as scratch:
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        environment["PYTHONPYCACHEPREFIX"] = scratch
+        large = environment | {"REIDHUB_MANIFEST": str(Path(scratch) / "large.yaml")}
+        thousand_checkpoints(Path(scratch) / "large.yaml")
+
+        def run(arguments: list[str], variables: dict[str, str] = environment) -> None:
+            subprocess.run([sys.executable, *arguments], env=variables, check=True, capture_output=True)
+
+        works = {
+            "python -c pass": lambda: run(["-c", "pass"]),
+            "import reidhub": lambda: run(["-c", "import reidhub"]),
+            "reidhub list": lambda: run(["-m", "reidhub", "list"]),
+            "reidhub show osnet_x1_0.msmt17": lambda: run(["-m", "reidhub", "show", "osnet_x1_0.msmt17"]),
+            "reidhub list, 1,000 checkpoints": lambda: run(["-m", "reidhub", "list"], large),
+        }
+        for name, (package, program) in YARDSTICKS.items():
+            if find_spec(package):
+                works[name] = lambda program=program: run(["-c", program])
+        seconds = medians(works, rounds, children_cpu)
+    ours = seconds["reidhub list"]
+    rows = [(name, f"{s:.3f}", f"{s / ours:.1f}" if name in YARDSTICKS else "") for name, s in seconds.items()]
+    print_table("Start-up", ("command", "CPU seconds", "times `reidhub list`"), rows)
+
+
+if __name__ == "__main__":
+    main()

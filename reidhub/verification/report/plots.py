@@ -60,7 +60,7 @@ def accuracy_plot(key: str, title: str, points: Sequence[Point]) -> Markup:
 
 
 def _shape(point: Point, x: float, y: float) -> Markup:
-    """A circle for the first rank, a square for mAP; hollow where there is no figure to compare with."""
+    """A circle for the first rank, a square for mAP; hollow where it is not comparable."""
     hollow = " hollow" if point.verdict in (None, "not comparable") else ""
     words = f"{point.name}: {point.metric} {point.percent:.3f} %, {point.params_m:.3g} million parameters"
     title = element("title", words)

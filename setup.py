@@ -8,7 +8,7 @@ setup(
     package_dir={"reidhub.zoo": "manifest"},
     package_data={
         "reidhub.zoo": ["*.yaml"],
-        "reidhub": ["py.typed", "datasets/*.yaml", "demo/data/*"],
+        "reidhub": ["py.typed", "datasets/*.yaml", "embedding/*.yaml", "demo/data/*"],
         "reidhub.verification.report": ["page.*"],
     },
 )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from reidhub.checkpoint import Checkpoint
     from reidhub.diagnosis import doctor
     from reidhub.errors import ReidhubError
-    from reidhub.hub import build, checkpoints, fetch, find, load, transform
+    from reidhub.hub import build, checkpoints, embedder, fetch, find, load, transform
     from reidhub.models.complexity import complexity
     from reidhub.weights import read_weights
 
@@ -24,6 +24,7 @@ _PUBLIC = {
     "checkpoints": "reidhub.hub",
     "complexity": "reidhub.models.complexity",
     "doctor": "reidhub.diagnosis",
+    "embedder": "reidhub.hub",
     "fetch": "reidhub.hub",
     "find": "reidhub.hub",
     "load": "reidhub.hub",
@@ -40,6 +41,7 @@ __all__ = [
     "checkpoints",
     "complexity",
     "doctor",
+    "embedder",
     "fetch",
     "find",
     "load",

@@ -3,6 +3,7 @@
 Nothing here is needed to load a checkpoint: the cache never grows unusable, only large.
 """
 
+import json
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -83,16 +84,24 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A file after its bytes were hashed, and why it is not ``intact``."""
+    """A file after its bytes were hashed, with those of its conversion; ``reason`` says why it is not ``intact``.
+
+    Args:
+        file: of the cache.
+        state: of all of it.
+        reason: in words.
+        paths: what has to go where it is broken: the conversion alone, or everything.
+    """
 
     file: Stored
     state: Literal["intact", "broken", "unreadable"]
     reason: str | None = None
+    paths: tuple[Path, ...] = ()
 
     @property
     def removal(self) -> Removal:
         """What it takes to be rid of it."""
-        return _removal(self.file, self.reason or "asked for")
+        return Removal(self.file.name, self.paths, sum(map(_size, self.paths)), self.reason or "intact")
 
 
 def stored(cache: Cache) -> list[Stored]:
@@ -117,8 +126,7 @@ def left_over(cache: Cache) -> list[Removal]:
     found = []
     for partial in cache.partials():
         if partial.mtime_ns / 1e9 < gone:
-            paths = tuple(dict.fromkeys([partial.path, partial.path.with_suffix(".json")]))
-            found.append(Removal(partial.name or "?", paths, partial.size, "left by a run that was cut short"))
+            found.append(Removal(partial.name or "?", partial.paths, partial.size, "left by a run that was cut short"))
     for digest, paths in _groups(cache).items():
         if paths[0].name != f"{digest.hex}.pth" and all(_mtime(path) < gone for path in paths):
             found.append(Removal("?", paths, sum(map(_size, paths)), "belongs to a file that is gone"))
@@ -200,19 +208,32 @@ def _stored(cache: Cache, digest: Digest, paths: tuple[Path, ...]) -> Stored | N
         return None
     entry = cache.entry(digest)
     known = entry and (entry.size, entry.mtime_ns) == (info.st_size, info.st_mtime_ns)
-    beside = {path.suffix: path for path in paths}
-    used = _mtime(beside[".json"]) if entry else info.st_mtime
+    used = _mtime(paths[0].with_suffix(".json")) if entry else info.st_mtime
     return Stored(digest, paths, sum(map(_size, paths)), entry, used, not known)
 
 
 def _checked(file: Stored) -> Checked:
     try:
-        digest = Digest.of_file(file.path)
+        digest, converted = Digest.of_file(file.path), _broken_conversion(file)
     except OSError as error:
         return Checked(file, "unreadable", f"cannot be read: {error.strerror}")
     if digest != file.digest:
-        return Checked(file, "broken", f"broken: expected sha256 {file.digest}, got {digest}")
-    return Checked(file, "intact")
+        return Checked(file, "broken", f"broken: expected sha256 {file.digest}, got {digest}", file.paths)
+    return Checked(file, "broken", "its conversion is broken", converted) if converted else Checked(file, "intact")
+
+
+def _broken_conversion(file: Stored) -> tuple[Path, ...]:
+    """The converted weights beside a file, with the note on them, where the two do not agree."""
+    path = file.path.with_suffix(".safetensors")
+    note = path.with_suffix(".safetensors.json")
+    if path not in file.paths:
+        return ()
+    digest = Digest.of_file(path)
+    try:
+        agrees = json.loads(note.read_text(encoding="utf-8"))["sha256"] == digest.hex
+    except (OSError, ValueError, TypeError, KeyError):
+        agrees = False
+    return () if agrees else (path, note)
 
 
 def _removal(file: Stored, reason: str) -> Removal:

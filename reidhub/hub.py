@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
+    from reidhub.embedding import Embedder, Precision
     from reidhub.models.base import ReidModel
+
+_BATCH = {"cpu": 32, "cuda": 128}  # images at once: enough for a processor to be busy
 
 
 def checkpoints() -> list[Checkpoint]:
@@ -159,6 +162,34 @@ def _filled(
         built = build_model(checkpoint.model, num_classes, device="meta")
         load_weights(built, tensors, what=checkpoint.name)
     return built
+
+
+def embedder(
+    name: str, *, device: "torch.device | str" = "cpu", precision: "Precision" = "fp32", batch: int | None = None
+) -> "Embedder":
+    """A published model made fast: images or pixels (N, 3, H, W) -> embeddings (N, D) on the CPU.
+
+    Args:
+        name: a selector that means one checkpoint.
+        device: where it runs.
+        precision: ``fp32``; ``exact``, the plain module; ``bf16``, where the hardware has it.
+        batch: images that run at once; None for 32 on a CPU, 128 on a GPU.
+
+    Raises:
+        UnknownCheckpointError: there is no such checkpoint.
+        FetchError: no source gave the file.
+        WeightsError: the file does not hold the weights of this architecture.
+        UsageError: the precision is unknown or not to be had here.
+    """
+    import torch
+
+    from reidhub.embedding import Embedder, plan_for
+
+    checkpoint, kind = find_one(name), torch.device(device).type
+    plan = plan_for(checkpoint.model, kind)
+    model = load(checkpoint.name, device=device)
+    batch = _BATCH.get(kind, 32) if batch is None else batch
+    return Embedder(model, checkpoint.input, precision=precision, batch=batch, plan=plan)
 
 
 def transform(name: str) -> "Callable[[Image], torch.Tensor]":

@@ -62,9 +62,14 @@ class Partial:
         """True where a later run can go on with it."""
         return 0 < self.offset <= self.size
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The bytes and the notes on them, whether or not there are any."""
+        return tuple(dict.fromkeys([self.path, self.path.with_suffix(NOTES)]))
+
     def remove(self) -> None:
         """Take it away, as far as the folder allows."""
-        for path in (self.path, self.path.with_suffix(NOTES)):
+        for path in self.paths:
             with suppress(OSError):
                 path.unlink()
 

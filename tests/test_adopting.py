@@ -109,7 +109,7 @@ def test_a_link_is_followed_to_the_file(tmp_path, cache, zoo):
 
 
 def test_a_file_of_several_checkpoints_is_known_for_all_of_them(tmp_path, cache):
-    zoo = checkpoints(tmp_path, *ENTRIES, entry("a.twin", f"mega: {MEGA}", "https: https://example.org/b"))
+    zoo = checkpoints(tmp_path, *ENTRIES, entry("a.twin", "gdrive: " + DRIVE, f"mega: {MEGA}"))
     assert adopt(given(tmp_path, MACED), cache, zoo).names == ("a.maced", "a.twin")
     assert all(cache.find(checkpoint.artifact) for checkpoint in (zoo[1], zoo[4]))
 
@@ -169,6 +169,15 @@ def test_a_broken_file_in_the_cache_is_replaced(tmp_path, cache, zoo):
     damage(cache.find(zoo[0].artifact))
     assert adopt(path, cache, zoo, link=False).state == "added"
     assert cache.find(zoo[0].artifact).read_bytes() == PINNED
+
+
+def test_a_file_of_the_cache_itself_is_remembered_again(tmp_path, cache, zoo):
+    adopt(given(tmp_path, MACED), cache, zoo)
+    path = cache.find(zoo[1].artifact)
+    cache.forget(zoo[1].artifact)
+    assert adopt(path, cache, zoo).state == "added"
+    assert cache.find(zoo[1].artifact).read_bytes() == MACED
+    assert [p.name for p in cache.files.iterdir() if p.name.startswith(".")] == []
 
 
 def test_files_of_folders_come_by_name_and_hidden_ones_not_at_all(tmp_path):

@@ -15,7 +15,7 @@ from reidhub.checkpoint import Artifact, Source
 from reidhub.digest import Digest
 from reidhub.errors import CacheError, IntegrityError
 
-BODY = os.urandom(300_000)
+BODY = b"\x80" + os.urandom(299_999)
 HOME = (Source("gdrive", "https://drive.google.com/uc?id=1-CaioD9NaqbHK_kzSMW8VE4_3KcsRjEo"),)
 PINNED = Artifact(Digest.of_bytes(BODY), len(BODY), HOME)
 UNPINNED = Artifact(None, None, HOME)

@@ -3,11 +3,13 @@
 import os
 
 import pytest
+import torch
 from stocked import age, artifact_of, damage, put
 
 from reidhub.cache import Cache
 from reidhub.errors import CacheError
 from reidhub.housekeeping import check, left_over, prunable, removal_of, stored
+from reidhub.weights.conversion import convert
 
 BODIES = {name: os.urandom(1000 * (number + 1)) for number, name in enumerate(["a.a", "a.b", "a.c"])}
 
@@ -81,6 +83,18 @@ def test_checking_finds_a_turned_bit_even_where_the_files_times_hide_it(unnotice
     assert paths["a.b"].exists()
 
 
+def test_converted_weights_are_checked_as_well_and_go_alone_where_they_are_broken(cache, paths):
+    converted = convert(paths["a.b"], {"weight": torch.ones(100)})
+    os.utime(paths["a.b"].with_suffix(".json"), (5, 5))
+    assert [(file.name, file.last_used) for file in stored(cache) if file.last_used < 10] == [("a.b", 5)]
+    assert [result.state for result in check(stored(cache))] == ["intact"] * 3
+    damage(converted, unnoticed=True)
+    assert [result.reason for result in check(stored(cache))] == [None, "its conversion is broken", None]
+    assert carried_out(prunable(cache)) == ["a.b"]
+    assert [path.exists() for path in paths.values()] == [True] * 3
+    assert len(list(cache.files.iterdir())) == 6
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_a_file_that_cannot_be_read_is_not_called_broken(cache, paths):
     paths["a.b"].chmod(0)
@@ -133,12 +147,12 @@ def test_what_killed_runs_left_goes_once_nobody_writes_to_it(cache, paths):
     for number, path in enumerate([*left, *orphans]):
         path.write_bytes(b"x" * 10)
         age(path, 7200 if number % 2 == 0 else 60)
-    (cache.partial / "key-0.json").write_text("{}")
+    (cache.partial / "key-0.notes").write_text("{}")
     removals = prunable(cache)
     assert sum(removal.size for removal in removals) == 40
     carried_out(removals)
     assert [path.exists() for path in [*left, *orphans]] == [False, True] * 4
-    assert not (cache.partial / "key-0.json").exists()
+    assert not (cache.partial / "key-0.notes").exists()
 
 
 def test_one_checkpoints_file_is_removed_with_all_that_belongs_to_it(cache, paths):
@@ -164,6 +178,7 @@ def test_a_folder_in_the_place_of_a_file_is_told_and_not_removed(cache, paths):
     (cache.files / f"{'a' * 64}.pth").mkdir()
     (removal,) = [file for file in stored(cache) if file.name == "?"]
     assert [result.state for result in check([removal])] == ["unreadable"]
+    assert prunable(cache) == []
     with pytest.raises(CacheError, match="cannot remove"):
         carried_out(prunable(cache, max_size=0))
 

@@ -17,7 +17,7 @@ from reidhub.digest import Digest
 from reidhub.errors import CacheError
 from reidhub.incoming import NOTES, Incoming, Partial, write_json
 
-BODY = os.urandom(500_000)
+BODY = b"\x80" + os.urandom(499_999)
 HERE = Source("https", "https://example.org/a.pth")
 THERE = Source("https", "https://example.net/a.pth")
 FILE = Artifact(Digest.of_bytes(BODY), len(BODY), (HERE, THERE))

@@ -1,0 +1,58 @@
+"""Code made for one graph and one size: when it first runs, kept for later processes, and never a reason to fail."""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from reidhub.cache import default_root
+
+_KEPT_IN = "TORCHINDUCTOR_CACHE_DIR"
+_MODES = {"cuda": "reduce-overhead"}  # CUDA graphs: small models wait for launches more than for arithmetic
+
+_log = logging.getLogger(__name__)
+
+Forward = Callable[[Tensor], Tensor]
+
+
+class Compiled:
+    """A module that is compiled when it first runs; where that fails, it runs as it is and the log says why.
+
+    Args:
+        module: in eval mode.
+        device: where it lies.
+        backend: torch's default compiler, or the name of another one.
+    """
+
+    def __init__(self, module: nn.Module, device: torch.device, backend: str = "inductor") -> None:
+        os.environ.setdefault(_KEPT_IN, str(default_root() / "compiled"))  # torch sets its own when asked to compile
+        self._module = module
+        mode = _MODES.get(device.type) if backend == "inductor" else None
+        self._compiled: Forward = torch.compile(module, fullgraph=True, dynamic=False, backend=backend, mode=mode)
+        self._run: Forward = self._first
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W), always of the same N and memory format, -> (N, D)."""
+        return self._run(images)
+
+    def _first(self, images: Tensor) -> Tensor:
+        start = time.perf_counter()
+        try:
+            embeddings = self._compiled(images)
+        except Exception as error:  # whatever a compiler says, the module itself still runs
+            _log.warning("the model runs without compiled code, and slower: %s", _reason(error))
+            self._run = self._module
+            return self._module(images)  # type: ignore[no-any-return]
+        took = time.perf_counter() - start
+        _log.info("compiled in %.0f s; later processes find the code in %s", took, os.environ[_KEPT_IN])
+        self._run = self._compiled
+        return embeddings
+
+
+def _reason(error: Exception) -> str:
+    """The first line that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"

@@ -1,0 +1,130 @@
+"""Images in, embeddings out: in full batches alone, so that nothing is compiled twice and no result hangs on N."""
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from reidhub.embedding.compiling import Compiled, Forward
+from reidhub.embedding.folding import folded
+from reidhub.embedding.plans import Plan
+from reidhub.embedding.precision import Precision, arithmetic, check
+from reidhub.embedding.threads import threads_that_run
+from reidhub.errors import UsageError
+from reidhub.images import PixelSpec, load_batches, normalise
+from reidhub.models.base import ReidModel
+
+EVERY_STEP = Plan()
+
+
+class Embedder:
+    """A model made fast; the model itself stays as it is.
+
+    Every batch has ``batch`` rows: the last one is filled up, and what fills it up is cut off again. With ``exact``,
+    an embedding has the bits the plain module gives for a batch of that many images.
+
+    Args:
+        model: in eval mode, on the device where it is to run.
+        spec: the pixels it wants.
+        precision: ``exact``, the plain module; ``fp32``, as fast as float32 goes; ``bf16``, where the hardware has it.
+        batch: images that run at once, above 0; fewer cost as much.
+        plan: what pays for this architecture, from `plan_for`; ``exact`` takes none of its steps.
+
+    Attributes:
+        dimensions: D, the length of an embedding.
+        batch: images that run at once.
+        device: where the model runs.
+
+    Raises:
+        UsageError: the model is in train mode, or the precision is unknown or not to be had here.
+    """
+
+    def __init__(
+        self,
+        model: ReidModel,
+        spec: PixelSpec,
+        *,
+        precision: Precision = "fp32",
+        batch: int = 32,
+        plan: Plan = EVERY_STEP,
+    ) -> None:
+        if model.training or batch < 1:
+            raise UsageError("an embedder needs a model in eval mode and a batch above 0", hint="call model.eval()")
+        self.device = next(model.parameters()).device
+        check(precision, self.device)
+        self.dimensions = model.embedding_dim
+        self.batch = batch
+        self._spec = spec
+        self._precision = precision
+        self._format = _format(plan, precision)
+        self._run: Forward = model if precision == "exact" else _prepared(model, self.device, plan)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Embed images.
+
+        Args:
+            images: (N, 3, H, W), float32 and normalised, or uint8 RGB pixels; on any device.
+
+        Returns:
+            float32 (N, D), on the CPU.
+
+        Raises:
+            UsageError: another shape or dtype.
+        """
+        self._check(images)
+        if not len(images):
+            return torch.empty(0, self.dimensions)
+        with threads_that_run():
+            return torch.cat([self._embed(part) for part in torch.split(images, self.batch)])
+
+    def embed_files(self, paths: Sequence[Path], workers: int = 2) -> Tensor:
+        """Embed image files, decoded while the batches before them run.
+
+        Args:
+            paths: image files.
+            workers: threads that decode, above 0.
+
+        Returns:
+            float32 (N, D), on the CPU, in the order of ``paths``.
+
+        Raises:
+            DatasetError: a file cannot be decoded.
+        """
+        embeddings = torch.empty(len(paths), self.dimensions)
+        for pixels, places in load_batches(paths, self._spec, self.batch, workers):
+            embeddings[places] = self(pixels)
+        return embeddings
+
+    @torch.no_grad()
+    def _embed(self, images: Tensor) -> Tensor:
+        """At most one batch."""
+        count = len(images)
+        images = images.to(self.device, non_blocking=True)
+        if count < self.batch:
+            images = torch.cat((images, images.new_zeros((self.batch - count, *images.shape[1:]))))
+        if images.dtype == torch.uint8:
+            images = normalise(images, self._spec)
+        with arithmetic(self.device, self._precision):
+            return self._run(images.contiguous(memory_format=self._format))[:count].float().cpu()
+
+    def _check(self, images: Tensor) -> None:
+        wanted = (3, self._spec.height, self._spec.width)
+        if images.ndim != 4 or images.shape[1:] != wanted or images.dtype not in (torch.uint8, torch.float32):
+            raise UsageError(
+                f"images are float32 or uint8 (N, {', '.join(map(str, wanted))}), "
+                f"got {str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}"
+            )
+
+
+def _format(plan: Plan, precision: Precision) -> torch.memory_format:
+    return torch.channels_last if plan.channels_last and precision != "exact" else torch.contiguous_format
+
+
+def _prepared(model: ReidModel, device: torch.device, plan: Plan) -> Forward:
+    """A copy of the model with the steps of a plan taken."""
+    module: nn.Module = folded(model) if plan.fold else copy.deepcopy(model)
+    if plan.channels_last:
+        module = module.to(memory_format=torch.channels_last)
+    return Compiled(module, device) if plan.compile else module

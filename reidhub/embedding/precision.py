@@ -1,0 +1,56 @@
+"""Which arithmetic a model runs in, whatever was set before."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, get_args
+
+import torch
+
+from reidhub.errors import UsageError
+
+Precision = Literal["exact", "fp32", "bf16"]
+"""``exact``: the plain module; ``fp32``: real float32 too, by kernels that round otherwise; ``bf16``: autocast."""
+
+
+@contextmanager
+def arithmetic(device: torch.device, precision: Precision) -> Iterator[None]:
+    """Real float32, neither TF32 nor bfloat16, whatever is set outside; with ``bf16``, torch's autocast on top."""
+    with _real_float32(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        yield
+
+
+@contextmanager
+def _real_float32() -> Iterator[None]:
+    backends: Any = torch.backends
+    switches = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
+    before = [switch.fp32_precision for switch in switches]
+    try:
+        for switch in switches:
+            switch.fp32_precision = "ieee"
+        yield
+    finally:
+        for switch, setting in zip(switches, before, strict=True):
+            switch.fp32_precision = setting
+
+
+def check(precision: str, device: torch.device) -> None:
+    """Refuse what there is no such name or no hardware for.
+
+    Raises:
+        UsageError: an unknown precision, or bf16 where the device would only emulate it.
+    """
+    if precision not in get_args(Precision):
+        raise UsageError(f"unknown precision {precision!r}; there are {', '.join(get_args(Precision))}")
+    if precision == "bf16" and not has_bf16(device):
+        raise UsageError(
+            f"precision 'bf16' was asked for, but this {device.type} does not compute in bfloat16",
+            hint="leave precision out: fp32 is the default and runs everywhere",
+        )
+
+
+def has_bf16(device: torch.device) -> bool:
+    """True where bfloat16 is computed by the hardware rather than emulated, which would be slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16"))

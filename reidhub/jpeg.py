@@ -1,0 +1,162 @@
+"""JPEG decoding and enlarging without PIL, for files whose pixels are certain to be PIL's, bit for bit.
+
+Both decoders are libjpeg, though not always the same release. What is handed to the fast one is what a check in this
+very process found equal, class by class; and sizes whose filter weights both resizers hold exactly. Everything else
+(other formats, CMYK, damaged files, images made smaller) is for PIL, whose answer counts.
+"""
+
+import io
+import logging
+from functools import lru_cache
+from math import gcd
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+_START, _SCAN, _ADOBE = b"\xff\xd8", 0xDA, 0xEE
+_FRAMES = {0xC0: False, 0xC1: False, 0xC2: True}  # start of frame -> progressive; ITU T.81, table B.1
+_SAMPLINGS = {"4:4:4": (0x11, 0x11, 0x11), "4:2:2": (0x21, 0x11, 0x11), "4:2:0": (0x22, 0x11, 0x11)}
+_MOST_PIXELS = 2**24  # PIL warns of larger ones, and asks before it decodes much larger ones
+_RGB = 3  # torchvision.io.ImageReadMode.RGB
+_EXACT_BITS = 14  # of a weight in torch's 8-bit resizer; PIL's has 22
+
+_log = logging.getLogger(__name__)
+
+
+class Kind(NamedTuple):
+    """What decides which code of libjpeg decodes a file.
+
+    Args:
+        progressive: False for a file of one scan.
+        sampling: factors of each component, as the file holds them: one for grey, three for colour.
+    """
+
+    progressive: bool
+    sampling: tuple[int, ...]
+
+
+KINDS = [Kind(progressive, factors) for progressive in (False, True) for factors in [(0x11,), *_SAMPLINGS.values()]]
+"""Every kind that is checked against PIL; files of other kinds are PIL's."""
+
+
+def decode(data: bytes | bytearray) -> Tensor | None:
+    """RGB pixels of a JPEG file; None where it is for PIL to decode or to refuse.
+
+    Returns:
+        uint8 (3, H, W), channels last.
+    """
+    kind = _kind_of(data)
+    if kind is None or kind not in equal_kinds():
+        return None
+    return _decode(data)
+
+
+def _decode(data: bytes | bytearray) -> Tensor | None:
+    try:
+        return torch.ops.image.decode_jpeg.default(  # type: ignore[no-any-return]
+            torch.frombuffer(bytearray(data), dtype=torch.uint8), _RGB
+        )
+    except RuntimeError:  # a damaged file
+        return None
+
+
+def enlarges_exactly(size: tuple[int, int], wanted: tuple[int, int]) -> bool:
+    """True where `enlarge` gives the pixels of PIL's bilinear filter from ``size`` to ``wanted`` (height, width)."""
+    return resizes_equally() and all(map(_exact, size, wanted))
+
+
+def _exact(side: int, wanted: int) -> bool:
+    """True where every weight is a fraction of few binary digits: then nothing is rounded before the last step.
+
+    Between two neighbours the weights are how far their centres are off, multiples of side / (2 * wanted).
+    """
+    denominator = 2 * wanted // gcd(side, 2 * wanted)
+    return side == wanted or (side < wanted and denominator & -denominator == denominator <= 2**_EXACT_BITS)
+
+
+def enlarge(pixels: NDArray[np.uint8], out: Tensor) -> None:
+    """Resize images of one size with the antialiased bilinear filter.
+
+    Args:
+        pixels: (N, h, w, 3).
+        out: uint8 (N, 3, H, W), channels last; filled.
+    """
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    torch.ops.aten._upsample_bilinear2d_aa.out(images, list(out.shape[2:]), False, None, None, out=out)
+
+
+def _kind_of(data: bytes | bytearray) -> Kind | None:
+    """From the segments before the first scan; None for what is no plain 8-bit grey or YCbCr file."""
+    if data[:2] != _START:
+        return None
+    place, kind = 2, None
+    while place + 4 <= len(data) and data[place] == 0xFF and data[place + 1] != _SCAN:
+        marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
+        if marker in _FRAMES:
+            kind = _kind_of_frame(data[place + 4 : place + 2 + length], progressive=_FRAMES[marker])
+        if (0xC0 <= marker <= 0xCF and marker not in (*_FRAMES, 0xC4)) or marker == _ADOBE:
+            return None  # other ways of coding, and colours that are not YCbCr
+        place += 2 + length
+    return kind
+
+
+def _kind_of_frame(frame: bytes | bytearray, *, progressive: bool) -> Kind | None:
+    """A frame header is: bits, height, width, number of components, and for each its name, factors and table."""
+    if len(frame) < 6 or len(frame) != 6 + 3 * frame[5]:
+        return None
+    height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
+    if frame[0] != 8 or not 0 < height * width <= _MOST_PIXELS:
+        return None
+    return Kind(progressive, tuple(frame[7::3]))
+
+
+@lru_cache(maxsize=1)
+def equal_kinds() -> frozenset[Kind]:
+    """The kinds of JPEG files that torchvision's libjpeg decodes to the bits of PIL's, tried here and now."""
+    import torchvision.io  # noqa: F401  # registers its decoder; later than this module, as it takes a second
+
+    if not hasattr(torch.ops.image, "decode_jpeg"):
+        _log.info("this torchvision was built without a decoder of JPEG files; PIL does it")
+        return frozenset()
+    equal = frozenset(kind for kind in KINDS if all(_decodes_equally(_sample(kind, seed)) for seed in range(3)))
+    if len(equal) < len(KINDS):
+        _log.info("PIL and torchvision decode %d of %d kinds of JPEG equally", len(equal), len(KINDS))
+    return equal
+
+
+def _sample(kind: Kind, seed: int) -> bytes:
+    """A small file of one kind, of odd size, with noise in it."""
+    rng = np.random.default_rng(seed)
+    noise = rng.integers(0, 256, (37 + seed, 23, 3)).astype(np.uint8)
+    image = Image.fromarray(noise).resize((61, 43 + seed), Image.Resampling.BICUBIC)
+    file = io.BytesIO()
+    if len(kind.sampling) == 1:
+        image.convert("L").save(file, "JPEG", progressive=kind.progressive)
+    else:
+        name = next(name for name, factors in _SAMPLINGS.items() if factors == kind.sampling)
+        image.save(file, "JPEG", subsampling=name, progressive=kind.progressive)
+    return file.getvalue()
+
+
+def _decodes_equally(data: bytes) -> bool:
+    with Image.open(io.BytesIO(data)) as image:
+        want = np.asarray(image.convert("RGB"))
+    got = _decode(data)
+    return got is not None and np.array_equal(got.permute(1, 2, 0).numpy(), want)
+
+
+@lru_cache(maxsize=1)
+def resizes_equally() -> bool:
+    """True where torch's 8-bit resizer gives the bits of PIL's on this processor, tried here and now."""
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 101, 53, 3)).astype(np.uint8)
+    out = torch.empty((2, 256, 128, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
+    enlarge(pixels, out)
+    wants = [np.asarray(Image.fromarray(image).resize((128, 256), Image.Resampling.BILINEAR)) for image in pixels]
+    equal = np.array_equal(out.permute(0, 2, 3, 1).numpy(), np.stack(wants))
+    if not equal:
+        _log.info("torch resizes otherwise than PIL on this processor; PIL does it")
+    return equal

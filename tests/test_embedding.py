@@ -1,0 +1,376 @@
+"""The embedder in every mode against the plain module, on every architecture; and what it does when it cannot."""
+
+import gzip
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import reidhub
+from reidhub.checkpoint import InputSpec
+from reidhub.embedding import Embedder, Plan, plan_for
+from reidhub.embedding.compiling import Compiled
+from reidhub.embedding.folding import folded
+from reidhub.embedding.precision import has_bf16
+from reidhub.embedding.threads import processors, threads_that_run
+from reidhub.errors import UsageError
+from reidhub.images import normalise
+from reidhub.models import ARCHITECTURES, build
+from reidhub.models.base import ReidModel
+
+CONTRACT = Path(__file__).parent / "data" / "contract"
+sys.path.insert(0, str(CONTRACT))
+from fill import fill_state_dict, input_batch  # noqa: E402
+
+LAYOUTS: dict[str, dict[str, list[int]]] = json.loads(gzip.decompress((CONTRACT / "state_dicts.json.gz").read_bytes()))
+EAGER = Plan(compile=False)
+FLOAT32 = 1e-4
+
+
+def contract_model(name: str) -> ReidModel:
+    model = build(name, device="meta").eval()
+    weights = {key: torch.from_numpy(array) for key, array in fill_state_dict(LAYOUTS[name]).items()}
+    model.load_state_dict(weights, assign=True)
+    return model
+
+
+def spec_of(model: ReidModel) -> InputSpec:
+    return InputSpec(*model.input_size, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear")
+
+
+def error(got: Tensor, want: Tensor) -> float:
+    return ((got - want).norm() / want.norm()).item()
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def architecture(request: pytest.FixtureRequest) -> tuple[ReidModel, Tensor, Tensor]:
+    """A model, two images, and what the plain module makes of them."""
+    model = contract_model(request.param)
+    images = torch.from_numpy(input_batch(*model.input_size))
+    with torch.no_grad():
+        return model, images, model(images)
+
+
+def test_fp32_gives_the_plain_embedding(architecture) -> None:
+    model, images, want = architecture
+
+    got = Embedder(model, spec_of(model), batch=2, plan=EAGER)(images)
+
+    assert got.dtype == torch.float32 and error(got, want) < FLOAT32
+
+
+def test_exact_gives_the_bits_of_the_plain_module(architecture) -> None:
+    model, images, want = architecture
+
+    assert torch.equal(Embedder(model, spec_of(model), precision="exact", batch=2)(images), want)
+
+
+def test_every_normalisation_behind_a_layer_is_folded_and_the_model_stays_as_it_is(architecture) -> None:
+    model = architecture[0]
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+
+    module = folded(model)
+
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d)
+    called = {str(node.target) for node in module.graph.nodes if node.op == "call_module"}
+    assert not any(isinstance(module.get_submodule(name), kinds) for name in called)
+    assert any(isinstance(child, kinds) for child in model.modules())
+    assert all(torch.equal(before[key], tensor) for key, tensor in model.state_dict().items())
+
+
+@pytest.mark.long
+def test_compiled_code_gives_the_plain_embedding(architecture, caplog: pytest.LogCaptureFixture) -> None:
+    model, images, want = architecture
+    torch.compiler.reset()
+
+    got = Embedder(model, spec_of(model), batch=2)(images)
+
+    assert not messages(caplog)  # a warning would mean that it was not compiled
+    assert error(got, want) < FLOAT32
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("precision", ["exact", "fp32"])
+@pytest.mark.parametrize("plan", [EAGER, pytest.param(Plan(), marks=pytest.mark.long)], ids=["eager", "compiled"])
+def test_gpu_gives_the_plain_embedding(architecture, precision, plan: Plan) -> None:
+    model, images, want = architecture
+    there = contract_like(model).cuda()
+
+    got = Embedder(there, spec_of(model), precision=precision, batch=2, plan=plan)(images)
+
+    assert got.device.type == "cpu" and error(got, want) < FLOAT32
+
+
+@pytest.mark.skipif(not has_bf16(torch.device("cpu")), reason="this processor has no bfloat16")
+def test_bf16_keeps_the_direction(architecture) -> None:
+    model, images, want = architecture
+
+    got = Embedder(model, spec_of(model), precision="bf16", batch=2, plan=EAGER)(images)
+
+    assert got.dtype == torch.float32
+    assert torch.cosine_similarity(got, want).min() > 0.98
+
+
+def contract_like(model: ReidModel) -> ReidModel:
+    """Another model with the same weights."""
+    name = next(
+        name for name, layout in LAYOUTS.items() if list(layout) == list(model.state_dict()) and fits(model, layout)
+    )
+    return contract_model(name)
+
+
+def fits(model: ReidModel, layout: dict[str, list[int]]) -> bool:
+    return all(list(tensor.shape) == layout[key] for key, tensor in model.state_dict().items())
+
+
+class Small(ReidModel):
+    """Convolutions: one that is folded, one that others read too, two called twice, of which one is folded."""
+
+    input_size = (16, 8)
+
+    def __init__(self) -> None:
+        super().__init__(4, 1)
+        self.conv1, self.bn1 = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.conv2, self.bn2 = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+        self.conv3, self.bn3 = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+        self.conv4, self.bn4 = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+        self.classifier = nn.Linear(4, 1)
+
+    def feature_maps(self, images: Tensor) -> Tensor:
+        x = self.bn1(self.conv1(images)).relu()
+        twice_read = self.conv2(x)
+        x = self.bn2(twice_read) + twice_read
+        x = self.bn3(self.conv3(self.conv3(x)))
+        return self.bn4(self.conv4(self.bn4(self.conv4(x))))
+
+
+@pytest.fixture
+def small() -> ReidModel:
+    torch.manual_seed(0)
+    model = Small()
+    for norm in (model.bn1, model.bn2, model.bn3, model.bn4):
+        for tensor in (norm.running_mean, norm.running_var, norm.weight.data, norm.bias.data):
+            tensor.uniform_(0.5, 1.5)
+    return model.eval()
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.randn(7, 3, 16, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(autouse=True)
+def no_folder_for_compiled_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a first call sets is unset again."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name.startswith("reidhub")]
+
+
+def plain(model: nn.Module, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        return model(images)
+
+
+@pytest.mark.parametrize("plan", [Plan(fold=False, compile=False), Plan(channels_last=False, compile=False)])
+def test_each_step_can_be_left_out(small, images, plan: Plan) -> None:
+    assert error(Embedder(small, spec_of(small), plan=plan)(images), plain(small, images)) < 1e-6
+    assert small.conv1.weight.is_contiguous()
+
+
+def test_layers_that_others_read_or_call_again_keep_their_normalisation(small, images) -> None:
+    module = folded(small)
+
+    called = [str(node.target) for node in module.graph.nodes if node.op == "call_module"]
+    assert called == ["conv1", "conv2", "bn2", "conv3", "conv3", "bn3", "conv4", "conv4"]
+    assert error(plain(module, images), plain(small, images)) < 1e-6
+
+
+@pytest.mark.parametrize("precision", ["exact", "fp32"])
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 7])
+def test_any_number_of_images_gives_the_rows_of_full_batches(small, images, precision, count: int) -> None:
+    full = torch.cat((images, torch.zeros(1, 3, 16, 8)))
+    want = torch.cat([plain(small, part) for part in full.split(4)])
+
+    got = Embedder(small, spec_of(small), precision=precision, batch=4, plan=EAGER)(images[:count])
+
+    assert got.shape == (count, 4)
+    assert torch.equal(got, want[:count]) if precision == "exact" else torch.allclose(got, want[:count], atol=1e-6)
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("precision", ["exact", "fp32"])
+def test_pixels_are_normalised_first(small, precision, layout: torch.memory_format) -> None:
+    pixels = torch.randint(0, 256, (5, 3, 16, 8), dtype=torch.uint8).contiguous(memory_format=layout)
+    embedder = Embedder(small, spec_of(small), precision=precision, batch=4, plan=EAGER)
+
+    assert torch.equal(embedder(pixels), embedder(normalise(pixels, spec_of(small))))
+
+
+def test_files_are_embedded_in_their_order(small, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 16, 8, 3)).astype(np.uint8)
+    paths = [tmp_path / f"{number}.png" for number in range(7)]
+    for path, image in zip(paths, pixels, strict=True):
+        Image.fromarray(image).save(path)
+    embedder = Embedder(small, spec_of(small), precision="exact", batch=3)
+
+    assert torch.equal(embedder.embed_files(paths), embedder(torch.from_numpy(pixels).permute(0, 3, 1, 2)))
+    assert embedder.embed_files([]).shape == (0, 4)
+
+
+def test_embeddings_can_be_learnt_from(small, images) -> None:
+    layer = nn.Linear(4, 1)
+
+    layer(Embedder(small, spec_of(small), plan=EAGER)(images)).sum().backward()
+
+    assert layer.weight.grad is not None
+
+
+@pytest.fixture
+def any_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What comes before a compiler writes code, which takes no time."""
+    torch.compiler.reset()
+    monkeypatch.setattr("reidhub.embedding.embedder.Compiled", partial(Compiled, backend="aot_eager"))
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        yield
+
+
+@pytest.mark.usefixtures("any_compiler")
+def test_no_number_of_images_and_no_layout_compiles_again(small, images, caplog) -> None:
+    caplog.set_level(logging.INFO, "reidhub")
+    embedder = Embedder(small, spec_of(small), batch=4)
+    want = plain(small, images)
+
+    for count in (7, 4, 1, 5):
+        assert error(embedder(images[:count]), want[:count]) < 1e-6
+    embedder(images.contiguous(memory_format=torch.channels_last))
+    embedder(torch.zeros(5, 3, 16, 8, dtype=torch.uint8))
+
+    (said,) = messages(caplog)
+    assert said.startswith("compiled in")
+
+
+def test_without_a_compiler_the_model_runs_and_says_why(small, images, caplog) -> None:
+    torch.compiler.reset()
+    embedder = Embedder(small, spec_of(small), batch=4)
+
+    with torch._inductor.config.patch({"cpp.cxx": (None, "no-such-compiler")}):
+        got = embedder(images)
+
+    assert error(got, plain(small, images)) < 1e-6
+    assert torch.equal(embedder(images), got)
+    (said,) = messages(caplog)
+    assert "without compiled code" in said and "InvalidCxxCompiler" in said
+
+
+_COMPILE = """
+import logging, sys, torch
+sys.path.insert(0, {tests!r})
+from test_embedding import Small, spec_of
+from reidhub.embedding import Embedder
+from torch._dynamo.utils import counters
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+model = Small().eval()
+Embedder(model, spec_of(model), batch=4)(torch.zeros(1, 3, 16, 8))
+print("hits", counters["inductor"]["fxgraph_cache_hit"])
+"""
+
+
+@pytest.mark.long
+def test_a_later_process_finds_the_code(reidhub_home: Path) -> None:
+    program = _COMPILE.format(tests=str(Path(__file__).parent))
+    first, second = (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    )
+    assert str(reidhub_home / "compiled") in first and "hits 0" in first
+    assert "hits 1" in second
+
+
+def test_what_does_not_fit_is_refused(small, images) -> None:
+    embedder = Embedder(small, spec_of(small), plan=EAGER)
+    for wrong in (images[0], images[:, :2], images[:, :, :8], images.double(), images.long()):
+        with pytest.raises(UsageError, match=r"images are float32 or uint8 \(N, 3, 16, 8\), got"):
+            embedder(wrong)
+    with pytest.raises(UsageError, match="batch above 0"):
+        Embedder(small, spec_of(small), batch=0)
+    with pytest.raises(UsageError, match="unknown precision 'fp8'; there are exact, fp32, bf16"):
+        Embedder(small, spec_of(small), precision="fp8")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="eval mode"):
+        Embedder(small.train(), spec_of(small))
+
+
+@pytest.mark.skipif(has_bf16(torch.device("cpu")), reason="this processor has bfloat16")
+def test_bf16_without_the_hardware_is_refused(small) -> None:
+    with pytest.raises(UsageError, match="does not compute in bfloat16"):
+        Embedder(small, spec_of(small), precision="bf16")
+
+
+def test_every_architecture_has_a_recorded_plan() -> None:
+    from reidhub.embedding.plans import _recorded
+
+    assert list(_recorded()) == [(name, device) for name in ARCHITECTURES for device in ("cpu", "cuda")]
+    assert plan_for("a_model_of_yours", "cpu") == Plan()
+
+
+@pytest.mark.parametrize(
+    ("quota", "most"),
+    [("100000 100000", 1), ("10000 100000", 1), ("max 100000", 10**6), ("99900000 100000", 10**6), ("", 10**6)],
+)
+def test_processors_are_no_more_than_the_container_may_use(tmp_path: Path, quota: str, most: int) -> None:
+    (tmp_path / "cpu.max").write_text(quota)
+
+    assert processors(tmp_path / "cpu.max") == min(most, processors(tmp_path / "none"))
+
+
+def test_threads_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setattr("reidhub.embedding.threads.processors", lambda: 1)
+
+    with threads_that_run():
+        assert torch.get_num_threads() == 1
+
+    assert torch.get_num_threads() == before
+
+
+_MANIFEST = """
+checkpoints:
+  - name: osnet_x0_25.mine
+    model: osnet_x0_25
+    trained_on: [market1501]
+    num_classes: 1000
+    file: {}
+    sources: [{local: weights.pth}]
+    input: {height: 256, width: 128, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5], interpolation: bilinear}
+    distance: euclidean
+    params_m: null
+    gflops: null
+    loss: null
+    transforms: []
+    scores: []
+    licence: none
+"""
+
+
+def test_embedder_of_a_name_gives_what_the_loaded_model_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save(contract_model("osnet_x0_25").state_dict(), tmp_path / "weights.pth")
+    (tmp_path / "mine.yaml").write_text(_MANIFEST)
+    monkeypatch.setenv("REIDHUB_MANIFEST", str(tmp_path / "mine.yaml"))
+    images = torch.from_numpy(input_batch(256, 128))
+
+    embedder = reidhub.embedder("osnet_x0_25.mine", precision="exact", batch=2)
+
+    assert torch.equal(embedder(images), plain(reidhub.load("osnet_x0_25.mine"), images))
+    assert reidhub.embedder("osnet_x0_25.mine").batch == 32

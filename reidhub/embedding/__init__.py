@@ -2,6 +2,6 @@
 
 from reidhub.embedding.embedder import Embedder
 from reidhub.embedding.plans import Plan, plan_for
-from reidhub.embedding.precision import Precision
+from reidhub.embedding.precision import Arithmetic, Precision
 
-__all__ = ["Embedder", "Plan", "Precision", "plan_for"]
+__all__ = ["Arithmetic", "Embedder", "Plan", "Precision", "plan_for"]

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from reidhub.embedding.compiling import Compiled, Forward
 from reidhub.embedding.folding import folded
 from reidhub.embedding.plans import Plan
-from reidhub.embedding.precision import Precision, arithmetic, check
+from reidhub.embedding.precision import Arithmetic, Precision, check
 from reidhub.embedding.threads import threads_that_run
 from reidhub.errors import UsageError
 from reidhub.images import PixelSpec, load_batches, normalise
@@ -57,9 +58,16 @@ class Embedder:
         self.dimensions = model.embedding_dim
         self.batch = batch
         self._spec = spec
-        self._precision = precision
+        self._arithmetic = Arithmetic(autocast=torch.bfloat16 if precision == "bf16" else None)
         self._format = _format(plan, precision)
         self._run: Forward = model if precision == "exact" else _prepared(model, self.device, plan)
+
+    @classmethod
+    def plain(cls, model: ReidModel, spec: PixelSpec, arithmetic: Arithmetic, *, batch: int = 32) -> Self:
+        """The plain module, as ``exact`` runs it, in an arithmetic of the caller's choice."""
+        embedder = cls(model, spec, precision="exact", batch=batch)
+        embedder._arithmetic = arithmetic
+        return embedder
 
     def __call__(self, images: Tensor) -> Tensor:
         """Embed images.
@@ -73,9 +81,13 @@ class Embedder:
         Raises:
             UsageError: another shape or dtype.
         """
+        return self.on_device(images).cpu()
+
+    def on_device(self, images: Tensor) -> Tensor:
+        """As a call, but what comes back stays on the model's device; a GPU may still be computing it."""
         self._check(images)
         if not len(images):
-            return torch.empty(0, self.dimensions)
+            return torch.empty(0, self.dimensions, device=self.device)
         with threads_that_run():
             return torch.cat([self._embed(part) for part in torch.split(images, self.batch)])
 
@@ -106,8 +118,8 @@ class Embedder:
             images = torch.cat((images, images.new_zeros((self.batch - count, *images.shape[1:]))))
         if images.dtype == torch.uint8:
             images = normalise(images, self._spec)
-        with arithmetic(self.device, self._precision):
-            return self._run(images.contiguous(memory_format=self._format))[:count].float().cpu()
+        with self._arithmetic.on(self.device):
+            return self._run(images.contiguous(memory_format=self._format))[:count].float()
 
     def _check(self, images: Tensor) -> None:
         wanted = (3, self._spec.height, self._spec.width)

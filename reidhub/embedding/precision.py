@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
@@ -12,25 +13,32 @@ Precision = Literal["exact", "fp32", "bf16"]
 """``exact``: the plain module; ``fp32``: real float32 too, by kernels that round otherwise; ``bf16``: autocast."""
 
 
-@contextmanager
-def arithmetic(device: torch.device, precision: Precision) -> Iterator[None]:
-    """Real float32, neither TF32 nor bfloat16, whatever is set outside; with ``bf16``, torch's autocast on top."""
-    with _real_float32(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        yield
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """How numbers are computed, whatever is set outside; by default real float32, neither TF32 nor bfloat16.
 
+    Args:
+        tf32: products of float32 may be rounded to TF32 where the hardware has it.
+        autocast: torch's autocast to this dtype on top; None for none.
+    """
 
-@contextmanager
-def _real_float32() -> Iterator[None]:
-    backends: Any = torch.backends
-    switches = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
-    before = [switch.fp32_precision for switch in switches]
-    try:
-        for switch in switches:
-            switch.fp32_precision = "ieee"
-        yield
-    finally:
-        for switch, setting in zip(switches, before, strict=True):
-            switch.fp32_precision = setting
+    tf32: bool = False
+    autocast: torch.dtype | None = None
+
+    @contextmanager
+    def on(self, device: torch.device) -> Iterator[None]:
+        """Compute so on one device while the block lasts."""
+        backends: Any = torch.backends
+        switches = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
+        before = [switch.fp32_precision for switch in switches]
+        try:
+            for switch in switches:
+                switch.fp32_precision = "tf32" if self.tf32 else "ieee"
+            with torch.autocast(device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None):
+                yield
+        finally:
+            for switch, setting in zip(switches, before, strict=True):
+                switch.fp32_precision = setting
 
 
 def check(precision: str, device: torch.device) -> None:

@@ -3,16 +3,15 @@
 The one place where verification meets a network.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from reidhub.checkpoint import Checkpoint
-from reidhub.images import PixelSpec, normalise
+from reidhub.embedding import Arithmetic
+from reidhub.embedding import Embedder as Plain
+from reidhub.images import PixelSpec
 from reidhub.models import build
 from reidhub.models.base import ReidModel
 from reidhub.verification.results import Precision
@@ -38,24 +37,31 @@ def read_model(checkpoint: Checkpoint, file: Path) -> ReidModel:
 
 
 class Embedder:
-    """One model that can be moved to the device and away from it.
+    """One model that can be moved to the device and away from it; embedded by `reidhub.embedding`, the plain module.
 
     Args:
         model: in eval mode, on the CPU.
         pixels: what it wants images to be.
         classify: rows are the `BEST_CLASSES` best classes, best first, instead of embeddings.
+        batch: images that run at once.
+        precision: of the model's arithmetic.
     """
 
-    def __init__(self, model: ReidModel, pixels: PixelSpec, *, classify: bool) -> None:
+    def __init__(
+        self, model: ReidModel, pixels: PixelSpec, *, classify: bool, batch: int = 32, precision: Precision = "fp32"
+    ) -> None:
         self.dimensions = BEST_CLASSES if classify else model.embedding_dim
         self.size = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
         self._model = model
         self._pixels = pixels
         self._classify = classify
+        self._batch = batch
+        self._arithmetic = Arithmetic(tf32=precision == "tf32", autocast=_AUTOCAST.get(precision))
+        self.move(torch.device("cpu"))
 
     def move(self, device: torch.device) -> None:
         """Bring the weights to a device."""
-        self._model.to(device)
+        self._embed = Plain.plain(self._model.to(device), self._pixels, self._arithmetic, batch=self._batch)
 
     @torch.inference_mode()
     def __call__(self, pixels: Tensor) -> Tensor:
@@ -67,9 +73,11 @@ class Embedder:
         Returns:
             float32 (N, D), on the same device.
         """
-        embedding = self._model(normalise(pixels, self._pixels))
-        rows = best_classes(self._model.classify(embedding)) if self._classify else embedding
-        return rows.float()
+        embeddings = self._embed.on_device(pixels)
+        if not self._classify:
+            return embeddings
+        with self._arithmetic.on(embeddings.device):
+            return best_classes(self._model.classify(embeddings)).float()
 
 
 def best_classes(logits: Tensor | tuple[Tensor, ...]) -> Tensor:
@@ -79,31 +87,3 @@ def best_classes(logits: Tensor | tuple[Tensor, ...]) -> Tensor:
     """
     total = logits if isinstance(logits, Tensor) else torch.stack(logits).sum(0)
     return total.float().argsort(dim=1, descending=True, stable=True)[:, :BEST_CLASSES]
-
-
-@contextmanager
-def arithmetic(device: torch.device, precision: Precision) -> Iterator[None]:
-    """Convolutions and matrix products in the precision that was chosen, whatever was set before.
-
-    ``fp32`` is real float32: neither TF32 nor bfloat16 steps in. ``bf16`` and ``fp16`` are torch's autocast.
-    """
-    with _float32_as("tf32" if precision == "tf32" else "ieee"):
-        if precision not in _AUTOCAST:
-            yield
-            return
-        with torch.autocast(device.type, _AUTOCAST[precision]):
-            yield
-
-
-@contextmanager
-def _float32_as(setting: str) -> Iterator[None]:
-    backends: Any = torch.backends
-    switches = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
-    before = [switch.fp32_precision for switch in switches]
-    try:
-        for switch in switches:
-            switch.fp32_precision = setting
-        yield
-    finally:
-        for switch, precision in zip(switches, before, strict=True):
-            switch.fp32_precision = precision

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from reidhub.errors import UsageError
 from reidhub.images import PixelSpec, load_batches
-from reidhub.verification.embedders import Embedder, arithmetic
+from reidhub.verification.embedders import Embedder
 from reidhub.verification.rows import RowLog
 from reidhub.verification.settings import Settings
 
@@ -67,14 +67,13 @@ class Pass:
             UsageError: a GPU has not enough memory for a batch.
         """
         groups = _turns([m for m in self.members if not m.log.complete], settings.device)
-        with arithmetic(settings.device, settings.precision):
-            for stretch in _stretches(self._batches(settings), held=len(groups) > 1):
-                for group in groups:
-                    with _on_device(group, settings.device):
-                        for pixels, first in _uploaded(iter(stretch), settings.device):
-                            _embed(group, pixels, first)
-                            if group is groups[-1]:
-                                advance(len(pixels))
+        for stretch in _stretches(self._batches(settings), held=len(groups) > 1):
+            for group in groups:
+                with _on_device(group, settings.device):
+                    for pixels, first in _uploaded(iter(stretch), settings.device):
+                        _embed(group, pixels, first)
+                        if group is groups[-1]:
+                            advance(len(pixels))
 
     def _batches(self, settings: Settings) -> Iterator[Batch]:
         start = self.start

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from reidhub.cache import Cache
 from reidhub.datasets import ClassificationSet
+from reidhub.embedding.threads import processors
 from reidhub.errors import DatasetError, ReidhubError
 from reidhub.images import Transform
 from reidhub.verification.embedders import Embedder, read_model
@@ -121,7 +122,8 @@ class _Bench:
 
     def _seat(self, task: Task) -> _Seat:
         model = read_model(task.job.checkpoint, task.path)
-        embedder = Embedder(model, task.pixels, classify=task.classify)
+        batch, precision = self._settings.batch_size, self._settings.precision
+        embedder = Embedder(model, task.pixels, classify=task.classify, batch=batch, precision=precision)
         conditions = self._conditions(task)
         rows_key = key_of(
             (task.job.checkpoint.name, task.file.sha256, task.copy.name, task.copy.fingerprint),
@@ -137,7 +139,7 @@ class _Bench:
         return Conditions(
             device=settings.device.type,
             device_name=device_name(settings.device),
-            threads=torch.get_num_threads(),
+            threads=min(torch.get_num_threads(), processors()),
             precision=settings.precision,
             batch_size=settings.batch_size,
             pixels=str(Transform(task.pixels)),

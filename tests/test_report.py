@@ -66,7 +66,8 @@ def test_a_result_says_under_what_it_was_measured(page: Node, found) -> None:
     for place, result in enumerate(found[0].results):
         article = _article(page, place)
         if result.measurement is None:
-            assert SHOWN in article.text and not article.all("details")
+            assert SHOWN in article.text and "https 404" in article.text and not article.all("details")
+            assert "hint: fetch it by hand" in article.text and "https 404" not in page.one("table", id="figures").text
             continue
         for fact in (
             "a" * 64,

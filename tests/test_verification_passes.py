@@ -1,5 +1,7 @@
 """Files of rows that are cut off anywhere, passes that open each image once, models that take turns."""
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -84,18 +86,23 @@ def embedded(models: list[Embedder], images: list[Path], folder: Path) -> list[T
     return [log.read() for log in logs]
 
 
+_listening: list[list[str]] = []
+
+
+def _hear(event: str, given: tuple[object, ...]) -> None:
+    if event == "open" and _listening and str(given[0]).endswith(".jpg"):
+        _listening[-1].append(Path(str(given[0])).name)
+
+
+sys.addaudithook(_hear)  # hears every opening, whichever library reads the file; it cannot be taken off again
+
+
 @pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def opened(images: list[Path]) -> Iterator[list[str]]:
     """Names of the image files that were opened, in order."""
-    names: list[str] = []
-    real = Image.open
-
-    def counting(path: Path, *given: object) -> Image.Image:
-        names.append(path.name)
-        return real(path, *given)
-
-    monkeypatch.setattr(Image, "open", counting)
-    return names
+    _listening.append([])
+    yield _listening[-1]
+    _listening.clear()
 
 
 def test_a_pass_opens_each_image_once_and_gives_each_model_what_it_gets_alone(images, opened, tmp_path) -> None:

@@ -1,8 +1,15 @@
 """Runs that are killed, repeated, shared and turned in; what each leaves behind."""
 
+import contextlib
+import fcntl
 import json
+import os
+import pty
+import re
 import shlex
+import struct
 import subprocess
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -180,6 +187,21 @@ def test_another_precision_is_recorded_and_never_taken_for_this_one(verify, jour
 
 def test_progress_is_quiet_where_there_is_no_terminal(verify) -> None:
     assert "verify:" not in verify(NAME).stderr
+
+
+def test_on_a_terminal_one_bar_shows_images_per_second_and_the_time_left(place: Path, reidhub_home: Path) -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    arguments = ("--manifest", str(place / "zoo.yaml"), "verify", NAME, "--data-root", str(place), "--batch-size", "8")
+    run = subprocess.Popen(command(*arguments), env=environment(), stdout=subprocess.DEVNULL, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the end of a terminal whose other side is closed
+        while part := os.read(ours, 1 << 16):
+            shown += part
+    os.close(ours)
+    run.wait()
+    assert re.search(rb"verify: +\d+%.*/52 \[\d\d:\d\d<\d\d:\d\d, +[0-9.]+ images/s\]", shown), shown
 
 
 def test_a_dry_run_tells_what_is_there_and_runs_nothing(verify, reidhub_home: Path) -> None:

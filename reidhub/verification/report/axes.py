@@ -30,7 +30,7 @@ class Axis:
         if self.log:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
             ratio = self.high / self.low
-            rungs = (1, 1.5, 2, 3, 5, 7) if ratio < 8 else (1, 2, 5) if ratio < 200 else (1,)
+            rungs = (1, 1.5, 2, 3, 5, 7) if ratio < 8 else (1, 2, 5) if ratio < 1000 else (1,)
             values = [float(rung) * 10.0**power for power in powers for rung in rungs]
         else:
             step = round_step((self.high - self.low) / 5)

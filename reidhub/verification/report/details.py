@@ -26,7 +26,8 @@ def details(place: int, result: Result, gallery: Gallery | None, thumbnails: Thu
     return element(
         "article",
         element("h3", name, " on ", element("span", title, class_="name"), id=f"result-{place}", tabindex=-1),
-        element("p", verdict_mark(result.verdict), f": {result.reason}" if result.reason else None),
+        element("p", verdict_mark(result.verdict), f": {result.reason}" if result.reason else None, class_="reason"),
+        element("p", f"hint: {result.hint}", class_="reason") if result.hint else None,
         element("p", *[element("span", notice) for notice in result.checkpoint.notices], class_="notice")
         if result.checkpoint.notices
         else None,

@@ -61,6 +61,7 @@ def shown_figures(result: Result) -> list[Figure]:
 def _overview_rows(place: int, result: Result) -> Iterator[Markup]:
     figures: list[Figure | None] = [*shown_figures(result)] or [None]
     link = element("a", result.checkpoint.name, href=f"#result-{place}", class_="name")
+    note = result.reason.splitlines()[0] if result.reason else None
     for figure in figures:
         verdict = (figure.verdict if figure else None) or result.verdict
         if figure is None:
@@ -72,7 +73,7 @@ def _overview_rows(place: int, result: Result) -> Iterator[Markup]:
             element("th", link, scope="row"),
             element("td", result.dataset, class_="name"),
             cells,
-            element("td", result.reason, class_="note"),
+            element("td", note, class_="note"),
             data_verdict=verdict,
         )
 

@@ -13,7 +13,7 @@ from reidhub.verification.report.markup import Markup, element, join
 from reidhub.verification.results import Verdict
 
 _LINES = 8  # colours; behind them come dashes
-_LETTER = 6.2  # pixels, of the labels' font; more than the mean, so that labels rarely touch
+_LETTER = 6.9  # pixels, of the labels' font; more than the mean, so that labels rarely touch
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def accuracy_plot(key: str, title: str, points: Sequence[Point]) -> Markup:
 
 
 def _shape(point: Point, x: float, y: float) -> Markup:
-    """A circle for the first rank, a square for mAP; hollow where there is no figure to compare with."""
+    """A circle for the first rank, a square for mAP; hollow where it is not comparable."""
     hollow = " hollow" if point.verdict in (None, "not comparable") else ""
     words = f"{point.name}: {point.metric} {point.percent:.3f} %, {point.params_m:.3g} million parameters"
     title = element("title", words)
@@ -106,7 +106,7 @@ def deviation_plot(key: str, title: str, deviations: Sequence[Deviation]) -> Mar
     """
     largest = max(abs(deviation.points) for deviation in deviations)
     limit = min(max(0.2, math.ceil(largest * 10) / 10), 1.0)
-    height = 30 + 22 * len(deviations)
+    height = 30 + 19 * len(deviations)
     x = Axis("measured minus printed, points", -limit, limit, 306, 566)
     y = Axis("", len(deviations), 0, height, 30)
     rows = [_deviation_row(deviation, x, y(place + 0.5)) for place, deviation in enumerate(deviations)]

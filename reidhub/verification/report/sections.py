@@ -63,7 +63,7 @@ def _of_dataset(place: int, title: str, results: list[Result]) -> Markup:
     accuracy, cmc = f"Accuracy over parameters, {title}", f"CMC curves, {title}"
     first = points[0].metric
     square = ", ■ mAP" if any(point.metric == "mAP" for point in points) else ""
-    note = f"● {first}{square}; hollow: no printed figure to compare with. Parameters as printed, else as counted."
+    note = f"● {first}{square}; hollow: not comparable. Parameters as printed, else as counted."
     return join(
         _plot(accuracy, note, accuracy_plot(f"accuracy-{place}", accuracy, points)),
         _plot(cmc, _CMC_NOTE, cmc_plot(f"cmc-{place}", cmc, curves)),

@@ -12,8 +12,8 @@ WIDTH, HEIGHT = 64, 128
 QUALITY = 70
 """Of the JPEG files."""
 
-BUDGET = 24 << 20
-"""Bytes of JPEG that one page may hold; a page of this size still opens on a phone."""
+BUDGET = 16 << 20
+"""Bytes of JPEG that one page may hold; the whole zoo needs about half of it."""
 
 
 class Thumbnails:

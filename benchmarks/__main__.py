@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from reidhub import __version__
+from reidhub.verification.settings import device_name
 
 HERE = Path(__file__).parent
 RUNS = (
@@ -31,19 +32,11 @@ def machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     capability = torch.backends.cpu.get_cpu_capability()
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    processor = device_name(torch.device("cpu"))
     return (
-        f"{_processor()}, {os.cpu_count()} cores ({capability}), {memory:.0f} GiB, {gpu}; {platform.system()}, "
+        f"{processor}, {os.cpu_count()} cores ({capability}), {memory:.0f} GiB, {gpu}; {platform.system()}, "
         f"Python {platform.python_version()}, torch {torch.__version__}, reidhub {__version__}"
     )
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _section(command: str, output: str) -> str:

@@ -8,7 +8,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python -m reidhub demo
 
 test: $(VENV)/.installed-test lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks

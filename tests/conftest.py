@@ -12,6 +12,8 @@ GUARD = ROOT / "tests" / "guard"
 sys.path.insert(0, str(GUARD))
 import socket_guard  # noqa: E402, F401
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # processes share the cores; threads of each would wait for one another
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["PYTHONPATH"] = os.pathsep.join([str(GUARD), str(ROOT)])  # the same guard in every subprocess
 SHARED = ROOT.parent / "shared"
 
@@ -73,6 +75,9 @@ def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
 
     def write(line: str) -> None:
         with capture.global_and_fixture_disabled():
-            reporter.write_line(f"\n{line}")
+            if reporter:
+                reporter.write_line(f"\n{line}")
+            else:  # one of several processes, which has no terminal
+                print(f"\n{line}", file=sys.__stderr__, flush=True)
 
     return write

@@ -120,7 +120,7 @@ def normalise(pixels: Tensor, spec: PixelSpec) -> Tensor:
 
 
 def load_batches(
-    paths: Sequence[Path], spec: PixelSpec, batch_size: int, workers: int = 2
+    paths: Sequence[Path | str], spec: PixelSpec, batch_size: int, workers: int = 2
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Decode images in order, a few batches ahead of whoever takes them.
 
@@ -141,7 +141,7 @@ def load_batches(
     """
     if batch_size < 1 or workers < 1:
         raise ValueError(f"batch_size and workers must be above 0, got {batch_size} and {workers}")
-    return _batches(paths, spec, batch_size, workers)
+    return _batches([Path(path) for path in paths], spec, batch_size, workers)
 
 
 def _batches(paths: Sequence[Path], spec: PixelSpec, batch_size: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -76,6 +76,11 @@ class Manifest:
         return own[:1] if len(own) == 1 else []
 
     def _near(self, selector: str) -> str:
+        model, _, tag = selector.rpartition(".")
+        own = [c for c in self.checkpoints if c.model == model]
+        alone = [c.name for c in own if c.trained_on == (tag,)]
+        if alone or (own and not difflib.get_close_matches(selector, [c.name for c in own], n=1, cutoff=0.85)):
+            return f"of {model} there is {', '.join(alone or [c.name for c in own])}"
         names = [c.name for c in self.checkpoints] + sorted({c.model for c in self.checkpoints})
         near = difflib.get_close_matches(selector, names, n=4, cutoff=0.5)
         return f"did you mean {', '.join(near)}?" if near else "`reidhub list` shows every checkpoint"

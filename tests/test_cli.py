@@ -93,10 +93,11 @@ def test_show_as_data_carries_the_computed_costs():
     assert shown["computed"] == {"params": 32473024, "params_by_calls": 32473024, "multiply_adds": 2770888704}
 
 
-def test_table_is_drawn_on_a_terminal():
+@pytest.mark.parametrize("columns", ["60", "100"])
+def test_table_is_drawn_on_a_terminal_and_names_stay_whole(columns):
     master, slave = pty.openpty()
-    command = [sys.executable, "-m", "reidhub", "list", "hacnn.*"]
-    with subprocess.Popen(command, stdout=slave, stderr=subprocess.DEVNULL, env={**os.environ, "COLUMNS": "100"}):
+    command = [sys.executable, "-m", "reidhub", "list", "osnet_x1_0.*"]
+    with subprocess.Popen(command, stdout=slave, stderr=subprocess.DEVNULL, env={**os.environ, "COLUMNS": columns}):
         os.close(slave)
         shown = b""
         try:
@@ -106,7 +107,21 @@ def test_table_is_drawn_on_a_terminal():
             pass
     os.close(master)
 
-    assert "hacnn.msmt17" in shown.decode() and "─" in shown.decode()
+    assert "osnet_x1_0.msmt17_combineall" in shown.decode() and "─" in shown.decode()
+
+
+def test_missing_data_root_is_told_before_anything_heavy_is_imported():
+    code = """
+import sys
+sys.argv = ["reidhub", "verify", "osnet_x1_0.market1501"]
+from reidhub.cli import cli
+from reidhub.errors import UsageError
+try:
+    cli(standalone_mode=False)
+except UsageError as error:
+    sys.exit("torch" in sys.modules or "--data-root" not in str(error))
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 @pytest.mark.parametrize("command", ["list", "show osnet_x1_0", "list --json", "--help"])

@@ -227,6 +227,7 @@ def test_files_are_embedded_in_their_order(small, tmp_path: Path) -> None:
     embedder = Embedder(small, spec_of(small), precision="exact", batch=3)
 
     assert torch.equal(embedder.embed_files(paths), embedder(torch.from_numpy(pixels).permute(0, 3, 1, 2)))
+    assert torch.equal(embedder.embed_files([str(path) for path in paths]), embedder.embed_files(paths))
     assert embedder.embed_files([]).shape == (0, 4)
 
 

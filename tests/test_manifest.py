@@ -268,6 +268,13 @@ def test_an_unknown_name_brings_the_names_that_look_like_it():
         zoo().find("osnet_x1_0.market")
 
 
+def test_an_unknown_tag_of_a_known_model_brings_what_there_is_of_it():
+    with pytest.raises(UnknownCheckpointError, match=r"there is osnet_ain_x1_0\.msmt17_combineall$"):
+        zoo().find("osnet_ain_x1_0.msmt17")
+    with pytest.raises(UnknownCheckpointError, match=r"there is hacnn\.market1501, .*, hacnn\.msmt17$"):
+        zoo().find("hacnn.nosuch")
+
+
 def test_a_dataset_finds_the_tag_else_the_only_checkpoint_trained_on_it_alone():
     assert zoo().find_trained("osnet_x1_0", "msmt17").name == "osnet_x1_0.msmt17"
     assert zoo().find_trained("osnet_ain_x1_0", "msmt17").name == "osnet_ain_x1_0.msmt17_combineall"

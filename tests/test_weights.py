@@ -198,6 +198,14 @@ def test_a_file_cut_anywhere_is_an_error(file, legacy):
             read_weights(file)
 
 
+def test_a_legacy_file_cut_within_its_tensors_is_called_cut_short(file):
+    whole = saved(weights(), legacy=True)
+    file.write_bytes(whole[:-40])
+
+    with pytest.raises(WeightsError, match=f"cut short.*{len(whole) - 40} bytes"):
+        read_weights(file)
+
+
 def test_a_bit_that_flips_in_a_zip_is_noticed_or_changes_nothing(file):
     whole = bytearray(saved(weights()))
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from typing import Literal
 
 import click
 
@@ -27,8 +28,9 @@ def _draw(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
     from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for title in header:
-        table.add_column(title, justify="right" if title in right else "left", overflow="fold")
+    for place, title in enumerate(header):  # the first column is what a user copies: it stays whole
+        justify: Literal["right", "left"] = "right" if title in right else "left"
+        table.add_column(title, justify=justify, overflow="fold", no_wrap=place == 0)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)

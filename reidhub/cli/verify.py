@@ -98,10 +98,12 @@ class _Options:
         """The data root.
 
         Raises:
-            UsageError: none was given.
+            UsageError: none was given, or it is no folder.
         """
         if self.data_root is None:
             raise UsageError("scores need --data-root, the folder that datasets are kept in", hint=_OTHER_LEVELS)
+        if not self.data_root.is_dir():
+            raise UsageError(f"the data root {self.data_root} is not a folder", hint=_OTHER_LEVELS)
         return self.data_root
 
     def settings(self) -> "Settings":
@@ -121,6 +123,8 @@ class _Options:
 
 def _run(selectors: tuple[str, ...], options: _Options) -> int:
     """The exit code."""
+    if options.level == "scores":
+        _ = options.root  # told at once, before anything heavy is imported
     from reidhub.verification.plan import Selection, plan
 
     if options.no_images and not options.html:

@@ -28,7 +28,7 @@ def find_root(name: str, data_root: Path, places: Sequence[str], holds: Sequence
             return folder
         lines.append(f"  {folder}: {'no ' + ', no '.join(missing) if folder.is_dir() else 'no such folder'}")
     raise DatasetNotFoundError(
-        "\n".join([f"{name}: no folder with {' and '.join(holds)} below {data_root}; looked in", *lines]),
+        "\n".join([f"{name}: no folder with {' and '.join(holds)} below {data_root}", *lines]),
         hint="the data root is the folder that datasets are kept in, or the dataset's own folder",
     )
 

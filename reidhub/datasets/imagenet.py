@@ -27,8 +27,7 @@ def read(data_root: Path, *, allow_partial: bool = False) -> ClassificationSet:
             return read_layout(root, name="imagenet", title="ImageNet", counts=expected, allow_partial=allow_partial)
     raise DatasetNotFoundError(
         "\n  ".join(
-            ["imagenet: no folder with class folders (n01440764, ...); looked in"]
-            + [str(data_root / place) for place in _PLACES]
+            ["imagenet: no folder with class folders (n01440764, ...)"] + [str(data_root / place) for place in _PLACES]
         ),
         hint="the validation images must lie in one folder per class",
     )

@@ -91,7 +91,7 @@ class Embedder:
         with threads_that_run():
             return torch.cat([self._embed(part) for part in torch.split(images, self.batch)])
 
-    def embed_files(self, paths: Sequence[Path], workers: int = 2) -> Tensor:
+    def embed_files(self, paths: Sequence[Path | str], workers: int = 2) -> Tensor:
         """Embed image files, decoded while the batches before them run.
 
         Args:

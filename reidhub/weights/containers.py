@@ -50,6 +50,8 @@ class Container:
         place = self.places.get(storage.key, slice(0, 0))
         start = place.start + storage.offset * dtype.itemsize
         length = storage.numel * dtype.itemsize
+        if place.stop > self.size:
+            raise WeightsError(f"it is cut short: its tensors go on behind its end at {self.size} bytes", hint=_AGAIN)
         if start + length > place.stop:
             raise WeightsError(f"the bytes of storage {storage.key[:40]!r} are missing, or too few", hint=_AGAIN)
         self.file.seek(start)

@@ -40,4 +40,4 @@ def read_weights(path: Path | str, *, layout: StateDictLayout = _ANY) -> dict[st
         raise WeightsError(f"{path}: damaged, or not a checkpoint ({type(error).__name__})", hint=_AGAIN) from error
 
 
-_AGAIN = "fetch the file again; `reidhub doctor FILE` says more of it"
+_AGAIN = "fetch the file again"

@@ -89,10 +89,10 @@ def converted(checkpoint: Checkpoint, path: Path) -> Path:
         WeightsError: the file does not hold the weights of this architecture.
         CacheError: the cache does not take the converted file.
     """
-    from reidhub.weights import convert, num_classes_of, stored_weights
+    from reidhub.weights import convert, stored_weights
 
     tensors = stored_weights(path, checkpoint.layout)
-    _filled(checkpoint, tensors, checkpoint.spec.num_classes or num_classes_of(tensors) or 1000, ())
+    filled(checkpoint, tensors)
     return convert(path, tensors)
 
 
@@ -139,22 +139,36 @@ def load(
     tensors = stored_weights(path, checkpoint.layout)
     held = num_classes_of(tensors)
     head: tuple[str, ...] = HEAD if start else () if num_classes in (None, held) else (CLASSIFIER,)
-    if num_classes is None:
-        num_classes = checkpoint.spec.num_classes or held or 1000
-    built = _filled(checkpoint, tensors, num_classes, head)
+    built = filled(checkpoint, tensors, num_classes, head)
     if not head:
         with suppress(CacheError):  # a read-only cache only makes the next load slower
             convert(path, tensors)
     return built.to(device).eval()
 
 
-def _filled(
-    checkpoint: Checkpoint, tensors: "dict[str, torch.Tensor]", num_classes: int, head: tuple[str, ...]
+def filled(
+    checkpoint: Checkpoint,
+    tensors: "dict[str, torch.Tensor]",
+    num_classes: int | None = None,
+    head: tuple[str, ...] = (),
 ) -> "ReidModel":
-    """A model with these weights; with a new head where one is named."""
-    from reidhub.models import build as build_model
-    from reidhub.weights import load_backbone, load_weights
+    """The model of a checkpoint with these weights, on the CPU and in train mode.
 
+    Args:
+        checkpoint: whose architecture is built.
+        tensors: what was read from its file.
+        num_classes: rows of the classifier; None for what the manifest says, else the weights.
+        head: starts of the names of tensors that are newly initialised instead; everything else is strict.
+
+    Raises:
+        StateDictError: the weights do not fit.
+        UsageError: ``num_classes`` is below 1.
+    """
+    from reidhub.models import build as build_model
+    from reidhub.weights import load_backbone, load_weights, num_classes_of
+
+    if num_classes is None:
+        num_classes = checkpoint.spec.num_classes or num_classes_of(tensors) or 1000
     if head:
         built = build_model(checkpoint.model, num_classes)
         load_backbone(built, tensors, what=checkpoint.name, head=head)

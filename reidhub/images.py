@@ -98,11 +98,6 @@ def transform(spec: InputSpec) -> Transform:
     return Transform(spec)
 
 
-def imagenet_transform(spec: InputSpec) -> Transform:
-    """The published preprocessing for ImageNet scores, with the mean and standard deviation of ``spec``."""
-    return Transform(imagenet_spec(spec))
-
-
 def normalise(pixels: Tensor, spec: PixelSpec) -> Tensor:
     """Make 8-bit pixels what a model wants, on the device they are on.
 

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 import reidhub
 from reidhub.demo.hosts import mega_link
-from reidhub.diagnosis import FORMATS, identify
+from reidhub.diagnosis import FORMATS
 from reidhub.errors import WeightsError
 from reidhub.manifest import zoo
 from reidhub.models import ARCHITECTURES
@@ -118,11 +118,10 @@ def test_published_file_is_known_by_its_digest_whatever_it_is_called(real_weight
 
     assert (found.entries, found.known_by, found.candidates) == ((f"osnet_x0_25.{name}",), "sha256", ())
     assert found.loadable
-    assert identify(stray(content)).entries == found.entries
 
 
 def test_published_weights_saved_again_are_candidates_and_not_the_file(real_weights, stray):
-    state = torch.load(real_weights / "osnet_x0_25_market1501.pth")
+    state = torch.load(real_weights / "osnet_x0_25_market1501.pth", weights_only=True)
 
     found = reidhub.doctor(stray(saved(state)))
 
@@ -141,8 +140,6 @@ def test_unpinned_file_is_known_by_the_mac_in_its_link(stray, tmp_path, monkeypa
 
     assert (found.entries, found.known_by, found.loadable) == (("osnet_x0_25.mine",), "mega-mac", readable)
     assert (other.entries, other.candidates) == ((), ("osnet_x0_25.mine",))
-    assert identify(stray(content)).known_by == "mega-mac"
-    assert identify(stray(file_of("osnet_x0_25", 9, seed=1))).candidates == ("osnet_x0_25.mine",)
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])

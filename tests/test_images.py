@@ -15,7 +15,7 @@ from torchvision import transforms
 
 from reidhub.checkpoint import InputSpec
 from reidhub.errors import DatasetError
-from reidhub.images import imagenet_spec, imagenet_transform, load_batches, normalise, transform
+from reidhub.images import Transform, imagenet_spec, load_batches, normalise, transform
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SPEC = InputSpec(256, 128, MEAN, STD, "bilinear")
@@ -73,7 +73,7 @@ def test_imagenet_transform_gives_the_pixels_of_the_published_pipeline(tmp_path:
     for number, size in enumerate([(500, 375), (375, 500), (256, 256), (333, 257), (100, 97), (1000, 224), (257, 225)]):
         path = tmp_path / f"{number}.jpg"
         picture(*size, seed=number).save(path)
-        assert torch.equal(imagenet_transform(SPEC)(path), published_imagenet(path)), size
+        assert torch.equal(Transform(imagenet_spec(SPEC))(path), published_imagenet(path)), size
 
 
 def test_an_image_and_its_file_give_the_same(files: list[Path]) -> None:
@@ -85,7 +85,7 @@ def test_transform_travels_to_another_process_and_says_what_it_does(files: list[
     there = pickle.loads(pickle.dumps(transform(SPEC)))
     assert torch.equal(there(files[0]), transform(SPEC)(files[0]))
     assert repr(there) == f"Transform(RGB, 256x128 bilinear, mean={MEAN}, std={STD})"
-    assert "short side to 256, centre crop 224x224" in repr(imagenet_transform(SPEC))
+    assert "short side to 256, centre crop 224x224" in repr(Transform(imagenet_spec(SPEC)))
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -103,7 +103,10 @@ class _Options:
         if self.data_root is None:
             raise UsageError("scores need --data-root, the folder that datasets are kept in", hint=_OTHER_LEVELS)
         if not self.data_root.is_dir():
-            raise UsageError(f"the data root {self.data_root} is not a folder", hint=_OTHER_LEVELS)
+            raise UsageError(
+                f"the data root {self.data_root} is not a folder",
+                hint="--data-root is the folder that datasets are kept in; docs/datasets.md says how they lie there",
+            )
         return self.data_root
 
     def settings(self) -> "Settings":

@@ -23,7 +23,7 @@ from reidhub.sources.content import printable
 from reidhub.starts import HEAD, IMAGENET, starts_from_torchvision
 from reidhub.weights import load_weights, num_classes_of, read_weights
 
-__all__ = ["FORMATS", "Diagnosis", "Identity", "doctor", "identify"]
+__all__ = ["FORMATS", "Diagnosis", "doctor"]
 
 _ALIKE = 0.1  # part of the tensors that agree, below which naming an architecture would mislead
 _SHOWN = 4  # names of tensors in a message
@@ -74,33 +74,6 @@ class Diagnosis:
     def loadable(self) -> bool:
         """True where every tensor fits a known architecture."""
         return self.problem is None
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Which checkpoints a file is, and which it could be; names of checkpoints.
-
-    Args:
-        sha256: of the file.
-        entries: those it surely is.
-        known_by: ``sha256`` or ``mega-mac``, by which that is known; None where it is not.
-        candidates: those whose architecture and classes it has, where it is none surely.
-    """
-
-    sha256: str
-    entries: tuple[str, ...]
-    known_by: Literal["sha256", "mega-mac"] | None
-    candidates: tuple[str, ...]
-
-
-def identify(path: Path | str) -> Identity:
-    """Which checkpoints of the zoo a file is, by sha256 or MAC, and which it could be by what it holds.
-
-    Raises:
-        WeightsError: the file cannot be opened.
-    """
-    found = doctor(path)
-    return Identity(found.sha256, found.entries, found.known_by, () if found.entries else found.candidates)
 
 
 def doctor(path: Path | str) -> Diagnosis:

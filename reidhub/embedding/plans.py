@@ -1,4 +1,4 @@
-"""What pays for which architecture: measured by ``benchmarks/embedding.py`` and kept as data in ``plans.yaml``."""
+"""What pays for which architecture, as data in ``plans.yaml``, which says what ``benchmarks/embedding.py`` measured."""
 
 from dataclasses import dataclass
 from functools import lru_cache

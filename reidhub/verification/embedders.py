@@ -11,11 +11,11 @@ from torch import Tensor
 from reidhub.checkpoint import Checkpoint
 from reidhub.embedding import Arithmetic
 from reidhub.embedding import Embedder as Plain
+from reidhub.hub import filled
 from reidhub.images import PixelSpec
-from reidhub.models import build
 from reidhub.models.base import ReidModel
 from reidhub.verification.results import Precision
-from reidhub.weights import load_weights, num_classes_of, read_weights
+from reidhub.weights import read_weights
 
 BEST_CLASSES = 5
 """Classes kept of each image: top-5 needs no more."""
@@ -29,11 +29,7 @@ def read_model(checkpoint: Checkpoint, file: Path) -> ReidModel:
     Raises:
         WeightsError: the file does not hold the weights of this architecture.
     """
-    tensors = read_weights(file, layout=checkpoint.layout)
-    num_classes = checkpoint.spec.num_classes or num_classes_of(tensors) or 1000
-    model = build(checkpoint.model, num_classes, device="meta")
-    load_weights(model, tensors, what=checkpoint.name)
-    return model.eval()
+    return filled(checkpoint, read_weights(file, layout=checkpoint.layout)).eval()
 
 
 class Embedder:

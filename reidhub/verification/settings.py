@@ -38,11 +38,6 @@ class Settings:
     rerank: bool = False
 
     def __post_init__(self) -> None:
-        if not self.data_root.is_dir():
-            raise UsageError(
-                f"the data root {self.data_root} is not a folder",
-                hint="--data-root is the folder that datasets are kept in; docs/datasets.md says how they lie there",
-            )
         if self.precision == "tf32" and self.device.type != "cuda":
             raise UsageError("tf32 is a precision of GPUs alone", hint="on a CPU choose fp32 or bf16")
 

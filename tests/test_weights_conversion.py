@@ -108,6 +108,20 @@ def test_weights_that_cannot_be_read_are_never_converted(path):
         stored_weights(path, LAYOUT)
 
 
+def test_conversion_removed_while_it_is_mapped_leaves_the_original_to_read(path, monkeypatch):
+    convert(path, stored_weights(path, LAYOUT))
+    from_file = torch.UntypedStorage.from_file
+
+    def too_late(name, *given, **options):
+        Path(name).unlink()
+        return from_file(name, *given, **options)
+
+    monkeypatch.setattr(torch.UntypedStorage, "from_file", too_late)
+
+    assert same(stored_weights(path, LAYOUT))
+    assert conversion_of(path) is None, "it was removed"
+
+
 def test_many_processes_convert_one_file_at_once(path):
     code = f"""
 from pathlib import Path

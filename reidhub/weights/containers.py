@@ -208,7 +208,7 @@ def map_safetensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file: mapped, not read. Nothing in such a file can run.
 
     Raises:
-        WeightsError: it is damaged.
+        WeightsError: it is damaged, or cannot be mapped, as when it is removed meanwhile.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -218,6 +218,8 @@ def map_safetensors(path: Path) -> dict[str, Tensor]:
         return load(path)
     except SafetensorError as error:
         raise WeightsError(f"it is damaged: {error}", hint=_AGAIN) from error
+    except (OSError, RuntimeError) as error:  # a RuntimeError where torch maps it
+        raise WeightsError(f"it cannot be mapped: {error}", hint=_AGAIN) from error
 
 
 def _is_safetensors(start: bytes, size: int) -> bool:

@@ -34,7 +34,7 @@ def stored_weights(path: Path, layout: StateDictLayout) -> dict[str, Tensor]:
         WeightsError: as `read_weights`.
     """
     if found := conversion_of(path):
-        with suppress(WeightsError, OSError):
+        with suppress(WeightsError):
             return map_safetensors(found)
     return read_weights(path, layout=layout)
 

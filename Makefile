@@ -10,7 +10,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test lint
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-bench: $(VENV)/.installed
+bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks
 
 lint: $(VENV)/.installed-test
@@ -29,6 +29,10 @@ $(BIN)/python:
 $(VENV)/.installed: setup.cfg setup.py | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
+
+$(VENV)/.installed-bench: setup.cfg setup.py | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-test: setup.cfg setup.py | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[test]'

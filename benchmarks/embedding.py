@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--precision", choices=["exact", "fp32", "bf16"], default="fp32")
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", action="store_true", help="measure each step by itself")
     given = parser.parse_args()
     torch.backends.cudnn.conv.fp32_precision = "ieee"

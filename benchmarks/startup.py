@@ -17,6 +17,9 @@ from pathlib import Path
 
 from side_by_side import medians, print_table
 
+from reidhub.cache import Cache
+from reidhub.checkpoint import Artifact, Source
+from reidhub.digest import Digest
 from reidhub.manifest import folder, zoo
 
 YARDSTICKS = {
@@ -43,6 +46,17 @@ def thousand_checkpoints(file: Path) -> None:
     file.write_text("\n".join(lines))
 
 
+def thousand_files(root: Path) -> None:
+    """A cache with small files, kept as downloads are."""
+    cache = Cache(root)
+    for number in range(1000):
+        body = str(number).encode()
+        artifact = Artifact(Digest.of_bytes(body), len(body), (Source("local", f"{number}.pth"),))
+        with cache.incoming() as incoming:
+            incoming.write(body)
+            cache.keep(incoming, artifact, name=f"osnet_x1_0.{number}", source="local", checked_by="sha256")
+
+
 def main() -> None:
     """Print one row for each command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -53,6 +67,8 @@ def main() -> None:
         environment["PYTHONPYCACHEPREFIX"] = scratch
         large = environment | {"REIDHUB_MANIFEST": str(Path(scratch) / "large.yaml")}
         thousand_checkpoints(Path(scratch) / "large.yaml")
+        full = environment | {"REIDHUB_HOME": str(Path(scratch) / "cache")}
+        thousand_files(Path(scratch) / "cache")
 
         def run(arguments: list[str], variables: dict[str, str] = environment) -> None:
             subprocess.run([sys.executable, *arguments], env=variables, check=True, capture_output=True)
@@ -63,6 +79,7 @@ def main() -> None:
             "reidhub list": lambda: run(["-m", "reidhub", "list"]),
             "reidhub show osnet_x1_0.msmt17": lambda: run(["-m", "reidhub", "show", "osnet_x1_0.msmt17"]),
             "reidhub list, 1,000 checkpoints": lambda: run(["-m", "reidhub", "list"], large),
+            "reidhub cache list, 1,000 files": lambda: run(["-m", "reidhub", "cache", "list"], full),
         }
         for name, (package, program) in YARDSTICKS.items():
             if find_spec(package):

@@ -354,6 +354,17 @@ def test_command_says_it_all_and_succeeds_where_every_file_loads(stray):
     assert (second["loadable"], second["format"]) == (False, "lfs-pointer")
 
 
+def test_command_tells_of_the_other_files_where_one_cannot_be_read(stray, tmp_path):
+    good = stray(file_of("osnet_x0_25", 702), "good.pth")
+
+    text, data = reidhub_doctor(tmp_path / "none.pth", good), reidhub_doctor(tmp_path / "none.pth", good, "--json")
+
+    assert text.returncode == data.returncode == 1
+    assert "architecture  osnet_x0_25" in text.stdout
+    assert [found["architecture"] for found in json.loads(data.stdout)] == ["osnet_x0_25"]
+    assert text.stderr == data.stderr and "none.pth' cannot be read" in text.stderr
+
+
 def test_command_without_a_file_that_exists_fails_in_words(tmp_path):
     done = reidhub_doctor(tmp_path / "none.pth")
 

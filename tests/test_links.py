@@ -148,6 +148,15 @@ def test_the_command_fails_where_a_checkpoint_has_no_living_source(tmp_path, eve
     ]
 
 
+def test_the_command_asks_about_the_network_where_no_host_answers(tmp_path):
+    entries = [entry(f"a.{name}", f"https: https://gone.org/{name}") for name in ("one", "two")]
+    with zoo_online(tmp_path, *entries) as links:
+        done = links("a.*")
+    assert done.returncode == 1
+    assert "is there a network" in done.stderr.splitlines()[-1]
+    assert "no living source" not in done.stderr
+
+
 def test_offline_no_host_is_asked(tmp_path, everywhere, monkeypatch):
     monkeypatch.setenv("REIDHUB_OFFLINE", "1")
     with online(hosts()) as internet:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reidhub.errors import WeightsError
+
 if TYPE_CHECKING:
     from reidhub.diagnosis import Diagnosis
 
@@ -24,12 +26,19 @@ def command(files: tuple[Path, ...], *, as_data: bool) -> None:
     """
     from reidhub.diagnosis import doctor
 
-    found = [doctor(file) for file in files]
+    found, unread = [], []
+    for file in files:
+        try:
+            found.append(doctor(file))
+        except WeightsError as error:
+            unread.append(error)
     if as_data:
         click.echo(json.dumps([{**asdict(one), "loadable": one.loadable} for one in found], indent=1))
     else:
-        click.echo("\n\n".join(_text(one) for one in found))
-    sys.exit(0 if all(one.loadable for one in found) else 1)
+        click.echo("\n\n".join(map(_text, found)), nl=bool(found))
+    for reason in unread:
+        click.echo(f"error: {reason}", err=True)
+    sys.exit(1 if unread or not all(one.loadable for one in found) else 0)
 
 
 def _text(found: "Diagnosis") -> str:

@@ -13,6 +13,7 @@ from reidhub.cli.list import selected
 from reidhub.cli.tables import human_size, print_table
 from reidhub.links import Link, ask
 from reidhub.manifest import zoo
+from reidhub.resolver import offline_by_environment
 
 
 @click.command("links")
@@ -39,8 +40,11 @@ def command(selectors: tuple[str, ...], *, as_data: bool) -> None:
         print_table(("checkpoint", "source", "host", "size", "state"), [_row(link) for link in links], right=("size",))
     living = sum(link.alive for link in links)
     click.echo(f"{living} of {len(links)} sources of {len(chosen)} checkpoints are alive", err=True)
-    if dead:
+    if len(dead) > 1 and not living and not any(link.permanent for link in links) and not offline_by_environment():
+        click.echo("no host could be asked: is there a network, or a proxy to be set in $HTTPS_PROXY?", err=True)
+    elif dead:
         click.echo(f"no living source: {', '.join(dead)}", err=True)
+    if dead:
         sys.exit(1)
 
 

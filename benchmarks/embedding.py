@@ -4,7 +4,9 @@
     python benchmarks/embedding.py osnet_x1_0 --steps
     python benchmarks/embedding.py --device cuda --batch 128 --precision bf16
 
-With ``--steps`` each step of a plan is measured by itself; reidhub/embedding/plans.yaml records what it says.
+With ``--steps`` each step of a plan is measured by itself; reidhub/embedding/plans.yaml records what it says. The last
+column holds the fastest to what memory traffic allows: each convolution and linear layer reading its input and weights
+and writing its output once, at the speed at which this device copies.
 """
 
 import argparse
@@ -14,6 +16,7 @@ from collections.abc import Callable
 import torch
 from side_by_side import medians, print_table
 from torch import Tensor
+from traffic import bytes_passed, copy_speed
 
 from reidhub.checkpoint import InputSpec
 from reidhub.embedding import Embedder, Plan, plan_for
@@ -66,7 +69,10 @@ def measure(name: str, given: argparse.Namespace) -> list[str]:
     works |= {step: lambda embedder=embedder: embedder(images) for step, embedder in fast.items()}
     seconds = medians(works, given.rounds)
     ratios = [f"{seconds['plain'] / seconds[step]:.2f}" for step in fast]
-    return [name, f"{given.batch / seconds['plain']:.1f}", *ratios, f"{max(errors):.0e}", f"{first:.0f}"]
+    width = 2 if given.precision == "bf16" else 4
+    bound = bytes_passed(model, images, width) / given.copy_speed
+    share = f"{min(seconds[step] for step in fast) / bound:.1f}"
+    return [name, f"{given.batch / seconds['plain']:.1f}", *ratios, f"{max(errors):.0e}", f"{first:.0f}", share]
 
 
 def main() -> None:
@@ -80,13 +86,14 @@ def main() -> None:
     parser.add_argument("--steps", action="store_true", help="measure each step by itself")
     given = parser.parse_args()
     torch.backends.cudnn.conv.fp32_precision = "ieee"
+    given.copy_speed = copy_speed(given.device)
     rows = []
     for name in given.architectures:
         rows.append(measure(name, given))
         torch.compiler.reset()
     header = ["architecture", "plain, images/s", *(STEPS if given.steps else ["embedder, times as fast"])]
     title = f"Embedding: {given.device}, {given.precision}, batch {given.batch}, {torch.get_num_threads()} threads"
-    print_table(title, [*header, "relative error", "first call, s"], rows)
+    print_table(title, [*header, "relative error", "first call, s", "times memory traffic"], rows)
 
 
 if __name__ == "__main__":

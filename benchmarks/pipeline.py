@@ -3,7 +3,8 @@
     python benchmarks/pipeline.py
     python benchmarks/pipeline.py --device cuda --batch 128 --images 8192
 
-Memory is the peak of a process of its own for each number of images.
+Memory is the peak of a process of its own for each number of images. The device's busy share is the time that the
+model takes for as many images that lie on the device already, of the time from files.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import multiprocessing
 import resource
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -78,12 +80,19 @@ def measure(paths: list[Path], given: argparse.Namespace) -> list[str]:
     def usual() -> Tensor:
         return torch.cat([plain(model, images.to(given.device)) for images in loader])
 
-    seconds = medians({"usual": usual, "files": lambda: embedder.embed_files(paths, WORKERS)}, given.rounds)
+    def model_alone() -> None:
+        for _ in range(0, len(paths), given.batch):
+            embedder(pixels)
+
+    pixels = torch.zeros(given.batch, 3, *model.input_size, dtype=torch.uint8, device=given.device)
+    works: dict[str, Callable[[], object]] = {"usual": usual, "alone": model_alone}
+    seconds = medians(works | {"files": lambda: embedder.embed_files(paths, WORKERS)}, given.rounds)
     want, got = usual(), embedder.embed_files(paths, WORKERS)
     error = ((got - want).norm() / want.norm()).item()
     rates = [f"{len(paths) / seconds[way]:.1f}" for way in ("usual", "files")]
+    ratios = [f"{seconds['usual'] / seconds['files']:.2f}", f"{seconds['alone'] / seconds['files']:.2f}"]
     peaks = [f"{memory(given.architecture, part, given.batch):.0f}" for part in (paths[: len(paths) // 4], paths)]
-    return [given.architecture, *rates, f"{seconds['usual'] / seconds['files']:.2f}", f"{error:.0e}", *peaks]
+    return [given.architecture, *rates, *ratios, f"{error:.0e}", *peaks]
 
 
 def main() -> None:
@@ -99,7 +108,7 @@ def main() -> None:
     torch.backends.cudnn.conv.fp32_precision = "ieee"
     with tempfile.TemporaryDirectory() as scratch:
         row = measure(market_like(Path(scratch), given.images), given)
-    header = ["architecture", "usual, images/s", "`embed_files`, images/s", "ratio", "relative error"]
+    header = ["architecture", "usual, images/s", "`embed_files`, images/s", "ratio", "busy share", "relative error"]
     header += [f"peak of {given.images // 4} images, MiB", f"peak of {given.images} images, MiB"]
     print_table(f"Folder of JPEG files to embeddings: {given.device}, {given.precision}", header, [row])
 

@@ -57,8 +57,10 @@ def ranks(given: argparse.Namespace) -> None:
     for _ in range(given.repetitions):
         bare = seconds(product, given.device)
         ranked = seconds(lambda: evaluate(query, gallery, *pids, *camids), given.device)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        print(f"product {bare:.2f} s  ranks {ranked:.2f} s  ratio {ranked / bare:.2f}  peak {peak:.2f} GB")
+        peak = f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB"
+        if given.device.type == "cuda":
+            peak += f", on the device {torch.cuda.max_memory_allocated(given.device) / 1e9:.2f} GB"
+        print(f"product {bare:.3f} s  ranks {ranked:.3f} s  ratio {ranked / bare:.2f}  {peak}")
 
 
 def passes(given: argparse.Namespace) -> None:

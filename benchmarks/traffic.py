@@ -1,0 +1,43 @@
+"""What a device's memory allows: bytes that have to pass, and how fast they do."""
+
+from typing import Any
+
+import torch
+from side_by_side import medians
+from torch import Tensor, nn
+
+_COPIED = 2**28  # bytes: more than any cache holds
+
+
+def copy_speed(device: torch.device) -> float:
+    """Bytes read and written per second while a large tensor is copied."""
+    source = torch.ones(_COPIED, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+
+    def copy() -> None:
+        target.copy_(source)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return 2 * _COPIED / medians({"copy": copy}, 9)["copy"]
+
+
+@torch.no_grad()
+def bytes_passed(model: nn.Module, images: Tensor, width: int) -> int:
+    """Bytes that the convolutions and linear layers of a model read and write for a batch, ``width`` for each number.
+
+    What stands between them is free: at best, it is part of them.
+    """
+    passed = 0
+
+    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
+        nonlocal passed
+        weights = sum(parameter.numel() for parameter in layer.parameters())
+        passed += width * (inputs[0].numel() + weights + output.numel())
+
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    model(images)
+    for hook in hooks:
+        hook.remove()
+    return passed

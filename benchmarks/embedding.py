@@ -1,5 +1,7 @@
 """Embeddings per second of the embedder, beside the plain module in eval mode with the same threads.
 
+Both are given the same images at once; the embedder may run them in smaller batches.
+
     python benchmarks/embedding.py
     python benchmarks/embedding.py osnet_x1_0 --steps
     python benchmarks/embedding.py --device cuda --batch 128 --precision bf16
@@ -24,10 +26,12 @@ from reidhub.models import ARCHITECTURES, build
 from reidhub.models.base import ReidModel
 
 STEPS = {
-    "folded": Plan(channels_last=False, compile=False),
-    "channels last": Plan(fold=False, compile=False),
-    "both": Plan(compile=False),
-    "compiled": Plan(),
+    "folded": {"channels_last": False, "compile": False},
+    "channels last": {"fold": False, "compile": False},
+    "both": {"compile": False},
+    "both, 8 at once": {"compile": False, "batch": 8},
+    "compiled": {},
+    "compiled, 8 at once": {"batch": 8},
 }
 
 
@@ -53,11 +57,9 @@ def measure(name: str, given: argparse.Namespace) -> list[str]:
     """One row: embeddings per second of the plain module, ratios of the others, the largest error, the first call."""
     model = trained(name).to(given.device)
     spec = InputSpec(*model.input_size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear")
-    plans = STEPS if given.steps else {"embedder": plan_for(name, given.device.type)}
-    fast = {
-        step: Embedder(model, spec, precision=given.precision, batch=given.batch, plan=plan)
-        for step, plan in plans.items()
-    }
+    steps = {step: Plan(**{"batch": given.batch, **parts}) for step, parts in STEPS.items()}
+    plans = steps if given.steps else {"embedder": plan_for(name, given.device.type)}
+    fast = {step: Embedder(model, spec, precision=given.precision, plan=plan) for step, plan in plans.items()}
     images = torch.randn(given.batch, 3, *model.input_size, device=given.device)
     want, first, errors = plain(model, images), 0.0, []
     for embedder in fast.values():

@@ -74,7 +74,7 @@ def measure(paths: list[Path], given: argparse.Namespace) -> list[str]:
     model = trained(given.architecture).to(given.device)
     spec = InputSpec(*model.input_size, MEAN, STD, "bilinear")
     plan = plan_for(given.architecture, given.device.type)
-    embedder = Embedder(model, spec, precision=given.precision, batch=given.batch, plan=plan)
+    embedder = Embedder(model, spec, precision=given.precision, plan=plan)
     loader = DataLoader(Files(paths, spec), given.batch, num_workers=WORKERS)
 
     def usual() -> Tensor:

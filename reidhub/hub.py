@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from reidhub.embedding import Embedder, Precision
     from reidhub.models.base import ReidModel
 
-_BATCH = {"cpu": 32, "cuda": 128}  # images at once: enough for a processor to be busy
-
 
 def checkpoints() -> list[Checkpoint]:
     """Every checkpoint of the zoo and of ``$REIDHUB_MANIFEST``, in the manifest's order.
@@ -187,7 +185,7 @@ def embedder(
         name: a selector that means one checkpoint.
         device: where it runs.
         precision: ``fp32``; ``exact``, the plain module; ``bf16``, where the hardware has it.
-        batch: images that run at once; None for 32 on a CPU, 128 on a GPU.
+        batch: images that run at once; None for what is fastest: 8 or 32 on a CPU, 128 on a GPU.
 
     Raises:
         UnknownCheckpointError: there is no such checkpoint.
@@ -202,7 +200,6 @@ def embedder(
     checkpoint, kind = find_one(name), torch.device(device).type
     plan = plan_for(checkpoint.model, kind)
     model = load(checkpoint.name, device=device)
-    batch = _BATCH.get(kind, 32) if batch is None else batch
     return Embedder(model, checkpoint.input, precision=precision, batch=batch, plan=plan)
 
 

@@ -231,6 +231,12 @@ def test_files_are_embedded_in_their_order(small, tmp_path: Path) -> None:
     assert embedder.embed_files([]).shape == (0, 4)
 
 
+def test_images_run_in_the_batches_of_the_plan_unless_the_caller_says_otherwise(small) -> None:
+    assert Embedder(small, spec_of(small), plan=Plan(batch=5, compile=False)).batch == 5
+    assert Embedder(small, spec_of(small), plan=Plan(batch=5, compile=False), batch=2).batch == 2
+    assert plan_for("osnet_x1_0", "cpu").batch == 8 and plan_for("osnet_x1_0", "cuda").batch == 128
+
+
 def test_embeddings_can_be_learnt_from(small, images) -> None:
     layer = nn.Linear(4, 1)
 

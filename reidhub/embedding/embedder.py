@@ -30,7 +30,7 @@ class Embedder:
         model: in eval mode, on the device where it is to run.
         spec: the pixels it wants.
         precision: ``exact``, the plain module; ``fp32``, as fast as float32 goes; ``bf16``, where the hardware has it.
-        batch: images that run at once, above 0; fewer cost as much.
+        batch: images that run at once, above 0; fewer cost as much. None for the plan's.
         plan: what pays for this architecture, from `plan_for`; ``exact`` takes none of its steps.
 
     Attributes:
@@ -48,9 +48,10 @@ class Embedder:
         spec: PixelSpec,
         *,
         precision: Precision = "fp32",
-        batch: int = 32,
+        batch: int | None = None,
         plan: Plan = EVERY_STEP,
     ) -> None:
+        batch = plan.batch if batch is None else batch
         if model.training or batch < 1:
             raise UsageError("an embedder needs a model in eval mode and a batch above 0", hint="call model.eval()")
         self.device = next(model.parameters()).device
@@ -63,7 +64,7 @@ class Embedder:
         self._run: Forward = model if precision == "exact" else _prepared(model, self.device, plan)
 
     @classmethod
-    def plain(cls, model: ReidModel, spec: PixelSpec, arithmetic: Arithmetic, *, batch: int = 32) -> Self:
+    def plain(cls, model: ReidModel, spec: PixelSpec, arithmetic: Arithmetic, *, batch: int | None = None) -> Self:
         """The plain module, as ``exact`` runs it, in an arithmetic of the caller's choice."""
         embedder = cls(model, spec, precision="exact", batch=batch)
         embedder._arithmetic = arithmetic

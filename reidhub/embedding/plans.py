@@ -8,22 +8,24 @@ from reidhub.yaml_reader import Value, read_yaml
 
 _FILE = Path(__file__).with_name("plans.yaml")
 _DEVICES = ("cpu", "cuda")
-_STEPS = ("fold", "channels_last", "compile")
+_FIELDS = ("fold", "channels_last", "compile", "batch")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The steps that are taken with one architecture on one kind of device.
+    """What is done with one architecture on one kind of device.
 
     Args:
         fold: normalisations become part of the convolutions before them.
         channels_last: the memory format of weights and images.
         compile: code is made for this graph, batch and size.
+        batch: images that run at once where the caller does not say.
     """
 
     fold: bool = True
     channels_last: bool = True
     compile: bool = True
+    batch: int = 32
 
 
 def plan_for(architecture: str, device_type: str) -> Plan:
@@ -43,4 +45,6 @@ def _architecture(value: Value) -> tuple[str, dict[str, Plan]]:
 
 
 def _plan(value: Value) -> Plan:
-    return Plan(**{step: field.boolean() for step, field in value.fields(_STEPS, _STEPS, "a plan").items()})
+    fields = value.fields(_FIELDS, _FIELDS, "a plan")
+    batch = fields.pop("batch").integer()
+    return Plan(**{step: field.boolean() for step, field in fields.items()}, batch=batch)

@@ -311,7 +311,9 @@ def test_what_does_not_fit_is_refused(small, images) -> None:
     for wrong in (images[0], images[:, :2], images[:, :, :8], images.double(), images.long()):
         with pytest.raises(UsageError, match=r"images are float32 or uint8 \(N, 3, 16, 8\), got"):
             embedder(wrong)
-    with pytest.raises(UsageError, match="batch above 0"):
+    with pytest.raises(UsageError, match=r"torch.Tensor, got ndarray"):
+        embedder(images.numpy())
+    with pytest.raises(UsageError, match=r"batch above 0, got 0$"):
         Embedder(small, spec_of(small), batch=0)
     with pytest.raises(UsageError, match="unknown precision 'fp8'; there are exact, fp32, bf16"):
         Embedder(small, spec_of(small), precision="fp8")  # type: ignore[arg-type]

@@ -52,8 +52,10 @@ class Embedder:
         plan: Plan = EVERY_STEP,
     ) -> None:
         batch = plan.batch if batch is None else batch
-        if model.training or batch < 1:
-            raise UsageError("an embedder needs a model in eval mode and a batch above 0", hint="call model.eval()")
+        if model.training:
+            raise UsageError("an embedder needs a model in eval mode", hint="call model.eval()")
+        if batch < 1:
+            raise UsageError(f"an embedder needs a batch above 0, got {batch}")
         self.device = next(model.parameters()).device
         check(precision, self.device)
         self.dimensions = model.embedding_dim
@@ -123,6 +125,10 @@ class Embedder:
             return self._run(images.contiguous(memory_format=self._format))[:count].float()
 
     def _check(self, images: Tensor) -> None:
+        if not isinstance(images, Tensor):
+            raise UsageError(
+                f"images are a torch.Tensor, got {type(images).__name__}", hint="torch.from_numpy makes one of an array"
+            )
         wanted = (3, self._spec.height, self._spec.width)
         if images.ndim != 4 or images.shape[1:] != wanted or images.dtype not in (torch.uint8, torch.float32):
             raise UsageError(

@@ -1,6 +1,7 @@
 """Fixtures shared by all tests: no network, a fresh cache, the optional real files."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ import socket_guard  # noqa: E402, F401
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes share the cores; threads of each would wait for one another
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["PYTHONPATH"] = os.pathsep.join([str(GUARD), str(ROOT)])  # the same guard in every subprocess
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in a shell's background; subprocesses would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 SHARED = ROOT.parent / "shared"
 
 

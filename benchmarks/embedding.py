@@ -53,7 +53,7 @@ def plain(model: ReidModel, images: Tensor) -> Tensor:
         return model(images).cpu()
 
 
-def measure(name: str, given: argparse.Namespace) -> list[str]:
+def measure(name: str, given: argparse.Namespace, bytes_per_s: float) -> list[str]:
     """One row: embeddings per second of the plain module, ratios of the others, the largest error, the first call."""
     model = trained(name).to(given.device)
     spec = InputSpec(*model.input_size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear")
@@ -72,7 +72,7 @@ def measure(name: str, given: argparse.Namespace) -> list[str]:
     seconds = medians(works, given.rounds)
     ratios = [f"{seconds['plain'] / seconds[step]:.2f}" for step in fast]
     width = 2 if given.precision == "bf16" else 4
-    bound = bytes_passed(model, images, width) / given.copy_speed
+    bound = bytes_passed(model, images, width) / bytes_per_s
     share = f"{min(seconds[step] for step in fast) / bound:.1f}"
     return [name, f"{given.batch / seconds['plain']:.1f}", *ratios, f"{max(errors):.0e}", f"{first:.0f}", share]
 
@@ -88,10 +88,9 @@ def main() -> None:
     parser.add_argument("--steps", action="store_true", help="measure each step by itself")
     given = parser.parse_args()
     torch.backends.cudnn.conv.fp32_precision = "ieee"
-    given.copy_speed = copy_speed(given.device)
-    rows = []
+    bytes_per_s, rows = copy_speed(given.device), []
     for name in given.architectures:
-        rows.append(measure(name, given))
+        rows.append(measure(name, given, bytes_per_s))
         torch.compiler.reset()
     header = ["architecture", "plain, images/s", *(STEPS if given.steps else ["embedder, times as fast"])]
     title = f"Embedding: {given.device}, {given.precision}, batch {given.batch}, {torch.get_num_threads()} threads"

@@ -40,12 +40,14 @@ def command(selectors: tuple[str, ...], *, as_data: bool) -> None:
         print_table(("checkpoint", "source", "host", "size", "state"), [_row(link) for link in links], right=("size",))
     living = sum(link.alive for link in links)
     click.echo(f"{living} of {len(links)} sources of {len(chosen)} checkpoints are alive", err=True)
-    if len(dead) > 1 and not living and not any(link.permanent for link in links) and not offline_by_environment():
+    if not dead:
+        return
+    unreachable = len(dead) > 1 and not living and not any(link.permanent for link in links)
+    if unreachable and not offline_by_environment():
         click.echo("no host could be asked: is there a network, or a proxy to be set in $HTTPS_PROXY?", err=True)
-    elif dead:
+    else:
         click.echo(f"no living source: {', '.join(dead)}", err=True)
-    if dead:
-        sys.exit(1)
+    sys.exit(1)
 
 
 def _row(link: Link) -> tuple[str, ...]:

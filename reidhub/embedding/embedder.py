@@ -39,7 +39,7 @@ class Embedder:
         device: where the model runs.
 
     Raises:
-        UsageError: the model is in train mode, or the precision is unknown or not to be had here.
+        UsageError: the model is in train mode, the batch is below 1, or the precision is unknown or not to be had here.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Embedder:
         self._run: Forward = model if precision == "exact" else _prepared(model, self.device, plan)
 
     @classmethod
-    def plain(cls, model: ReidModel, spec: PixelSpec, arithmetic: Arithmetic, *, batch: int | None = None) -> Self:
+    def plain(cls, model: ReidModel, spec: PixelSpec, arithmetic: Arithmetic, *, batch: int) -> Self:
         """The plain module, as ``exact`` runs it, in an arithmetic of the caller's choice."""
         embedder = cls(model, spec, precision="exact", batch=batch)
         embedder._arithmetic = arithmetic

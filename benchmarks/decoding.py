@@ -50,7 +50,7 @@ def measure(name: str, paths: list[Path], rounds: int) -> list[str]:
 def main() -> None:
     """Print one row for each kind of crops."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=512)
+    parser.add_argument("--images", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     torch.set_num_threads(1)

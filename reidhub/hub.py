@@ -128,6 +128,8 @@ def load(
         FetchError: no source gave the file.
         WeightsError: the file does not hold the weights of this architecture.
     """
+    import torch
+
     from reidhub.starts import HEAD, start_of
     from reidhub.weights import CLASSIFIER, convert, num_classes_of, stored_weights
 
@@ -141,7 +143,9 @@ def load(
     if not head:
         with suppress(CacheError):  # a read-only cache only makes the next load slower
             convert(path, tensors)
-    return built.to(device).eval()
+    if torch.device(device).type != "cpu":  # `to` looks at every layer
+        built.to(device)
+    return built.eval()
 
 
 def filled(
@@ -171,7 +175,7 @@ def filled(
         built = build_model(checkpoint.model, num_classes)
         load_backbone(built, tensors, what=checkpoint.name, head=head)
     else:
-        built = build_model(checkpoint.model, num_classes, device="meta")
+        built = build_model(checkpoint.model, num_classes, init=False)
         load_weights(built, tensors, what=checkpoint.name)
     return built
 

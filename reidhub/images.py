@@ -22,7 +22,8 @@ from reidhub import jpeg
 from reidhub.checkpoint import InputSpec
 from reidhub.errors import DatasetError
 
-_AHEAD = 2  # batches decoded before they are asked for; more would only cost memory
+_AHEAD = 2  # chunks decoded before they are asked for; more would only cost memory
+_CHUNK = 16  # images at least that are handed to the threads at once: handing over costs as much as decoding one
 _IMAGENET_SHORT_SIDE, _IMAGENET_CROP = 256, 224  # the recipe of every published ImageNet figure of the zoo
 
 
@@ -117,7 +118,7 @@ def normalise(pixels: Tensor, spec: PixelSpec) -> Tensor:
 def load_batches(
     paths: Sequence[Path | str], spec: PixelSpec, batch_size: int, workers: int = 2
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Decode images in order, a few batches ahead of whoever takes them.
+    """Decode images in order, a little ahead of whoever takes them.
 
     Each file is opened once; memory does not grow with the number of images.
 
@@ -141,21 +142,22 @@ def load_batches(
 
 def _batches(paths: Sequence[Path], spec: PixelSpec, batch_size: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
     pool = ThreadPoolExecutor(workers, thread_name_prefix="reidhub-decode")
-    pending: deque[_Batch] = deque()
+    pending: deque[_Chunk] = deque()
+    size = batch_size * -(-_CHUNK // batch_size)
     try:
-        for start in range(0, len(paths), batch_size):
-            pending.append(_Batch.begin(pool, paths[start : start + batch_size], spec, workers, start))
+        for start in range(0, len(paths), size):
+            pending.append(_Chunk.begin(pool, paths[start : start + size], spec, workers, start))
             if len(pending) > _AHEAD:
-                yield pending.popleft().finish()
+                yield from pending.popleft().batches(batch_size)
         while pending:
-            yield pending.popleft().finish()
+            yield from pending.popleft().batches(batch_size)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
-    """A batch that threads are filling: each takes a run of its rows."""
+class _Chunk:
+    """Whole batches that threads are filling: each takes a run of the rows."""
 
     pixels: Tensor
     start: int
@@ -164,7 +166,7 @@ class _Batch:
     @classmethod
     def begin(
         cls, pool: ThreadPoolExecutor, paths: Sequence[Path], spec: PixelSpec, workers: int, start: int
-    ) -> "_Batch":
+    ) -> "_Chunk":
         pixels = _empty(len(paths), spec)
         run = -(-len(paths) // workers)
         runs = [
@@ -173,10 +175,12 @@ class _Batch:
         ]
         return cls(pixels, start, runs)
 
-    def finish(self) -> tuple[Tensor, Tensor]:
+    def batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Pixels and places, as `load_batches` yields them."""
         for run in self.runs:
             run.result()
-        return self.pixels, torch.arange(self.start, self.start + len(self.pixels))
+        places = torch.arange(self.start, self.start + len(self.pixels))
+        yield from zip(torch.split(self.pixels, batch_size), torch.split(places, batch_size), strict=True)
 
 
 def _empty(count: int, spec: PixelSpec) -> Tensor:
@@ -190,8 +194,9 @@ def _fill(rows: Tensor, paths: Sequence[Path], spec: PixelSpec) -> None:
     What waits to be enlarged is smaller than the rows it goes to; anything else is resized at once.
     """
     waiting: defaultdict[tuple[int, ...], dict[int, NDArray[np.uint8]]] = defaultdict(dict)
-    for place, path in enumerate(paths):
-        image = _decode(path)
+    files = [_read(path) for path in paths]  # before the first is decoded: a decoder is slower behind a system call
+    for place, (path, file) in enumerate(zip(paths, files, strict=True)):
+        image = _decode(path, file)
         if isinstance(image, Image.Image):
             rows[place] = _resized(image, spec)
         elif isinstance(spec, InputSpec) and jpeg.enlarges_exactly(image.shape[:2], (spec.height, spec.width)):
@@ -214,17 +219,27 @@ def _enlarge(images: dict[int, NDArray[np.uint8]], rows: Tensor) -> None:
         rows[place] = image
 
 
-def _decode(path: Path) -> Image.Image | NDArray[np.uint8]:
-    """The image of a file; an array (h, w, 3) where PIL was not needed."""
+def _read(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
-        pixels = jpeg.decode(data)
+        return path.read_bytes()
+    except OSError as error:
+        raise _undecodable(path, error) from error
+
+
+def _decode(path: Path, file: bytes) -> Image.Image | NDArray[np.uint8]:
+    """The image in the bytes of a file; an array (h, w, 3) where PIL was not needed."""
+    try:
+        pixels = jpeg.decode(file)
         if pixels is not None:
             return pixels.permute(1, 2, 0).numpy()
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(file)) as image:
             return image.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what PIL's decoders raise
-        raise DatasetError(f"{path} cannot be decoded: {error}") from error
+        raise _undecodable(path, error) from error
+
+
+def _undecodable(path: Path, error: Exception) -> DatasetError:
+    return DatasetError(f"{path} cannot be decoded: {error}")
 
 
 def _resized(image: Image.Image, spec: PixelSpec) -> Tensor:

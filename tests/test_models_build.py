@@ -118,6 +118,13 @@ def test_building_without_a_start_draws_no_random_number(name):
     assert {tensor.device.type for tensor in model.state_dict().values()} == {"cpu"}
 
 
+def test_model_is_built_where_it_is_asked_for_whatever_the_default_device():
+    with torch.device("meta"):
+        built = build("osnet_x0_25", 5)
+
+    assert all(tensor.device.type == "cpu" and tensor.isfinite().all() for tensor in built.state_dict().values())
+
+
 def test_new_model_is_in_train_mode(name):
     assert build(name, init=False, device="meta").training
 

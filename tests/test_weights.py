@@ -54,6 +54,22 @@ def test_safetensors_are_read_as_well(file):
     assert same(dict(sorted(read_weights(file).items())), dict(sorted(weights().items())))
 
 
+def test_safetensors_of_every_type_and_of_no_elements_are_read(file):
+    kinds = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
+    written = {kind: torch.arange(3).to(getattr(torch, kind)) for kind in kinds}
+    written |= {"none": torch.empty(0, 4), "one": torch.tensor(7)}
+    save_file(written, file)
+
+    assert same(dict(sorted(read_weights(file).items())), dict(sorted(written.items())))
+
+
+def test_safetensors_of_a_type_that_no_weights_have_are_refused(file):
+    save_file({"w": torch.zeros(3, dtype=torch.complex64)}, file)
+
+    with pytest.raises(WeightsError, match="'w' is of the type C64"):
+        read_weights(file)
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_what_lies_beside_the_weights_is_ignored(file, form):
     model = nn.Linear(2, 3)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import safetensors
 import torch
 from hostile import saved, weights
 from safetensors import safe_open
@@ -108,18 +109,35 @@ def test_weights_that_cannot_be_read_are_never_converted(path):
         stored_weights(path, LAYOUT)
 
 
-def test_conversion_removed_while_it_is_mapped_leaves_the_original_to_read(path, monkeypatch):
+@pytest.mark.parametrize("moment", ["before", "behind"])
+def test_conversion_removed_while_it_is_mapped_leaves_the_original_to_read(path, monkeypatch, moment):
     convert(path, stored_weights(path, LAYOUT))
-    from_file = torch.UntypedStorage.from_file
 
-    def too_late(name, *given, **options):
-        Path(name).unlink()
-        return from_file(name, *given, **options)
+    def removed(name, *given, **options):
+        if moment == "before":
+            Path(name).unlink()
+        header = safe_open(name, *given, **options)
+        Path(name).unlink(missing_ok=True)
+        return header
 
-    monkeypatch.setattr(torch.UntypedStorage, "from_file", too_late)
+    monkeypatch.setattr(safetensors, "safe_open", removed)
 
     assert same(stored_weights(path, LAYOUT))
     assert conversion_of(path) is None, "it was removed"
+
+
+def test_shorter_file_that_takes_the_place_of_a_conversion_leaves_the_original_to_read(path, monkeypatch):
+    converted = convert(path, stored_weights(path, LAYOUT))
+
+    def replaced(name, *given, **options):
+        header = safe_open(name, *given, **options)
+        converted.with_name("short").write_bytes(converted.read_bytes()[:-8])
+        converted.with_name("short").replace(converted)
+        return header
+
+    monkeypatch.setattr(safetensors, "safe_open", replaced)
+
+    assert same(stored_weights(path, LAYOUT))
 
 
 def test_many_processes_convert_one_file_at_once(path):

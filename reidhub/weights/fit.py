@@ -1,7 +1,8 @@
 """Weights meet a model: strictly, with a readable list of what does not fit."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,27 +48,33 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str) 
     Raises:
         StateDictError: the message lists what is missing, unexpected or of another shape.
     """
-    wanted = model.state_dict()
+    places = {name: (holder, key) for name, holder, key in _places(model)}
+    wanted = {name: holder[key] for name, (holder, key) in places.items()}
     given = dict(tensors)
     for name, tensor in wanted.items():
         if is_late(name) and name not in given:
             given[name] = torch.zeros((), dtype=tensor.dtype)
     if lines := _differences(wanted, given):
         raise _misfit(what, lines, len(wanted.keys() | given.keys()))
-    fitted = {name: given[name].to(dtype=tensor.dtype, device=_device(tensor)) for name, tensor in wanted.items()}
-    _assign(model, fitted)
+    for name, (holder, key) in places.items():
+        before = wanted[name]
+        tensor = given[name].to(dtype=before.dtype, device=_device(before))
+        holder[key] = nn.Parameter(tensor, before.requires_grad) if isinstance(before, nn.Parameter) else tensor
 
 
-def _assign(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """What ``load_state_dict(assign=True)`` does, whose checks of each layer take longer than all else in a load."""
-    for path, module in model.named_modules():
+def _places(model: nn.Module) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Where the tensors of ``model.state_dict()`` are kept: the name of each, a mapping and its key there.
+
+    ``load_state_dict(assign=True)`` fills the same ones; its checks of each layer take longer than the rest of a load.
+    """
+    for path, module in model.named_modules(remove_duplicate=False):
         prefix = path + "." if path else ""
-        for name, parameter in module._parameters.items():
+        for key, parameter in module._parameters.items():
             if parameter is not None:
-                module._parameters[name] = nn.Parameter(tensors[prefix + name], parameter.requires_grad)
-        for name, buffer in module._buffers.items():
-            if buffer is not None and name not in module._non_persistent_buffers_set:
-                module._buffers[name] = tensors[prefix + name]
+                yield prefix + key, module._parameters, key
+        for key, buffer in module._buffers.items():
+            if buffer is not None and key not in module._non_persistent_buffers_set:
+                yield prefix + key, module._buffers, key
 
 
 def load_backbone(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str, head: tuple[str, ...]) -> None:

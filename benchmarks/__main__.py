@@ -7,15 +7,17 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from reidhub import __version__
+from reidhub.embedding.precision import has_bf16
 from reidhub.verification.settings import device_name
 
 HERE = Path(__file__).parent
-RUNS = (
+CPU = (
     ["startup.py"],
     ["loading.py"],
     ["decoding.py"],
@@ -25,6 +27,22 @@ RUNS = (
     ["verify.py", "passes", "--images", "500", "--models", "3"],
     ["download.py"],
 )
+CPU_BF16 = (["embedding.py", "--precision", "bf16"],)
+GPU = (
+    ["embedding.py", "--device", "cuda", "--batch", "128"],
+    ["embedding.py", "--device", "cuda", "--batch", "128", "--precision", "bf16"],
+    ["pipeline.py", "--device", "cuda", "--batch", "128", "--images", "8192"],
+    ["verify.py", "ranks", "msmt17", "--device", "cuda"],
+)
+
+
+def runs() -> Iterator[list[str]]:
+    """Scripts and arguments, for what this machine has."""
+    yield from CPU
+    if has_bf16(torch.device("cpu")):
+        yield from CPU_BF16
+    if torch.cuda.is_available():
+        yield from GPU
 
 
 def machine() -> str:
@@ -39,21 +57,16 @@ def machine() -> str:
     )
 
 
-def _section(command: str, output: str) -> str:
-    """A script's own table; what has none stands below its command, as it was printed."""
-    return f"{output}\n" if output.startswith("## ") else f"## {command}\n\n```\n{output}\n```\n"
-
-
 def main() -> None:
     """Run each script in a process of its own; one that fails ends the run, and nothing is written."""
     sections = [f"# Results\n\nWritten by `make bench`. Machine: {machine()}.\n"]
     print(sections[0], flush=True)
-    for script, *arguments in RUNS:
+    for script, *arguments in runs():
         done = subprocess.run(
             [sys.executable, str(HERE / script), *arguments], stdout=subprocess.PIPE, text=True, check=True
         )
         print(done.stdout, flush=True)
-        sections.append(_section(" ".join([script, *arguments]), done.stdout.strip()))
+        sections.append(f"{done.stdout.strip()}\n")
     (HERE / "RESULTS.md").write_text("\n".join(sections))
 
 

@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 
+from side_by_side import print_table
+
 from reidhub.demo.hosts import Mega, mega_link
 from reidhub.demo.internet import Internet
 from reidhub.digest import Digest
@@ -93,7 +95,8 @@ def work():
     reidhub.resolver.fetch(checkpoint, Cache(Path(folder)))
 """
 
-WAYS = {"raw requests": RAW, "plain CTR + MAC + sha256 loop": PLAIN, "reidhub": REIDHUB}
+RAW_NAME, PLAIN_NAME = "raw requests", "plain CTR + MAC + sha256 loop"
+WAYS = {RAW_NAME: RAW, PLAIN_NAME: PLAIN, "reidhub": REIDHUB}
 
 
 def content(size: int) -> bytes:
@@ -113,26 +116,27 @@ def run(code: str, data: bytes, sha256: str, internet: Internet) -> dict[str, fl
 
 
 def main() -> None:
-    """Print a row for each figure."""
+    """Print a row for each way."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repetitions", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
     size = 9 * MIB // 2 + 60 * MIB
     data = content(size)
     sha256 = Digest.of_bytes(data).hex
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in WAYS}
     with Internet(Mega({mega_link("BeNcHmRk", data): data}).hosts) as internet:
-        for _ in range(given.repetitions):
+        for _ in range(given.rounds):
             for name, code in WAYS.items():
                 runs[name].append(run(code, data, sha256, internet))
-    seconds = {name: statistics.median(r["seconds"] for r in row) for name, row in runs.items()}
-    for name, median in seconds.items():
-        print(f"download of {size / 1e6:.1f} MB, {name:<30} {median:.3f} s")
-    print(f"download: reidhub / raw requests  {seconds['reidhub'] / seconds['raw requests']:.2f}")
-    plain = seconds["plain CTR + MAC + sha256 loop"]
-    print(f"download: reidhub / plain loop    {seconds['reidhub'] / plain:.2f}  (at most 1.3)")
-    for field, above in (("memory", "the bare interpreter (at most 64)"), ("transfer", "the imports")):
-        print(f"download: {statistics.median(r[field] for r in runs['reidhub']) / 1e6:.1f} MB of memory above {above}")
+    rows = []
+    figures = {name: {key: statistics.median(run[key] for run in row) for key in row[0]} for name, row in runs.items()}
+    for name, own in figures.items():
+        ratios = [f"{own['seconds'] / figures[other]['seconds']:.2f}" for other in (RAW_NAME, PLAIN_NAME)]
+        memory = [f"{own[key] / 1e6:.1f}" for key in ("memory", "transfer")]
+        rows.append((name, f"{own['seconds']:.3f}", *ratios, *memory))
+    header = ("way", "seconds", "times raw requests", "times the plain loop (reidhub: at most 1.3)")
+    memory_header = ("memory above the bare interpreter, MB (reidhub: at most 64)", "above the imports, MB")
+    print_table(f"Download of {size / 1e6:.1f} MB from Mega", (*header, *memory_header), rows)
 
 
 if __name__ == "__main__":

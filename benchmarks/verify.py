@@ -11,7 +11,6 @@ import argparse
 import resource
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from side_by_side import medians, print_table
 
 from reidhub.checkpoint import InputSpec
 from reidhub.datasets import published_counts
@@ -32,17 +32,19 @@ from reidhub.verification.settings import Settings
 SPEC = InputSpec(256, 128, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear")
 
 
-def seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Wall time of one call, the device's own work included."""
-    start = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
+def synchronised(work: Callable[[], object], device: torch.device) -> Callable[[], object]:
+    """The same, the device's own work included."""
+
+    def whole() -> None:
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return whole
 
 
 def ranks(given: argparse.Namespace) -> None:
-    """Print one line of figures for each repetition."""
+    """Print one row."""
     counts = published_counts(given.dataset) or {}
     generator = torch.Generator().manual_seed(0)
     sides = [counts["query"], counts["gallery"]]
@@ -54,33 +56,43 @@ def ranks(given: argparse.Namespace) -> None:
         for part in torch.split(query, 256):
             part @ gallery.T
 
-    for _ in range(given.repetitions):
-        bare = seconds(product, given.device)
-        ranked = seconds(lambda: evaluate(query, gallery, *pids, *camids), given.device)
-        peak = f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB"
-        if given.device.type == "cuda":
-            peak += f", on the device {torch.cuda.max_memory_allocated(given.device) / 1e9:.2f} GB"
-        print(f"product {bare:.3f} s  ranks {ranked:.3f} s  ratio {ranked / bare:.2f}  {peak}")
+    def ranked() -> None:
+        evaluate(query, gallery, *pids, *camids)
+
+    works = {"product": product, "ranks": ranked}
+    taken = medians({name: synchronised(work, given.device) for name, work in works.items()}, given.rounds)
+    row = [given.dataset, *(f"{s:.2f}" for s in taken.values()), f"{taken['ranks'] / taken['product']:.2f}"]
+    row += [f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f}"]
+    header = ["sizes of", "matrix product, s", "`metrics.evaluate`, s", "ratio", "peak memory, GB"]
+    if given.device.type == "cuda":
+        header.append("on the device, GB")
+        row.append(f"{torch.cuda.max_memory_allocated(given.device) / 1e9:.2f}")
+    print_table(f"Ranks: {given.device}", header, [row])
 
 
 def passes(given: argparse.Namespace) -> None:
-    """Print the time of a pass for each model and of one pass for all, and how often a file was opened."""
+    """Print one row: a pass for each model beside one pass for all, and how often a file was opened."""
     with tempfile.TemporaryDirectory() as folder:
         images = write_images(Path(folder) / "images", given.images, given.size)
         settings = Settings.on(given.device, Path(folder), batch_size=given.batch_size)
         models = [Embedder(build(given.model, 751).eval(), SPEC, classify=False) for _ in range(given.models)]
-        run(images[: given.batch_size], models[:1], settings, Path(folder) / "warm")
         opened = count_openings()
-        for repetition in range(given.repetitions):
-            place = Path(folder) / str(repetition)
-            alone = sum(run(images, [m], settings, place / f"alone{i}") for i, m in enumerate(models))
+
+        def one_pass(members: list[Embedder]) -> None:
             opened.clear()
-            together = run(images, models, settings, place / "together")
-            once = set(opened.values()) == {1} and len(opened) == len(images)
-            print(
-                f"{given.models} passes {alone:.2f} s  one pass {together:.2f} s  ratio {alone / together:.2f}  "
-                f"saved {alone - together:.2f} s  {'each file opened once' if once else 'FILES OPENED AGAIN'}"
-            )
+            run(images, members, settings, Path(tempfile.mkdtemp(dir=folder)))
+
+        works = {
+            "alone": lambda: [one_pass([model]) for model in models],
+            "together": lambda: one_pass(models),
+        }
+        taken = medians({name: synchronised(work, given.device) for name, work in works.items()}, given.rounds)
+        once = set(opened.values()) == {1} and len(opened) == len(images)
+    alone, together = taken.values()
+    row = [given.model, f"{given.models}", f"{given.images}", f"{alone:.1f}", f"{together:.1f}"]
+    row += [f"{alone / together:.2f}", "yes" if once else "NO"]
+    header = ["architecture", "models", "images", "a pass for each, s", "one pass, s", "ratio", "each file opened once"]
+    print_table(f"Verification of several models: {given.device}", header, [row])
 
 
 def write_images(folder: Path, count: int, size: tuple[int, int]) -> list[Path]:
@@ -94,18 +106,16 @@ def write_images(folder: Path, count: int, size: tuple[int, int]) -> list[Path]:
     return paths
 
 
-def run(images: list[Path], models: list[Embedder], settings: Settings, folder: Path) -> float:
-    """Seconds of one pass."""
-    folder.mkdir(parents=True)
+def run(images: list[Path], models: list[Embedder], settings: Settings, folder: Path) -> None:
+    """One pass."""
     logs = [
         RowLog(folder / str(place), len(images), model.dimensions, settings.batch_size)
         for place, model in enumerate(models)
     ]
     members = [Member(model, log) for model, log in zip(models, logs, strict=True)]
-    taken = seconds(lambda: Pass(images, SPEC, members).run(settings, lambda count: None), settings.device)
+    Pass(images, SPEC, members).run(settings, lambda count: None)
     for log in logs:
         log.close()
-    return taken
 
 
 def count_openings() -> Counter[str]:
@@ -137,7 +147,7 @@ def main() -> None:
     second.set_defaults(work=passes)
     for kind in (first, second):
         kind.add_argument("--device", type=torch.device, default=torch.device("cpu"))
-        kind.add_argument("--repetitions", type=int, default=3)
+        kind.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     given.work(given)
 

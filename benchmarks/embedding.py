@@ -13,7 +13,7 @@ and writing its output once, at the speed at which this device copies.
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from side_by_side import medians, print_table
@@ -32,6 +32,7 @@ STEPS = {
     "both, 8 at once": {"compile": False, "batch": 8},
     "compiled": {},
     "compiled, 8 at once": {"batch": 8},
+    "compiled, 16 at once": {"batch": 16},
 }
 
 
@@ -69,12 +70,20 @@ def measure(name: str, given: argparse.Namespace, bytes_per_s: float) -> list[st
         errors.append(((got - want).norm() / want.norm()).item())
     works: dict[str, Callable[[], object]] = {"plain": lambda: plain(model, images)}
     works |= {step: lambda embedder=embedder: embedder(images) for step, embedder in fast.items()}
-    seconds = medians(works, given.rounds)
+    seconds = medians(works, rounds_of(works, given.seconds))
     ratios = [f"{seconds['plain'] / seconds[step]:.2f}" for step in fast]
     width = 2 if given.precision == "bf16" else 4
     bound = bytes_passed(model, images, width) / bytes_per_s
     share = f"{min(seconds[step] for step in fast) / bound:.1f}"
     return [name, f"{given.batch / seconds['plain']:.1f}", *ratios, f"{max(errors):.0e}", f"{first:.0f}", share]
+
+
+def rounds_of(works: Mapping[str, Callable[[], object]], seconds: float) -> int:
+    """How many turns take about so long, but never fewer than three."""
+    start = time.perf_counter()
+    for work in works.values():
+        work()
+    return max(3, round(seconds / (time.perf_counter() - start)))
 
 
 def main() -> None:
@@ -84,7 +93,7 @@ def main() -> None:
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--precision", choices=["exact", "fp32", "bf16"], default="fp32")
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=20, help="about how long an architecture is measured")
     parser.add_argument("--steps", action="store_true", help="measure each step by itself")
     given = parser.parse_args()
     torch.backends.cudnn.conv.fp32_precision = "ieee"

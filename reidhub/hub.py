@@ -189,7 +189,7 @@ def embedder(
         name: a selector that means one checkpoint.
         device: where it runs.
         precision: ``fp32``; ``exact``, the plain module; ``bf16``, where the hardware has it.
-        batch: images that run at once; None for what is fastest: 8 or 32 on a CPU, 128 on a GPU.
+        batch: images that run at once; None for what is fastest: 8 to 32 on a CPU, 128 on a GPU.
 
     Raises:
         UnknownCheckpointError: there is no such checkpoint.

@@ -10,6 +10,7 @@ import safetensors
 import torch
 from hostile import saved, weights
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from reidhub.checkpoint import StateDictLayout
 from reidhub.digest import Digest
@@ -126,16 +127,29 @@ def test_conversion_removed_while_it_is_mapped_leaves_the_original_to_read(path,
     assert conversion_of(path) is None, "it was removed"
 
 
-def test_shorter_file_that_takes_the_place_of_a_conversion_leaves_the_original_to_read(path, monkeypatch):
+def test_another_file_that_takes_the_place_of_a_conversion_meanwhile_is_not_believed(path, monkeypatch):
     converted = convert(path, stored_weights(path, LAYOUT))
+    other = path.with_name("other")
+    save_file(dict(zip(weights(), reversed(weights().values()), strict=True)), other)
 
     def replaced(name, *given, **options):
-        header = safe_open(name, *given, **options)
-        converted.with_name("short").write_bytes(converted.read_bytes()[:-8])
-        converted.with_name("short").replace(converted)
-        return header
+        other.replace(converted)
+        return safe_open(name, *given, **options)
 
     monkeypatch.setattr(safetensors, "safe_open", replaced)
+
+    assert same(stored_weights(path, LAYOUT))
+
+
+def test_conversion_cut_short_while_it_is_mapped_leaves_the_original_to_read(path, monkeypatch):
+    converted = convert(path, stored_weights(path, LAYOUT))
+
+    def cut(name, *given, **options):
+        header = safe_open(name, *given, **options)
+        os.truncate(converted, converted.stat().st_size - 8)
+        return header
+
+    monkeypatch.setattr(safetensors, "safe_open", cut)
 
     assert same(stored_weights(path, LAYOUT))
 

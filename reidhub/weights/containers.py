@@ -5,6 +5,7 @@ A number in a file is compared with the size of the file before anything is read
 
 import math
 import mmap
+import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -230,7 +231,7 @@ def map_safetensors(path: Path) -> dict[str, Tensor]:
         return _mapped(path)
     except SafetensorError as error:
         raise WeightsError(f"it is damaged: {error}", hint=_AGAIN) from error
-    except (OSError, ValueError, RuntimeError) as error:  # the last two where another file lies there meanwhile
+    except (OSError, ValueError, RuntimeError) as error:  # the last two where it was written to meanwhile
         raise WeightsError(f"it cannot be mapped: {error}", hint=_AGAIN) from error
 
 
@@ -242,7 +243,9 @@ def _mapped(path: Path) -> dict[str, Tensor]:
     from safetensors import safe_open
 
     tensors = {}
-    with safe_open(path, framework="np") as header, path.open("rb") as file:
+    with path.open("rb") as file, safe_open(path, framework="np") as header:
+        if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            raise WeightsError("another file took its place while it was read", hint="read it again")
         memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         at = 8 + int.from_bytes(memory[:8], "little")
         for name in header.offset_keys():

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from reidhub import jpeg
@@ -239,7 +239,8 @@ def _decode(path: Path, file: bytes) -> Image.Image | NDArray[np.uint8]:
 
 
 def _undecodable(path: Path, error: Exception) -> DatasetError:
-    return DatasetError(f"{path} cannot be decoded: {error}")
+    reason = "it is no image" if isinstance(error, UnidentifiedImageError) else error
+    return DatasetError(f"{path} cannot be decoded: {reason}")
 
 
 def _resized(image: Image.Image, spec: PixelSpec) -> Tensor:

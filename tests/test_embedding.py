@@ -3,8 +3,10 @@
 import gzip
 import json
 import logging
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -173,6 +175,20 @@ def no_folder_for_compiled_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a first call sets is unset again."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+
+
+@pytest.mark.parametrize("before", [None, "torch's own", "the user's"])
+def test_compiled_code_is_kept_in_the_cache_folder_unless_the_user_names_another(small, monkeypatch, tmp_path, before):
+    """Importing torchvision is enough for torch to write its own folder into the environment."""
+    monkeypatch.setenv("REIDHUB_HOME", str(tmp_path))
+    named = {"torch's own": Path(tempfile.gettempdir(), "torchinductor_somebody"), "the user's": tmp_path / "mine"}
+    if before is not None:
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(named[before]))
+
+    Compiled(small, torch.device("cpu"), backend="eager")
+
+    want = tmp_path / "mine" if before == "the user's" else tmp_path / "compiled"
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(want)
 
 
 def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -382,4 +398,4 @@ def test_embedder_of_a_name_gives_what_the_loaded_model_gives(tmp_path: Path, mo
     embedder = reidhub.embedder("osnet_x0_25.mine", precision="exact", batch=2)
 
     assert torch.equal(embedder(images), plain(reidhub.load("osnet_x0_25.mine"), images))
-    assert reidhub.embedder("osnet_x0_25.mine").batch == 32
+    assert reidhub.embedder("osnet_x0_25.mine").batch == plan_for("osnet_x0_25", "cpu").batch != Plan().batch

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 
 from reidhub.checkpoint import Checkpoint
@@ -50,7 +51,12 @@ def run(*, keep: Path | None, as_data: bool, tell: Tell) -> int:
             tell("hosts    Mega now says that the file is gone; the same again, into another cache")
             _download(shell, folder / "second-cache", Drive.CONTENT, tell)
             tell("         from Google Drive, next in the manifest: the same bytes")
-            return _verify(shell, data_root, as_data=as_data, tell=tell)
+            code = _verify(shell, data_root, as_data=as_data, tell=tell)
+        if keep is not None:
+            tell(f"kept     {folder}; to go on with it:")
+            tell(f"$ export REIDHUB_HOME={quote(f'{folder}/cache')} REIDHUB_MANIFEST={quote(str(DATA / MANIFEST))}")
+            tell(f"$ reidhub verify {shell.checkpoint} --data-root {quote(str(data_root))}")
+        return code
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 import logging
 import os
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +30,8 @@ class Compiled:
     """
 
     def __init__(self, module: nn.Module, device: torch.device, backend: str = "inductor") -> None:
-        os.environ.setdefault(_KEPT_IN, str(default_root() / "compiled"))  # torch sets its own when asked to compile
+        if not _chosen(os.environ.get(_KEPT_IN)):
+            os.environ[_KEPT_IN] = str(default_root() / "compiled")
         self._module = module
         mode = _MODES.get(device.type) if backend == "inductor" else None
         self._compiled: Forward = torch.compile(module, fullgraph=True, dynamic=False, backend=backend, mode=mode)
@@ -50,6 +53,12 @@ class Compiled:
         _log.info("compiled in %.0f s; later processes find the code in %s", took, os.environ[_KEPT_IN])
         self._run = self._compiled
         return embeddings
+
+
+def _chosen(folder: str | None) -> bool:
+    """True for a folder that the user named; importing torchvision already makes torch write its own there."""
+    torchs = Path(tempfile.gettempdir(), "torchinductor_")
+    return bool(folder) and not str(folder).startswith(str(torchs))
 
 
 def _reason(error: Exception) -> str:

@@ -128,8 +128,8 @@ def main() -> None:
         for _ in range(given.rounds):
             for name, code in WAYS.items():
                 runs[name].append(run(code, data, sha256, internet))
-    rows = []
     figures = {name: {key: statistics.median(run[key] for run in row) for key in row[0]} for name, row in runs.items()}
+    rows = []
     for name, own in figures.items():
         ratios = [f"{own['seconds'] / figures[other]['seconds']:.2f}" for other in (RAW_NAME, PLAIN_NAME)]
         memory = [f"{own[key] / 1e6:.1f}" for key in ("memory", "transfer")]

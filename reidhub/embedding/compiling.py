@@ -30,7 +30,7 @@ class Compiled:
     """
 
     def __init__(self, module: nn.Module, device: torch.device, backend: str = "inductor") -> None:
-        if not _chosen(os.environ.get(_KEPT_IN)):
+        if not _chosen(os.environ.get(_KEPT_IN, "")):
             os.environ[_KEPT_IN] = str(default_root() / "compiled")
         self._module = module
         mode = _MODES.get(device.type) if backend == "inductor" else None
@@ -55,10 +55,9 @@ class Compiled:
         return embeddings
 
 
-def _chosen(folder: str | None) -> bool:
+def _chosen(folder: str) -> bool:
     """True for a folder that the user named; importing torchvision already makes torch write its own there."""
-    torchs = Path(tempfile.gettempdir(), "torchinductor_")
-    return bool(folder) and not str(folder).startswith(str(torchs))
+    return folder != "" and not folder.startswith(str(Path(tempfile.gettempdir(), "torchinductor_")))
 
 
 def _reason(error: Exception) -> str:

@@ -22,6 +22,7 @@ from reidhub.checkpoint import InputSpec
 from reidhub.embedding import Embedder, Plan, plan_for
 from reidhub.embedding.compiling import Compiled
 from reidhub.embedding.folding import folded
+from reidhub.embedding.gates import gated_at_once
 from reidhub.embedding.precision import has_bf16
 from reidhub.embedding.threads import processors, threads_that_run
 from reidhub.errors import UsageError
@@ -87,6 +88,28 @@ def test_every_normalisation_behind_a_layer_is_folded_and_the_model_stays_as_it_
     assert not any(isinstance(module.get_submodule(name), kinds) for name in called)
     assert any(isinstance(child, kinds) for child in model.modules())
     assert all(torch.equal(before[key], tensor) for key, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["osnet_x0_25", "osnet_ain_x0_25"])
+def test_gates_of_six_blocks_weigh_four_streams_in_one_call_and_the_model_stays_as_it_is(name: str) -> None:
+    model = contract_model(name)
+    images = torch.from_numpy(input_batch(*model.input_size))
+
+    faster = gated_at_once(model)
+
+    assert error(plain(faster, images), plain(model, images)) < 1e-6
+    assert [calls_of(layer, faster, images) for layer in ("gate.fc1", "gate.fc2")] == [6, 6]
+    assert [calls_of(layer, model, images) for layer in ("gate.fc1", "gate.fc2")] == [24, 24]
+
+
+def calls_of(layer: str, model: nn.Module, images: Tensor) -> int:
+    """How often layers of that name run for a batch."""
+    calls: list[nn.Module] = []
+    for name, module in model.named_modules():
+        if name.endswith(layer):
+            module.register_forward_hook(lambda called, _inputs, _outputs: calls.append(called))
+    plain(model, images)
+    return len(calls)
 
 
 @pytest.mark.long
@@ -320,6 +343,8 @@ def test_a_later_process_finds_the_code(reidhub_home: Path) -> None:
     )
     assert str(reidhub_home / "compiled") in first and "hits 0" in first
     assert "hits 1" in second
+    written = [path.read_text() for path in (reidhub_home / "compiled").rglob("*.cpp")]
+    assert any("inductor_entry_impl" in code for code in written)  # the layers are called from C++
 
 
 def test_what_does_not_fit_is_refused(small, images) -> None:
@@ -372,8 +397,8 @@ def test_threads_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 _MANIFEST = """
 checkpoints:
-  - name: osnet_x0_25.mine
-    model: osnet_x0_25
+  - name: osnet_x0_5.mine
+    model: osnet_x0_5
     trained_on: [market1501]
     num_classes: 1000
     file: {}
@@ -390,12 +415,12 @@ checkpoints:
 
 
 def test_embedder_of_a_name_gives_what_the_loaded_model_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.save(contract_model("osnet_x0_25").state_dict(), tmp_path / "weights.pth")
+    torch.save(contract_model("osnet_x0_5").state_dict(), tmp_path / "weights.pth")
     (tmp_path / "mine.yaml").write_text(_MANIFEST)
     monkeypatch.setenv("REIDHUB_MANIFEST", str(tmp_path / "mine.yaml"))
     images = torch.from_numpy(input_batch(256, 128))
 
-    embedder = reidhub.embedder("osnet_x0_25.mine", precision="exact", batch=2)
+    embedder = reidhub.embedder("osnet_x0_5.mine", precision="exact", batch=2)
 
-    assert torch.equal(embedder(images), plain(reidhub.load("osnet_x0_25.mine"), images))
-    assert reidhub.embedder("osnet_x0_25.mine").batch == plan_for("osnet_x0_25", "cpu").batch != Plan().batch
+    assert torch.equal(embedder(images), plain(reidhub.load("osnet_x0_5.mine"), images))
+    assert reidhub.embedder("osnet_x0_5.mine").batch == plan_for("osnet_x0_5", "cpu").batch != Plan().batch

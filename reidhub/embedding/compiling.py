@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,10 @@ from torch import Tensor, nn
 from reidhub.cache import default_root
 
 _KEPT_IN = "TORCHINDUCTOR_CACHE_DIR"
-_MODES = {"cuda": "reduce-overhead"}  # CUDA graphs: small models wait for launches more than for arithmetic
+_SETTINGS: dict[str, dict[str, Any]] = {  # small models wait for the calls of their layers more than for arithmetic
+    "cpu": {"options": {"cpp_wrapper": True}},  # the layers are called from C++, not from Python
+    "cuda": {"mode": "reduce-overhead"},  # CUDA graphs
+}
 
 _log = logging.getLogger(__name__)
 
@@ -33,8 +37,8 @@ class Compiled:
         if not _chosen(os.environ.get(_KEPT_IN, "")):
             os.environ[_KEPT_IN] = str(default_root() / "compiled")
         self._module = module
-        mode = _MODES.get(device.type) if backend == "inductor" else None
-        self._compiled: Forward = torch.compile(module, fullgraph=True, dynamic=False, backend=backend, mode=mode)
+        settings = _SETTINGS.get(device.type, {}) if backend == "inductor" else {}
+        self._compiled: Forward = torch.compile(module, fullgraph=True, dynamic=False, backend=backend, **settings)
         self._run: Forward = self._first
 
     def __call__(self, images: Tensor) -> Tensor:

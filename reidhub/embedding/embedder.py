@@ -1,6 +1,5 @@
 """Images in, embeddings out: in full batches alone, so that nothing is compiled twice and no result hangs on N."""
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from reidhub.embedding.compiling import Compiled, Forward
 from reidhub.embedding.folding import folded
+from reidhub.embedding.gates import gated_at_once
 from reidhub.embedding.plans import Plan
 from reidhub.embedding.precision import Arithmetic, Precision, check
 from reidhub.embedding.threads import threads_that_run
@@ -143,7 +143,9 @@ def _format(plan: Plan, precision: Precision) -> torch.memory_format:
 
 def _prepared(model: ReidModel, device: torch.device, plan: Plan) -> Forward:
     """A copy of the model with the steps of a plan taken."""
-    module: nn.Module = folded(model) if plan.fold else copy.deepcopy(model)
+    module: nn.Module = gated_at_once(model)
+    if plan.fold:
+        module = folded(module)
     if plan.channels_last:
         module = module.to(memory_format=torch.channels_last)
     return Compiled(module, device) if plan.compile else module

@@ -1,0 +1,38 @@
+"""OSNet's gate weighs all streams at once: one call of each small layer, not one for every stream."""
+
+import copy
+from collections.abc import Sequence
+from functools import reduce
+from operator import add
+
+import torch
+from torch import Tensor, nn
+
+from reidhub.models.blocks import global_average
+from reidhub.models.osnet import AggregationGate
+
+
+class GateOfAll(nn.Module):
+    """`AggregationGate` with the streams side by side: T x (N, C, h, w) -> (N, C, h, w).
+
+    Args:
+        gate: whose layers these are.
+    """
+
+    def __init__(self, gate: AggregationGate) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = gate.fc1, gate.fc2
+
+    def forward(self, streams: Sequence[Tensor]) -> Tensor:
+        pooled = torch.stack([global_average(x) for x in streams], 2)[..., None]  # -> (N, C, T, 1)
+        weights: Tensor = self.fc2(self.fc1(pooled).relu()).sigmoid()  # -> (N, C, T, 1)
+        return reduce(add, (x * weights[:, :, t, None] for t, x in enumerate(streams)))
+
+
+def gated_at_once(model: nn.Module) -> nn.Module:
+    """A copy of a model; what has no such gate is copied as it is."""
+    copied = copy.deepcopy(model)
+    for path, gate in list(copied.named_modules()):
+        if isinstance(gate, AggregationGate):
+            copied.set_submodule(path, GateOfAll(gate))
+    return copied

@@ -3,7 +3,6 @@
 Data goes to stdout, log and progress to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage.
 """
 
-import logging
 import os
 import sys
 from importlib import import_module
@@ -28,6 +27,8 @@ COMMANDS = {
     "demo": "the whole road on loopback hosts and a generated world",
 }
 """Command -> one line of help; the command itself is ``reidhub.cli.<name>:command``."""
+
+_SILENT = ("list", "show")  # nothing in them writes a log
 
 
 class _Commands(click.Group):
@@ -73,11 +74,14 @@ def add_manifests(ctx: click.Context, param: click.Parameter, files: tuple[Path,
     help="A manifest file of your own, added to the zoo; may be repeated. $REIDHUB_MANIFEST does the same.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Tell on stderr what is tried.")
-def cli(*, verbose: bool) -> None:
+@click.pass_context
+def cli(ctx: click.Context, *, verbose: bool) -> None:
     """Pretrained person re-identification models that load, with numbers anyone can re-measure."""
-    logging.basicConfig(
-        format="%(levelname)s: %(message)s", level=logging.INFO if verbose else logging.WARNING, stream=sys.stderr
-    )
+    if verbose or ctx.invoked_subcommand not in _SILENT:
+        import logging  # costs milliseconds that the silent ones are spared
+
+        level = logging.INFO if verbose else logging.WARNING
+        logging.basicConfig(format="%(levelname)s: %(message)s", level=level, stream=sys.stderr)
 
 
 def main() -> None:

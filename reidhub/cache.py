@@ -7,7 +7,6 @@ from a server. Reading needs no right to write.
 
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -172,7 +171,9 @@ class Cache:
         Raises:
             CacheError: there is not.
         """
-        free = next(shutil.disk_usage(path).free for path in (self.files, *self.files.parents) if path.exists())
+        from shutil import disk_usage  # as with tempfile, `reidhub show` is spared it
+
+        free = next(disk_usage(path).free for path in (self.files, *self.files.parents) if path.exists())
         if free < size:
             raise CacheError(f"expected room for {size} bytes in {self.root}, {free} are free", hint=ROOM)
 

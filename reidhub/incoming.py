@@ -8,7 +8,6 @@ that loses its file in this manner has lost nothing but work.
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -104,7 +103,7 @@ class Incoming:
     """
 
     def __init__(self, folder: Path, prefix: str = ".incoming-", name: str = "") -> None:
-        handle, path = tempfile.mkstemp(prefix=prefix, suffix=".part", dir=folder)
+        handle, path = _new_file(folder, prefix, ".part")
         self.path = Path(path)
         self.size = 0
         self._name = name
@@ -221,6 +220,13 @@ class Incoming:
         return Digest(self._hash.hexdigest())
 
 
+def _new_file(folder: Path, prefix: str, suffix: str = "") -> tuple[int, str]:
+    """A file of this process alone: its descriptor and its name."""
+    from tempfile import mkstemp  # costs milliseconds that `reidhub show`, which only looks into the cache, is spared
+
+    return mkstemp(prefix=prefix, suffix=suffix, dir=folder)
+
+
 def write_json(path: Path, data: dict[str, Any], *, exclusive: bool = False) -> None:
     """Write a small file so that its name never stands for half of it.
 
@@ -233,7 +239,7 @@ def write_json(path: Path, data: dict[str, Any], *, exclusive: bool = False) -> 
         FileExistsError: there is another, with ``exclusive``.
         OSError: the folder does not take it.
     """
-    handle, name = tempfile.mkstemp(prefix=f".incoming-{path.stem}-", dir=path.parent)
+    handle, name = _new_file(path.parent, f".incoming-{path.stem}-")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump(data, file, indent=1)

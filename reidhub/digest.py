@@ -1,14 +1,23 @@
 """The sha256 of a file: parsed, computed, compared."""
 
-import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    import hashlib
 
 BLOCK = 1 << 20  # bytes read at a time
 _HEX = re.compile(r"[0-9a-f]{64}")
+
+
+def sha256(data: bytes = b"") -> "hashlib._Hash":
+    """A running sha256 that has seen ``data``."""
+    import hashlib  # loads OpenSSL: milliseconds that commands which hash nothing are spared
+
+    return hashlib.sha256(data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +48,12 @@ class Digest:
     @classmethod
     def of_bytes(cls, data: bytes) -> Self:
         """The digest of ``data``."""
-        return cls(hashlib.sha256(data).hexdigest())
+        return cls(sha256(data).hexdigest())
 
     @classmethod
     def of_chunks(cls, chunks: Iterable[bytes]) -> Self:
         """The digest of all ``chunks`` in order."""
-        state = hashlib.sha256()
+        state = sha256()
         for chunk in chunks:
             state.update(chunk)
         return cls(state.hexdigest())
@@ -56,5 +65,7 @@ class Digest:
         Raises:
             OSError: the file cannot be read.
         """
+        import hashlib
+
         with path.open("rb") as file:
             return cls(hashlib.file_digest(file, "sha256").hexdigest())

@@ -5,7 +5,6 @@ those bytes into a file of its own and hashes them on the way; the other file is
 that loses its file in this manner has lost nothing but work.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from reidhub.digest import BLOCK, Digest
+from reidhub.digest import BLOCK, Digest, sha256
 from reidhub.errors import CacheError
 
 NOTES = ".notes"
@@ -108,7 +107,7 @@ class Incoming:
         self.size = 0
         self._name = name
         self._file = os.fdopen(handle, "w+b", buffering=0)
-        self._hash = hashlib.sha256()
+        self._hash = sha256()
         self._notes: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -189,7 +188,7 @@ class Incoming:
             self._file.seek(size)
         except OSError as error:
             raise CacheError(f"cannot write {self.path.parent}: {error.strerror}", hint=ROOM) from error
-        self._hash, self.size = hashlib.sha256(), size
+        self._hash, self.size = sha256(), size
         for block in self.held():
             self._hash.update(block)
 

@@ -135,6 +135,20 @@ def test_gpu_gives_the_plain_embedding(architecture, precision, plan: Plan) -> N
     assert got.device.type == "cpu" and error(got, want) < FLOAT32
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize(("precision", "bound"), [("exact", FLOAT32), ("fp32", FLOAT32), ("bf16", 0.05)])
+def test_gpu_graphs_leave_the_rows_of_earlier_batches_alone(small, tmp_path: Path, precision, bound: float) -> None:
+    paths, pixels = small_files(tmp_path)
+    with torch.no_grad():
+        want = small(normalise(pixels, spec_of(small)))
+    embedder = Embedder(small.cuda(), spec_of(small), precision=precision, batch=3)
+
+    for _ in range(3):  # a graph is recorded when a size comes for the second time
+        got = embedder(pixels)
+        assert error(got, want) < bound
+        assert torch.equal(embedder.embed_files(paths), got)
+
+
 @pytest.mark.skipif(not has_bf16(torch.device("cpu")), reason="this processor has no bfloat16")
 def test_bf16_keeps_the_direction(architecture) -> None:
     model, images, want = architecture
@@ -258,14 +272,20 @@ def test_pixels_are_normalised_first(small, precision, layout: torch.memory_form
     assert torch.equal(embedder(pixels), embedder(normalise(pixels, spec_of(small))))
 
 
-def test_files_are_embedded_in_their_order(small, tmp_path: Path) -> None:
+def small_files(folder: Path) -> tuple[list[Path], Tensor]:
+    """Seven images of the size that `Small` wants, and their pixels, uint8 (7, 3, 16, 8)."""
     pixels = np.random.default_rng(0).integers(0, 256, (7, 16, 8, 3)).astype(np.uint8)
-    paths = [tmp_path / f"{number}.png" for number in range(7)]
+    paths = [folder / f"{number}.png" for number in range(7)]
     for path, image in zip(paths, pixels, strict=True):
         Image.fromarray(image).save(path)
+    return paths, torch.from_numpy(pixels).permute(0, 3, 1, 2)
+
+
+def test_files_are_embedded_in_their_order(small, tmp_path: Path) -> None:
+    paths, pixels = small_files(tmp_path)
     embedder = Embedder(small, spec_of(small), precision="exact", batch=3)
 
-    assert torch.equal(embedder.embed_files(paths), embedder(torch.from_numpy(pixels).permute(0, 3, 1, 2)))
+    assert torch.equal(embedder.embed_files(paths), embedder(pixels))
     assert torch.equal(embedder.embed_files([str(path) for path in paths]), embedder.embed_files(paths))
     assert embedder.embed_files([]).shape == (0, 4)
 

@@ -3,5 +3,6 @@
 from reidhub.embedding.embedder import Embedder
 from reidhub.embedding.plans import Plan, plan_for
 from reidhub.embedding.precision import Arithmetic, Precision
+from reidhub.embedding.uploading import uploaded
 
-__all__ = ["Arithmetic", "Embedder", "Plan", "Precision", "plan_for"]
+__all__ = ["Arithmetic", "Embedder", "Plan", "Precision", "plan_for", "uploaded"]

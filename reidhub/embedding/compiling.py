@@ -16,7 +16,7 @@ from reidhub.cache import default_root
 _KEPT_IN = "TORCHINDUCTOR_CACHE_DIR"
 _SETTINGS: dict[str, dict[str, Any]] = {  # small models wait for the calls of their layers more than for arithmetic
     "cpu": {"options": {"cpp_wrapper": True}},  # the layers are called from C++, not from Python
-    "cuda": {"mode": "reduce-overhead"},  # CUDA graphs
+    "cuda": {"options": {"triton.cudagraphs": True, "conv_1x1_as_mm": True}},
 }
 
 _log = logging.getLogger(__name__)

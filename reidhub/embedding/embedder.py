@@ -13,6 +13,7 @@ from reidhub.embedding.gates import gated_at_once
 from reidhub.embedding.plans import Plan
 from reidhub.embedding.precision import Arithmetic, Precision, check
 from reidhub.embedding.threads import threads_that_run
+from reidhub.embedding.uploading import uploaded
 from reidhub.errors import UsageError
 from reidhub.images import PixelSpec, load_batches, normalise
 from reidhub.models.base import ReidModel
@@ -61,7 +62,9 @@ class Embedder:
         self.dimensions = model.embedding_dim
         self.batch = batch
         self._spec = spec
-        self._arithmetic = Arithmetic(autocast=torch.bfloat16 if precision == "bf16" else None)
+        self._arithmetic = Arithmetic(
+            autocast=torch.bfloat16 if precision == "bf16" else None, timed=precision != "exact"
+        )
         self._format = _format(plan, precision)
         self._run: Forward = model if precision == "exact" else _prepared(model, self.device, plan)
 
@@ -89,10 +92,12 @@ class Embedder:
     def on_device(self, images: Tensor) -> Tensor:
         """As a call, but what comes back stays on the model's device; a GPU may still be computing it."""
         self._check(images)
-        if not len(images):
-            return torch.empty(0, self.dimensions, device=self.device)
+        embeddings = torch.empty(len(images), self.dimensions, device=self.device)
         with threads_that_run():
-            return torch.cat([self._embed(part) for part in torch.split(images, self.batch)])
+            for first in range(0, len(images), self.batch):
+                rows = slice(first, first + self.batch)
+                self._embed(images[rows], embeddings[rows])
+        return embeddings
 
     def embed_files(self, paths: Sequence[Path | str], workers: int = 2) -> Tensor:
         """Embed image files, decoded while the batches before them run.
@@ -107,14 +112,15 @@ class Embedder:
         Raises:
             DatasetError: a file cannot be decoded.
         """
-        embeddings = torch.empty(len(paths), self.dimensions)
-        for pixels, places in load_batches(paths, self._spec, self.batch, workers):
-            embeddings[places] = self(pixels)
-        return embeddings
+        embeddings = torch.empty(len(paths), self.dimensions, device=self.device)
+        for pixels, places in uploaded(load_batches(paths, self._spec, self.batch, workers), self.device):
+            rows = slice(int(places[0]), int(places[-1]) + 1)
+            embeddings[rows] = self.on_device(pixels)
+        return embeddings.cpu()
 
     @torch.no_grad()
-    def _embed(self, images: Tensor) -> Tensor:
-        """At most one batch."""
+    def _embed(self, images: Tensor, embeddings: Tensor) -> None:
+        """At most one batch, into rows of the caller's: a graph writes its next embeddings where these ones are."""
         count = len(images)
         images = images.to(self.device, non_blocking=True)
         if count < self.batch:
@@ -122,7 +128,7 @@ class Embedder:
         if images.dtype == torch.uint8:
             images = normalise(images, self._spec)
         with self._arithmetic.on(self.device):
-            return self._run(images.contiguous(memory_format=self._format))[:count].float()
+            embeddings.copy_(self._run(images.contiguous(memory_format=self._format))[:count])
 
     def _check(self, images: Tensor) -> None:
         if not isinstance(images, Tensor):

@@ -20,23 +20,27 @@ class Arithmetic:
     Args:
         tf32: products of float32 may be rounded to TF32 where the hardware has it.
         autocast: torch's autocast to this dtype on top; None for none.
+        timed: cuDNN tries its algorithms on each new size and keeps the fastest, rather than choosing by rule.
     """
 
     tf32: bool = False
     autocast: torch.dtype | None = None
+    timed: bool = False
 
     @contextmanager
     def on(self, device: torch.device) -> Iterator[None]:
         """Compute so on one device while the block lasts."""
         backends: Any = torch.backends
         switches = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
-        before = [switch.fp32_precision for switch in switches]
+        before, timed = [switch.fp32_precision for switch in switches], backends.cudnn.benchmark
         try:
+            backends.cudnn.benchmark = self.timed
             for switch in switches:
                 switch.fp32_precision = "tf32" if self.tf32 else "ieee"
             with torch.autocast(device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None):
                 yield
         finally:
+            backends.cudnn.benchmark = timed
             for switch, setting in zip(switches, before, strict=True):
                 switch.fp32_precision = setting
 

@@ -4,7 +4,6 @@ Models that fit on the device together stay there; those that do not take turns,
 no image is decoded twice for them either.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from reidhub.embedding import uploaded
 from reidhub.errors import UsageError
 from reidhub.images import PixelSpec, load_batches
 from reidhub.verification.embedders import Embedder
@@ -70,7 +70,7 @@ class Pass:
         for stretch in _stretches(self._batches(settings), held=len(groups) > 1):
             for group in groups:
                 with _on_device(group, settings.device):
-                    for pixels, first in _uploaded(iter(stretch), settings.device):
+                    for pixels, first in uploaded(iter(stretch), settings.device):
                         _embed(group, pixels, first)
                         if group is groups[-1]:
                             advance(len(pixels))
@@ -113,30 +113,6 @@ def _on_device(group: Sequence[Member], device: torch.device) -> Iterator[None]:
     finally:
         for member in group:
             member.embedder.move(torch.device("cpu"))
-
-
-def _uploaded(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
-    """Batches on the device; a GPU receives the next one while it computes."""
-    if device.type != "cuda":
-        yield from batches
-        return
-    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    waiting: deque[Batch] = deque()
-    for pixels, first in batches:
-        with torch.cuda.stream(stream):
-            waiting.append((pixels.pin_memory().to(device, non_blocking=True), first))
-        if len(waiting) > 1:
-            yield _arrived(waiting.popleft(), stream)
-    while waiting:
-        yield _arrived(waiting.popleft(), stream)
-
-
-def _arrived(batch: Batch, stream: torch.cuda.Stream) -> Batch:
-    """The batch, once the stream that computes may read it."""
-    current = torch.cuda.current_stream(batch[0].device)
-    current.wait_stream(stream)
-    batch[0].record_stream(current)
-    return batch
 
 
 def _embed(group: Sequence[Member], pixels: Tensor, first: int) -> None:

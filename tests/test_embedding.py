@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -226,6 +227,20 @@ def test_compiled_code_is_kept_in_the_cache_folder_unless_the_user_names_another
 
     want = tmp_path / "mine" if before == "the user's" else tmp_path / "compiled"
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(want)
+
+
+def test_that_tf32_is_not_used_is_nothing_to_warn_of(small, recwarn: pytest.WarningsRecorder) -> None:
+    def backend(module: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., object]:
+        warnings.warn("TensorFloat32 tensor cores for float32 matrix multiplication available", stacklevel=1)
+        warnings.warn("something else", stacklevel=1)
+        return module.forward
+
+    images = torch.rand(2, 3, 16, 8)
+    with torch.no_grad():
+        Compiled(small, torch.device("cpu"), backend=backend)(images)
+
+    said = " ".join(str(warning.message) for warning in recwarn)
+    assert "something else" in said and "TensorFloat32" not in said
 
 
 def messages(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -4,6 +4,7 @@ import logging
 import os
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from reidhub.cache import default_root
 _KEPT_IN = "TORCHINDUCTOR_CACHE_DIR"
 _SETTINGS: dict[str, dict[str, Any]] = {  # small models wait for the calls of their layers more than for arithmetic
     "cpu": {"options": {"cpp_wrapper": True}},  # the layers are called from C++, not from Python
-    "cuda": {"options": {"triton.cudagraphs": True, "conv_1x1_as_mm": True}},
+    "cuda": {"options": {"triton.cudagraphs": True, "conv_1x1_as_mm": True}},  # cuDNN's float32 1x1 are the slower ones
 }
 
 _log = logging.getLogger(__name__)
@@ -30,10 +31,10 @@ class Compiled:
     Args:
         module: in eval mode.
         device: where it lies.
-        backend: torch's default compiler, or the name of another one.
+        backend: torch's default compiler, or another one.
     """
 
-    def __init__(self, module: nn.Module, device: torch.device, backend: str = "inductor") -> None:
+    def __init__(self, module: nn.Module, device: torch.device, backend: str | Callable[..., Any] = "inductor") -> None:
         if not _chosen(os.environ.get(_KEPT_IN, "")):
             os.environ[_KEPT_IN] = str(default_root() / "compiled")
         self._module = module
@@ -48,7 +49,9 @@ class Compiled:
     def _first(self, images: Tensor) -> Tensor:
         start = time.perf_counter()
         try:
-            embeddings = self._compiled(images)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "TensorFloat32")  # not using it is meant
+                embeddings = self._compiled(images)
         except Exception as error:  # whatever a compiler says, the module itself still runs
             _log.warning("the model runs without compiled code, and slower: %s", _reason(error))
             self._run = self._module

@@ -124,15 +124,14 @@ def load(
 
     Raises:
         UnknownCheckpointError: there is no such checkpoint, or more than one.
-        UsageError: the model has no ImageNet weights, or ``num_classes`` is below 1.
+        UsageError: the model has no ImageNet weights, ``num_classes`` is below 1, or there is no such device.
         FetchError: no source gave the file.
         WeightsError: the file does not hold the weights of this architecture.
     """
-    import torch
-
     from reidhub.starts import HEAD, start_of
     from reidhub.weights import CLASSIFIER, convert, num_classes_of, stored_weights
 
+    place = device_of(device)
     start = start_of(model, dataset)
     checkpoint = start or find_one(model, dataset)
     path = _fetch(checkpoint, Cache())
@@ -143,8 +142,8 @@ def load(
     if not head:
         with suppress(CacheError):  # a read-only cache only makes the next load slower
             convert(path, tensors)
-    if torch.device(device).type != "cpu":  # `to` looks at every layer
-        built.to(device)
+    if place.type != "cpu":  # `to` looks at every layer
+        built.to(place)
     return built.eval()
 
 
@@ -195,16 +194,32 @@ def embedder(
         UnknownCheckpointError: there is no such checkpoint.
         FetchError: no source gave the file.
         WeightsError: the file does not hold the weights of this architecture.
-        UsageError: the precision is unknown or not to be had here.
+        UsageError: the precision is unknown or not to be had here, or there is no such device.
+    """
+    from reidhub.embedding import Embedder, plan_for
+
+    checkpoint, place = find_one(name), device_of(device)
+    plan = plan_for(checkpoint.model, place.type)
+    model = load(checkpoint.name, device=place)
+    return Embedder(model, checkpoint.input, precision=precision, batch=batch, plan=plan)
+
+
+def device_of(name: "torch.device | str | None") -> "torch.device":
+    """The device of that name; where None, the GPU if there is one, else the CPU.
+
+    Raises:
+        UsageError: there is no such device.
     """
     import torch
 
-    from reidhub.embedding import Embedder, plan_for
-
-    checkpoint, kind = find_one(name), torch.device(device).type
-    plan = plan_for(checkpoint.model, kind)
-    model = load(checkpoint.name, device=device)
-    return Embedder(model, checkpoint.input, precision=precision, batch=batch, plan=plan)
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"no device {str(name)!r}: {str(error).splitlines()[0]}", hint="choose cpu or cuda") from error
+    return device
 
 
 def transform(name: str) -> "Callable[[Image], torch.Tensor]":

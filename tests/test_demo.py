@@ -1,8 +1,14 @@
 """The demo: its world, its recorded scores, and the whole road in a process of its own."""
 
 import io
+import json
+import os
 import re
+import shlex
+import subprocess
+import sys
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,3 +89,23 @@ def test_the_referee_counts_a_case_worked_out_by_hand():
         [(1, 1), (0, 2), (1, 2), (1, 3), (2, 1)],  # the first is of the query's own camera; pid 2 has no match left
     )
     assert referee.count(query, gallery) == referee.Tally(1, {1: 0, 5: 1, 10: 1}, (1 / 2 + 2 / 3) / 2)
+
+
+def test_the_demo_measures_its_scores_again_and_what_it_keeps_serves_on(tmp_path: Path):
+    place = tmp_path / "a place"
+    done = run_reidhub("demo", "--keep", str(place), "--json")
+
+    (result,) = json.loads(done.stdout)
+    assert (done.returncode, result["verdict"]) == (0, "match"), done.stderr
+    export, verify = re.findall(r"^\$ ((?:export|reidhub verify) .*)$", done.stderr, re.MULTILINE)
+    settings = dict(word.split("=", 1) for word in shlex.split(export)[1:])
+    assert all(Path(path).is_relative_to(place) for path in settings.values())
+    arguments = shlex.split(verify)[1:]
+    again = run_reidhub(*arguments, "--dry-run", "--json", **settings, REIDHUB_OFFLINE="1")
+    (job,) = json.loads(again.stdout)
+    assert job["runs"] and job["weights"]["cached"], again.stderr
+
+
+def run_reidhub(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "reidhub", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **settings}, check=False)

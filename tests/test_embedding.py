@@ -302,7 +302,16 @@ def test_files_are_embedded_in_their_order(small, tmp_path: Path) -> None:
 
     assert torch.equal(embedder.embed_files(paths), embedder(pixels))
     assert torch.equal(embedder.embed_files([str(path) for path in paths]), embedder.embed_files(paths))
+    assert torch.equal(embedder.embed_files(path for path in paths), embedder.embed_files(paths))
     assert embedder.embed_files([]).shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("paths", "workers", "what"), [("one.jpg", 2, "a list"), (Path("one.jpg"), 2, "a list"), ([], 0, "workers")]
+)
+def test_a_single_path_or_no_workers_is_an_error_that_says_so(small, paths, workers: int, what: str) -> None:
+    with pytest.raises(UsageError, match=what):
+        Embedder(small, spec_of(small), plan=EAGER).embed_files(paths, workers)
 
 
 def test_images_run_in_the_batches_of_the_plan_unless_the_caller_says_otherwise(small) -> None:

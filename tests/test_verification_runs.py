@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import pty
 import re
@@ -187,6 +188,14 @@ def test_another_precision_is_recorded_and_never_taken_for_this_one(verify, jour
 
 def test_progress_is_quiet_where_there_is_no_terminal(verify) -> None:
     assert "verify:" not in verify(NAME).stderr
+
+
+def test_the_log_tells_what_a_pass_has_to_do(verify, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="reidhub"):
+        verify("*.corridor", "*.other", "--on", "corridor")
+
+    (job,) = json.loads(verify(NAME, "--on", "corridor", "--dry-run", "--json").stdout)
+    assert f"corridor: {job['images']} images to embed, for 2 checkpoints" in caplog.text
 
 
 def test_on_a_terminal_one_bar_shows_images_per_second_and_the_time_left(place: Path, reidhub_home: Path) -> None:

@@ -111,7 +111,8 @@ class _Options:
 
     def settings(self) -> "Settings":
         """How to measure."""
-        from reidhub.verification.settings import Settings, device_of
+        from reidhub.hub import device_of
+        from reidhub.verification.settings import Settings
 
         return Settings.on(
             device_of(self.device),

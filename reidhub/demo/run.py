@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
+from shutil import copyfile
 from tempfile import TemporaryDirectory
 
 from reidhub.checkpoint import Checkpoint
@@ -41,6 +42,7 @@ def run(*, keep: Path | None, as_data: bool, tell: Tell) -> int:
     """
     with _workplace(keep) as folder:
         data_root = folder / "data"
+        copyfile(DATA / MANIFEST, folder / MANIFEST)
         _draw_world(data_root / "demo_world", tell)
         with Internet(_hosts()) as internet:
             shell = _Shell(folder, internet, _checkpoint().name)
@@ -51,12 +53,10 @@ def run(*, keep: Path | None, as_data: bool, tell: Tell) -> int:
             tell("hosts    Mega now says that the file is gone; the same again, into another cache")
             _download(shell, folder / "second-cache", Drive.CONTENT, tell)
             tell("         from Google Drive, next in the manifest: the same bytes")
-            code = _verify(shell, data_root, as_data=as_data, tell=tell)
-        if keep is not None:
-            tell(f"kept     {folder}; to go on with it:")
-            tell(f"$ export REIDHUB_HOME={quote(f'{folder}/cache')} REIDHUB_MANIFEST={quote(str(DATA / MANIFEST))}")
-            tell(f"$ reidhub verify {shell.checkpoint} --data-root {quote(str(data_root))}")
-        return code
+            if keep is not None:
+                tell(f"kept     {folder}; to go on with it:")
+                tell(f"$ export REIDHUB_HOME={quote(f'{folder}/cache')} REIDHUB_MANIFEST={quote(str(shell.manifest))}")
+            return _verify(shell, data_root, as_data=as_data, tell=tell)
 
 
 @contextmanager
@@ -110,12 +110,16 @@ class _Shell:
     internet: Internet
     checkpoint: str
 
+    @property
+    def manifest(self) -> Path:
+        return self.folder / MANIFEST
+
     def reidhub(self, *arguments: str, cache: Path, stdout: int | None = None) -> subprocess.CompletedProcess[str]:
         scratch = self.folder / "tmp"
         scratch.mkdir(exist_ok=True)
         own = {name: value for name, value in os.environ.items() if not name.startswith("REIDHUB_")}
         environment = {**own, **self.internet.environment, "REIDHUB_HOME": str(cache), "TMPDIR": str(scratch)}
-        command = [sys.executable, "-m", "reidhub", "--manifest", str(DATA / MANIFEST), *arguments]
+        command = [sys.executable, "-m", "reidhub", "--manifest", str(self.manifest), *arguments]
         return subprocess.run(command, env=environment, stdout=stdout, text=True, check=False)
 
 
@@ -136,7 +140,8 @@ def _download(shell: _Shell, cache: Path, giver: str, tell: Tell) -> int:
 
 def _verify(shell: _Shell, data_root: Path, *, as_data: bool, tell: Tell) -> int:
     options = ["--json"] if as_data else []
-    tell(f"$ reidhub verify {shell.checkpoint} --data-root {data_root}")
+    tell("verify   every image is embedded, which takes up to a minute")
+    tell(f"$ reidhub verify {shell.checkpoint} --data-root {quote(str(data_root))}")
     sys.stdout.flush()
     done = shell.reidhub(
         "verify", shell.checkpoint, "--data-root", str(data_root), *options, cache=shell.folder / "cache"

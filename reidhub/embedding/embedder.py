@@ -1,6 +1,6 @@
 """Images in, embeddings out: in full batches alone, so that nothing is compiled twice and no result hangs on N."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
@@ -99,7 +99,7 @@ class Embedder:
                 self._embed(images[rows], embeddings[rows])
         return embeddings
 
-    def embed_files(self, paths: Sequence[Path | str], workers: int = 2) -> Tensor:
+    def embed_files(self, paths: Iterable[Path | str], workers: int = 2) -> Tensor:
         """Embed image files, decoded while the batches before them run.
 
         Args:
@@ -111,7 +111,13 @@ class Embedder:
 
         Raises:
             DatasetError: a file cannot be decoded.
+            UsageError: a single path, or no workers.
         """
+        if isinstance(paths, str | Path):
+            raise UsageError(f"embed_files takes a list of image files, got {str(paths)!r}", hint="[path] for one")
+        if workers < 1:
+            raise UsageError(f"embed_files needs workers above 0, got {workers}")
+        paths = list(paths)
         embeddings = torch.empty(len(paths), self.dimensions, device=self.device)
         for pixels, places in uploaded(load_batches(paths, self._spec, self.batch, workers), self.device):
             rows = slice(int(places[0]), int(places[-1]) + 1)

@@ -1,5 +1,6 @@
 """A run: every job of a plan becomes a result, whatever happens to the others."""
 
+import logging
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     Bar = tqdm[NoReturn]
 
 Key = tuple[str, str]
+
+_log = logging.getLogger(__name__)
 
 
 def verify(plan: Plan, settings: Settings, journal: Journal, cache: Cache) -> Report:
@@ -107,6 +110,7 @@ class _Bench:
         once = Pass(images, tasks[0].pixels, [seat.member for seat in seats])
         _skip(bar, once.start)
         left, start = len(images) - once.start, time.perf_counter()
+        _log.info("%s: %d images to embed, for %d checkpoints", tasks[0].job.dataset, left, len(seats))
         try:
             once.run(self._settings, bar.update)
         except DatasetError as error:  # an image that cannot be decoded

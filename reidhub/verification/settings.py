@@ -53,22 +53,6 @@ class Settings:
         return cls(data_root, device, batch_size or (256 if on_gpu else 32), workers, **chosen)
 
 
-def device_of(name: str | None) -> torch.device:
-    """The device of that name; where None, the GPU if there is one, else the CPU.
-
-    Raises:
-        UsageError: there is no such device.
-    """
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"no device {name!r}: {str(error).splitlines()[0]}", hint="choose cpu or cuda") from error
-    return device
-
-
 def device_name(device: torch.device) -> str:
     """As the driver calls a GPU; of a CPU its model, or its architecture where the system does not tell."""
     if device.type == "cuda":

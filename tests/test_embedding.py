@@ -229,6 +229,17 @@ def test_compiled_code_is_kept_in_the_cache_folder_unless_the_user_names_another
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(want)
 
 
+@pytest.mark.parametrize(("precision", "timed"), [("exact", False), ("fp32", True)])
+def test_cudnn_times_its_algorithms_while_a_fast_embedder_runs(small, precision, timed: bool) -> None:
+    seen: list[bool] = []
+    hook = register_module_forward_hook(lambda *_: seen.append(torch.backends.cudnn.benchmark))
+
+    Embedder(small, spec_of(small), precision=precision, plan=EAGER)(torch.rand(2, 3, 16, 8))
+    hook.remove()
+
+    assert set(seen) == {timed} and not torch.backends.cudnn.benchmark
+
+
 def test_that_tf32_is_not_used_is_nothing_to_warn_of(small, recwarn: pytest.WarningsRecorder) -> None:
     def backend(module: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., object]:
         warnings.warn("TensorFloat32 tensor cores for float32 matrix multiplication available", stacklevel=1)

@@ -16,8 +16,7 @@ def command(*, keep: Path | None, as_data: bool) -> None:
 
     Servers on this machine's loopback speak Mega's and Google Drive's protocols; the dataset is drawn: people who do
     not exist, before 4 cameras, in Market-1501's layout. Everything else is what `reidhub download` and
-    `reidhub verify` always do. Takes one to two minutes and, without --keep,
-    leaves nothing behind.
+    `reidhub verify` always do. Takes one to two minutes and, without --keep, leaves nothing behind.
     """
     from reidhub.demo.run import run
 

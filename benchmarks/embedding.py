@@ -6,9 +6,10 @@ Both are given the same images at once; the embedder may run them in smaller bat
     python benchmarks/embedding.py osnet_x1_0 --steps
     python benchmarks/embedding.py --device cuda --batch 128 --precision bf16
 
-With ``--steps`` each step of a plan is measured by itself; reidhub/embedding/plans.yaml records what it says. The last
-column holds the fastest to what memory traffic allows: each convolution and linear layer reading its input and weights
-and writing its output once, at the speed at which this device copies.
+A first call finds the code that earlier runs have kept. With ``--steps`` each step of a plan is measured by itself;
+reidhub/embedding/plans.yaml records what it says. The last column holds the fastest to what memory traffic allows:
+each convolution and linear layer reading its input and weights and writing its output once, at the speed at which
+this device copies.
 """
 
 import argparse

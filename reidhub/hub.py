@@ -197,8 +197,10 @@ def embedder(
         UsageError: the precision is unknown or not to be had here, or there is no such device.
     """
     from reidhub.embedding import Embedder, plan_for
+    from reidhub.embedding.precision import check
 
     checkpoint, place = find_one(name), device_of(device)
+    check(precision, place)  # before anything is fetched
     plan = plan_for(checkpoint.model, place.type)
     model = load(checkpoint.name, device=place)
     return Embedder(model, checkpoint.input, precision=precision, batch=batch, plan=plan)

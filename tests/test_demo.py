@@ -96,14 +96,20 @@ def test_the_demo_measures_its_scores_again_and_what_it_keeps_serves_on(tmp_path
     done = run_reidhub("demo", "--keep", str(place), "--json")
 
     (result,) = json.loads(done.stdout)
-    assert (done.returncode, result["verdict"]) == (0, "match"), done.stderr
-    export, verify = re.findall(r"^\$ ((?:export|reidhub verify) .*)$", done.stderr, re.MULTILINE)
-    settings = dict(word.split("=", 1) for word in shlex.split(export)[1:])
+    assert (done.returncode, result["verdict"]) == (0, "reproduced"), done.stderr
+    export, verify = done.stderr.splitlines()[-2:]
+    settings = dict(word.split("=", 1) for word in shlex.split(export)[2:])
     assert all(Path(path).is_relative_to(place) for path in settings.values())
-    arguments = shlex.split(verify)[1:]
+    arguments = shlex.split(verify)[2:]
     again = run_reidhub(*arguments, "--dry-run", "--json", **settings, REIDHUB_OFFLINE="1")
     (job,) = json.loads(again.stdout)
     assert job["runs"] and job["weights"]["cached"], again.stderr
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_in_words():
+    done = run_reidhub("demo", "--keep", "/dev/null/world")
+
+    assert done.returncode == 2 and done.stderr.startswith("error: cannot make the folder /dev/null/world")
 
 
 def run_reidhub(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:

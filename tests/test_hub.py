@@ -95,13 +95,15 @@ def test_loaded_model_has_the_files_weights_and_is_ready_to_embed(own_zoo, decla
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99"])
-def test_device_that_is_not_there_is_told_before_anything_is_fetched(own_zoo, reidhub_home, device):
+def test_device_or_precision_that_is_not_there_is_told_before_anything_is_fetched(own_zoo, reidhub_home, device):
     own_zoo(Entry(NAME, file_of("osnet_x0_25", 5)))
 
     for give in (reidhub.load, reidhub.embedder):
         with pytest.raises(UsageError, match=f"no device '{device}'"):
             give(NAME, device=device)
 
+    with pytest.raises(UsageError, match="unknown precision 'fp8'"):
+        reidhub.embedder(NAME, precision="fp8")
     assert not list(reidhub_home.glob("files/*"))
 
 

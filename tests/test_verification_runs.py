@@ -79,7 +79,8 @@ def test_a_killed_run_goes_on_where_it_stopped_and_reports_the_same(place, verif
     arguments = ["verify", "--data-root", str(place), *options, "--journal", str(journal)]
     for _ in range(2):
         killed_after(3000, journal, arguments)
-    assert verify(*options, "--journal", str(journal), "--receipt", str(resumed)) == uninterrupted
+    done = verify(*options, "--journal", str(journal), "--receipt", str(resumed))
+    assert done == uninterrupted._replace(stderr=uninterrupted.stderr.replace(str(whole), str(resumed)))
     before, after = (json.loads(path.read_text()) for path in (whole, resumed))
     assert after["results"] == before["results"] and after["environment"] == before["environment"]
     assert after["timing"][0]["images"] < before["timing"][0]["images"]
@@ -188,6 +189,15 @@ def test_another_precision_is_recorded_and_never_taken_for_this_one(verify, jour
 
 def test_progress_is_quiet_where_there_is_no_terminal(verify) -> None:
     assert "verify:" not in verify(NAME).stderr
+
+
+@pytest.mark.parametrize("option", ["--receipt", "--html", "--keep-embeddings"])
+def test_what_cannot_be_written_is_told_before_anything_is_measured(verify, caplog, option: str) -> None:
+    with caplog.at_level(logging.INFO, logger="reidhub"):
+        done = verify(NAME, "--on", "corridor", option, "/dev/null/folder/file")
+
+    assert done.returncode == 2 and "cannot make the folder /dev/null/folder" in done.stderr
+    assert "images to embed" not in caplog.text
 
 
 def test_the_log_tells_what_a_pass_has_to_do(verify, caplog: pytest.LogCaptureFixture) -> None:

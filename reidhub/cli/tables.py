@@ -6,6 +6,8 @@ from typing import Literal
 
 import click
 
+_WORD = 12  # characters of a column that is never wrapped
+
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
     """Print rows under a header.
@@ -27,13 +29,17 @@ def _draw(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for place, title in enumerate(header):  # the first column is what a user copies: it stays whole
+    console = Console()
+    columns = [column for column in zip(header, *rows, strict=True) if any(column[1:]) or not rows]
+    widths = [max(len(line) for cell in column for line in cell.split("\n")) for column in columns]
+    roomy = sum(widths) + 3 * (len(widths) - 1) <= console.width
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1) if roomy else (0, 0))
+    for place, (title, *_) in enumerate(columns):  # the first is what a user copies: it stays whole, as words do
         justify: Literal["right", "left"] = "right" if title in right else "left"
-        table.add_column(title, justify=justify, overflow="fold", no_wrap=place == 0)
-    for row in rows:
+        table.add_column(title, justify=justify, overflow="fold", no_wrap=place == 0 or widths[place] <= _WORD)
+    for row in zip(*(cells for _, *cells in columns), strict=True):
         table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    console.print(table)
 
 
 def _write(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:

@@ -165,6 +165,7 @@ def _verify(jobs: "Plan", options: _Options) -> int:
     from reidhub.verification.run import verify
 
     settings, cache = options.settings(), Cache()
+    _make_folders(options)
     with open_journal(options.journal or default_journal(cache.root, jobs, settings)) as journal:
         try:
             report = verify(jobs, settings, journal, cache)
@@ -180,6 +181,16 @@ def _verify(jobs: "Plan", options: _Options) -> int:
     return int(report.failed(strict=options.strict))
 
 
+def _make_folders(options: _Options) -> None:
+    """For what is written in the end, before hours are spent."""
+    for folder in (options.html, options.keep_embeddings, options.receipt and options.receipt.parent):
+        if folder:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UsageError(f"cannot make the folder {folder}: {error.strerror}") from error
+
+
 def _write_files(report: "Report", journal: "Journal", settings: "Settings", options: _Options) -> None:
     """What was asked for beside the table; the journal still has all embeddings."""
     from reidhub.verification.embeddings import keep_embeddings
@@ -191,6 +202,8 @@ def _write_files(report: "Report", journal: "Journal", settings: "Settings", opt
             if result.measurement and result.measurement.mAP is not None:
                 keep_embeddings(result, journal, settings, options.keep_embeddings)
     if options.html:
-        write_report(report, galleries_of(report, journal, settings), options.html, images=not options.no_images)
+        page = write_report(report, galleries_of(report, journal, settings), options.html, images=not options.no_images)
+        click.echo(f"wrote {page}", err=True)
     if options.receipt:
         write_receipt(report, options.receipt)
+        click.echo(f"wrote {options.receipt}", err=True)

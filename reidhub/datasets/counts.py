@@ -118,6 +118,6 @@ class Copy:
 
 
 _HINT = (
-    "unpack the dataset again; a partial copy can be allowed (allow_partial), but its scores say nothing about "
+    "unpack the dataset again; a partial copy can be allowed (--allow-partial), but its scores say nothing about "
     "published ones"
 )

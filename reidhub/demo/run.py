@@ -37,7 +37,7 @@ def run(*, keep: Path | None, as_data: bool, tell: Tell) -> int:
         The exit code of ``reidhub verify``.
 
     Raises:
-        UsageError: ``keep`` is not empty.
+        UsageError: ``keep`` is not empty, or cannot be made.
         ReidhubError: a download failed.
     """
     with _workplace(keep) as folder:
@@ -53,10 +53,12 @@ def run(*, keep: Path | None, as_data: bool, tell: Tell) -> int:
             tell("hosts    Mega now says that the file is gone; the same again, into another cache")
             _download(shell, folder / "second-cache", Drive.CONTENT, tell)
             tell("         from Google Drive, next in the manifest: the same bytes")
-            if keep is not None:
-                tell(f"kept     {folder}; to go on with it:")
-                tell(f"$ export REIDHUB_HOME={quote(f'{folder}/cache')} REIDHUB_MANIFEST={quote(str(shell.manifest))}")
-            return _verify(shell, data_root, as_data=as_data, tell=tell)
+            code = _verify(shell, data_root, as_data=as_data, tell=tell)
+        if keep is not None:
+            tell(f"kept     {folder}; to go on with it, where reidhub is {Path(sys.executable).with_name('reidhub')}:")
+            tell(f"$ export REIDHUB_HOME={quote(f'{folder}/cache')} REIDHUB_MANIFEST={quote(str(shell.manifest))}")
+            tell(f"$ reidhub verify {shell.checkpoint} --data-root {quote(str(data_root))}")
+        return code
 
 
 @contextmanager
@@ -65,7 +67,10 @@ def _workplace(keep: Path | None) -> Iterator[Path]:
         with TemporaryDirectory(prefix="reidhub-demo-") as folder:
             yield Path(folder)
         return
-    keep.mkdir(parents=True, exist_ok=True)
+    try:
+        keep.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make the folder {keep}: {error.strerror}") from error
     if any(keep.iterdir()):
         raise UsageError(f"{keep} is not empty", hint="the demo starts from nothing; name a new folder")
     yield keep.absolute()
@@ -78,7 +83,7 @@ def _draw_world(root: Path, tell: Tell) -> None:
     recorded = json.loads((DATA / COUNTS).read_text())["world_sha256"]
     drawn = str(world.digest_of(root))
     same = "byte for byte those the scores were recorded on" if drawn == recorded else _OTHER_WORLD
-    tell(f"         {images} JPEG files, {same}")
+    tell(f"         {images:,} JPEG files, with junk that nothing is scored on; {same}")
 
 
 _OTHER_WORLD = "NOT those the scores were recorded on: the scores may come out otherwise"

@@ -19,6 +19,7 @@ from reidhub.locks import turn
 from reidhub.mirrors import mirror_source
 from reidhub.progress import Progress
 from reidhub.receiving import Order, Receiver, Terms
+from reidhub.sources.patience import NO_NETWORK
 
 _STALLED_S = 120.0  # without a byte from the process that is waited for: it is not waited for any longer
 
@@ -115,7 +116,13 @@ class Resolver:
         width = max(len(order.label) for order, _ in reasons)
         lines = [f"  {order.label:<{width}}  {' '.join(error.message.split())}" for order, error in reasons]
         by_hand = _BY_HAND if all(error.permanent for _, error in reasons) else f"try again later, or {_BY_HAND}"
-        hint = _OFFLINE_HINT if self._offline else reasons[-1][1].hint or by_hand
+        hints = [error.hint for _, error in reasons]
+        if self._offline:
+            hint = _OFFLINE_HINT
+        elif set(hints) == {NO_NETWORK}:
+            hint = f"{NO_NETWORK} If so, {by_hand}"
+        else:
+            hint = by_hand if hints[-1] in (None, NO_NETWORK) else hints[-1]
         return FetchError("\n".join([first, *lines]), hint=hint)
 
 
@@ -131,7 +138,7 @@ def offline_by_environment() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Fault:
-    reason: str
+    error: SourceError
     met_by: str
     until: float  # monotonic time
 
@@ -149,7 +156,7 @@ class _Down:
             return
         until = float("inf") if error.retry_after_s is None else time.monotonic() + error.retry_after_s
         with self._lock:
-            self._faults[_host(order.source)] = _Fault(error.message, order.checkpoint.name, until)
+            self._faults[_host(order.source)] = _Fault(error, order.checkpoint.name, until)
 
     def check(self, order: Order) -> None:
         """Is the host worth asking?
@@ -160,7 +167,8 @@ class _Down:
         with self._lock:
             fault = self._faults.get(_host(order.source))
         if fault and time.monotonic() < fault.until:
-            raise SourceError(f"not asked again after {fault.met_by}: {fault.reason}")
+            after = "" if fault.met_by == order.checkpoint.name else f" after {fault.met_by}"
+            raise SourceError(f"not asked again{after}: {fault.error.message}", hint=fault.error.hint)
 
 
 def _host(source: Source) -> str:

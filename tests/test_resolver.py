@@ -191,6 +191,20 @@ def test_a_source_that_was_left_out_is_told_with_the_reason(tmp_path):
     assert len(internet.requests(Mega.API)) == 1
 
 
+def test_where_no_host_was_reached_the_hint_asks_about_network_and_proxy(tmp_path, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        nobody = f"http://127.0.0.1:{server.getsockname()[1]}"
+    monkeypatch.setenv("HTTPS_PROXY", nobody)
+    resolver = Resolver(Cache(tmp_path / "cache"), TERMS)
+    for file in (ONE, TWO):  # the second is told what the first one met
+        with pytest.raises(FetchError) as caught:
+            resolver.fetch(file.checkpoint(tmp_path))
+        assert caught.value.hint.startswith(
+            "is there a network, or a proxy to be set in $HTTPS_PROXY? If so, try again"
+        )
+    assert caught.value.message.count("not asked again after osnet_x0_25.one: ") == 3
+
+
 def test_what_is_wrong_with_one_file_is_not_held_against_its_host(tmp_path):
     resolver = Resolver(Cache(tmp_path / "cache"), TERMS)
     with online(spoil(ONE, TWO, MEGA_API=((GONE,), None))) as internet:

@@ -14,6 +14,7 @@ from reidhub.cli.tables import human_size, print_table
 from reidhub.links import Link, ask
 from reidhub.manifest import zoo
 from reidhub.resolver import offline_by_environment
+from reidhub.sources.patience import NO_NETWORK
 
 
 @click.command("links")
@@ -44,7 +45,7 @@ def command(selectors: tuple[str, ...], *, as_data: bool) -> None:
         return
     unreachable = len(dead) > 1 and not living and not any(link.permanent for link in links)
     if unreachable and not offline_by_environment():
-        click.echo("no host could be asked: is there a network, or a proxy to be set in $HTTPS_PROXY?", err=True)
+        click.echo(f"no host could be asked: {NO_NETWORK}", err=True)
     else:
         click.echo(f"no living source: {', '.join(dead)}", err=True)
     sys.exit(1)

@@ -51,6 +51,10 @@ _TOLD_S = 2.0  # a pause from here on is told to everybody, a shorter one to who
 _log = logging.getLogger(__name__)
 
 
+NO_NETWORK = "is there a network, or a proxy to be set in $HTTPS_PROXY?"
+"""The hint of every `Unreachable`."""
+
+
 class Hiccup(SourceError):
     """A failure that the next attempt may not meet; past the end of patience it is the source's error."""
 

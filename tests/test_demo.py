@@ -2,17 +2,15 @@
 
 import io
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from zoos import reidhub
 
 from reidhub.demo import jpeg, referee, world
 
@@ -93,7 +91,7 @@ def test_the_referee_counts_a_case_worked_out_by_hand():
 
 def test_the_demo_measures_its_scores_again_and_what_it_keeps_serves_on(tmp_path: Path):
     place = tmp_path / "a place"
-    done = run_reidhub("demo", "--keep", str(place), "--json")
+    done = reidhub("demo", "--keep", str(place), "--json")
 
     (result,) = json.loads(done.stdout)
     assert (done.returncode, result["verdict"]) == (0, "reproduced"), done.stderr
@@ -101,17 +99,12 @@ def test_the_demo_measures_its_scores_again_and_what_it_keeps_serves_on(tmp_path
     settings = dict(word.split("=", 1) for word in shlex.split(export)[2:])
     assert all(Path(path).is_relative_to(place) for path in settings.values())
     arguments = shlex.split(verify)[2:]
-    again = run_reidhub(*arguments, "--dry-run", "--json", **settings, REIDHUB_OFFLINE="1")
+    again = reidhub(*arguments, "--dry-run", "--json", **settings, REIDHUB_OFFLINE="1")
     (job,) = json.loads(again.stdout)
     assert job["runs"] and job["weights"]["cached"], again.stderr
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_in_words():
-    done = run_reidhub("demo", "--keep", "/dev/null/world")
+    done = reidhub("demo", "--keep", "/dev/null/world")
 
     assert done.returncode == 2 and done.stderr.startswith("error: cannot make the folder /dev/null/world")
-
-
-def run_reidhub(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "reidhub", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **settings}, check=False)

@@ -191,6 +191,16 @@ def test_a_source_that_was_left_out_is_told_with_the_reason(tmp_path):
     assert len(internet.requests(Mega.API)) == 1
 
 
+def test_a_file_with_two_sources_on_a_host_that_is_down_is_not_told_of_itself(tmp_path):
+    one = File("one", ONE.data, kinds=("https",)).checkpoint(tmp_path)
+    (first,) = one.artifact.sources
+    second = replace(first, location=f"https://{WEB}/elsewhere.pth")
+    twice = replace(one, artifact=replace(one.artifact, sources=(first, second)))
+    with online(spoil(ONE, WEB=status(503))), pytest.raises(FetchError) as caught:
+        Resolver(Cache(tmp_path / "cache"), TERMS).fetch(twice)
+    assert caught.value.message.splitlines()[2] == f"  https  not asked again: {WEB}: 503 Service Unavailable"
+
+
 def test_where_no_host_was_reached_the_hint_asks_about_network_and_proxy(tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         nobody = f"http://127.0.0.1:{server.getsockname()[1]}"

@@ -18,7 +18,7 @@ import urllib3
 
 from reidhub._version import __version__
 from reidhub.errors import SourceError
-from reidhub.sources.patience import NO_NETWORK, Hiccup, Patience, Unreachable, duration
+from reidhub.sources.patience import Hiccup, Patience, Unreachable, duration
 
 BLOCK = 256 * 1024  # bytes that are handed on together
 _READ = 16 * 1024  # bytes; no more lie in one TLS record
@@ -177,12 +177,10 @@ def failure(error: Exception, host: str) -> SourceError:
         return SourceError("the bundle of trusted certificates cannot be read", hint="look at REQUESTS_CA_BUNDLE")
     for kinds, make, words in _FAILURES:
         if isinstance(error, kinds):
-            return make(
-                f"{host}: {words}", hint=NO_NETWORK if make is Unreachable else None, host_down=make is Unreachable
-            )
+            return make(f"{host}: {words}")
     reason = getattr(error.args[0], "reason", None) if error.args else None
     if isinstance(reason, urllib3.exceptions.NewConnectionError):  # no such name, or refused
-        return Unreachable(f"{host}: cannot connect", hint=NO_NETWORK, host_down=True)
+        return Unreachable(f"{host}: cannot connect")
     return Hiccup(f"{host}: the connection broke")
 
 

@@ -52,7 +52,6 @@ _log = logging.getLogger(__name__)
 
 
 NO_NETWORK = "is there a network, or a proxy to be set in $HTTPS_PROXY?"
-"""The hint of every `Unreachable`."""
 
 
 class Hiccup(SourceError):
@@ -70,6 +69,16 @@ class Hiccup(SourceError):
 
 class Unreachable(Hiccup):
     """No connection came about. Before the first answer that rarely mends itself: it is tried once more, then left."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = NO_NETWORK,
+        retry_after_s: float | None = None,
+        host_down: bool = True,
+    ) -> None:
+        super().__init__(message, hint=hint, retry_after_s=retry_after_s, host_down=host_down)
 
 
 class Attempts:

@@ -194,14 +194,15 @@ def embedder(
         UnknownCheckpointError: there is no such checkpoint.
         FetchError: no source gave the file.
         WeightsError: the file does not hold the weights of this architecture.
-        UsageError: the precision is unknown or not to be had here, or there is no such device.
+        UsageError: the precision is unknown or not to be had here, the batch is below 1, or there is no such device.
     """
     from reidhub.embedding import Embedder, plan_for
     from reidhub.embedding.precision import check
 
     checkpoint, place = find_one(name), device_of(device)
-    check(precision, place)  # before anything is fetched
     plan = plan_for(checkpoint.model, place.type)
+    check(precision, place)  # before anything is fetched, and so is the batch
+    batch = plan.at_once(batch)
     model = load(checkpoint.name, device=place)
     return Embedder(model, checkpoint.input, precision=precision, batch=batch, plan=plan)
 

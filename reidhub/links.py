@@ -33,6 +33,7 @@ class Link:
         size: bytes of the file there, where the source tells.
         reason: why the file cannot be had there; None where it can.
         permanent: True where asking again cannot help.
+        hint: what the user can do about the reason, where that is known.
     """
 
     checkpoint: str
@@ -40,6 +41,7 @@ class Link:
     size: int | None = None
     reason: str | None = None
     permanent: bool = False
+    hint: str | None = None
 
     @property
     def alive(self) -> bool:
@@ -103,7 +105,7 @@ def _asked(checkpoint: Checkpoint, source: Source, patience: Patience) -> Link:
         size = probe(source, patience=patience).size
     except SourceError as error:
         reason = " ".join(error.message.split())
-        return Link(checkpoint.name, source, reason=reason, permanent=error.permanent)
+        return Link(checkpoint.name, source, reason=reason, permanent=error.permanent, hint=error.hint)
     return Link(checkpoint.name, source, size, reason=_other_file(checkpoint.artifact, size))
 
 

@@ -55,12 +55,12 @@ def test_list_tells_of_what_was_left_over(cache, paths):
     cache.partial.mkdir()
     (cache.partial / "key-1.part").write_bytes(bytes(1_000_000))
     age(cache.partial / "key-1.part", 7200)
-    assert "1 left-overs, 1.0 MB; `reidhub cache prune` removes them" in reidhub("cache", "list").stderr
+    assert "1 left-over, 1.0 MB, for `reidhub cache prune` to remove" in reidhub("cache", "list").stderr
 
 
 def test_check_passes_an_intact_cache(paths):
     done = reidhub("cache", "check")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "3 of 3 files are intact\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "3 of 3 files intact\n")
 
 
 def test_check_names_a_broken_file_and_removes_it_when_told_to(paths):

@@ -95,7 +95,7 @@ def test_loaded_model_has_the_files_weights_and_is_ready_to_embed(own_zoo, decla
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99"])
-def test_device_or_precision_that_is_not_there_is_told_before_anything_is_fetched(own_zoo, reidhub_home, device):
+def test_device_precision_or_batch_that_cannot_be_is_told_before_anything_is_fetched(own_zoo, reidhub_home, device):
     own_zoo(Entry(NAME, file_of("osnet_x0_25", 5)))
 
     for give in (reidhub.load, reidhub.embedder):
@@ -104,6 +104,8 @@ def test_device_or_precision_that_is_not_there_is_told_before_anything_is_fetche
 
     with pytest.raises(UsageError, match="unknown precision 'fp8'"):
         reidhub.embedder(NAME, precision="fp8")
+    with pytest.raises(UsageError, match="batch above 0, got 0"):
+        reidhub.embedder(NAME, batch=0)
     assert not list(reidhub_home.glob("files/*"))
 
 

@@ -122,7 +122,7 @@ def test_the_command_prints_a_line_for_each_source(tmp_path, everywhere):
     assert lines[0] == ["checkpoint", "source", "host", "size", "state"]
     assert lines[1] == ["a.all", "mega", "mega.nz", "0.1", "MB", "alive"]
     assert lines[-1][:3] == ["a.web", "https", "gone.org"]
-    assert done.stderr.splitlines() == ["5 of 6 sources of 2 checkpoints are alive"]
+    assert done.stderr.splitlines() == ["5 of 6 sources of 2 checkpoints alive"]
 
 
 def test_the_command_fails_where_a_checkpoint_has_no_living_source(tmp_path, everywhere):
@@ -148,13 +148,21 @@ def test_the_command_fails_where_a_checkpoint_has_no_living_source(tmp_path, eve
     ]
 
 
-def test_the_command_asks_about_the_network_where_no_host_answers(tmp_path):
+@pytest.mark.parametrize("selector", ["a.*", "a.one"])
+def test_the_command_asks_about_the_network_where_no_host_is_reached(selector, tmp_path):
     entries = [entry(f"a.{name}", f"https: https://gone.org/{name}") for name in ("one", "two")]
     with zoo_online(tmp_path, *entries) as links:
-        done = links("a.*")
+        done = links(selector)
     assert done.returncode == 1
     assert "is there a network" in done.stderr.splitlines()[-1]
     assert "no living source" not in done.stderr
+
+
+def test_a_host_that_is_in_trouble_is_no_reason_to_ask_about_the_network(tmp_path):
+    sources = "https: https://gone.org/a", "https: https://busy.org/a"
+    with zoo_online(tmp_path, entry("a.one", *sources), **{"busy.org": lambda _: status(503)(Response())}) as links:
+        done = links("a.one")
+    assert done.stderr.splitlines()[-1] == "no living source: a.one"
 
 
 def test_offline_no_host_is_asked(tmp_path, everywhere, monkeypatch):

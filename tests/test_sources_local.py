@@ -47,6 +47,7 @@ def test_a_link_to_a_file_is_followed(file, tmp_path):
 
 def test_a_missing_file_is_told(tmp_path):
     assert refused(tmp_path / "none.pth") == f"cannot read {tmp_path / 'none.pth'}: No such file or directory"
+    assert refused(tmp_path / "gone" / "a.pth").endswith(f"there is no folder {tmp_path / 'gone'}")
 
 
 def test_a_folder_is_no_file(tmp_path):

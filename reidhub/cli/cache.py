@@ -11,7 +11,7 @@ from reidhub.cache import Cache
 from reidhub.cli.cache_add import add
 from reidhub.cli.list import selected
 from reidhub.cli.quantities import duration, size
-from reidhub.cli.tables import human_size, print_table
+from reidhub.cli.tables import counted, human_size, print_table
 from reidhub.housekeeping import Checked, Removal, Stored, check, left_over, prunable, removal_of, stored
 
 
@@ -44,10 +44,10 @@ def list_(*, as_data: bool) -> None:
         header = ("checkpoint", "sha256", "size", "held to", "last used")
         print_table(header, [_row(file) for file in files], right=("size",))
     total = sum(file.size for file in files)
-    click.echo(f"{len(files)} files, {human_size(total)}, in {cache.root}", err=True)
+    click.echo(f"{counted(len(files), 'file')}, {human_size(total)}, in {cache.root}", err=True)
     if rest := left_over(cache):
         room = human_size(sum(removal.size for removal in rest))
-        click.echo(f"{len(rest)} left-overs, {room}; `reidhub cache prune` removes them", err=True)
+        click.echo(f"{counted(len(rest), 'left-over')}, {room}, for `reidhub cache prune` to remove", err=True)
 
 
 @command.command("check", short_help="hash every file again")
@@ -66,7 +66,7 @@ def check_(*, remove: bool, as_data: bool) -> None:
         for result in wrong:
             gone = ", removed" if result in removed else ""
             click.echo(f"{result.file.name}  {result.file.path}  {result.reason}{gone}")
-    click.echo(f"{len(results) - len(wrong)} of {len(results)} files are intact", err=True)
+    click.echo(f"{len(results) - len(wrong)} of {counted(len(results), 'file')} intact", err=True)
     sys.exit(1 if wrong else 0)
 
 

@@ -17,6 +17,7 @@ from reidhub.cli.delivery import FORMATS, Delivery
 from reidhub.cli.describe import unpinned_notice
 from reidhub.cli.jobs import in_order
 from reidhub.cli.list import selected
+from reidhub.cli.tables import counted
 from reidhub.errors import ReidhubError, UsageError
 from reidhub.progress import Progress
 from reidhub.receiving import Terms
@@ -49,8 +50,8 @@ def command(
     results = _downloaded(selected(selectors), jobs, delivery, Terms(**terms), show)
     if as_data:
         click.echo(json.dumps(results, indent=1))
-    if failed := [result["name"] for result in results if result["error"]]:
-        click.echo(f"{len(failed)} of {len(results)} checkpoints failed: {', '.join(map(str, failed))}", err=True)
+    if failed := [str(result["name"]) for result in results if result["error"]]:
+        click.echo(f"{len(failed)} of {counted(len(results), 'checkpoint')} failed: {', '.join(failed)}", err=True)
         sys.exit(1)
 
 

@@ -10,10 +10,9 @@ from tqdm import tqdm
 
 from reidhub.checkpoint import Checkpoint
 from reidhub.cli.list import selected
-from reidhub.cli.tables import human_size, print_table
+from reidhub.cli.tables import counted, human_size, print_table
 from reidhub.links import Link, ask
 from reidhub.manifest import zoo
-from reidhub.resolver import offline_by_environment
 from reidhub.sources.patience import NO_NETWORK
 
 
@@ -40,11 +39,10 @@ def command(selectors: tuple[str, ...], *, as_data: bool) -> None:
     else:
         print_table(("checkpoint", "source", "host", "size", "state"), [_row(link) for link in links], right=("size",))
     living = sum(link.alive for link in links)
-    click.echo(f"{living} of {len(links)} sources of {len(chosen)} checkpoints are alive", err=True)
+    click.echo(f"{living} of {counted(len(links), 'source')} of {counted(len(chosen), 'checkpoint')} alive", err=True)
     if not dead:
         return
-    unreachable = len(dead) > 1 and not living and not any(link.permanent for link in links)
-    if unreachable and not offline_by_environment():
+    if all(link.hint == NO_NETWORK for link in links):
         click.echo(f"no host could be asked: {NO_NETWORK}", err=True)
     else:
         click.echo(f"no living source: {', '.join(dead)}", err=True)

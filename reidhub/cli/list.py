@@ -6,7 +6,7 @@ import click
 
 from reidhub.checkpoint import Checkpoint
 from reidhub.cli.describe import as_json, file_state, score_text
-from reidhub.cli.tables import human_size, print_table
+from reidhub.cli.tables import counted, human_size, print_table
 from reidhub.manifest import zoo
 
 
@@ -25,7 +25,7 @@ def command(selectors: tuple[str, ...], *, as_data: bool) -> None:
     header = ("checkpoint", "params", "GFLOPs", "rank-1 (mAP), or top-1 / top-5", "size", "file")
     print_table(header, [_row(checkpoint) for checkpoint in chosen], right=("params", "GFLOPs", "size"))
     unpinned = sum(not checkpoint.artifact.pinned for checkpoint in chosen)
-    click.echo(f"{len(chosen)} checkpoints, {unpinned} unpinned (no sha256 known)", err=True)
+    click.echo(f"{counted(len(chosen), 'checkpoint')}, {unpinned} unpinned (no sha256 known)", err=True)
 
 
 def selected(selectors: tuple[str, ...]) -> list[Checkpoint]:

@@ -53,6 +53,11 @@ def _write(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
         click.echo("  ".join(cells).rstrip())
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def human_size(size: int | None) -> str:
     """Bytes in MB of 10^6, one decimal; ``?`` where not known."""
     return "?" if size is None else f"{size / 1e6:.1f} MB"

@@ -52,11 +52,9 @@ class Embedder:
         batch: int | None = None,
         plan: Plan = EVERY_STEP,
     ) -> None:
-        batch = plan.batch if batch is None else batch
+        batch = plan.at_once(batch)
         if model.training:
             raise UsageError("an embedder needs a model in eval mode", hint="call model.eval()")
-        if batch < 1:
-            raise UsageError(f"an embedder needs a batch above 0, got {batch}")
         self.device = next(model.parameters()).device
         check(precision, self.device)
         self.dimensions = model.embedding_dim

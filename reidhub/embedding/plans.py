@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from reidhub.errors import UsageError
 from reidhub.yaml_reader import Value, read_yaml
 
 _FILE = Path(__file__).with_name("plans.yaml")
@@ -26,6 +27,16 @@ class Plan:
     channels_last: bool = True
     compile: bool = True
     batch: int = 32
+
+    def at_once(self, wanted: int | None) -> int:
+        """How many images run at once: as many as are wanted, by default the plan's.
+
+        Raises:
+            UsageError: fewer than 1.
+        """
+        if wanted is not None and wanted < 1:
+            raise UsageError(f"an embedder needs a batch above 0, got {wanted}")
+        return self.batch if wanted is None else wanted
 
 
 def plan_for(architecture: str, device_type: str) -> Plan:

@@ -29,7 +29,7 @@ def open_stream(location: str, *, resume: Resume | None = None, patience: Patien
     try:
         file = _open(path)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        reason = _reason(path, error)
         raise SourceError(f"cannot read {path}: {reason}", permanent=True) from error
     with file:
         info = os.fstat(file.fileno())
@@ -59,6 +59,12 @@ def _path(location: str) -> Path:
 def _open(path: Path) -> BinaryIO:
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would block
     return os.fdopen(os.open(path, flags), "rb")
+
+
+def _reason(path: Path, error: OSError | ValueError) -> str:
+    if isinstance(error, FileNotFoundError) and not path.parent.exists():  # as where a disk is not mounted
+        return f"there is no folder {path.parent}"
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def _blocks(file: BinaryIO, path: Path, size: int) -> Iterator[bytes]:

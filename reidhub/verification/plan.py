@@ -110,7 +110,7 @@ def plan(selection: Selection, datasets: Sequence[str] = ()) -> Plan:
     )
     if not jobs:
         what = f"on {', '.join(datasets)}" if datasets else "on any dataset"
-        raise UsageError(f"none of {len(selection.checkpoints)} checkpoints has a reported score {what}")
+        raise UsageError(f"none of the checkpoints asked for has a reported score {what}")
     return Plan(jobs)
 
 

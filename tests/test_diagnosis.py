@@ -277,6 +277,17 @@ def test_safetensors_file_is_told(stray, tmp_path):
     assert (found.format, found.architecture, found.loadable) == ("safetensors", "osnet_x0_25", True)
 
 
+@pytest.mark.parametrize(("original", "said"), [("0" * 64, f"sha256 {'0' * 64}"), (None, "osnet_x1_0.imagenet")])
+def test_safetensors_file_that_says_what_it_was_converted_from_is_quoted_not_believed(tmp_path, original, said):
+    original = original or reidhub.find("osnet_x1_0.imagenet")[0].artifact.digest.hex
+    save_file(state_of("osnet_x1_0", 1000), tmp_path / "a.safetensors", metadata={"sha256_of_original": original})
+
+    found = reidhub.doctor(tmp_path / "a.safetensors")
+
+    assert found.entries == ()
+    assert f"it says that it was converted from {said}; its bytes do not prove it" in found.notes
+
+
 def test_old_files_are_told_with_their_wrapping_and_python():
     python2 = reidhub.doctor(shared("checkpoint_files") / "py27_npscalar.pth.tar")
     python3 = reidhub.doctor(shared("checkpoint_files") / "t101_npsched.pth.tar")

@@ -21,7 +21,7 @@ from reidhub.errors import StateDictError, WeightsError
 from reidhub.models import build
 from reidhub.sources.content import printable
 from reidhub.starts import HEAD, IMAGENET, starts_from_torchvision
-from reidhub.weights import load_weights, num_classes_of, read_weights
+from reidhub.weights import load_weights, num_classes_of, read_weights, said_original
 
 __all__ = ["FORMATS", "Diagnosis", "doctor"]
 
@@ -181,6 +181,9 @@ def _notes(read: Diagnosis, path: Path, start: bytes) -> Iterator[str]:
     if read.format == "lfs-pointer" and (target := pointed_to(start)):
         names = [checkpoint.name for checkpoint in pinned_to(target)]
         yield f"it points to sha256 {target}, which is {', '.join(names) or 'no file of the zoo'}"
+    if read.format == "safetensors" and (original := said_original(path)):
+        file = ", ".join(checkpoint.name for checkpoint in pinned_to(original)) or f"sha256 {original}"
+        yield f"it says that it was converted from {file}; its bytes do not prove it"
     if read.wrapping and read.wrapping.latin1:
         yield "Python 2 saved it; elsewhere it needs encoding='latin1', and some readers call it invalid"
 

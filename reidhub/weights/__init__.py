@@ -4,7 +4,7 @@ Nothing in a file is believed before it was checked: not its sizes, shapes or st
 to anything but the stand-ins of `reidhub.weights.unpickler`.
 """
 
-from reidhub.weights.conversion import conversion_of, convert, stored_weights
+from reidhub.weights.conversion import conversion_of, convert, said_original, stored_weights
 from reidhub.weights.fit import CLASSIFIER, load_backbone, load_weights, num_classes_of
 from reidhub.weights.reading import read_weights
 
@@ -16,5 +16,6 @@ __all__ = [
     "load_weights",
     "num_classes_of",
     "read_weights",
+    "said_original",
     "stored_weights",
 ]

@@ -84,5 +84,16 @@ def convert(path: Path, tensors: Mapping[str, Tensor]) -> Path:
     return converted
 
 
+def said_original(path: Path) -> Digest | None:
+    """The file that a safetensors file says it was converted from, which nothing proves; None where it does not say."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as header:
+            return Digest((header.metadata() or {})[ORIGINAL])
+    except (SafetensorError, OSError, ValueError, KeyError):
+        return None
+
+
 def _note(converted: Path) -> Path:
     return converted.with_suffix(SUFFIX + ".json")

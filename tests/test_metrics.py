@@ -186,7 +186,22 @@ def test_products_are_in_full_precision_and_the_users_setting_comes_back(lower: 
         torch.set_float32_matmul_precision("highest")
         for backend, precision in zip(BACKENDS, before, strict=True):
             backend.fp32_precision = precision
-    assert watch.seen == [["ieee", "ieee"]] * len(watch.seen) != []
+    assert [cpu for _, cpu in watch.seen] == ["ieee"] * len(watch.seen) != []
+
+
+def test_a_users_autocast_does_not_reach_the_products() -> None:
+    world = crowded_world(3)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert_like_twin(evaluate(**world), world, "euclidean")
+
+
+@pytest.mark.parametrize("rerank", [False, True])
+def test_a_users_default_device_is_not_where_scores_are_computed(rerank: bool) -> None:
+    world = retrieval_case(1, 20, 200, 10, 2)
+    want = evaluate(**world, rerank=rerank)
+    with torch.device("meta"):
+        got = evaluate(**world, rerank=rerank)
+    assert torch.equal(got.first_match_rank, want.first_match_rank) and got.mAP == want.mAP
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -2,7 +2,7 @@
 
 from reidhub.embedding.embedder import Embedder
 from reidhub.embedding.plans import Plan, plan_for
-from reidhub.embedding.precision import Arithmetic, Precision
+from reidhub.embedding.precision import Precision
 from reidhub.embedding.uploading import uploaded
 
-__all__ = ["Arithmetic", "Embedder", "Plan", "Precision", "plan_for", "uploaded"]
+__all__ = ["Embedder", "Plan", "Precision", "plan_for", "uploaded"]

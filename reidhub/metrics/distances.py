@@ -9,7 +9,6 @@ same everywhere.
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args
 
@@ -197,22 +196,3 @@ def _row_dots(left: Tensor, right: Tensor) -> Tensor:
     rights = torch.split(right.expand_as(left), _ROWS)
     dots = [(a.double() * b.double()).sum(1) for a, b in zip(torch.split(left, _ROWS), rights, strict=True)]
     return torch.cat(dots)
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Matrix products in real float32 on every device: neither TF32 nor bfloat16, whatever is set outside.
-
-    The settings of each backend can be read and restored whichever of torch's two interfaces they were set with;
-    `torch.get_float32_matmul_precision` raises where it was the other one.
-    """
-    backends: Any = torch.backends
-    settings = (backends.cuda.matmul, backends.mkldnn.matmul)
-    before = [setting.fp32_precision for setting in settings]
-    try:
-        for setting in settings:
-            setting.fp32_precision = "ieee"
-        yield
-    finally:
-        for setting, precision in zip(settings, before, strict=True):
-            setting.fp32_precision = precision

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from reidhub.arithmetic import Arithmetic
 from reidhub.errors import EvaluationError
-from reidhub.metrics.distances import Approximation, Distance, Embeddings, full_precision
+from reidhub.metrics.distances import Approximation, Distance, Embeddings
 from reidhub.metrics.inputs import Array, check_distance, read_embeddings, read_labels
 from reidhub.metrics.matches import MatchIndex
 from reidhub.metrics.ranking import Ranks, Tiling, rank
@@ -98,13 +99,13 @@ def evaluate_embeddings(embeddings: Embeddings, index: MatchIndex, tiling: Tilin
         EvaluationError: no query has a match.
     """
     tiling = tiling or Tiling.for_device(embeddings.query.device)
-    scores = Scores.empty(len(embeddings.query))
-    with full_precision():
-        approximation = Approximation.of(embeddings)
-        for run in index.runs(tiling.run):
-            matches = index.find(run)
-            if len(matches.queries):
-                scores.add(matches.queries, rank(matches, embeddings, approximation, tiling))
+    scores, approximation = Scores.empty(len(embeddings.query)), Approximation.of(embeddings)
+    for run in index.runs(tiling.run):
+        matches = index.find(run)
+        if len(matches.queries):
+            with Arithmetic().on(embeddings.query.device):
+                ranks = rank(matches, embeddings, approximation, tiling)
+            scores.add(matches.queries, ranks)
     return scores.evaluation()
 
 
@@ -133,16 +134,16 @@ class Scores:
     @classmethod
     def empty(cls, num_queries: int) -> "Scores":
         """All queries skipped."""
-        first = torch.zeros(num_queries, dtype=torch.int64)
-        return cls(first, torch.full((num_queries,), torch.nan, dtype=torch.float64))
+        first = torch.zeros(num_queries, dtype=torch.int64, device="cpu")
+        return cls(first, torch.full((num_queries,), torch.nan, dtype=torch.float64, device="cpu"))
 
     def add(self, queries: Tensor, ranks: Ranks) -> None:
         """Score some queries; ``ranks.rows`` are places in ``queries`` (n,), and each occurs."""
         queries, rows, places = queries.cpu(), ranks.rows.cpu(), ranks.ranks.cpu()
         counts = torch.bincount(rows, minlength=len(queries))
         starts = counts.cumsum(0) - counts
-        nth = torch.arange(1, len(rows) + 1) - starts[rows]
-        sums = torch.zeros(len(queries), dtype=torch.float64).index_add_(0, rows, nth.double() / places)
+        nth = torch.arange(1, len(rows) + 1, device="cpu") - starts[rows]
+        sums = torch.zeros(len(queries), dtype=torch.float64, device="cpu").index_add_(0, rows, nth.double() / places)
         self.first_match_rank[queries] = places[starts]
         self.average_precision[queries] = sums / counts
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from reidhub.arithmetic import Arithmetic
 from reidhub.checkpoint import Checkpoint
-from reidhub.embedding import Arithmetic
 from reidhub.embedding import Embedder as Plain
 from reidhub.hub import filled
 from reidhub.images import PixelSpec

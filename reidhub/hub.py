@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from reidhub.models.base import ReidModel
 
 
+_SHOWN = 12  # names in a hint
+
+
 def checkpoints() -> list[Checkpoint]:
     """Every checkpoint of the zoo and of ``$REIDHUB_MANIFEST``, in the manifest's order.
 
@@ -58,9 +61,14 @@ def find_one(model: str, dataset: str | None = None) -> Checkpoint:
     found = find(model)
     if len(found) > 1:
         raise UsageError(
-            f"{model!r} means {len(found)} checkpoints", hint="choose one of " + ", ".join(c.name for c in found)
+            f"{model!r} means {len(found)} checkpoints", hint="choose one of " + _listed([c.name for c in found])
         )
     return found[0]
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def fetch(name: str) -> Path:
@@ -91,7 +99,7 @@ def converted(checkpoint: Checkpoint, path: Path) -> Path:
 
     tensors = stored_weights(path, checkpoint.layout)
     filled(checkpoint, tensors)
-    return convert(path, tensors)
+    return convert(path, tensors, checkpoint.layout)
 
 
 def build(model: str, num_classes: int = 1000) -> "ReidModel":
@@ -141,7 +149,7 @@ def load(
     built = filled(checkpoint, tensors, num_classes, head)
     if not head:
         with suppress(CacheError):  # a read-only cache only makes the next load slower
-            convert(path, tensors)
+            convert(path, tensors, checkpoint.layout)
     if place.type != "cpu":  # `to` looks at every layer
         built.to(place)
     return built.eval()
@@ -180,18 +188,24 @@ def filled(
 
 
 def embedder(
-    name: str, *, device: "torch.device | str" = "cpu", precision: "Precision" = "fp32", batch: int | None = None
+    model: str,
+    dataset: str | None = None,
+    *,
+    device: "torch.device | str" = "cpu",
+    precision: "Precision" = "fp32",
+    batch: int | None = None,
 ) -> "Embedder":
     """A published model made fast: images or pixels (N, 3, H, W) -> embeddings (N, D) on the CPU.
 
     Args:
-        name: a selector that means one checkpoint.
+        model: a full name (``osnet_x1_0.msmt17``), or a model's name.
+        dataset: what it was trained on, beside a model's name.
         device: where it runs.
         precision: ``fp32``; ``exact``, the plain module; ``bf16``, where the hardware has it.
         batch: images that run at once; None for what is fastest: 8 to 32 on a CPU, 128 on a GPU.
 
     Raises:
-        UnknownCheckpointError: there is no such checkpoint.
+        UnknownCheckpointError: there is no such checkpoint, or more than one.
         FetchError: no source gave the file.
         WeightsError: the file does not hold the weights of this architecture.
         UsageError: the precision is unknown or not to be had here, the batch is below 1, or there is no such device.
@@ -199,12 +213,12 @@ def embedder(
     from reidhub.embedding import Embedder, plan_for
     from reidhub.embedding.precision import check
 
-    checkpoint, place = find_one(name), device_of(device)
+    checkpoint, place = find_one(model, dataset), device_of(device)
     plan = plan_for(checkpoint.model, place.type)
     check(precision, place)  # before anything is fetched, and so is the batch
     batch = plan.at_once(batch)
-    model = load(checkpoint.name, device=place)
-    return Embedder(model, checkpoint.input, precision=precision, batch=batch, plan=plan)
+    loaded = load(checkpoint.name, device=place)
+    return Embedder(loaded, checkpoint.input, precision=precision, batch=batch, plan=plan)
 
 
 def device_of(name: "torch.device | str | None") -> "torch.device":
@@ -219,9 +233,13 @@ def device_of(name: "torch.device | str | None") -> "torch.device":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):
+            raise UsageError(f"reidhub does not run on {str(name)!r}", hint="choose cpu or cuda")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"no device {str(name)!r}: {str(error).splitlines()[0]}", hint="choose cpu or cuda") from error
+        reason = str(error).splitlines()[0]
+        hint = "choose cpu" if str(name).startswith("cuda") else "choose cpu or cuda"
+        raise UsageError(f"no device {str(name)!r}: {reason}", hint=hint) from error
     return device
 
 

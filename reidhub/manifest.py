@@ -53,6 +53,10 @@ class Manifest:
             UnknownCheckpointError: none or several; the candidates are given.
         """
         candidates = [c for c in self.checkpoints if c.model == model]
+        if any(c.name == model for c in self.checkpoints):
+            raise UnknownCheckpointError(
+                f"{model!r} is the name of a checkpoint, not of a model", hint="leave the dataset out"
+            )
         if not candidates:
             raise UnknownCheckpointError(f"no model is called {model!r}", hint=self._near(model))
         tagged = [c for c in candidates if c.tag == dataset]

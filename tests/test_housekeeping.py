@@ -7,6 +7,7 @@ import torch
 from stocked import age, artifact_of, damage, put
 
 from reidhub.cache import Cache
+from reidhub.checkpoint import StateDictLayout
 from reidhub.errors import CacheError
 from reidhub.housekeeping import check, left_over, prunable, removal_of, stored
 from reidhub.weights.conversion import convert
@@ -84,7 +85,7 @@ def test_checking_finds_a_turned_bit_even_where_the_files_times_hide_it(unnotice
 
 
 def test_converted_weights_are_checked_as_well_and_go_alone_where_they_are_broken(cache, paths):
-    converted = convert(paths["a.b"], {"weight": torch.ones(100)})
+    converted = convert(paths["a.b"], {"weight": torch.ones(100)}, StateDictLayout())
     os.utime(paths["a.b"].with_suffix(".json"), (5, 5))
     assert [(file.name, file.last_used) for file in stored(cache) if file.last_used < 10] == [("a.b", 5)]
     assert [result.state for result in check(stored(cache))] == ["intact"] * 3

@@ -286,3 +286,5 @@ def test_a_dataset_without_a_single_checkpoint_lists_the_candidates():
         zoo().find_trained("shufflenet", "msmt17")
     with pytest.raises(UnknownCheckpointError, match="no model is called 'osnetx1_0'"):
         zoo().find_trained("osnetx1_0", "msmt17")
+    with pytest.raises(UnknownCheckpointError, match=r"name of a checkpoint, not of a model\nhint: leave the dataset"):
+        zoo().find_trained("osnet_x1_0.msmt17", "msmt17")

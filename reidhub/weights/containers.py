@@ -255,7 +255,7 @@ def _mapped(path: Path) -> dict[str, Tensor]:
             if dtype is None:
                 raise WeightsError(f"tensor {name!r} is of the type {kind}, which no weights of the zoo have")
             numel = math.prod(shape)
-            empty = torch.empty(0, dtype=dtype)
+            empty = torch.empty(0, dtype=dtype, device="cpu")
             tensor = torch.frombuffer(memory, dtype=dtype, count=numel, offset=at) if numel else empty
             tensors[name] = tensor.view(shape)
             at += numel * dtype.itemsize

@@ -7,6 +7,7 @@ original's digest. One that was touched since is hashed before it is used; one t
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 from torch import Tensor
@@ -33,31 +34,42 @@ def stored_weights(path: Path, layout: StateDictLayout) -> dict[str, Tensor]:
     Raises:
         WeightsError: as `read_weights`.
     """
-    if found := conversion_of(path):
+    if found := conversion_of(path, layout):
         with suppress(WeightsError):
             return map_safetensors(found)
     return read_weights(path, layout=layout)
 
 
-def conversion_of(path: Path) -> Path | None:
-    """The converted file of a file of the cache; None where there is none, a broken one, or another file's."""
+def conversion_of(path: Path, layout: StateDictLayout) -> Path | None:
+    """The converted file of a file of the cache; None where there is none, a broken one, or one of other tensors.
+
+    Args:
+        path: as the cache names it.
+        layout: how the file wraps its tensors.
+    """
     converted = path.with_suffix(SUFFIX)
     try:
         noted = json.loads(_note(converted).read_text(encoding="utf-8"))
         state = converted.stat()
-        untouched = (noted["size"], noted["mtime_ns"]) == (state.st_size, state.st_mtime_ns)
-        own = noted["original"] == path.stem
-        return converted if own and (untouched or Digest.of_file(converted).hex == noted["sha256"]) else None
+        if (noted["original"], noted["layout"]) != (path.stem, asdict(layout)):
+            return None
+        if (noted["size"], noted["mtime_ns"]) != (state.st_size, state.st_mtime_ns):
+            if Digest.of_file(converted).hex != noted["sha256"]:
+                return None
+            with suppress(OSError):  # where the folder does not take it, the next use hashes the file again
+                write_json(_note(converted), noted | {"size": state.st_size, "mtime_ns": state.st_mtime_ns})
+        return converted
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def convert(path: Path, tensors: Mapping[str, Tensor]) -> Path:
+def convert(path: Path, tensors: Mapping[str, Tensor], layout: StateDictLayout) -> Path:
     """Keep weights as safetensors beside the file of the cache they come from.
 
     Args:
         path: as the cache names it: its stem is the file's digest.
         tensors: what `read_weights` gave for it, and what loaded strictly.
+        layout: that it was read with.
 
     Returns:
         The converted file.
@@ -67,7 +79,7 @@ def convert(path: Path, tensors: Mapping[str, Tensor]) -> Path:
     """
     from safetensors.torch import save
 
-    if found := conversion_of(path):
+    if found := conversion_of(path, layout):
         return found
     converted = path.with_suffix(SUFFIX)
     try:
@@ -77,8 +89,8 @@ def convert(path: Path, tensors: Mapping[str, Tensor]) -> Path:
             incoming.path.chmod(0o644)
             state = incoming.path.stat()
             incoming.path.replace(converted)
-        known = {"original": path.stem, "sha256": digest.hex, "size": state.st_size, "mtime_ns": state.st_mtime_ns}
-        write_json(_note(converted), known)
+        known = {"original": path.stem, "layout": asdict(layout), "sha256": digest.hex}
+        write_json(_note(converted), known | {"size": state.st_size, "mtime_ns": state.st_mtime_ns})
     except OSError as error:
         raise CacheError(f"cannot write {converted}: {error.strerror}", hint=ROOM) from error
     return converted

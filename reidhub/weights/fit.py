@@ -53,7 +53,7 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str) 
     given = dict(tensors)
     for name, tensor in wanted.items():
         if is_late(name) and name not in given:
-            given[name] = torch.zeros((), dtype=tensor.dtype)
+            given[name] = torch.zeros((), dtype=tensor.dtype, device="cpu")
     if lines := _differences(wanted, given):
         raise _misfit(what, lines, len(wanted.keys() | given.keys()))
     for name, (holder, key) in places.items():

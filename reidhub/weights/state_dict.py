@@ -119,7 +119,7 @@ def _from_storage(name: str, spec: TensorSpec, container: Container, budget: _Bu
         raise WeightsError(f"tensor {name!r} is larger than its storage")
     budget.spend(numel, dtype, name)
     if not numel:
-        return torch.empty(size, dtype=dtype)
+        return torch.empty(size, dtype=dtype, device="cpu")
     elements = container.elements(Storage(storage.key, dtype, storage.offset + offset, last - offset + 1), dtype)
     tensor = elements.as_strided(size, stride)
     return tensor if tensor.is_contiguous() else tensor.contiguous()

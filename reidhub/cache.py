@@ -67,6 +67,7 @@ class Cache:
         self.files = self.root / "files"
         self.pins = self.root / "pins"
         self.partial = self.root / "partial"
+        self.compiled = self.root / "compiled"
 
     def find(self, artifact: Artifact) -> Path | None:
         """The intact file of an artifact, or None; a pinned one by its digest, an unpinned one by its remembered pin.

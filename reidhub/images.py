@@ -10,6 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -109,10 +110,39 @@ def normalise(pixels: Tensor, spec: PixelSpec) -> Tensor:
     Returns:
         float32 (N, 3, H, W) in the memory format of ``pixels``.
     """
-    mean, std = (
-        torch.tensor(v, dtype=torch.float32, device=pixels.device)[:, None, None] for v in (spec.mean, spec.std)
-    )
-    return pixels.to(torch.float32).div_(255).sub_(mean).div_(std)
+    return normalise_into(torch.empty_like(pixels, dtype=torch.float32), pixels, spec)
+
+
+def normalise_into(out: Tensor, pixels: Tensor, spec: PixelSpec) -> Tensor:
+    """`normalise` into a tensor of the caller's.
+
+    Args:
+        out: float32 (N, 3, H, W), on the same device and of any memory format.
+        pixels: uint8 (N, 3, H, W), RGB.
+        spec: gives mean and standard deviation.
+
+    Returns:
+        ``out``.
+    """
+    rows, repeats = out.permute(0, 2, 3, 1), out.shape[3]
+    if rows.is_contiguous():
+        rows = rows.flatten(2)  # -> (N, H, W * 3): torch is slow where it meets three numbers at a time
+    else:
+        rows, repeats = out, 0
+    mean, std = (_channels(values, repeats, out.device) for values in (spec.mean, spec.std))
+    at_once = 1 if out.device.type == "cpu" else max(1, len(out))  # one image stays in a processor's cache
+    for to, row, image in zip(*(torch.split(tensor, at_once) for tensor in (out, rows, pixels)), strict=True):
+        to.copy_(image)
+        row.div_(255).sub_(mean).div_(std)
+    return out
+
+
+@lru_cache(maxsize=64)  # a GPU would be waited for each time that numbers are sent to it
+@torch.inference_mode(False)
+def _channels(values: tuple[float, float, float], repeats: int, device: torch.device) -> Tensor:
+    """(3, 1, 1); where ``repeats`` is given, (3 * repeats,): channel by channel, again and again."""
+    channels = torch.tensor(values, dtype=torch.float32, device=device)
+    return channels.repeat(repeats) if repeats else channels[:, None, None]
 
 
 def load_batches(
@@ -179,13 +209,14 @@ class _Chunk:
         """Pixels and places, as `load_batches` yields them."""
         for run in self.runs:
             run.result()
-        places = torch.arange(self.start, self.start + len(self.pixels))
+        places = torch.arange(self.start, self.start + len(self.pixels), device="cpu")
         yield from zip(torch.split(self.pixels, batch_size), torch.split(places, batch_size), strict=True)
 
 
+@torch.inference_mode(False)  # threads outside of the caller's mode fill it
 def _empty(count: int, spec: PixelSpec) -> Tensor:
     """Room for pixels: uint8 (count, 3, H, W), channels last."""
-    return torch.empty((count, spec.height, spec.width, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
+    return torch.empty((count, spec.height, spec.width, 3), dtype=torch.uint8, device="cpu").permute(0, 3, 1, 2)
 
 
 def _fill(rows: Tensor, paths: Sequence[Path], spec: PixelSpec) -> None:
@@ -223,7 +254,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise _undecodable(path, error) from error
+        raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _decode(path: Path, file: bytes) -> Image.Image | NDArray[np.uint8]:

@@ -153,7 +153,7 @@ def _decodes_equally(data: bytes) -> bool:
 def resizes_equally() -> bool:
     """True where torch's 8-bit resizer gives the bits of PIL's on this processor, tried here and now."""
     pixels = np.random.default_rng(0).integers(0, 256, (2, 101, 53, 3)).astype(np.uint8)
-    out = torch.empty((2, 256, 128, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
+    out = torch.empty((2, 256, 128, 3), dtype=torch.uint8, device="cpu").permute(0, 3, 1, 2)
     enlarge(pixels, out)
     wants = [np.asarray(Image.fromarray(image).resize((128, 256), Image.Resampling.BILINEAR)) for image in pixels]
     equal = np.array_equal(out.permute(0, 2, 3, 1).numpy(), np.stack(wants))

@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from torch.nn.modules.module import register_module_forward_hook
 import reidhub
 from reidhub.checkpoint import InputSpec
 from reidhub.embedding import Embedder, Plan, plan_for
-from reidhub.embedding.compiling import Compiled
+from reidhub.embedding.compiling import Compiled, processor_id
 from reidhub.embedding.folding import folded
 from reidhub.embedding.precision import has_bf16
 from reidhub.embedding.threads import processors, threads_that_run
@@ -225,16 +227,17 @@ def test_compiled_code_is_kept_in_the_cache_folder_unless_the_user_names_another
 
     Compiled(small, torch.device("cpu"), backend="eager")
 
-    want = tmp_path / "mine" if before == "the user's" else tmp_path / "compiled"
+    want = tmp_path / "mine" if before == "the user's" else tmp_path / "compiled" / processor_id()
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(want)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize(("precision", "timed"), [("exact", False), ("fp32", True)])
 def test_cudnn_times_its_algorithms_while_a_fast_embedder_runs(small, precision, timed: bool) -> None:
     seen: list[bool] = []
     hook = register_module_forward_hook(lambda *_: seen.append(torch.backends.cudnn.benchmark))
 
-    Embedder(small, spec_of(small), precision=precision, plan=EAGER)(torch.rand(2, 3, 16, 8))
+    Embedder(small.cuda(), spec_of(small), precision=precision, plan=EAGER)(torch.rand(2, 3, 16, 8))
     hook.remove()
 
     assert set(seen) == {timed} and not torch.backends.cudnn.benchmark
@@ -274,6 +277,17 @@ def test_layers_that_others_read_or_call_again_keep_their_normalisation(small, i
 
     called = [str(node.target) for node in module.graph.nodes if node.op == "call_module"]
     assert called == ["conv1", "conv2", "bn2", "conv3", "conv3", "bn3", "conv4", "conv4"]
+    assert error(plain(module, images), plain(small, images)) < 1e-6
+
+
+@pytest.mark.parametrize("settings", [{"affine": False}, {"track_running_stats": False}, {"eps": 0.5}])
+def test_normalisations_of_every_kind_give_the_same_folded_or_left(small, images, settings) -> None:
+    small.bn1 = nn.BatchNorm2d(4, **settings).eval()
+
+    module = folded(small)
+
+    called = [str(node.target) for node in module.graph.nodes if node.op == "call_module"]
+    assert ("bn1" in called) == ("track_running_stats" in settings)
     assert error(plain(module, images), plain(small, images)) < 1e-6
 
 
@@ -325,6 +339,58 @@ def test_a_single_path_or_no_workers_is_an_error_that_says_so(small, paths, work
         Embedder(small, spec_of(small), plan=EAGER).embed_files(paths, workers)
 
 
+def test_files_are_embedded_in_inference_mode_too(small, tmp_path: Path) -> None:
+    paths, pixels = small_files(tmp_path)
+    for name, size in (("big.jpg", (32, 64)), ("small.jpg", (4, 8))):
+        Image.new("RGB", size, "red").save(tmp_path / name)
+        paths.append(tmp_path / name)
+    embedder = Embedder(small, spec_of(small), precision="exact", batch=3)
+    want = embedder.embed_files(paths)
+
+    with torch.inference_mode():
+        got = embedder.embed_files(paths)
+
+    assert torch.equal(got, want) and torch.equal(got[:7], embedder(pixels))
+
+
+@pytest.mark.parametrize("setting", ["device", "dtype"])
+def test_a_users_defaults_are_not_those_of_an_embedder(small, tmp_path: Path, setting: str) -> None:
+    paths, pixels = small_files(tmp_path)
+    embedder = Embedder(small, spec_of(small), plan=EAGER)
+    want = embedder(pixels)
+    try:
+        torch.set_default_device("meta") if setting == "device" else torch.set_default_dtype(torch.float64)
+        got = embedder(pixels), embedder.embed_files(paths)
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+
+    for embeddings in got:
+        assert embeddings.dtype == torch.float32 and torch.equal(embeddings, want)
+
+
+def test_threads_get_their_own_rows_where_every_batch_is_written_to_one_place(small, images, monkeypatch) -> None:
+    """As a CUDA graph does it."""
+    place = torch.empty(4, 4)
+
+    def graph(module: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
+        def replay(batch: Tensor) -> Tensor:
+            place.copy_(module(batch))
+            time.sleep(0.01)
+            return place
+
+        return replay
+
+    monkeypatch.setattr("reidhub.embedding.embedder.Compiled", graph)
+    embedder = Embedder(small, spec_of(small), batch=4)
+    want = [embedder(images[first : first + 4]) for first in range(4)]
+
+    with ThreadPoolExecutor(4) as pool:
+        got = list(pool.map(lambda first: embedder(images[first : first + 4]), list(range(4)) * 5))
+
+    assert all(torch.equal(rows, want[number % 4]) for number, rows in enumerate(got))
+
+
 def test_images_run_in_the_batches_of_the_plan_unless_the_caller_says_otherwise(small) -> None:
     assert Embedder(small, spec_of(small), plan=Plan(batch=5, compile=False)).batch == 5
     assert Embedder(small, spec_of(small), plan=Plan(batch=5, compile=False), batch=2).batch == 2
@@ -360,7 +426,62 @@ def test_no_number_of_images_and_no_layout_compiles_again(small, images, caplog)
     embedder(torch.zeros(5, 3, 16, 8, dtype=torch.uint8))
 
     (said,) = messages(caplog)
-    assert said.startswith("compiled in")
+    assert said.startswith("compiled code is there after")
+
+
+@pytest.mark.usefixtures("any_compiler")
+@pytest.mark.parametrize("batch", [1, 4])
+def test_no_kind_of_tensor_compiles_again(small, batch: int, caplog) -> None:
+    embedder = Embedder(small, spec_of(small), batch=batch)
+    pixels = torch.randint(0, 256, (4, 3, 16, 8), dtype=torch.uint8)
+    rows = pixels.permute(0, 2, 3, 1).contiguous()  # as images lie in arrays
+    want = plain(small, normalise(pixels, spec_of(small)))
+
+    def check(images: Tensor) -> None:
+        assert error(embedder(images), want[: len(images)]) < 1e-6
+
+    check(normalise(pixels, spec_of(small)).requires_grad_())
+    for image in (pixels[:1], rows[0].permute(2, 0, 1)[None], rows.permute(0, 3, 1, 2)):
+        check(image)
+        with torch.inference_mode():
+            check(image.clone())
+            check(normalise(image, spec_of(small)))
+    check(rows.permute(0, 3, 1, 2).repeat_interleave(2, 0)[::2])
+
+    assert messages(caplog) == []  # it would say that it left the code
+
+
+def test_code_that_fails_later_is_left_as_well(small, images, caplog) -> None:
+    torch.compiler.reset()
+    compiled = Compiled(small, torch.device("cpu"), backend="aot_eager")
+    want = plain(small, images)
+
+    with torch.no_grad(), torch._dynamo.config.patch(error_on_recompile=True):
+        assert torch.equal(compiled(images), want)
+        assert torch.equal(compiled(images[:3]), plain(small, images[:3]))  # other code would be needed
+
+    (said,) = messages(caplog)
+    assert "without compiled code" in said
+
+
+def test_a_model_that_fails_without_compiled_code_fails(small, images) -> None:
+    compiled = Compiled(small, torch.device("cpu"), backend="aot_eager")
+
+    with torch.no_grad(), pytest.raises(RuntimeError, match="expected input"):
+        compiled(images[:, :2])
+
+
+def test_a_first_call_that_takes_long_says_what_it_does(small, images, caplog, monkeypatch) -> None:
+    def backend(module: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., object]:
+        time.sleep(0.5)
+        return module.forward
+
+    monkeypatch.setattr("reidhub.embedding.compiling._LONG_S", 0.1)
+    torch.compiler.reset()
+    with torch.no_grad():
+        Compiled(small, torch.device("cpu"), backend=backend)(images)
+
+    assert [said for said in messages(caplog) if "takes a minute or more" in said]
 
 
 def test_without_a_compiler_the_model_runs_and_says_why(small, images, caplog) -> None:
@@ -379,8 +500,10 @@ def test_without_a_compiler_the_model_runs_and_says_why(small, images, caplog) -
 _COMPILE = """
 import logging, sys, torch
 sys.path.insert(0, {tests!r})
+from pathlib import Path, PosixPath
 from test_embedding import Small, spec_of
-from reidhub.embedding import Embedder
+from reidhub.embedding import Embedder, compiling
+compiling._CPUINFO = {cpuinfo!r}
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 model = Small().eval()
 Embedder(model, spec_of(model), batch=4)(torch.zeros(1, 3, 16, 8))
@@ -390,16 +513,36 @@ print("hits", counters["inductor"]["fxgraph_cache_hit"])
 
 
 @pytest.mark.long
-def test_a_later_process_finds_the_code(reidhub_home: Path) -> None:
-    program = _COMPILE.format(tests=str(Path(__file__).parent))
-    first, second = (
-        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-        for _ in range(2)
-    )
-    assert str(reidhub_home / "compiled") in first and "hits 0" in first
-    assert "hits 1" in second
+@pytest.mark.parametrize("named", [False, True])
+def test_a_later_process_on_the_same_kind_of_processor_finds_the_code(
+    reidhub_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    """Also where the user names a folder, which torch does not divide."""
+    if named:
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(reidhub_home / "compiled"))
+    said = []
+    for flags in ("avx2 fma", "avx2 fma", "avx512f"):
+        cpuinfo = tmp_path / "cpuinfo"
+        cpuinfo.write_text(f"processor : 0\nmodel name : one\nflags : {flags}\n\nprocessor : 1\n")
+        program = _COMPILE.format(tests=str(Path(__file__).parent), cpuinfo=cpuinfo)
+        run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        said.append(run.stdout)
+    assert str(reidhub_home / "compiled") in said[0]
+    assert [text.split()[-1] for text in said] == ["0", "1", "0"]
     written = [path.read_text() for path in (reidhub_home / "compiled").rglob("*.cpp")]
     assert any("inductor_entry_impl" in code for code in written)  # the layers are called from C++
+
+
+def test_processors_of_other_kinds_have_other_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = []
+    for flags, mhz in (("avx2", 1), ("avx2", 2), ("avx512f", 1), (None, None)):
+        if flags is not None:
+            (tmp_path / "cpuinfo").write_text(f"model name : one\ncpu MHz : {mhz}\nflags : {flags}\n\nmodel name : two")
+        monkeypatch.setattr("reidhub.embedding.compiling._CPUINFO", tmp_path / ("cpuinfo" if flags else "none"))
+        processor_id.cache_clear()
+        names.append(processor_id())
+    processor_id.cache_clear()
+    assert names[0] == names[1] and len({*names}) == 3
 
 
 def test_what_does_not_fit_is_refused(small, images) -> None:
@@ -407,14 +550,27 @@ def test_what_does_not_fit_is_refused(small, images) -> None:
     for wrong in (images[0], images[:, :2], images[:, :, :8], images.double(), images.long()):
         with pytest.raises(UsageError, match=r"images are float32 or uint8 \(N, 3, 16, 8\), got"):
             embedder(wrong)
-    with pytest.raises(UsageError, match=r"torch.Tensor, got ndarray"):
-        embedder(images.numpy())
+    for wrong, way in ((images[0], "None"), (images.permute(0, 2, 3, 1), "permute"), (images.half(), "float")):
+        with pytest.raises(UsageError) as caught:
+            embedder(wrong)
+        assert way in str(caught.value.hint)
+    for wrong, way in ((images.numpy(), "from_numpy"), ([images[0]], "embed_files"), (Path("a.jpg"), "embed_files")):
+        with pytest.raises(UsageError, match=r"torch.Tensor, got") as caught:
+            embedder(wrong)
+        assert way in str(caught.value.hint)
     with pytest.raises(UsageError, match=r"batch above 0, got 0$"):
         Embedder(small, spec_of(small), batch=0)
     with pytest.raises(UsageError, match="unknown precision 'fp8'; there are exact, fp32, bf16"):
         Embedder(small, spec_of(small), precision="fp8")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"float32, got torch\.float64"):
+        Embedder(small.double(), spec_of(small))
+    exact = Embedder(small.float(), spec_of(small), precision="exact")
     with pytest.raises(UsageError, match="eval mode"):
         Embedder(small.train(), spec_of(small))
+    before = small.bn1.running_mean.clone()
+    with pytest.raises(UsageError, match="eval mode"):
+        exact(images)
+    assert torch.equal(small.bn1.running_mean, before)
 
 
 @pytest.mark.skipif(has_bf16(torch.device("cpu")), reason="this processor has bfloat16")
@@ -443,11 +599,14 @@ def test_processors_are_no_more_than_the_container_may_use(tmp_path: Path, quota
 def test_threads_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
     monkeypatch.setattr("reidhub.embedding.threads.processors", lambda: 1)
-
-    with threads_that_run():
-        assert torch.get_num_threads() == 1
-
-    assert torch.get_num_threads() == before
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(ZeroDivisionError), threads_that_run():
+            assert torch.get_num_threads() == 1
+            1 / 0  # noqa: B018
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 _MANIFEST = """
@@ -478,4 +637,6 @@ def test_embedder_of_a_name_gives_what_the_loaded_model_gives(tmp_path: Path, mo
     embedder = reidhub.embedder("osnet_x0_5.mine", precision="exact", batch=2)
 
     assert torch.equal(embedder(images), plain(reidhub.load("osnet_x0_5.mine"), images))
+    named = reidhub.embedder("osnet_x0_5", "mine", precision="exact", batch=2)
+    assert torch.equal(named(images), embedder(images))
     assert reidhub.embedder("osnet_x0_5.mine").batch == plan_for("osnet_x0_5", "cpu").batch != Plan().batch

@@ -2,17 +2,21 @@
 
 import logging
 import os
+import platform
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from reidhub.cache import default_root
+from reidhub.cache import Cache
+from reidhub.digest import Digest
 
 _KEPT_IN = "TORCHINDUCTOR_CACHE_DIR"
 _SETTINGS: dict[str, dict[str, Any]] = {  # small models wait for the calls of their layers more than for arithmetic
@@ -20,6 +24,13 @@ _SETTINGS: dict[str, dict[str, Any]] = {  # small models wait for the calls of t
     "cuda": {"options": {"triton.cudagraphs": True, "conv_1x1_as_mm": True}},  # cuDNN's float32 1x1 are the slower ones
 }
 
+_CPUINFO = Path("/proc/cpuinfo")
+_TELLING = ("model name", "flags", "Features", "CPU implementer", "CPU part")  # its lines for x86 and for ARM
+
+_LONG_S = 10.0  # code that was kept is there sooner
+_STILL = "the first call of an embedder compiles, which takes a minute or more; later ones, and later processes, do not"
+
+_compiler: Any = torch.compiler.config
 _log = logging.getLogger(__name__)
 
 Forward = Callable[[Tensor], Tensor]
@@ -36,7 +47,7 @@ class Compiled:
 
     def __init__(self, module: nn.Module, device: torch.device, backend: str | Callable[..., Any] = "inductor") -> None:
         if not _chosen(os.environ.get(_KEPT_IN, "")):
-            os.environ[_KEPT_IN] = str(default_root() / "compiled")
+            os.environ[_KEPT_IN] = str(Cache().compiled / processor_id())
         self._module = module
         settings = _SETTINGS.get(device.type, {}) if backend == "inductor" else {}
         self._compiled: Forward = torch.compile(module, fullgraph=True, dynamic=False, backend=backend, **settings)
@@ -44,20 +55,30 @@ class Compiled:
 
     def __call__(self, images: Tensor) -> Tensor:
         """(N, 3, H, W), always of the same N and memory format, -> (N, D)."""
-        return self._run(images)
-
-    def _first(self, images: Tensor) -> Tensor:
-        start = time.perf_counter()
+        run = self._run
         try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "TensorFloat32")  # not using it is meant
-                embeddings = self._compiled(images)
+            embeddings: Tensor = run(images)
         except Exception as error:  # whatever a compiler says, the module itself still runs
+            if run is self._module:
+                raise
             _log.warning("the model runs without compiled code, and slower: %s", _reason(error))
             self._run = self._module
-            return self._module(images)  # type: ignore[no-any-return]
+            embeddings = self._module(images)
+        return embeddings
+
+    def _first(self, images: Tensor) -> Tensor:
+        start, still = time.perf_counter(), threading.Timer(_LONG_S, _log.warning, [_STILL])
+        still.daemon = True
+        still.start()
+        key = f"{processor_id()}, {torch.get_num_threads()} threads"  # what some releases leave out of their own
+        try:
+            with warnings.catch_warnings(), _compiler.patch(cache_key_tag=key):
+                warnings.filterwarnings("ignore", "TensorFloat32")  # not using it is meant
+                embeddings = self._compiled(images)
+        finally:
+            still.cancel()
         took = time.perf_counter() - start
-        _log.info("compiled in %.0f s; later processes find the code in %s", took, os.environ[_KEPT_IN])
+        _log.info("compiled code is there after %.0f s; later processes find it in %s", took, os.environ[_KEPT_IN])
         self._run = self._compiled
         return embeddings
 
@@ -65,6 +86,17 @@ class Compiled:
 def _chosen(folder: str) -> bool:
     """True for a folder that the user named; importing torchvision already makes torch write its own there."""
     return folder != "" and not folder.startswith(str(Path(tempfile.gettempdir(), "torchinductor_")))
+
+
+@lru_cache(maxsize=1)
+def processor_id() -> str:
+    """Eight digits for this kind of processor: code is made for its instructions, which torch's own key leaves out."""
+    try:
+        first, _, _ = _CPUINFO.read_text(encoding="utf-8", errors="replace").partition("\n\n")
+        told = [line for line in first.splitlines() if line.partition(":")[0].strip() in _TELLING]
+    except OSError:  # not a Linux
+        told = [platform.processor()]
+    return Digest.of_bytes("\n".join([platform.machine(), *told]).encode()).short
 
 
 def _reason(error: Exception) -> str:

@@ -33,12 +33,14 @@ def _calls(traced: fx.GraphModule, target: str) -> list[fx.Node]:
 
 def _one_normalisation(traced: fx.GraphModule, calls: list[fx.Node], readers: list[fx.Node]) -> bool:
     """True where each call of a layer has one reader, and these are all the calls of one normalisation."""
-    norm = readers[0] if readers and readers[0].op == "call_module" else None
+    if not readers or readers[0].op != "call_module":
+        return False
+    norm = traced.get_submodule(str(readers[0].target))
     return (
-        norm is not None
-        and isinstance(traced.get_submodule(str(norm.target)), Normalisation)
+        isinstance(norm, Normalisation)
+        and norm.running_mean is not None  # else it goes by the batch, even in eval mode
         and all(len(call.users) == 1 for call in calls)
-        and set(readers) == set(_calls(traced, str(norm.target)))
+        and set(readers) == set(_calls(traced, str(readers[0].target)))
     )
 
 
@@ -57,6 +59,9 @@ def _fused(layer: nn.Module, norm: Normalisation) -> nn.Module:
     """In double precision, so that the only rounding is that of the result."""
     dtype = next(layer.parameters()).dtype
     layer, norm = layer.double(), norm.double()
+    if not norm.affine:  # torch's fusion wants a weight and a bias
+        norm.weight = nn.Parameter(torch.ones_like(cast(torch.Tensor, norm.running_var)))
+        norm.bias = nn.Parameter(torch.zeros_like(cast(torch.Tensor, norm.running_var)))
     if isinstance(layer, nn.Conv2d):
         return fuse_conv_bn_eval(layer, norm).to(dtype)
     return fuse_linear_bn_eval(cast(nn.Linear, layer), norm).to(dtype)

@@ -16,19 +16,20 @@ def uploaded(batches: Iterator[tuple[Tensor, T]], device: torch.device) -> Itera
         yield from batches
         return
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    waiting: deque[tuple[Tensor, T]] = deque()
+    waiting: deque[tuple[Tensor, T, torch.cuda.Event]] = deque()
     for pixels, rest in batches:
         with torch.cuda.stream(stream):
-            waiting.append((pixels.pin_memory().to(device, non_blocking=True), rest))
+            uploading = pixels.pin_memory().to(device, non_blocking=True)
+        waiting.append((uploading, rest, stream.record_event()))
         if len(waiting) > 1:
-            yield _arrived(*waiting.popleft(), stream)
+            yield _arrived(*waiting.popleft())
     while waiting:
-        yield _arrived(*waiting.popleft(), stream)
+        yield _arrived(*waiting.popleft())
 
 
-def _arrived(pixels: Tensor, rest: T, stream: torch.cuda.Stream) -> tuple[Tensor, T]:
+def _arrived(pixels: Tensor, rest: T, there: torch.cuda.Event) -> tuple[Tensor, T]:
     """The same, once the stream that computes may read the pixels."""
     current = torch.cuda.current_stream(pixels.device)
-    current.wait_stream(stream)
+    current.wait_event(there)
     pixels.record_stream(current)
     return pixels, rest

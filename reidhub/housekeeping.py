@@ -5,6 +5,7 @@ Nothing here is needed to load a checkpoint: the cache never grows unusable, onl
 
 import json
 import re
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -62,12 +63,14 @@ class Removal:
         paths: files to remove.
         size: bytes of all of them.
         reason: in words.
+        tree: True where the path is a folder, which goes with all that is in it.
     """
 
     name: str
     paths: tuple[Path, ...]
     size: int
     reason: str
+    tree: bool = False
 
     def carry_out(self) -> None:
         """Remove the files; those that are gone already do not matter.
@@ -77,7 +80,10 @@ class Removal:
         """
         for path in self.paths:
             try:
-                path.unlink(missing_ok=True)
+                if self.tree:
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
             except OSError as error:
                 raise CacheError(f"cannot remove {path}: {error.strerror}") from error
 
@@ -171,6 +177,13 @@ def prunable(cache: Cache, *, unused_since_s: float | None = None, max_size: int
     removed |= {removal.paths for removal in faulty}
     rest = [file for file in files if file.paths not in removed]
     return [*found, *faulty, *old, *(over(rest, max_size) if max_size is not None else [])]
+
+
+def compiled(cache: Cache) -> list[Removal]:
+    """The code that embedders keep, all of it; none where there is none."""
+    size = sum(_size(path) for path in cache.compiled.rglob("*") if path.is_file())
+    removal = Removal("compiled code", (cache.compiled,), size, "made again when it is needed", tree=True)
+    return [removal] if size else []
 
 
 def removal_of(cache: Cache, artifact: Artifact) -> Removal | None:

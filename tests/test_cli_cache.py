@@ -91,6 +91,18 @@ def test_prune_does_as_it_is_told_and_a_dry_run_nothing(paths):
     assert [path.exists() for path in paths.values()] == [False, False, True]
 
 
+def test_code_that_embedders_keep_is_told_and_pruned_where_that_is_asked_for(paths, cache):
+    code = cache.compiled / "0123abcd" / "fxgraph" / "code"
+    code.parent.mkdir(parents=True)
+    code.write_bytes(bytes(2_000_000))
+    assert "compiled code, 2.0 MB, for `reidhub cache prune --compiled` to remove" in reidhub("cache", "list").stderr
+    assert reidhub("cache", "prune", "--max-size", "1GB").stdout == "" and code.exists()
+    done = reidhub("cache", "prune", "--compiled")
+    assert done.stdout == f"compiled code  {cache.compiled}  2.0 MB  made again when it is needed\n"
+    assert not cache.compiled.exists() and all(path.exists() for path in paths.values())
+    assert "compiled" not in reidhub("cache", "list").stderr
+
+
 @pytest.mark.parametrize("option", [("--unused-since", "30 moons"), ("--max-size", "-1"), ("--max-size", "many")])
 def test_a_quantity_that_is_none_is_wrong_usage(option):
     done = reidhub("cache", "prune", *option)

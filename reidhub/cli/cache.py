@@ -12,7 +12,7 @@ from reidhub.cli.cache_add import add
 from reidhub.cli.list import selected
 from reidhub.cli.quantities import duration, size
 from reidhub.cli.tables import counted, human_size, print_table
-from reidhub.housekeeping import Checked, Removal, Stored, check, left_over, prunable, removal_of, stored
+from reidhub.housekeeping import Checked, Removal, Stored, check, compiled, left_over, prunable, removal_of, stored
 
 
 @click.group("cache")
@@ -48,6 +48,8 @@ def list_(*, as_data: bool) -> None:
     if rest := left_over(cache):
         room = human_size(sum(removal.size for removal in rest))
         click.echo(f"{counted(len(rest), 'left-over')}, {room}, for `reidhub cache prune` to remove", err=True)
+    for code in compiled(cache):
+        click.echo(f"{code.name}, {human_size(code.size)}, for `reidhub cache prune --compiled` to remove", err=True)
 
 
 @command.command("check", short_help="hash every file again")
@@ -73,14 +75,18 @@ def check_(*, remove: bool, as_data: bool) -> None:
 @command.command("prune", short_help="remove what is broken, unused or too much")
 @click.option("--unused-since", type=duration, help="Also what was not used for so long: 30d, 12h, 2w.")
 @click.option("--max-size", type=size, help="Also what is over this size, least recently used first: 2GB, 500MB.")
+@click.option(
+    "--compiled", "code", is_flag=True, help="Also the code that embedders keep; the next use compiles again."
+)
 @click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
 @_as_data
-def prune(*, unused_since: int | None, max_size: int | None, dry_run: bool, as_data: bool) -> None:
+def prune(*, unused_since: int | None, max_size: int | None, code: bool, dry_run: bool, as_data: bool) -> None:
     """Remove broken files and what runs that were cut short have left; on demand, more.
 
     A download that was cut short more than an hour ago counts as left over. The last use of a file is noted once a day.
     """
-    _removed(prunable(Cache(), unused_since_s=unused_since, max_size=max_size), dry_run=dry_run, as_data=as_data)
+    found = prunable(Cache(), unused_since_s=unused_since, max_size=max_size)
+    _removed([*found, *(compiled(Cache()) if code else [])], dry_run=dry_run, as_data=as_data)
 
 
 @command.command("remove", short_help="remove the files of checkpoints")

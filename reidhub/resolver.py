@@ -116,7 +116,7 @@ class Resolver:
         width = max(len(order.label) for order, _ in reasons)
         lines = [f"  {order.label:<{width}}  {' '.join(error.message.split())}" for order, error in reasons]
         by_hand = _BY_HAND if all(error.permanent for _, error in reasons) else f"try again later, or {_BY_HAND}"
-        hints = [error.hint for _, error in reasons]
+        hints = [error.hint for order, error in reasons if order.source.kind != "local"] or [None]
         if self._offline:
             hint = _OFFLINE_HINT
         elif set(hints) == {NO_NETWORK}:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from corridor import (
     NAME,
     SMALL,
@@ -31,6 +32,7 @@ from corridor import (
     write_weights,
 )
 
+from reidhub.embedding.precision import has_bf16
 from reidhub.metrics import evaluate
 from reidhub.verification.journal import Journal, open_journal
 
@@ -221,6 +223,23 @@ def test_on_a_terminal_one_bar_shows_images_per_second_and_the_time_left(place: 
     os.close(ours)
     run.wait()
     assert re.search(rb"verify: +\d+%.*/52 \[\d\d:\d\d<\d\d:\d\d, +[0-9.]+ images/s\]", shown), shown
+
+
+def test_a_strict_dry_run_fails_where_something_would_not_run(verify) -> None:
+    assert verify(NAME, "--on", "corridor", "--dry-run", "--strict").returncode == 0
+    assert verify(NAME, "osnet_x1_0.msmt17", "--dry-run", "--strict").returncode == 1
+
+
+@pytest.mark.skipif(has_bf16(torch.device("cpu")), reason="this processor has bfloat16")
+def test_a_precision_that_is_only_emulated_is_told(verify) -> None:
+    done = verify(NAME, "--on", "corridor", "--precision", "bf16")
+    assert "note: this cpu emulates bf16, which takes long" in done.stderr
+    assert "emulates" not in verify(NAME, "--on", "corridor").stderr
+
+
+def test_what_can_be_done_is_said_once_for_all_that_it_holds_for(verify, tmp_path: Path) -> None:
+    done = verify("osnet_x1_0.msmt17", "osnet_x1_0.market1501")
+    assert done.stderr.count("error: ") == 2 and done.stderr.count("hint: ") == 1
 
 
 def test_a_dry_run_tells_what_is_there_and_runs_nothing(verify, reidhub_home: Path) -> None:

@@ -50,7 +50,8 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     type=click.Choice(["files", "weights", "scores"]),
     default="scores",
     show_default=True,
-    help="files: bytes are intact; weights: they load strictly and cost what is printed. Neither needs a dataset.",
+    help="files: bytes are intact; weights: they load strictly and cost what is printed. Neither needs a dataset; "
+    "what is not in the cache is downloaded.",
 )
 @click.option("--dry-run", is_flag=True, help="Tell what would run and what is missing.")
 @click.option("--keep-embeddings", metavar="DIR", type=_FOLDER, help="Keep embeddings of retrievals as .npz files.")
@@ -67,6 +68,7 @@ def command(selectors: tuple[str, ...], **options: Any) -> None:
     sys.exit(_run(selectors, _Options(**options)))
 
 
+_LEAVE_OUT = "leave that out, or the level"
 _OTHER_LEVELS = "without a dataset, --level files and --level weights look at the checkpoints themselves"
 
 
@@ -92,6 +94,25 @@ class _Options:
     keep_embeddings: Path | None
     level: Literal["files", "weights", "scores"]
     dry_run: bool
+
+    @property
+    def of_scores(self) -> list[str]:
+        """The options that were given and mean nothing but for scores."""
+        given = {
+            "--on": self.datasets,
+            "--receipt": self.receipt,
+            "--html": self.html,
+            "--allow-partial": self.allow_partial,
+            "--device": self.device,
+            "--precision": self.precision != "fp32",
+            "--batch-size": self.batch_size,
+            "--normalize": self.normalize,
+            "--rerank": self.rerank,
+            "--journal": self.journal,
+            "--keep-embeddings": self.keep_embeddings,
+            "--dry-run": self.dry_run,
+        }
+        return [name for name, value in given.items() if value]
 
     @property
     def root(self) -> Path:
@@ -144,8 +165,8 @@ def _run(selectors: tuple[str, ...], options: _Options) -> int:
 def _inspect(selection: "Selection", level: "Level", options: _Options) -> int:
     from reidhub.verification.inspection import failed, inspect
 
-    if options.dry_run:
-        raise UsageError("--dry-run tells what --level scores would do", hint="leave one of the two out")
+    if others := options.of_scores:
+        raise UsageError(f"--level {level} measures no scores, which {', '.join(others)} is for", hint=_LEAVE_OUT)
     inspections = list(inspect(selection, level, Cache()))
     print_inspections(inspections, as_data=options.as_data)
     tell_problems(inspection for inspection in inspections if inspection.state == "not run")
@@ -156,8 +177,9 @@ def _inspect(selection: "Selection", level: "Level", options: _Options) -> int:
 def _rehearse(jobs: "Plan", options: _Options) -> int:
     from reidhub.verification.rehearsal import rehearse
 
-    print_prospects(rehearse(jobs, options.root, Cache(), allow_partial=options.allow_partial), as_data=options.as_data)
-    return 0
+    prospects = rehearse(jobs, options.root, Cache(), allow_partial=options.allow_partial)
+    print_prospects(prospects, as_data=options.as_data)
+    return int(options.strict and not all(prospect.runs for prospect in prospects))
 
 
 def _verify(jobs: "Plan", options: _Options) -> int:
@@ -165,6 +187,8 @@ def _verify(jobs: "Plan", options: _Options) -> int:
     from reidhub.verification.run import verify
 
     settings, cache = options.settings(), Cache()
+    if settings.emulated:
+        click.echo(f"note: this {settings.device.type} emulates {settings.precision}, which takes long", err=True)
     _make_folders(options)
     with open_journal(options.journal or default_journal(cache.root, jobs, settings)) as journal:
         try:

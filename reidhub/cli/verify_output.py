@@ -65,13 +65,16 @@ def print_prospects(prospects: Sequence["Prospect"], *, as_data: bool) -> None:
 
 
 def tell_problems(missing: Iterable["Result | Inspection"]) -> None:
-    """Each reason in full, once, with what can be done about it."""
-    grouped: dict[tuple[str | None, str | None], list[Result | Inspection]] = {}
+    """Each reason in full, once; behind those that the same can be done about, what that is."""
+    grouped: dict[str | None, dict[str | None, list[Result | Inspection]]] = {}
     for result in missing:
-        grouped.setdefault((result.reason, result.hint), []).append(result)
-    for (reason, hint), results in grouped.items():
-        level = "error" if any(result.by_name for result in results) else "note"
-        click.echo(f"{level}: {reason}" + (f"\nhint: {hint}" if hint else ""), err=True)
+        grouped.setdefault(result.hint, {}).setdefault(result.reason, []).append(result)
+    for hint, by_reason in grouped.items():
+        for reason, results in by_reason.items():
+            level = "error" if any(result.by_name for result in results) else "note"
+            click.echo(f"{level}: {reason}", err=True)
+        if hint:
+            click.echo(f"hint: {hint}", err=True)
 
 
 def summary(words: Sequence[str], devices: Sequence[str] = ()) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from reidhub.embedding.precision import has_bf16
 from reidhub.errors import UsageError
 from reidhub.verification.results import Precision
 
@@ -39,7 +40,12 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.precision == "tf32" and self.device.type != "cuda":
-            raise UsageError("tf32 is a precision of GPUs alone", hint="on a CPU choose fp32 or bf16")
+            raise UsageError("tf32 is a precision of GPUs alone", hint="on a CPU choose fp32")
+
+    @property
+    def emulated(self) -> bool:
+        """True where the device computes the precision only by converting to float32 and back."""
+        return self.precision == "bf16" and not has_bf16(self.device)
 
     @classmethod
     def on(cls, device: torch.device, data_root: Path, *, batch_size: int | None = None, **chosen: Any) -> "Settings":

@@ -1,6 +1,9 @@
 """JPEG files to pixels: CPU time of one thread, beside PIL with torchvision's transforms, and PIL alone.
 
 python benchmarks/decoding.py
+
+The transforms end in normalised floats, which reidhub makes of its pixels where the model runs; that is counted in the
+last column alone.
 """
 
 import argparse
@@ -16,7 +19,7 @@ from side_by_side import medians, print_table
 from torchvision import transforms
 
 from reidhub.checkpoint import InputSpec
-from reidhub.images import load_batches
+from reidhub.images import load_batches, normalise
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SPEC = InputSpec(256, 128, MEAN, STD, "bilinear")
@@ -38,12 +41,13 @@ def measure(name: str, paths: list[Path], rounds: int) -> list[str]:
         "PIL": lambda: [pil(path) for path in paths],
         "one by one": lambda: [None for _ in load_batches(paths, SPEC, 1, 1)],
         "batches": lambda: [None for _ in load_batches(paths, SPEC, 32, 1)],
+        "normalised": lambda: [normalise(pixels, SPEC).shape for pixels, _ in load_batches(paths, SPEC, 32, 1)],
     }
     seconds = medians(works, rounds, time.process_time)
     pixels = torch.cat([batch for batch, _ in load_batches(paths, SPEC, 32, 1)]).permute(0, 2, 3, 1).numpy()
     same = all(np.array_equal(image, pil(path)) for image, path in zip(pixels, paths, strict=True))
     rates = [f"{len(paths) / s:.0f}" for s in seconds.values()]
-    ratios = [f"{seconds['transforms'] / seconds[way]:.1f}" for way in ("one by one", "batches")]
+    ratios = [f"{seconds['transforms'] / seconds[way]:.1f}" for way in ("one by one", "batches", "normalised")]
     return [name, *rates, *ratios, "yes" if same else "NO"]
 
 
@@ -58,8 +62,8 @@ def main() -> None:
         crops = market_like(Path(scratch), given.images)
         kinds = {"64x128": crops, "many sizes": of_many_sizes(Path(scratch), crops)}
         rows = [measure(name, paths, given.rounds) for name, paths in kinds.items()]
-    header = ["crops", "PIL + transforms, images/s", "PIL alone", "one by one", "batches of 32"]
-    header += ["one by one, times as fast", "batches, times as fast", "PIL's pixels"]
+    header = ["crops", "PIL + transforms, images/s", "PIL alone", "one by one", "batches of 32", "normalised too"]
+    header += ["one by one, times as fast", "batches, times as fast", "normalised, times as fast", "PIL's pixels"]
     print_table("Decoding to 256x128, one thread", header, rows)
 
 

@@ -23,6 +23,7 @@ from traffic import bytes_passed, copy_speed
 
 from reidhub.checkpoint import InputSpec
 from reidhub.embedding import Embedder, Plan, plan_for
+from reidhub.embedding.threads import processors
 from reidhub.models import ARCHITECTURES, build
 from reidhub.models.base import ReidModel
 
@@ -98,6 +99,7 @@ def main() -> None:
     parser.add_argument("--steps", action="store_true", help="measure each step by itself")
     given = parser.parse_args()
     torch.backends.cudnn.conv.fp32_precision = "ieee"
+    torch.set_num_threads(min(torch.get_num_threads(), processors()))  # as the embedder does, for both sides
     bytes_per_s, rows = copy_speed(given.device), []
     for name in given.architectures:
         rows.append(measure(name, given, bytes_per_s))

@@ -26,6 +26,7 @@ from torchvision import transforms
 
 from reidhub.checkpoint import InputSpec
 from reidhub.embedding import Embedder, plan_for
+from reidhub.embedding.threads import processors
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WORKERS = 2
@@ -75,10 +76,13 @@ def measure(paths: list[Path], given: argparse.Namespace) -> list[str]:
     spec = InputSpec(*model.input_size, MEAN, STD, "bilinear")
     plan = plan_for(given.architecture, given.device.type)
     embedder = Embedder(model, spec, precision=given.precision, plan=plan)
-    loader = DataLoader(Files(paths, spec), given.batch, num_workers=WORKERS)
+    on_gpu = given.device.type == "cuda"
+    loader = DataLoader(
+        Files(paths, spec), given.batch, num_workers=WORKERS, persistent_workers=True, pin_memory=on_gpu
+    )
 
     def usual() -> Tensor:
-        return torch.cat([plain(model, images.to(given.device)) for images in loader])
+        return torch.cat([plain(model, images.to(given.device, non_blocking=on_gpu)) for images in loader])
 
     def model_alone() -> None:
         for _ in range(0, len(paths), given.batch):
@@ -106,6 +110,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     torch.backends.cudnn.conv.fp32_precision = "ieee"
+    torch.set_num_threads(min(torch.get_num_threads(), processors()))
     with tempfile.TemporaryDirectory() as scratch:
         row = measure(market_like(Path(scratch), given.images), given)
     header = ["architecture", "usual, images/s", "`embed_files`, images/s", "ratio", "busy share", "relative error"]

@@ -28,7 +28,7 @@ _CPUINFO = Path("/proc/cpuinfo")
 _TELLING = ("model name", "flags", "Features", "CPU implementer", "CPU part")  # its lines for x86 and for ARM
 
 _LONG_S = 10.0  # code that was kept is there sooner
-_STILL = "the first call of an embedder compiles, which takes a minute or more; later ones, and later processes, do not"
+_STILL = "the embedder compiles in its first call, which takes a minute or more; in later processes it takes seconds"
 
 _compiler: Any = torch.compiler.config
 _log = logging.getLogger(__name__)

@@ -101,5 +101,5 @@ def processor_id() -> str:
 
 def _reason(error: Exception) -> str:
     """The first line that says something."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.endswith(" raised:")]
     return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"

@@ -2,8 +2,8 @@
 
 python benchmarks/decoding.py
 
-The transforms end in normalised floats, which reidhub makes of its pixels where the model runs; that is counted in the
-last column alone.
+The transforms end in normalised floats, which reidhub makes of its pixels where the model runs; that is counted in
+the columns that say so alone.
 """
 
 import argparse

@@ -55,7 +55,7 @@ def read(model: ReidModel) -> None:
 
 
 def main() -> None:
-    """Print one row."""
+    """Print a row for the load alone, and one for the load and a first look at every weight."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20)
     rounds = parser.parse_args().rounds

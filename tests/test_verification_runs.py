@@ -237,7 +237,7 @@ def test_a_precision_that_is_only_emulated_is_told(verify) -> None:
     assert "emulates" not in verify(NAME, "--on", "corridor").stderr
 
 
-def test_what_can_be_done_is_said_once_for_all_that_it_holds_for(verify, tmp_path: Path) -> None:
+def test_what_can_be_done_is_said_once_for_all_that_it_holds_for(verify) -> None:
     done = verify("osnet_x1_0.msmt17", "osnet_x1_0.market1501")
     assert done.stderr.count("error: ") == 2 and done.stderr.count("hint: ") == 1
 

@@ -68,7 +68,6 @@ def command(selectors: tuple[str, ...], **options: Any) -> None:
     sys.exit(_run(selectors, _Options(**options)))
 
 
-_LEAVE_OUT = "leave that out, or the level"
 _OTHER_LEVELS = "without a dataset, --level files and --level weights look at the checkpoints themselves"
 
 
@@ -166,7 +165,8 @@ def _inspect(selection: "Selection", level: "Level", options: _Options) -> int:
     from reidhub.verification.inspection import failed, inspect
 
     if others := options.of_scores:
-        raise UsageError(f"--level {level} measures no scores, which {', '.join(others)} is for", hint=_LEAVE_OUT)
+        named = ", ".join(others)
+        raise UsageError(f"--level {level} measures no scores, which {named} is for", hint="leave one of the two out")
     inspections = list(inspect(selection, level, Cache()))
     print_inspections(inspections, as_data=options.as_data)
     tell_problems(inspection for inspection in inspections if inspection.state == "not run")

@@ -233,11 +233,9 @@ def device_of(name: "torch.device | str | None") -> "torch.device":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        if device.type not in ("cpu", "cuda"):
-            raise UsageError(f"reidhub does not run on {str(name)!r}", hint="choose cpu or cuda")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].partition(". ")[0]  # torch goes on at length
         hint = "choose cpu" if str(name).startswith("cuda") else "choose cpu or cuda"
         raise UsageError(f"no device {str(name)!r}: {reason}", hint=hint) from error
     return device

@@ -2,13 +2,13 @@
 
 from setuptools import find_packages, setup
 
-# The manifest lies at the top level of the repository and travels inside the wheel as reidhub/zoo.
+# The manifest lies at the top level of the repository and travels inside the wheel as reidhub/manifest.
 setup(
-    packages=[*find_packages(include=["reidhub", "reidhub.*"]), "reidhub.zoo"],
-    package_dir={"reidhub.zoo": "manifest"},
+    packages=[*find_packages(include=["reidhub", "reidhub.*"]), "reidhub.manifest"],
+    package_dir={"reidhub.manifest": "manifest"},
     package_data={
-        "reidhub.zoo": ["*.yaml"],
-        "reidhub": ["py.typed", "datasets/*.yaml", "embedding/*.yaml", "demo/data/*"],
+        "reidhub.manifest": ["*.yaml"],
+        "reidhub": ["py.typed", "datasets/*.yaml", "inference/*.yaml", "demo/data/*"],
         "reidhub.verification.report": ["page.*"],
     },
 )

@@ -18,8 +18,8 @@ from PIL import Image
 from side_by_side import medians, print_table
 from torchvision import transforms
 
-from reidhub.checkpoint import InputSpec
-from reidhub.images import load_batches, normalise
+from reidhub.inference.preprocess import load_batches, normalise
+from reidhub.zoo.checkpoint import InputSpec
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SPEC = InputSpec(256, 128, MEAN, STD, "bilinear")

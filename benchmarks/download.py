@@ -18,9 +18,9 @@ import tempfile
 
 from side_by_side import print_table
 
-from reidhub.demo.hosts import Mega, mega_link
-from reidhub.demo.internet import Internet
-from reidhub.digest import Digest
+from reidhub.files.digest import Digest
+from reidhub.testing.hosts import Mega, mega_link
+from reidhub.testing.internet import Internet
 
 MIB = 1 << 20
 
@@ -36,11 +36,11 @@ from pathlib import Path
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC, CTR
-import reidhub.resolver, reidhub.sources.mega
-from reidhub.cache import Cache
-from reidhub.checkpoint import Artifact, Checkpoint, Source
-from reidhub.digest import Digest
-from reidhub.sources.mega import Link
+import reidhub.download.fetch, reidhub.download.sources.mega
+from reidhub.cache.store import Cache
+from reidhub.zoo.checkpoint import Artifact, Checkpoint, Source
+from reidhub.files.digest import Digest
+from reidhub.files.mega_link import Link
 link, size, sha256, folder, url = sys.argv[1:]
 size = int(size)
 
@@ -92,7 +92,7 @@ artifact = Artifact(Digest(sha256), size, (Source("mega", link),))
 checkpoint = Checkpoint("a.b", None, (), False, False, artifact, None, None, "cosine", None, None, None, (), (), "")
 
 def work():
-    reidhub.resolver.fetch(checkpoint, Cache(Path(folder)))
+    reidhub.download.fetch.fetch(checkpoint, Cache(Path(folder)))
 """
 
 RAW_NAME, PLAIN_NAME = "raw requests", "plain CTR + MAC + sha256 loop"

@@ -7,7 +7,7 @@ Both are given the same images at once; the embedder may run them in smaller bat
     python benchmarks/embedding.py --device cuda --batch 128 --precision bf16
 
 A first call finds the code that earlier runs have kept. With ``--steps`` each step of a plan is measured by itself;
-reidhub/embedding/plans.yaml records what it says. The last column holds the fastest to what memory traffic allows:
+reidhub/inference/plans.yaml records what it says. The last column holds the fastest to what memory traffic allows:
 each convolution and linear layer reading its input and weights and writing its output once, at the speed at which
 this device copies.
 """
@@ -21,11 +21,11 @@ from side_by_side import medians, print_table
 from torch import Tensor
 from traffic import bytes_passed, copy_speed
 
-from reidhub.checkpoint import InputSpec
-from reidhub.embedding import Embedder, Plan, plan_for
-from reidhub.embedding.threads import processors
+from reidhub.inference import Embedder, Plan, plan_for
 from reidhub.models import ARCHITECTURES, build
 from reidhub.models.base import ReidModel
+from reidhub.torch_settings import processors
+from reidhub.zoo.checkpoint import InputSpec
 
 STEPS = {
     "folded": {"channels_last": False, "compile": False},

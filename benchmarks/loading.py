@@ -18,9 +18,9 @@ import torch
 from side_by_side import medians, print_table
 
 import reidhub
-from reidhub.manifest import folder
 from reidhub.models import ARCHITECTURES, build
 from reidhub.models.base import ReidModel
+from reidhub.zoo.manifest import folder
 
 
 def publish(scratch: Path) -> Path:

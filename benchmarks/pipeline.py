@@ -24,9 +24,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from reidhub.checkpoint import InputSpec
-from reidhub.embedding import Embedder, plan_for
-from reidhub.embedding.threads import processors
+from reidhub.inference import Embedder, plan_for
+from reidhub.torch_settings import processors
+from reidhub.zoo.checkpoint import InputSpec
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WORKERS = 2

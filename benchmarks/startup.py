@@ -21,10 +21,10 @@ from sysconfig import get_path
 
 from side_by_side import medians, print_table
 
-from reidhub.cache import Cache
-from reidhub.checkpoint import Artifact, Source
-from reidhub.digest import Digest
-from reidhub.manifest import folder, zoo
+from reidhub.cache.store import Cache
+from reidhub.files.digest import Digest
+from reidhub.zoo.checkpoint import Artifact, Source
+from reidhub.zoo.manifest import folder, zoo
 
 ROOT = Path(__file__).parents[1]
 YARDSTICKS = {

@@ -20,14 +20,13 @@ import torch
 from PIL import Image
 from side_by_side import medians, print_table
 
-from reidhub.checkpoint import InputSpec
 from reidhub.datasets import published_counts
 from reidhub.metrics import evaluate
 from reidhub.models import build
-from reidhub.verification.embedders import Embedder
-from reidhub.verification.passes import Member, Pass
-from reidhub.verification.rows import RowLog
+from reidhub.verification.dataset_pass import Embedder, Member, Pass
+from reidhub.verification.journal import RowLog
 from reidhub.verification.settings import Settings
+from reidhub.zoo.checkpoint import InputSpec
 
 SPEC = InputSpec(256, 128, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear")
 

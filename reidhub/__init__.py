@@ -10,27 +10,27 @@ from reidhub._version import __version__
 
 if TYPE_CHECKING:
     from reidhub import metrics
-    from reidhub.checkpoint import Checkpoint
+    from reidhub.api import build, checkpoints, embedder, fetch, find, load, transform
     from reidhub.diagnosis import doctor
     from reidhub.errors import ReidhubError
-    from reidhub.hub import build, checkpoints, embedder, fetch, find, load, transform
-    from reidhub.models.complexity import complexity
+    from reidhub.inference.complexity import complexity
     from reidhub.weights import read_weights
+    from reidhub.zoo.checkpoint import Checkpoint
 
 _PUBLIC = {
-    "Checkpoint": "reidhub.checkpoint",
+    "Checkpoint": "reidhub.zoo.checkpoint",
     "ReidhubError": "reidhub.errors",
-    "build": "reidhub.hub",
-    "checkpoints": "reidhub.hub",
-    "complexity": "reidhub.models.complexity",
+    "build": "reidhub.api",
+    "checkpoints": "reidhub.api",
+    "complexity": "reidhub.inference.complexity",
     "doctor": "reidhub.diagnosis",
-    "embedder": "reidhub.hub",
-    "fetch": "reidhub.hub",
-    "find": "reidhub.hub",
-    "load": "reidhub.hub",
+    "embedder": "reidhub.api",
+    "fetch": "reidhub.api",
+    "find": "reidhub.api",
+    "load": "reidhub.api",
     "metrics": "",
     "read_weights": "reidhub.weights",
-    "transform": "reidhub.hub",
+    "transform": "reidhub.api",
 }
 
 __all__ = [

@@ -7,18 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[1]
-GUARD = ROOT / "tests" / "guard"
-sys.path.insert(0, str(GUARD))
-import socket_guard  # noqa: E402, F401
+from support.guard import socket_guard  # noqa: F401
+from support.paths import GUARD, ROOT, TESTS, shared
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes share the cores; threads of each would wait for one another
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ["PYTHONPATH"] = os.pathsep.join([str(GUARD), str(ROOT)])  # the same guard in every subprocess
+os.environ["PYTHONPATH"] = os.pathsep.join([str(GUARD), str(ROOT), str(TESTS)])  # the same guard in every subprocess
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in a shell's background; subprocesses would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
-SHARED = ROOT.parent / "shared"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,14 +44,6 @@ def reidhub_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("REIDHUB_MANIFEST", "REIDHUB_MIRROR", "REIDHUB_OFFLINE", "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     return home
-
-
-def shared(name: str) -> Path:
-    """A file or folder that travels beside the project; skips the test where it is absent."""
-    path = SHARED / name
-    if not path.exists():
-        pytest.skip(f"no shared/{name} beside the project")
-    return path
 
 
 @pytest.fixture

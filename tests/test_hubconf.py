@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import GUARD, ROOT
-from local_zoos import Entry, file_of, write_zoo
+from support.local_zoos import Entry, file_of, write_zoo
+from support.paths import GUARD, ROOT
 
 from reidhub.errors import UsageError
 from reidhub.models import ARCHITECTURES

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import GUARD, ROOT
+from support.paths import GUARD, ROOT
 
 COUNT = "import reidhub, pathlib; print(len(reidhub.checkpoints()), pathlib.Path(reidhub.__file__).parent)"
 LIGHT = """

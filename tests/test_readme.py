@@ -3,11 +3,11 @@
 from decimal import Decimal
 
 import pytest
-from conftest import ROOT
+from support.paths import ROOT
 
-from reidhub.manifest import zoo
+from reidhub.inference.complexity import complexity
 from reidhub.models import ARCHITECTURES, build
-from reidhub.models.complexity import complexity
+from reidhub.zoo.manifest import zoo
 
 ROWS = [
     [cell.strip() for cell in line.split("|")[1:-1]]

@@ -12,7 +12,7 @@ import click
 
 from reidhub._version import __version__
 from reidhub.errors import ReidhubError
-from reidhub.manifest import ENVIRONMENT
+from reidhub.zoo.manifest import ENVIRONMENT
 
 COMMANDS = {
     "list": "every checkpoint, with scores, size and what is known of its file",
@@ -26,7 +26,7 @@ COMMANDS = {
     "verify": "re-measure reported scores on your copy of a dataset",
     "demo": "the whole road on loopback hosts and a generated world",
 }
-"""Command -> one line of help; the command itself is ``reidhub.cli.<name>:command``."""
+"""Command -> one line of help; the command itself is ``reidhub.cli.commands.<name>:command``."""
 
 _SILENT = ("list", "show")  # nothing in them writes a log
 
@@ -38,7 +38,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"reidhub.cli.{cmd_name}").command
+        command: click.Command = import_module(f"reidhub.cli.commands.{cmd_name}").command
         return command
 
     def resolve_command(

@@ -6,8 +6,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from reidhub.checkpoint import Checkpoint
 from reidhub.errors import CacheError
+from reidhub.zoo.checkpoint import Checkpoint
 
 FORMATS = ("original", "safetensors")
 
@@ -37,7 +37,7 @@ class Delivery:
         """
         name = checkpoint.file_name
         if self.form == "safetensors":
-            from reidhub.hub import converted  # reads tensors, which needs torch
+            from reidhub.weights.load import converted  # reads tensors, which needs torch
 
             path, name = converted(checkpoint, path), f"{checkpoint.name}.safetensors"
         return _copy(path, self.folder / name) if self.folder else path

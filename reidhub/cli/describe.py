@@ -3,8 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
-from reidhub.checkpoint import METRICS, Checkpoint, Cost, Score
-from reidhub.manifest import zoo
+from reidhub.zoo.checkpoint import METRICS, Checkpoint, Cost, Score
+from reidhub.zoo.manifest import zoo
 
 _KNOWN = {
     "sha256": "sha256",

@@ -11,9 +11,9 @@ from reidhub.cli.describe import unpinned_notice
 from reidhub.cli.tables import human_size, print_table
 
 if TYPE_CHECKING:
-    from reidhub.checkpoint import Checkpoint
-    from reidhub.verification.rehearsal import Prospect, Share
+    from reidhub.verification.dry_run import Prospect, Share
     from reidhub.verification.results import Figure, Inspection, Report, Result
+    from reidhub.zoo.checkpoint import Checkpoint
 
 
 _FEW = 3  # unpinned checkpoints that are told of one by one

@@ -33,9 +33,10 @@ DATASETS: dict[str, str] = {
     "msmt17": "reidhub.datasets.msmt17:read",
     "cuhk03": "reidhub.datasets.cuhk03:read",
     "imagenet": "reidhub.datasets.imagenet:read",
-    "demo_world": "reidhub.demo.dataset:read",
 }
-"""Dataset -> ``module:callable``; the callable is a `Reader`, its module's ``FOLDER`` tells users what it looks for."""
+"""Dataset -> ``module:callable``; the callable is a `Reader`, its module's ``FOLDER`` tells users what it looks for.
+
+Other packages add their own line; `reidhub.demo` adds ``demo_world``."""
 
 
 class Reader(Protocol):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reidhub.datasets.records import LabelledImage, Record
 from reidhub.errors import DatasetError
-from reidhub.yaml_reader import Value, read_yaml
+from reidhub.files.strict_yaml import Value, read_yaml
 
 _FILE = Path(__file__).with_name("published.yaml")
 _SPLIT = ("split", "images", "identities", "cameras")

@@ -15,12 +15,12 @@ from shlex import quote
 from shutil import copyfile
 from tempfile import TemporaryDirectory
 
-from reidhub.checkpoint import Checkpoint
 from reidhub.demo import COUNTS, DATA, FILE_NAME, MANIFEST, world
-from reidhub.demo.hosts import Drive, Mega
-from reidhub.demo.internet import Host, Internet, Request, Response
 from reidhub.errors import ReidhubError, UsageError
-from reidhub.manifest import read_manifest
+from reidhub.testing.hosts import Drive, Mega
+from reidhub.testing.internet import Host, Internet, Request, Response
+from reidhub.zoo.checkpoint import Checkpoint
+from reidhub.zoo.manifest import read_manifest
 
 Tell = Callable[[str], None]
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from reidhub.demo import jpeg
 from reidhub.demo.cameras import CAMERAS, HEIGHT, WIDTH, Camera, Pixels
 from reidhub.demo.canvas import Canvas, Frame
 from reidhub.demo.chance import Chance
 from reidhub.demo.figures import Person, Pose, draw, dress
-from reidhub.digest import Digest
+from reidhub.files.digest import Digest
+from reidhub.testing import jpeg_encoder
 
 SEED = 2019
 TRAIN_PIDS = range(1, 129)
@@ -125,7 +125,7 @@ def photograph(shot: Shot) -> bytes:
         _stand(pixels, _person(shot.figure - 2000), _cut_frame(chance), chance)
     if chance.happens(0.2):
         _hide(pixels, camera, chance)
-    return jpeg.encode(camera.develop(pixels, chance))
+    return jpeg_encoder.encode(camera.develop(pixels, chance))
 
 
 @cache

@@ -11,17 +11,17 @@ from typing import Literal
 
 from torch import Tensor
 
-from reidhub.checkpoint import StateDictLayout
 from reidhub.diagnosis.formats import FORMATS, format_of, pointed_to, refusal, start_of_file
 from reidhub.diagnosis.origins import candidates, claimed_by_name, origin_of, pinned_to, training_sets
 from reidhub.diagnosis.resemblance import Resemblance, nearest
 from reidhub.diagnosis.wrapping import Wrapping, wrapping_of
-from reidhub.digest import Digest
 from reidhub.errors import StateDictError, WeightsError
+from reidhub.files.digest import Digest
+from reidhub.files.sniff import printable
 from reidhub.models import build
-from reidhub.sources.content import printable
-from reidhub.starts import HEAD, IMAGENET, starts_from_torchvision
 from reidhub.weights import load_weights, num_classes_of, read_weights, said_original
+from reidhub.zoo.checkpoint import StateDictLayout
+from reidhub.zoo.torchvision_weights import HEAD, IMAGENET, starts_from_torchvision
 
 __all__ = ["FORMATS", "Diagnosis", "doctor"]
 

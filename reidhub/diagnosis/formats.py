@@ -4,9 +4,9 @@ import re
 import zipfile
 from pathlib import Path
 
-from reidhub.digest import Digest
 from reidhub.errors import IntegrityError
-from reidhub.sources.content import HEAD, PAGE, looked_at
+from reidhub.files.digest import Digest
+from reidhub.files.sniff import HEAD, PAGE, looked_at
 from reidhub.weights.containers import kind_of
 
 FORMATS = {

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from reidhub.checkpoint import Checkpoint
+from reidhub.cache.identify import recognised
 from reidhub.datasets.counts import trained_with
-from reidhub.digest import Digest
-from reidhub.manifest import zoo
-from reidhub.recognition import recognised
+from reidhub.files.digest import Digest
+from reidhub.zoo.checkpoint import Checkpoint
+from reidhub.zoo.manifest import zoo
 
 
 @dataclass(frozen=True, slots=True)

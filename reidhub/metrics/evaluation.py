@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reidhub.arithmetic import Arithmetic
 from reidhub.errors import EvaluationError
 from reidhub.metrics.distances import Approximation, Distance, Embeddings
 from reidhub.metrics.inputs import Array, check_distance, read_embeddings, read_labels
 from reidhub.metrics.matches import MatchIndex
 from reidhub.metrics.ranking import Ranks, Tiling, rank
 from reidhub.metrics.reranking import Reranker, Reranking, rank_rows
+from reidhub.torch_settings import Arithmetic
 
 CMC_RANKS = 50
 """Length of a CMC curve."""

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from reidhub.checkpoint import Checkpoint, Score
 from reidhub.datasets import DATASETS, expected_folder
 from reidhub.errors import UsageError
-from reidhub.manifest import Manifest
+from reidhub.zoo.checkpoint import Checkpoint, Score
+from reidhub.zoo.manifest import Manifest
 
 CLASSIFICATION = "imagenet"
 """The dataset that classifiers are scored on; all others are retrievals."""

@@ -6,13 +6,22 @@ depends on the clock stands apart under ``timing``.
 
 import json
 import os
+import platform
 import tempfile
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import PIL
+import torch
+import torchvision
+from PIL import features
+
+from reidhub._version import __version__
 from reidhub.errors import UsageError
-from reidhub.verification.results import Figure, Measurement, Report, Result
+from reidhub.verification.results import Environment, Figure, Measurement, Report, Result
 
 FORMAT = 1
 """Of the receipt; counts up when a field changes its meaning or goes away."""
@@ -89,3 +98,18 @@ def write_receipt(report: Report, path: Path) -> None:
         Path(partial).replace(path)
     except OSError as error:
         raise UsageError(f"cannot write the receipt {path}: {error.strerror}") from error
+
+
+def environment(devices: Iterable[str]) -> Environment:
+    """This process: packages, the JPEG decoder, operating system, and the devices it used."""
+    turbo = features.version("libjpeg_turbo")
+    versions = {
+        "reidhub": __version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "torchvision": str(torchvision.__version__),
+        "numpy": np.__version__,
+        "pillow": PIL.__version__,
+        "libjpeg": f"turbo {turbo}" if turbo else str(features.version("jpg")),
+    }
+    return Environment(versions, platform.platform(), tuple(dict.fromkeys(devices)))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal, get_args
 
-from reidhub.checkpoint import Checkpoint, Score
+from reidhub.zoo.checkpoint import Checkpoint, Score
 
 Verdict = Literal["reproduced", "close", "deviates", "not comparable", "not run"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
@@ -22,7 +22,7 @@ class Figure:
     """One metric, as reported and as measured.
 
     Args:
-        metric: one of `reidhub.checkpoint.METRICS`.
+        metric: one of `reidhub.zoo.checkpoint.METRICS`.
         reported: the percentage as printed; None where none is.
         measured: percentage; None where nothing was measured.
         hits: queries (or images) counted as found, of ``Measurement.queries``; None for mAP.
@@ -180,7 +180,7 @@ class Result:
         by_name: True where it was asked for by exact name, so that not running it is a failure.
         verdict: the gravest verdict of its figures, or why there is none.
         reason: why it is not comparable or did not run; None otherwise.
-        figures: reported and measured, in the order of `reidhub.checkpoint.METRICS`.
+        figures: reported and measured, in the order of `reidhub.zoo.checkpoint.METRICS`.
         hint: what the user can do about the reason.
         file: None where the weights could not be had.
         copy: None where the dataset could not be read.

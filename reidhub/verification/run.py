@@ -9,21 +9,20 @@ from typing import TYPE_CHECKING, NoReturn
 import torch
 from tqdm import tqdm
 
-from reidhub.cache import Cache
+from reidhub.cache.store import Cache
 from reidhub.datasets import ClassificationSet
-from reidhub.embedding.threads import processors
 from reidhub.errors import DatasetError, ReidhubError
-from reidhub.images import Transform
-from reidhub.verification.embedders import Embedder, read_model
-from reidhub.verification.environment import environment
+from reidhub.inference.preprocess import Transform
+from reidhub.torch_settings import processors
+from reidhub.verification.dataset_pass import Embedder, Member, Pass, read_model
 from reidhub.verification.journal import Journal, key_of
-from reidhub.verification.outcomes import measured_result, missing_result
-from reidhub.verification.passes import Member, Pass
-from reidhub.verification.plan import Plan
-from reidhub.verification.preparation import Preparation, Task
+from reidhub.verification.plan import Job, Plan
+from reidhub.verification.prepare import NeverScoredError, Preparation, Task
+from reidhub.verification.receipt import environment
 from reidhub.verification.results import Conditions, Measurement, Report, Result, Timing
 from reidhub.verification.scoring import score_classification, score_retrieval
 from reidhub.verification.settings import Settings, device_name
+from reidhub.verification.verdicts import figures_of, gravest, why_not_comparable
 
 if TYPE_CHECKING:
     Bar = tqdm[NoReturn]
@@ -173,3 +172,57 @@ class _Bench:
                 measurement = score_retrieval(rows, data, distance, self._settings)
             self._journal.keep(seat.counts_key, measurement)
         return measurement
+
+
+def missing_result(job: Job, error: ReidhubError, task: Task | None = None) -> Result:
+    """The result of a job that was not measured.
+
+    Args:
+        job: what was asked for.
+        error: why not.
+        task: what was ready, where it came that far.
+    """
+    return Result(
+        checkpoint=job.checkpoint,
+        dataset=job.dataset,
+        score=job.score,
+        by_name=job.by_name,
+        verdict="not comparable" if isinstance(error, NeverScoredError) else "not run",
+        reason=error.message,
+        figures=figures_of(job.score, None),
+        hint=error.hint,
+        file=task.file if task else None,
+        copy=task.copy if task else None,
+    )
+
+
+def measured_result(
+    task: Task, conditions: Conditions, measurement: Measurement, rows_key: str, timing: Timing
+) -> Result:
+    """The result of a job that was measured, with its verdict.
+
+    Args:
+        task: what was ready.
+        conditions: how it was measured.
+        measurement: what was counted.
+        rows_key: where the journal has the embeddings.
+        timing: how long it took.
+    """
+    job = task.job
+    reason = why_not_comparable(job.score, task.copy, normalize=conditions.normalize, rerank=conditions.rerank)
+    figures = figures_of(job.score, measurement, comparable=reason is None)
+    return Result(
+        checkpoint=job.checkpoint,
+        dataset=job.dataset,
+        score=job.score,
+        by_name=job.by_name,
+        verdict=gravest(figure.verdict for figure in figures),
+        reason=reason,
+        figures=figures,
+        file=task.file,
+        copy=task.copy,
+        conditions=conditions,
+        measurement=measurement,
+        embeddings=rows_key,
+        timing=timing,
+    )

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from reidhub.embedding.precision import has_bf16
 from reidhub.errors import UsageError
+from reidhub.torch_settings import has_bf16
 from reidhub.verification.results import Precision
 
 

@@ -8,8 +8,8 @@ The printed digits are the claim: 94.2 means [94.15, 94.25). Equal after roundin
 from collections.abc import Iterable
 from fractions import Fraction
 
-from reidhub.checkpoint import METRICS, Checkpoint, Score
 from reidhub.verification.results import VERDICTS, DatasetCopy, Figure, Measurement, Verdict
+from reidhub.zoo.checkpoint import METRICS, Checkpoint, Score
 
 _CLOSE = Fraction(1, 10)  # points
 _COMPARABLE_VERSIONS = {"msmt17": "V1"}  # the published scores of MSMT17 are on V1; V2 has blurred faces
@@ -21,7 +21,7 @@ def judge(score: Score, metric: str, measured: Fraction) -> Verdict:
 
     Args:
         score: has ``metric`` among its values.
-        metric: one of `reidhub.checkpoint.METRICS`.
+        metric: one of `reidhub.zoo.checkpoint.METRICS`.
         measured: percentage, exact.
     """
     printed = score.decimal(metric)

@@ -6,7 +6,7 @@ to anything but the stand-ins of `reidhub.weights.unpickler`.
 
 from reidhub.weights.conversion import conversion_of, convert, said_original, stored_weights
 from reidhub.weights.fit import CLASSIFIER, load_backbone, load_weights, num_classes_of
-from reidhub.weights.reading import read_weights
+from reidhub.weights.state_dict import read_weights
 
 __all__ = [
     "CLASSIFIER",

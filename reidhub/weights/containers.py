@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from reidhub.errors import IntegrityError, WeightsError
-from reidhub.sources.content import HEAD, looked_at
+from reidhub.files.sniff import HEAD, looked_at
 from reidhub.weights.unpickler import Storage, StorageType, read_pickle
 
 _ZIP = b"PK\x03\x04"

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from reidhub.checkpoint import StateDictLayout
-from reidhub.digest import Digest
+from reidhub.cache.partial_file import ROOM, Incoming, write_json
 from reidhub.errors import CacheError, WeightsError
-from reidhub.incoming import ROOM, Incoming, write_json
+from reidhub.files.digest import Digest
 from reidhub.weights.containers import map_safetensors
-from reidhub.weights.reading import read_weights
+from reidhub.weights.state_dict import read_weights
+from reidhub.zoo.checkpoint import StateDictLayout
 
 SUFFIX = ".safetensors"
 ORIGINAL = "sha256_of_original"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from reidhub.errors import StateDictError
-from reidhub.sources.content import printable
+from reidhub.files.sniff import printable
 
 CLASSIFIER = "classifier"
 """How the names of tensors start that belong to the classes of a training set."""

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 import pytest
-from faults import (
+from support.faults import (
     QUICK,
     announce,
     chunked,
@@ -27,15 +27,15 @@ from faults import (
     status,
     unsized,
 )
-from generated import WEB, File, content, hosts, stored
+from support.generated_zoo import WEB, File, content, hosts, stored
 
-from reidhub.cache import Cache
-from reidhub.demo.hosts import Drive, Mega, MegaKey, Static, content_mac, page
-from reidhub.demo.internet import Dropped, Response, online
-from reidhub.digest import Digest
+from reidhub.cache.store import Cache
+from reidhub.download.fetch import Resolver
+from reidhub.download.transfer import Terms
 from reidhub.errors import FetchError
-from reidhub.receiving import Terms
-from reidhub.resolver import Resolver
+from reidhub.files.digest import Digest
+from reidhub.testing.hosts import Drive, Mega, MegaKey, Static, content_mac, page
+from reidhub.testing.internet import Dropped, Response, online
 
 SIZE = 2_600_001
 DATA = content(SIZE)

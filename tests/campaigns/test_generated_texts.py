@@ -5,18 +5,18 @@ from contextlib import suppress
 
 import pytest
 import yaml
-from faults import QUICK
-from generated import File, content, write_manifest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.faults import QUICK
+from support.generated_zoo import File, content, write_manifest
 
-from reidhub.checkpoint import Source
-from reidhub.demo.internet import online
+from reidhub.download.sources import open_stream
+from reidhub.download.sources.gdrive import id_of
 from reidhub.errors import ManifestError, ReidhubError, SourceError
-from reidhub.manifest import read_manifest
-from reidhub.sources import open_stream
-from reidhub.sources.gdrive import id_of
-from reidhub.sources.mega import Link, mac_of
+from reidhub.files.mega_link import Link, mac_of
+from reidhub.testing.internet import online
+from reidhub.zoo.checkpoint import Source
+from reidhub.zoo.manifest import read_manifest
 
 COUNT = Counter()
 KEY = "F90NsNB2XHjXGZFC3Lrw1GMic0oMw4fnfuDUnSrPAYM"

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hostile import hostile_files
+from support.hostile_files import hostile_files
 
 MOST = 512  # MB above a process with torch loaded
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from faults import slow
-from generated import WEB, File, content, hosts, shell, stored, write_manifest
+from support.faults import slow
+from support.generated_zoo import WEB, File, content, hosts, shell, stored, write_manifest
 
-from reidhub.demo.hosts import Mega
-from reidhub.demo.internet import Internet
-from reidhub.digest import Digest
+from reidhub.files.digest import Digest
+from reidhub.testing.hosts import Mega
+from reidhub.testing.internet import Internet
 
 MIB = 1 << 20
 CHUNK = MIB  # Mega's longest chunk; what a kill may cost

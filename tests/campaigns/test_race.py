@@ -6,17 +6,17 @@ import time
 from pathlib import Path
 
 import pytest
-from faults import slow
-from generated import File, content, hosts, shell, stored, write_manifest
+from support.faults import slow
+from support.generated_zoo import File, content, hosts, shell, stored, write_manifest
 
-from reidhub.demo.hosts import Mega
-from reidhub.demo.internet import Internet
+from reidhub.testing.hosts import Mega
+from reidhub.testing.internet import Internet
 
 FILE = File("race", content(6_000_000), kinds=("mega",))
 
 RUNNER = """
 import sys, time; from contextlib import contextmanager; from pathlib import Path
-import reidhub.cli.download, reidhub.locks, reidhub.sources.mega
+import reidhub.cli.commands.download, reidhub.files.lock, reidhub.download.sources.mega
 from reidhub.cli import main
 locks, folder, number, *sys.argv[1:] = sys.argv[1:]
 class Nothing:
@@ -24,7 +24,7 @@ class Nothing:
     def acquire(self, **_): pass
     def release(self): pass
 if locks == "without":
-    reidhub.locks.filelock.FileLock = Nothing
+    reidhub.files.lock.filelock.FileLock = Nothing
 Path(folder, number).touch()
 while not Path(folder, "go").exists():
     time.sleep(0.01)

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from reidhub.datasets import Record, RetrievalSet
 from reidhub.metrics.distances import Distance, Embeddings
 from reidhub.metrics.reranking import Reranker, Reranking
-from reidhub.verification.embeddings import embeddings_of, retrieval_of
+from reidhub.verification.export_embeddings import embeddings_of, retrieval_of
 from reidhub.verification.journal import Journal
 from reidhub.verification.results import Conditions, Measurement, Report
 from reidhub.verification.settings import Settings

@@ -22,7 +22,7 @@ class Point:
 
     Args:
         name: of the checkpoint.
-        metric: one of `reidhub.checkpoint.METRICS`.
+        metric: one of `reidhub.zoo.checkpoint.METRICS`.
         params_m: parameters in millions, above 0.
         percent: as measured.
         verdict: on the figure; None where none is reported.

@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from functools import cache
 
-from reidhub.checkpoint import Checkpoint
+from reidhub.inference.complexity import complexity
 from reidhub.models import build
-from reidhub.models.complexity import complexity
 from reidhub.verification.report.markup import Markup, element, join
 from reidhub.verification.report.plots import (
     Curve,
@@ -16,6 +15,7 @@ from reidhub.verification.report.plots import (
     deviation_plot,
 )
 from reidhub.verification.results import Report, Result
+from reidhub.zoo.checkpoint import Checkpoint
 
 _PLOTTED = ("rank1", "top1", "mAP")
 _CMC_NOTE = "The share of queries whose first right image has this rank or a better one"

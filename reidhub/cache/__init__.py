@@ -1,0 +1,1 @@
+"""The folder of downloaded files: storing, finding, checking, pruning and importing them."""

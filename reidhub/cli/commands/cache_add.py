@@ -1,0 +1,66 @@
+"""``reidhub cache add``: files that are on this machine already come into the cache."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reidhub.cache.import_files import Adopted, Adoption, files_below
+from reidhub.cache.store import Cache
+from reidhub.zoo.checkpoint import Checkpoint
+from reidhub.zoo.manifest import zoo
+
+
+@click.command("add", short_help="take in files of this machine")
+@click.argument(
+    "paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, readable=False)
+)
+@click.option("--copy", is_flag=True, help="Copy; without it the disk space is shared (a hard link) where that works.")
+@click.option("--json", "as_data", is_flag=True, help="A list of objects, for programs.")
+def add(paths: tuple[Path, ...], *, copy: bool, as_data: bool) -> None:
+    """Take files of this machine into the cache, such as ~/.cache/torch/checkpoints of torchreid.
+
+    A file is known by its sha256, by the MAC of a Mega link, or, where a checkpoint has neither, by architecture,
+    number of classes and the author's file name. Of folders, every file is looked at. Exit code 1 where a file that was
+    named is refused, or nothing was taken in.
+    """
+    adoption = Adoption(Cache(), zoo().checkpoints, _by_content, link=not copy)
+    results = []
+    for file in dict.fromkeys(file for path in paths for file in files_below(path)):
+        results.append(adoption.adopt(file))
+        if not as_data:
+            click.echo(_line(results[-1]), err=results[-1].state == "refused")
+    if as_data:
+        click.echo(json.dumps([_as_json(result) for result in results], indent=1))
+    refused = [result for result in results if result.state == "refused"]
+    taken = sum(result.state == "added" for result in results)
+    known = len(results) - len(refused) - taken
+    click.echo(f"{taken} added, {known} known already, {len(refused)} refused", err=True)
+    if len(refused) == len(results) or any(result.path in paths for result in refused):
+        sys.exit(1)
+
+
+def _by_content(path: Path, checkpoints: list[Checkpoint]) -> list[Checkpoint]:
+    from reidhub.diagnosis.resembling import resembling  # torch, for files that nothing else tells apart
+
+    return resembling(path, checkpoints)
+
+
+def _line(result: Adopted) -> str:
+    if result.state == "refused":
+        return f"refused  {result.path}: {result.reason}"
+    how = {"sha256": "by its sha256", "mega-mac": "by its Mega MAC"}.get(str(result.checked_by), "by its tensors alone")
+    return f"{result.state:<7}  {result.path}: {', '.join(result.names)}, {how}{', linked' if result.linked else ''}"
+
+
+def _as_json(result: Adopted) -> dict[str, Any]:
+    return {
+        "path": str(result.path),
+        "state": result.state,
+        "names": list(result.names),
+        "checked_by": result.checked_by,
+        "linked": result.linked,
+        "reason": result.reason,
+    }

@@ -1,0 +1,98 @@
+"""``reidhub download``: checkpoints come into the cache, and their paths to stdout."""
+
+import json
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from reidhub.cache.store import Cache
+from reidhub.cli.commands.list import selected
+from reidhub.cli.delivery import FORMATS, Delivery
+from reidhub.cli.describe import unpinned_notice
+from reidhub.cli.jobs import in_order
+from reidhub.cli.tables import counted
+from reidhub.download.fetch import Resolver
+from reidhub.download.progress import Progress
+from reidhub.download.transfer import Terms
+from reidhub.errors import ReidhubError, UsageError
+from reidhub.zoo.checkpoint import Checkpoint
+
+Result = dict[str, str | int | None]
+
+
+@click.command("download")
+@click.argument("selectors", metavar="SELECTOR...", nargs=-1, required=True)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Also put copies, well named, here."
+)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="original", help="As published, or safetensors.")
+@click.option("-j", "--jobs", type=click.IntRange(1, 64), default=4, show_default=True, help="Files at once.")
+@click.option("--source", "kind", type=click.Choice(["mega", "gdrive", "https", "local"]), help="Ask these alone.")
+@click.option("--fresh", is_flag=True, help="Go on with nothing that an earlier run left.")
+@click.option("--offline", is_flag=True, help="Open no socket, and say what is missing; so does REIDHUB_OFFLINE=1.")
+@click.option("--json", "as_data", is_flag=True, help="A list of objects, for programs.")
+def command(
+    selectors: tuple[str, ...], *, output: Path | None, form: str, jobs: int, as_data: bool, **terms: Any
+) -> None:
+    """Bring checkpoints into the cache and print where they are.
+
+    SELECTOR is a name (osnet_x1_0.msmt17), a model (osnet_x1_0: its default checkpoint) or a glob ('osnet_x1_0.*').
+    Every file is held to its sha256, or, where none is known, to the MAC in its Mega link. A download that was cut
+    short goes on where it was. $REIDHUB_MIRROR, a folder or an address, is asked first.
+    """
+    delivery, show = Delivery(output, form), None if as_data else _to(sys.stdout)
+    results = _downloaded(selected(selectors), jobs, delivery, Terms(**terms), show)
+    if as_data:
+        click.echo(json.dumps(results, indent=1))
+    if failed := [str(result["name"]) for result in results if result["error"]]:
+        click.echo(f"{len(failed)} of {counted(len(results), 'checkpoint')} failed: {', '.join(failed)}", err=True)
+        sys.exit(1)
+
+
+def _downloaded(
+    checkpoints: list[Checkpoint], jobs: int, delivery: Delivery, terms: Terms, show: Callable[[str], None] | None
+) -> list[Result]:
+    """Fetch all; each path is shown as soon as those before it are there."""
+    results = []
+    with closing(Progress(checkpoints)) as progress, logging_redirect_tqdm():
+        resolver = Resolver(Cache(), terms, progress)
+
+        def download(checkpoint: Checkpoint) -> Result:
+            try:
+                return _download(checkpoint, resolver, delivery)
+            finally:
+                progress.finished(checkpoint)
+
+        for result in in_order(download, checkpoints, jobs, terms.stop):
+            results.append(result)
+            if result["path"] and show:
+                show(str(result["path"]))
+    return results
+
+
+def _download(checkpoint: Checkpoint, resolver: Resolver, delivery: Delivery) -> Result:
+    result: Result = {"name": checkpoint.name, "path": None, "error": None}
+    tell = _to(sys.stderr)
+    for notice in (*checkpoint.notices, unpinned_notice(checkpoint)):
+        if notice:
+            tell(f"note: {notice}")
+    try:
+        path = delivery.hand_out(checkpoint, resolver.fetch(checkpoint))
+    except UsageError:
+        raise
+    except ReidhubError as error:
+        if not resolver.terms.stop.is_set():
+            tell(f"error: {error}")
+        return {**result, "error": str(error)}
+    return {**result, "path": str(path), "size": path.stat().st_size, "checked_by": checkpoint.artifact.held_to}
+
+
+def _to(stream: Any) -> Callable[[str], None]:
+    """Writes lines that do not run into the progress lines."""
+    return lambda line: tqdm.write(line, file=stream)

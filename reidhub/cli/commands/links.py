@@ -1,0 +1,74 @@
+"""``reidhub links``: which sources are alive."""
+
+import json
+import sys
+from collections import defaultdict
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from reidhub.cli.commands.list import selected
+from reidhub.cli.tables import counted, human_size, print_table
+from reidhub.download.check_links import Link, ask
+from reidhub.download.sources.retry import NO_NETWORK
+from reidhub.zoo.checkpoint import Checkpoint
+from reidhub.zoo.manifest import zoo
+
+
+@click.command("links")
+@click.argument("selectors", metavar="[SELECTOR]...", nargs=-1)
+@click.option("--json", "as_data", is_flag=True, help="A list of objects, for programs.")
+def command(selectors: tuple[str, ...], *, as_data: bool) -> None:
+    """Ask every source whether it is alive, and its size; nothing is downloaded.
+
+    SELECTOR is a name (osnet_x1_0.msmt17), a model (osnet_x1_0: its default checkpoint) or a glob ('*.msmt17'); without
+    one, every checkpoint. A source that offers a file of another size than the manifest's is not alive. Exit code 1
+    when a checkpoint has no living source.
+    """
+    chosen = selected(selectors) if selectors else list(zoo().checkpoints)
+    total = sum(len(checkpoint.artifact.sources) for checkpoint in chosen)
+    with tqdm(total=total, desc="asking", unit=" sources", disable=None, leave=False) as bar:
+        links = ask(chosen, answered=lambda _: bar.update())
+    by_name: defaultdict[str, list[Link]] = defaultdict(list)
+    for link in links:
+        by_name[link.checkpoint].append(link)
+    dead = [name for name, own in by_name.items() if not any(link.alive for link in own)]
+    if as_data:
+        click.echo(json.dumps([_as_json(checkpoint, by_name[checkpoint.name]) for checkpoint in chosen], indent=1))
+    else:
+        print_table(("checkpoint", "source", "host", "size", "state"), [_row(link) for link in links], right=("size",))
+    living = sum(link.alive for link in links)
+    click.echo(f"{living} of {counted(len(links), 'source')} of {counted(len(chosen), 'checkpoint')} alive", err=True)
+    if not dead:
+        return
+    if all(link.hint == NO_NETWORK for link in links):
+        click.echo(f"no host could be asked: {NO_NETWORK}", err=True)
+    else:
+        click.echo(f"no living source: {', '.join(dead)}", err=True)
+    sys.exit(1)
+
+
+def _row(link: Link) -> tuple[str, ...]:
+    size = human_size(link.size) if link.alive else ""
+    return link.checkpoint, link.source.kind, link.host, size, link.reason or "alive"
+
+
+def _as_json(checkpoint: Checkpoint, links: list[Link]) -> dict[str, Any]:
+    return {
+        "name": checkpoint.name,
+        "alive": any(link.alive for link in links),
+        "size": checkpoint.artifact.size,
+        "sources": [
+            {
+                "kind": link.source.kind,
+                "location": link.source.location,
+                "host": link.host,
+                "alive": link.alive,
+                "size": link.size,
+                "reason": link.reason,
+                "permanent": link.permanent,
+            }
+            for link in links
+        ],
+    }

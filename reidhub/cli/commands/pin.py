@@ -1,0 +1,121 @@
+"""``reidhub pin``: what a maintainer pastes into the manifest."""
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from reidhub.cache.store import Cache, Entry
+from reidhub.cli.commands.list import selected
+from reidhub.download.fetch import Resolver
+from reidhub.errors import ReidhubError, UsageError
+from reidhub.files.digest import Digest
+from reidhub.zoo.checkpoint import Checkpoint
+
+_HELD = {
+    "sha256": "sha256 of the manifest",
+    "mega-mac": "content agrees with the MAC in the Mega link",
+    "nothing": "held to nothing but its host",
+}
+
+
+@click.command("pin")
+@click.argument("selectors", metavar="SELECTOR...", nargs=-1, required=True)
+@click.option("--json", "as_data", is_flag=True, help="A list of objects, for programs.")
+def command(selectors: tuple[str, ...], *, as_data: bool) -> None:
+    """Print sha256, size and evidence of checkpoints' files, as lines to paste into the manifest.
+
+    Files that are not in the cache are downloaded. What each one was held to is said on stderr and in the evidence.
+    SELECTOR is a name (osnet_x1_0.msmt17), a model (osnet_x1_0: its default checkpoint) or a glob ('osnet_x1_0.*').
+    """
+    cache = Cache()
+    resolver, pins, failed = Resolver(cache), [], []
+    for checkpoint in selected(selectors):
+        try:
+            pin = _pin(checkpoint, cache, resolver)
+        except UsageError:
+            raise
+        except ReidhubError as error:
+            click.echo(f"error: {error}", err=True)
+            failed.append(checkpoint.name)
+            continue
+        pins.append(pin)
+        if not as_data:
+            click.echo(pin.lines)
+        for note in pin.notes:
+            click.echo(f"note: {checkpoint.name}: {note}", err=True)
+    if as_data:
+        click.echo(json.dumps([pin.as_json() for pin in pins], indent=1))
+    if failed:
+        click.echo(f"failed: {', '.join(failed)}", err=True)
+        sys.exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pin:
+    checkpoint: Checkpoint
+    digest: Digest
+    size: int
+    origin: str
+
+    @property
+    def evidence(self) -> str:
+        return f"{self.origin}; {_HELD[self.checkpoint.artifact.held_to]}{self._prefix_words()}"
+
+    @property
+    def lines(self) -> str:
+        artifact = self.checkpoint.artifact
+        evidence = artifact.evidence if artifact.pinned and artifact.evidence else self.evidence
+        return (
+            f"    # {self.checkpoint.name}: {self.checkpoint.manifest}\n"
+            f"      sha256: {self.digest}\n"
+            f"      size: {self.size}\n"
+            f"      evidence: {json.dumps(evidence)}"
+        )
+
+    @property
+    def notes(self) -> list[str]:
+        artifact = self.checkpoint.artifact
+        notes = ["is pinned already"] if artifact.pinned else []
+        if artifact.held_to == "nothing":
+            notes.append("no sha256 and no MAC is known; compare with a download of somebody else before pinning")
+        if self._agrees_with_prefix() is False:
+            notes.append(f"the author's name for it says sha256 {artifact.sha256_prefix}..., which it has not")
+        return notes
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "name": self.checkpoint.name,
+            "manifest": self.checkpoint.manifest,
+            "sha256": self.digest.hex,
+            "size": self.size,
+            "evidence": self.evidence,
+            "checked_by": self.checkpoint.artifact.held_to,
+            "agrees_with_prefix": self._agrees_with_prefix(),
+            "pinned": self.checkpoint.artifact.pinned,
+        }
+
+    def _agrees_with_prefix(self) -> bool | None:
+        """None where the author gave no digits."""
+        prefix = self.checkpoint.artifact.sha256_prefix
+        return None if prefix is None else self.digest.hex.startswith(prefix.lower())
+
+    def _prefix_words(self) -> str:
+        agrees = self._agrees_with_prefix()
+        return "" if agrees is None else f"; the digits in the author's name {'agree' if agrees else 'differ'}"
+
+
+def _pin(checkpoint: Checkpoint, cache: Cache, resolver: Resolver) -> _Pin:
+    """The file's digest and size as they are now, not as they are remembered."""
+    path = resolver.fetch(checkpoint)
+    digest = Digest.of_file(path)
+    return _Pin(checkpoint, digest, path.stat().st_size, _origin(checkpoint, cache.entry(digest)))
+
+
+def _origin(checkpoint: Checkpoint, entry: Entry | None) -> str:
+    """Where a file in the cache came from, in words that are true for other people too."""
+    kinds = {source.location: source.kind for source in checkpoint.artifact.sources}
+    kind = kinds.get(entry.source) if entry else None
+    return "file of unknown origin" if kind is None else f"own download from {kind}"

@@ -1,0 +1,1 @@
+"""One checkpoint's file from its sources into the cache."""

@@ -1,0 +1,40 @@
+"""A web host without TLS: the user's own mirror and nothing else, for files with a sha256.
+
+The manifest cannot name such a host; whoever opens one answers for the digest.
+"""
+
+from contextlib import AbstractContextManager
+from urllib.parse import urljoin, urlsplit
+
+from reidhub.download.sources import Claim, Resume, Stream
+from reidhub.download.sources.https import opened, probed
+from reidhub.download.sources.retry import PATIENCE, Patience
+from reidhub.errors import SourceError
+
+
+def open_stream(
+    location: str, *, resume: Resume | None = None, patience: Patience = PATIENCE
+) -> AbstractContextManager[Stream]:
+    """Open an ``http:`` URL; see `reidhub.download.sources.Opener`. Redirects stay on its host.
+
+    Raises:
+        SourceError: the host does not give the file.
+    """
+    return opened(location, resume=resume, patience=patience, check=_checked)
+
+
+def _checked(url: str, base: str = "") -> str:
+    try:
+        whole = urljoin(base, url)
+        parts, home = urlsplit(whole), urlsplit(base or whole)
+        same_host = (parts.scheme, parts.netloc) == (home.scheme, home.netloc)
+    except ValueError:
+        raise SourceError("the address is malformed", permanent=True) from None
+    if parts.scheme != "http" or not parts.hostname or parts.username is not None or not same_host:
+        raise SourceError(f"{parts.hostname}: not the plain http address of the mirror", permanent=True)
+    return whole
+
+
+def probe(location: str, *, patience: Patience = PATIENCE) -> Claim:
+    """Ask an ``http:`` URL for its first bytes; see `Prober`. Raises what `open_stream` does."""
+    return probed(location, patience=patience, check=_checked)

@@ -1,0 +1,141 @@
+"""Mega's API, of which one command is needed: where the bytes of a public file are, and how many."""
+
+import json
+import logging
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from reidhub.download.sources.http import answer, body, refusal
+from reidhub.download.sources.mega.hashcash import solve
+from reidhub.download.sources.retry import Attempts, Hiccup, duration
+from reidhub.errors import SourceError
+from reidhub.files.sniff import page_words
+
+_API = "https://g.api.mega.co.nz/cs"
+_ANSWER = 64 * 1024  # bytes that any answer fits into
+
+# Error codes of the official SDK (include/mega/types.h), in the words of somebody who wants a file.
+_PASSING = {
+    -3: "the API asks to try again",
+    -4: "the API gets too many requests from here",
+    -6: "the API gets too many requests for this file",
+    -18: "the file is not available for the moment",
+    -19: "too many connections from here",
+}
+_OF_ONE_FILE = {-6, -18}
+_PERMANENT = {
+    -2: "the API takes the file's handle for malformed",
+    -9: "no such file; it was removed, or the link is wrong",
+    -11: "access to the file is denied",
+    -14: "the file's key is wrong",
+    -15: "the API wants a session",
+    -16: "the file is blocked, or its owner is",
+}
+_QUOTA = -17
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What Mega offers for a handle: ``size`` bytes at ``url``, an address that expires."""
+
+    size: int
+    url: str
+
+
+class Api:
+    """Asks Mega's API, as often as patience allows."""
+
+    def __init__(self, http: requests.Session, attempts: Attempts) -> None:
+        self._http = http
+        self._attempts = attempts
+        self._request_id = random.randrange(1 << 31)
+        self._proof: dict[str, str] = {}
+
+    def locate(self, handle: str) -> Offer:
+        """Where the file is now.
+
+        Raises:
+            SourceError: nowhere (permanent), not now (``retry_after_s``), or the API does not answer.
+        """
+        self._request_id += 1  # one id per question; the same for its repetitions
+        while True:
+            try:
+                return _offer(self._ask(handle))
+            except Hiccup as error:
+                self._attempts.again(error)
+
+    def _ask(self, handle: str) -> Any:
+        url = f"{_API}?id={self._request_id}"
+        question = [{"a": "g", "g": 1, "ssl": 2, "p": handle}]
+        options = {"json": question, "headers": self._proof}
+        with answer(self._http, "POST", url, self._attempts.patience, **options) as response:
+            self._proof = {}
+            if response.status_code == 402:
+                self._work_for(response.headers)
+            if response.status_code == 509:
+                raise over_quota(response.headers)
+            if response.status_code != 200:
+                raise refusal(response)
+            return _parsed(body(response, _ANSWER))
+
+    def _work_for(self, headers: Mapping[str, str]) -> None:
+        _log.warning("Mega asks for a proof of work; at most %s", duration(self._attempts.patience.puzzle_s))
+        self._proof = {"X-Hashcash": solve(headers.get("X-Hashcash", ""), self._attempts.patience.puzzle_s)}
+        raise Hiccup("Mega asks for one proof of work after another")
+
+
+def over_quota(headers: Mapping[str, str]) -> SourceError:
+    """The error of an HTTP 509."""
+    text = headers.get("X-MEGA-Time-Left", "")
+    return _quota(float(text[:9]) if text.isascii() and text.isdigit() else None)
+
+
+def _quota(wait_s: float | None) -> SourceError:
+    """A `Hiccup` where Mega says how long it lasts: a short while is waited for."""
+    when = f"in {duration(wait_s)}" if wait_s else "in some hours"
+    kind = Hiccup if wait_s else SourceError
+    return kind(f"quota of this address is used up; try again {when}", retry_after_s=wait_s, host_down=True)
+
+
+def _parsed(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        words = page_words(text)
+        page = f' ("{words}")' if words else ""
+        raise SourceError(f"the API answered with {len(text)} bytes that are no JSON{page}") from None
+
+
+def _offer(parsed: Any) -> Offer:
+    """Read an answer: a code, a list of one code, or a list of one object that may hold a code."""
+    found = parsed[0] if isinstance(parsed, list) and len(parsed) == 1 else parsed
+    if isinstance(found, dict):
+        code = found.get("err", found.get("e"))
+        if type(code) is int and code < 0:
+            raise _refused(code, found.get("tl"))
+        size, url = found.get("s"), found.get("g")
+        if type(size) is int and size >= 0 and isinstance(url, str):
+            return Offer(size, _secure(url))
+    if type(found) is int and found < 0:
+        raise _refused(found, None)
+    raise SourceError("the API's answer names neither a file nor an error")
+
+
+def _secure(url: str) -> str:
+    if not url.startswith("https://"):
+        raise SourceError("Mega offers an address without TLS, which is not followed")
+    return url
+
+
+def _refused(code: int, wait_s: Any) -> SourceError:
+    if code == _QUOTA:
+        return _quota(float(wait_s) if type(wait_s) is int and wait_s > 0 else None)
+    if code in _PASSING:
+        return Hiccup(f"{_PASSING[code]} (error {code})", host_down=code not in _OF_ONE_FILE)
+    return SourceError(f"{_PERMANENT.get(code, 'the API refuses')} (error {code})", permanent=code in _PERMANENT)

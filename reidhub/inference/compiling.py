@@ -1,0 +1,105 @@
+"""Code made for one graph and one size: when it first runs, kept for later processes, and never a reason to fail."""
+
+import logging
+import os
+import platform
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reidhub.cache.store import Cache
+from reidhub.files.digest import Digest
+
+_KEPT_IN = "TORCHINDUCTOR_CACHE_DIR"
+_SETTINGS: dict[str, dict[str, Any]] = {  # small models wait for the calls of their layers more than for arithmetic
+    "cpu": {"options": {"cpp_wrapper": True}},  # the layers are called from C++, not from Python
+    "cuda": {"options": {"triton.cudagraphs": True, "conv_1x1_as_mm": True}},  # cuDNN's float32 1x1 are the slower ones
+}
+
+_CPUINFO = Path("/proc/cpuinfo")
+_TELLING = ("model name", "flags", "Features", "CPU implementer", "CPU part")  # its lines for x86 and for ARM
+
+_LONG_S = 10.0  # code that was kept is there sooner
+_STILL = "the embedder compiles in its first call, which takes a minute or more; in later processes it takes seconds"
+
+_compiler: Any = torch.compiler.config
+_log = logging.getLogger(__name__)
+
+Forward = Callable[[Tensor], Tensor]
+
+
+class Compiled:
+    """A module that is compiled when it first runs; where that fails, it runs as it is and the log says why.
+
+    Args:
+        module: in eval mode.
+        device: where it lies.
+        backend: torch's default compiler, or another one.
+    """
+
+    def __init__(self, module: nn.Module, device: torch.device, backend: str | Callable[..., Any] = "inductor") -> None:
+        if not _chosen(os.environ.get(_KEPT_IN, "")):
+            os.environ[_KEPT_IN] = str(Cache().compiled / processor_id())
+        self._module = module
+        settings = _SETTINGS.get(device.type, {}) if backend == "inductor" else {}
+        self._compiled: Forward = torch.compile(module, fullgraph=True, dynamic=False, backend=backend, **settings)
+        self._run: Forward = self._first
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W), always of the same N and memory format, -> (N, D)."""
+        run = self._run
+        try:
+            embeddings: Tensor = run(images)
+        except Exception as error:  # whatever a compiler says, the module itself still runs
+            if run is self._module:
+                raise
+            _log.warning("the model runs without compiled code, and slower: %s", _reason(error))
+            self._run = self._module
+            embeddings = self._module(images)
+        return embeddings
+
+    def _first(self, images: Tensor) -> Tensor:
+        start, still = time.perf_counter(), threading.Timer(_LONG_S, _log.warning, [_STILL])
+        still.daemon = True
+        still.start()
+        key = f"{processor_id()}, {torch.get_num_threads()} threads"  # what some releases leave out of their own
+        try:
+            with warnings.catch_warnings(), _compiler.patch(cache_key_tag=key):
+                warnings.filterwarnings("ignore", "TensorFloat32")  # not using it is meant
+                embeddings = self._compiled(images)
+        finally:
+            still.cancel()
+        took = time.perf_counter() - start
+        _log.info("compiled code is there after %.0f s; later processes find it in %s", took, os.environ[_KEPT_IN])
+        self._run = self._compiled
+        return embeddings
+
+
+def _chosen(folder: str) -> bool:
+    """True for a folder that the user named; importing torchvision already makes torch write its own there."""
+    return folder != "" and not folder.startswith(str(Path(tempfile.gettempdir(), "torchinductor_")))
+
+
+@lru_cache(maxsize=1)
+def processor_id() -> str:
+    """Eight digits for this kind of processor: code is made for its instructions, which torch's own key leaves out."""
+    try:
+        first, _, _ = _CPUINFO.read_text(encoding="utf-8", errors="replace").partition("\n\n")
+        told = [line for line in first.splitlines() if line.partition(":")[0].strip() in _TELLING]
+    except OSError:  # not a Linux
+        told = [platform.processor()]
+    return Digest.of_bytes("\n".join([platform.machine(), *told]).encode()).short
+
+
+def _reason(error: Exception) -> str:
+    """The first line that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.endswith(" raised:")]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"

@@ -1,0 +1,224 @@
+"""The hosts that checkpoints come from, as far as a downloader can tell them from the real ones.
+
+Written from the descriptions of the protocols, apart from the clients in `reidhub.download.sources`, so that the one
+checks the other. Each class offers ``hosts``: host name -> what answers there, ready for `Internet`.
+"""
+
+import base64
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC, CTR
+
+from reidhub.testing.internet import Host, Request, Response
+
+KIB = 1024
+
+
+class Static:
+    """A plain web host: files with ETag, Range and If-Range; redirects.
+
+    Args:
+        files: path -> content.
+        redirects: path -> URL it is found at.
+    """
+
+    def __init__(self, files: Mapping[str, bytes], *, redirects: Mapping[str, str] | None = None) -> None:
+        self.files = dict(files)
+        self.redirects = dict(redirects or {})
+
+    def __call__(self, request: Request) -> Response:
+        path = urlsplit(request.path).path
+        if path in self.redirects:
+            return Response(302, headers={"Location": self.redirects[path]})
+        if path not in self.files:
+            return page(404, "404 Not Found")
+        content = self.files[path]
+        tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+        headers = {"ETag": tag, "Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", ""))
+        if wanted is None or request.headers.get("If-Range", tag) != tag:
+            return Response(200, content, headers)
+        start, total = int(wanted[1]), len(content)
+        if start >= total:
+            return Response(416, headers={**headers, "Content-Range": f"bytes */{total}"})
+        last = min(int(wanted[2] or total), total - 1)
+        return Response(206, content[start : last + 1], {**headers, "Content-Range": f"bytes {start}-{last}/{total}"})
+
+
+class Drive:
+    """Google Drive, for files anyone may read.
+
+    Args:
+        files: id -> content.
+        large: ids whose files are too large for Google's virus scan and stand behind a form.
+        refused: id -> ``quota`` or ``sign-in``.
+    """
+
+    FRONT = "drive.google.com"
+    CONTENT = "drive.usercontent.google.com"
+
+    def __init__(
+        self, files: Mapping[str, bytes], *, large: tuple[str, ...] = (), refused: Mapping[str, str] | None = None
+    ) -> None:
+        self.files = dict(files)
+        self.large = large
+        self.refused = dict(refused or {})
+        self._token = secrets.token_hex(16)
+
+    @property
+    def hosts(self) -> dict[str, Host]:
+        """The three names under which Drive answers a download."""
+        return {
+            self.FRONT: self.front,
+            self.CONTENT: self.content,
+            "accounts.google.com": lambda _: page(200, "Sign in - Google Accounts"),
+        }
+
+    def front(self, request: Request) -> Response:
+        """``/uc?id=``: leads to the content host, or to the sign-in page."""
+        query = _query(request)
+        file_id = query.get("id", "")
+        if self.refused.get(file_id) == "sign-in":
+            return Response(302, headers={"Location": "https://accounts.google.com/ServiceLogin?service=wise"})
+        target = f"https://{self.CONTENT}/download?{urlencode({'export': 'download', **query})}"
+        return Response(303, headers={"Location": target})
+
+    def content(self, request: Request) -> Response:
+        """``/download?id=``: the file, the form in front of a large one, or a page that says why not."""
+        query = _query(request)
+        file_id = query.get("id", "")
+        if self.refused.get(file_id) == "quota":
+            return page(200, "Google Drive - Quota exceeded", _QUOTA)
+        if file_id not in self.files:
+            return page(404, "Error 404 (Not Found)!!1")
+        if file_id in self.large and query.get("confirm") != "t":
+            return page(200, "Google Drive - Virus scan warning", self._form(file_id))
+        headers = {
+            "Content-Disposition": 'attachment; filename="../../outside.pth"',  # a name nobody may follow
+            "Content-Type": "application/octet-stream",
+        }
+        return Response(200, self.files[file_id], headers)
+
+    def _form(self, file_id: str) -> str:
+        fields = {"id": file_id, "export": "download", "confirm": "t", "uuid": self._token}
+        inputs = "".join(f'<input type="hidden" name="{name}" value="{value}">' for name, value in fields.items())
+        action = f"https://{self.CONTENT}/download"
+        return f'<form id="download-form" action="{action}" method="get">{inputs}</form>'
+
+
+_QUOTA = (
+    '<p class="uc-error-caption">Sorry, you can&#39;t view or download this file at this time.</p>'
+    '<p class="uc-error-subcaption">Too many users have viewed or downloaded this file recently.</p>'
+)
+
+
+class Mega:
+    """Mega's API and one storage host.
+
+    Args:
+        files: link of the form ``https://mega.nz/#!HANDLE!KEY`` -> plain content. A link made by `mega_link` carries
+            the content's MAC, as a published one does.
+    """
+
+    API = "g.api.mega.co.nz"
+    STORAGE = "gfs270n204.userstorage.mega.co.nz"
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self._stored: dict[str, bytes] = {}
+        for link, content in files.items():
+            _, handle, key = link.split("!")
+            self._stored[handle] = encrypt(MegaKey.of_text(key), content)
+
+    @property
+    def hosts(self) -> dict[str, Host]:
+        """The API and the storage host."""
+        return {self.API: self.api, self.STORAGE: self.storage}
+
+    def api(self, request: Request) -> Response:
+        """The command ``g``: size and address of one file, or the error -9."""
+        command = json.loads(request.body)[0]
+        stored = self._stored.get(command["p"])
+        if stored is None:
+            return Response(200, b"[-9]")
+        scheme = "https" if command.get("ssl") == 2 else "http"
+        answer = {"s": len(stored), "at": "", "g": f"{scheme}://{self.STORAGE}/dl/{command['p']}"}
+        return Response(200, json.dumps([answer]).encode(), {"Content-Type": "application/json"})
+
+    def storage(self, request: Request) -> Response:
+        """The encrypted bytes; ``/first-last`` behind the address picks a range."""
+        found = re.fullmatch(r"/dl/([\w-]+)(?:/(\d+)-(\d+))?", request.path)
+        if found is None or found[1] not in self._stored:
+            return Response(404)
+        stored = self._stored[found[1]]
+        part = stored if found[2] is None else stored[int(found[2]) : int(found[3]) + 1]
+        return Response(200, part, {"Content-Type": "application/octet-stream"})
+
+
+@dataclass(frozen=True, slots=True)
+class MegaKey:
+    """The secret behind a file: AES key (16 bytes), nonce (8) and MAC of the content (8)."""
+
+    aes: bytes
+    nonce: bytes
+    mac: bytes
+
+    @classmethod
+    def of_text(cls, text: str) -> "MegaKey":
+        """The key as it stands in a link."""
+        raw = base64.urlsafe_b64decode(text + "=")
+        return cls(_xor(raw[:16], raw[16:]), raw[16:24], raw[24:])
+
+    @property
+    def text(self) -> str:
+        """The form a link carries."""
+        tail = self.nonce + self.mac
+        return base64.urlsafe_b64encode(_xor(self.aes, tail) + tail).decode().rstrip("=")
+
+
+def mega_link(handle: str, content: bytes) -> str:
+    """A link whose key is made from the handle and carries the MAC of ``content``."""
+    seed = hashlib.sha256(handle.encode()).digest()
+    aes, nonce = seed[:16], seed[16:24]
+    return f"https://mega.nz/#!{handle}!{MegaKey(aes, nonce, content_mac(aes, nonce, content)).text}"
+
+
+def encrypt(key: MegaKey, content: bytes) -> bytes:
+    """What the storage host keeps."""
+    return Cipher(AES(key.aes), CTR(key.nonce + bytes(8))).encryptor().update(content)
+
+
+def content_mac(aes: bytes, nonce: bytes, content: bytes) -> bytes:
+    """Mega's MAC of a whole content: a CBC-MAC over the CBC-MACs of its chunks, folded to 8 bytes."""
+    macs, start, length = b"", 0, 128 * KIB
+    while start < len(content):
+        macs += _cbc_mac(aes, nonce + nonce, content[start : start + length])
+        start, length = start + length, min(length + 128 * KIB, 1024 * KIB)
+    whole = _cbc_mac(aes, bytes(16), macs)
+    return _xor(whole[0:4], whole[4:8]) + _xor(whole[8:12], whole[12:16])
+
+
+def _cbc_mac(aes: bytes, start: bytes, data: bytes) -> bytes:
+    padded = data + bytes(-len(data) % 16)
+    return (start + Cipher(AES(aes), CBC(start)).encryptor().update(padded))[-16:]
+
+
+def page(status: int, title: str, body: str = "") -> Response:
+    """A web page for people."""
+    text = f"<!DOCTYPE html><html><head><title>{title}</title></head><body>{body}</body></html>"
+    return Response(status, text.encode(), {"Content-Type": "text/html; charset=utf-8"})
+
+
+def _query(request: Request) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(request.path).query).items()}
+
+
+def _xor(left: bytes, right: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(left, right, strict=True))

@@ -1,0 +1,210 @@
+"""One manifest file becomes value types; an entry that breaks the format is an error with file and line."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, TypeVar, cast
+
+from reidhub.files.digest import Digest
+from reidhub.files.strict_yaml import Value, read_yaml
+from reidhub.zoo.checkpoint import (
+    METRICS,
+    Architecture,
+    Artifact,
+    Checkpoint,
+    Cost,
+    InputSpec,
+    ModelSpec,
+    Score,
+    Source,
+    StateDictLayout,
+)
+
+T = TypeVar("T")
+
+_ARCHITECTURE = ("name", "paper", "starts_from", "printed_params", "computed")
+_COST = ("params", "params_by_calls", "multiply_adds")
+_REQUIRED = (
+    *("name", "model", "trained_on", "num_classes", "file", "sources", "input", "distance"),
+    *("params_m", "gflops", "loss", "transforms", "scores", "licence"),
+)
+_CHECKPOINT = (*_REQUIRED, "combineall", "from_scratch", "notices")
+_FILE = ("original", "sha256", "size", "evidence", "sha256_prefix", "layout")
+_LAYOUT = ("root", "strip_prefix", "encoding")
+_INPUT = ("height", "width", "mean", "std", "interpolation")
+_SCORE = ("dataset", *METRICS, "source", "not_comparable")
+_NAME = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
+_FIGURE = re.compile(r"\d+(\.\d+)?")
+_LINKS = {
+    "mega": re.compile(r"https?://mega(\.co)?\.nz/(#(!|%21)|file/)[\w-]{8}(!|%21|#)[\w-]{43}"),
+    "gdrive": re.compile(r"https://(drive|drive\.usercontent|docs)\.google\.com/\S*[\w-]{20,}\S*"),
+    "https": re.compile(r"https://[^\s/@]+/\S+"),
+    "local": re.compile(r"file:///\S.*"),
+}
+
+
+def read_file(file: Path) -> tuple[tuple[Checkpoint, ...], tuple[Architecture, ...]]:
+    """The checkpoints and architectures of one manifest file.
+
+    Raises:
+        ManifestError: with file and line, for unknown, missing or repeated fields, wrong types, malformed links,
+            figures that are not decimal texts.
+    """
+    fields = read_yaml(file).fields(("architectures", "checkpoints"), ("checkpoints",), "a manifest")
+    architectures = fields["architectures"].items(_architecture, "architectures") if "architectures" in fields else ()
+    return fields["checkpoints"].items(_checkpoint, "checkpoints"), architectures
+
+
+def _architecture(value: Value) -> Architecture:
+    fields = value.fields(_ARCHITECTURE, _ARCHITECTURE[:3], "an architecture")
+    printed = fields["printed_params"].choice(("distinct", "calls")) if "printed_params" in fields else "distinct"
+    return Architecture(
+        name=fields["name"].text(),
+        paper=fields["paper"].text(),
+        starts_from=fields["starts_from"].text(),
+        printed_params=cast(Literal["distinct", "calls"], printed),
+        computed=_get(fields, "computed", _cost),
+        manifest=value.where,
+    )
+
+
+def _cost(value: Value) -> Cost:
+    fields = value.fields(_COST, _COST, "a cost")
+    return Cost(*(fields[name].integer() for name in _COST))
+
+
+def _checkpoint(value: Value) -> Checkpoint:
+    fields = value.fields(_CHECKPOINT, _REQUIRED, "a checkpoint")
+    name, model = fields["name"].text(), fields["model"].text()
+    if not _NAME.fullmatch(name) or not name.startswith(model + "."):
+        fields["name"].fail(f"name {name!r} is not the model ({model!r}), a dot and a tag of a-z, 0-9 and _")
+    file = fields["file"].fields(_FILE, (), "a file")
+    return Checkpoint(
+        name=name,
+        spec=ModelSpec(model, fields["num_classes"].optional(Value.integer)),
+        trained_on=_texts(fields["trained_on"], "trained_on", at_least=1),
+        combineall="combineall" in fields and fields["combineall"].boolean(),
+        from_scratch="from_scratch" in fields and fields["from_scratch"].boolean(),
+        artifact=_artifact(file, fields["sources"]),
+        layout=_layout(file["layout"]) if "layout" in file else StateDictLayout(),
+        input=_input(fields["input"]),
+        distance=cast(Literal["euclidean", "cosine"], fields["distance"].choice(("euclidean", "cosine"))),
+        params_m=fields["params_m"].optional(_figure),
+        gflops=fields["gflops"].optional(_figure),
+        loss=fields["loss"].optional(Value.text),
+        transforms=_texts(fields["transforms"], "transforms"),
+        scores=_scores(fields["scores"]),
+        licence=fields["licence"].text(),
+        notices=_texts(fields["notices"], "notices") if "notices" in fields else (),
+        manifest=value.where,
+    )
+
+
+def _artifact(file: dict[str, Value], sources: Value) -> Artifact:
+    for field in ("sha256", "size"):
+        if field in file and "evidence" not in file:
+            file[field].fail(f"{field} without evidence: say where it comes from")
+    found = sources.items(_source, "sources")
+    if not found or len(set(found)) != len(found):
+        sources.fail("a checkpoint has at least one source" if not found else "the same source is given twice")
+    return Artifact(
+        digest=_get(file, "sha256", _digest),
+        size=_get(file, "size", Value.integer),
+        sources=found,
+        evidence=_get(file, "evidence", Value.text),
+        sha256_prefix=_get(file, "sha256_prefix", Value.text),
+        original_file=_get(file, "original", _file_name),
+    )
+
+
+def _get(fields: dict[str, Value], name: str, read: Callable[[Value], T]) -> T | None:
+    return read(fields[name]) if name in fields else None
+
+
+def _digest(value: Value) -> Digest:
+    try:
+        return Digest(value.text())
+    except ValueError as error:
+        value.fail(str(error))
+
+
+def _file_name(value: Value) -> str:
+    name = value.text()
+    if not re.fullmatch(r"[\w-][\w.+-]*", name):
+        value.fail(f"{name!r} is not a plain file name")
+    return name
+
+
+def _source(value: Value) -> Source:
+    kind, location = value.only_pair("a source")
+    name, link = kind.choice(tuple(_LINKS)), location.text()
+    if name == "local" and "://" not in link:
+        link = (value.file.parent / link).absolute().as_uri()
+    if not _LINKS[name].fullmatch(link):
+        location.fail(f"{link!r} is not a link of kind {name}")
+    return Source(name, link)
+
+
+def _layout(value: Value) -> StateDictLayout:
+    fields = value.fields(_LAYOUT, (), "a layout")
+    encoding = fields["encoding"].choice(("ascii", "latin1")) if "encoding" in fields else "latin1"
+    return StateDictLayout(
+        root=fields["root"].text() if "root" in fields else None,
+        strip_prefix=fields["strip_prefix"].text() if "strip_prefix" in fields else None,
+        encoding=cast(Literal["ascii", "latin1"], encoding),
+    )
+
+
+def _input(value: Value) -> InputSpec:
+    fields = value.fields(_INPUT, _INPUT, "an input")
+    return InputSpec(
+        height=fields["height"].integer(),
+        width=fields["width"].integer(),
+        mean=_triple(fields["mean"]),
+        std=_triple(fields["std"]),
+        interpolation=cast(Literal["bilinear"], fields["interpolation"].choice(("bilinear",))),
+    )
+
+
+def _triple(value: Value) -> tuple[float, float, float]:
+    numbers = value.items(Value.number, "a list of one number per channel")
+    if len(numbers) != 3:
+        value.fail(f"expected three numbers (R, G, B), got {len(numbers)}")
+    return numbers
+
+
+def _texts(value: Value, what: str, *, at_least: int = 0) -> tuple[str, ...]:
+    texts = value.items(Value.text, what)
+    if len(set(texts)) != len(texts) or len(texts) < at_least:
+        value.fail(f"{what} is empty" if not texts else f"{what} names something twice")
+    return texts
+
+
+def _scores(value: Value) -> tuple[Score, ...]:
+    scores = value.items(_score, "scores")
+    if len({score.dataset for score in scores}) != len(scores):
+        value.fail("two score sets of one dataset")
+    return scores
+
+
+def _score(value: Value) -> Score:
+    fields = value.fields(_SCORE, ("dataset", "source"), "a score")
+    values = {metric: _percentage(fields[metric]) for metric in METRICS if metric in fields}
+    if not values:
+        value.fail(f"a score has at least one of {', '.join(METRICS)}")
+    not_comparable = fields["not_comparable"].text() if "not_comparable" in fields else None
+    return Score(fields["dataset"].text(), values, fields["source"].text(), not_comparable)
+
+
+def _figure(value: Value) -> str:
+    figure = value.text()
+    if not _FIGURE.fullmatch(figure):
+        value.fail(f"{figure!r} is not a decimal figure")
+    return figure
+
+
+def _percentage(value: Value) -> str:
+    figure = _figure(value)
+    if float(figure) > 100:
+        value.fail(f"{figure!r} is above 100 percent")
+    return figure

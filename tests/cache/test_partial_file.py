@@ -1,0 +1,170 @@
+"""Files on their way: nobody writes to another's, and what is left is gone on with only where it is what was noted."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.generated_zoo import files_below
+
+from reidhub.cache.partial_file import NOTES, Incoming, Partial, write_json
+from reidhub.cache.store import Cache
+from reidhub.errors import CacheError
+from reidhub.files.digest import Digest
+from reidhub.zoo.checkpoint import Artifact, Source
+
+BODY = b"\x80" + os.urandom(499_999)
+HERE = Source("https", "https://example.org/a.pth")
+THERE = Source("https", "https://example.net/a.pth")
+FILE = Artifact(Digest.of_bytes(BODY), len(BODY), (HERE, THERE))
+
+
+def leave(folder: Path, data: bytes, noted: int) -> Partial:
+    """What a process leaves that is killed behind its last note."""
+    folder.mkdir(exist_ok=True)
+    incoming = Incoming(folder, "left-", "a.b")
+    with incoming:
+        incoming.write(data[:noted])
+        incoming.note({"validator": "x"})
+        incoming.write(data[noted:])
+    return Partial.at(incoming.path)
+
+
+def test_what_was_noted_can_be_gone_on_with(tmp_path):
+    left = leave(tmp_path, BODY, 300_000)
+    assert (left.name, left.offset, left.size, left.state) == ("a.b", 300_000, len(BODY), {"validator": "x"})
+    with Incoming(tmp_path) as incoming:
+        assert incoming.take_over(left)
+        assert incoming.size == 300_000
+        incoming.write(BODY[300_000:])
+        assert incoming.finish() == FILE.digest
+    assert left.path.read_bytes() == BODY
+
+
+@pytest.mark.parametrize("damage", [BODY[:299_999], b"\0" + BODY[1:300_000], b""], ids=["short", "flip", "empty"])
+def test_what_is_not_what_was_noted_is_not_taken_over(damage, tmp_path):
+    left = leave(tmp_path, BODY, 300_000)
+    left.path.write_bytes(damage)
+    with Incoming(tmp_path) as incoming:
+        assert not incoming.take_over(left)
+        assert incoming.size == 0
+        incoming.write(BODY)
+        assert incoming.finish() == FILE.digest
+        assert incoming.path.read_bytes() == BODY
+
+
+@pytest.mark.parametrize("note", ["", "{", "[]", '{"name": 1}', '{"name":"a","offset":"x","sha256":"","state":{}}'])
+def test_a_damaged_note_says_nothing(note, tmp_path):
+    left = leave(tmp_path, BODY, 300_000)
+    left.path.with_suffix(NOTES).write_text(note)
+    assert not Partial.at(left.path).resumable
+
+
+def test_a_note_that_was_cut_short_leaves_the_one_before_it(tmp_path):
+    left = leave(tmp_path, BODY, 300_000)
+    notes = left.path.with_suffix(NOTES)
+    line = notes.read_bytes()
+    notes.write_bytes(line + line.replace(b"300000", b"400000")[:-20])
+    assert Partial.at(left.path) == left
+
+
+@pytest.mark.parametrize("size", [0, 1, 131_072, 300_000])
+def test_what_is_cut_back_is_hashed_as_if_it_had_never_been_longer(size, tmp_path):
+    with Incoming(tmp_path) as incoming:
+        incoming.write(BODY[:300_000])
+        incoming.cut(size)
+        incoming.write(BODY[size:])
+        assert incoming.finish() == FILE.digest
+        assert incoming.path.read_bytes() == BODY
+
+
+def test_a_file_that_is_still_being_written_is_neither_removed_nor_changed(tmp_path):
+    with Incoming(tmp_path, "a-") as writer:
+        writer.write(BODY[:300_000])
+        writer.note({"validator": "x"})
+        seen = Partial.at(writer.path)
+        with Incoming(tmp_path, "b-") as other:
+            assert other.take_over(seen)
+            writer.write(BODY[300_000:])
+            other.write(bytes(1000))
+            seen.remove_unless_written()
+        assert writer.finish() == FILE.digest
+        assert writer.path.read_bytes() == BODY
+
+
+def test_a_process_whose_file_was_taken_away_leaves_no_note_behind(tmp_path):
+    with Incoming(tmp_path) as incoming:
+        incoming.write(BODY)
+        incoming.note({"validator": "x"})
+        Partial.at(incoming.path).remove()
+        incoming.note({"validator": "x"})
+    assert files_below(tmp_path) == {}
+
+
+def test_the_longest_beginning_of_the_same_file_from_the_same_place_is_found(tmp_path):
+    cache = Cache(tmp_path)
+    for source, noted in ((HERE, 1000), (HERE, 3000), (HERE, 2000), (THERE, 9000)):
+        with cache.incoming(FILE, source, name="a.b") as incoming:
+            incoming.write(BODY[:noted])
+            incoming.note({"validator": "x"})
+    assert cache.partial_of(FILE, HERE).offset == 3000
+    other = Artifact(Digest.of_bytes(b"other"), len(BODY), FILE.sources)
+    assert cache.partial_of(other, HERE) is None
+    assert sorted(partial.offset for partial in cache.partials()) == [1000, 2000, 3000, 9000]
+    cache.start_over(FILE)
+    assert cache.partials() == []
+
+
+def test_a_file_that_is_stored_leaves_no_beginnings_of_it(tmp_path):
+    cache = Cache(tmp_path)
+    for data in (BODY[:1000], BODY):
+        with cache.incoming(FILE, HERE, name="a.b") as incoming:
+            incoming.write(data)
+            incoming.note({"validator": "x"})
+            if data == BODY:
+                cache.keep(incoming, FILE, name="a.b", source="s", checked_by="sha256")
+    assert list(cache.partial.iterdir()) == []
+
+
+def test_leftovers_of_every_kind_are_listed(tmp_path):
+    cache = Cache(tmp_path)
+    code = (
+        "import os, sys, signal; from pathlib import Path; from reidhub.cache.store import Cache\n"
+        "with Cache(Path(sys.argv[1])).incoming() as i: i.write(b'x' * 99); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == -signal.SIGKILL
+    (left,) = cache.partials()
+    assert (left.size, left.resumable, left.name) == (99, False, "")
+    left.remove()
+    assert cache.partials() == []
+
+
+def test_a_disk_that_fills_up_is_told_and_left_as_it_was(tmp_path):
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, limit[1]))
+    try:
+        with (
+            pytest.raises(CacheError, match=r"cannot write .*: File too large\nhint: make room"),
+            Cache(tmp_path).incoming(FILE, HERE, name="a.b") as incoming,
+        ):
+            incoming.write(BODY[:300_000])
+            incoming.note({"validator": "x"})
+            incoming.write(BODY[300_000:])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert files_below(tmp_path) == {}
+
+
+def test_a_small_file_is_never_put_in_the_place_of_another_where_that_was_not_wanted(tmp_path):
+    write_json(tmp_path / "a.json", {"a": 1}, exclusive=True)
+    with pytest.raises(FileExistsError):
+        write_json(tmp_path / "a.json", {"a": 2}, exclusive=True)
+    assert json.loads((tmp_path / "a.json").read_text()) == {"a": 1}
+    assert list(files_below(tmp_path)) == ["a.json"]
+    assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o644

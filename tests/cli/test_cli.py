@@ -1,0 +1,194 @@
+"""The commands that only read the manifest, as a user calls them: in processes of their own."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+from support.paths import ROOT
+
+from reidhub.cli import COMMANDS
+from reidhub.zoo.manifest import zoo
+
+FIELDS = {
+    *("name", "model", "trained_on", "num_classes", "sources", "sha256", "size", "input", "distance"),
+    *("params_m", "gflops", "loss", "transforms", "scores", "licence"),
+}
+BROKEN = "checkpoints:\n  - name: a.b\n    digset: x\n"
+
+
+def reidhub(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "reidhub", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+
+
+def test_list_names_every_checkpoint_on_a_line_and_says_which_are_unpinned():
+    done = reidhub("list")
+
+    lines = done.stdout.splitlines()[1:]
+    assert done.returncode == 0
+    assert [line.split()[0] for line in lines] == [c.name for c in zoo().checkpoints]
+    for line, checkpoint in zip(lines, zoo().checkpoints, strict=True):
+        assert ("unpinned" in line) == (checkpoint.artifact.digest is None)
+        figures = [score.values.get(metric, "") for score in checkpoint.scores for metric in ("rank1", "mAP", "top1")]
+        assert all(figure in line for figure in figures)
+
+
+def test_list_as_data_has_every_promised_field():
+    listed = json.loads(reidhub("list", "--json").stdout)
+
+    assert len(listed) == 66
+    assert all(entry.keys() >= FIELDS for entry in listed)
+    assert all(entry["input"].keys() >= {"height", "width"} for entry in listed)
+    assert {source["kind"] for entry in listed for source in entry["sources"]} == {"mega", "gdrive", "https"}
+    (x1_4,) = (entry for entry in listed if entry["name"] == "mobilenetv2_x1_4.market1501")
+    (score,) = x1_4["scores"]
+    assert [score[metric] for metric in ("rank1", "rank5", "rank10", "mAP", "top1", "top5")] == [
+        *("87.0", None, None, "68.5", None, None)
+    ]
+
+
+def test_list_takes_globs_and_names_each_checkpoint_once():
+    listed = json.loads(reidhub("list", "*.msmt17", "osnet_x1_0.msmt17", "--json").stdout)
+
+    names = [entry["name"] for entry in listed]
+    assert len(names) == len(set(names)) > 9
+    assert all(name.endswith(".msmt17") for name in names)
+
+
+def test_show_says_everything_and_that_a_file_is_unpinned():
+    text = reidhub("show", "osnet_x1_0.dukemtmcreid").stdout
+
+    (checkpoint,) = zoo().find("osnet_x1_0.dukemtmcreid")
+    assert all(source.location in text for source in checkpoint.artifact.sources)
+    assert "unpinned" in text and "MAC" in text
+    assert "withdrawn" in text
+    assert "rank1 87.0, mAP 70.2" in text
+
+
+@pytest.mark.parametrize(
+    ("selector", "parameters", "gflops"),
+    [
+        (
+            "hacnn.msmt17",
+            "reported 4.5 M, counted by calls; computed 2,929,112 distinct, 4,507,928 by calls",
+            "reported 0.5; computed 0.544 (543,994,538 multiply-adds)",
+        ),
+        ("resnet50", "reported 23.5 M; computed 23,508,032", "reported 2.7; computed 2.669"),
+        ("shufflenet", "not printed; computed 904,728", "not printed; computed 0.089"),
+    ],
+)
+def test_show_puts_reported_and_computed_costs_side_by_side(selector, parameters, gflops):
+    text = reidhub("show", selector).stdout
+
+    assert f"parameters  {parameters}\n" in text
+    assert f"GFLOPs      {gflops}" in text
+
+
+def test_show_as_data_carries_the_computed_costs():
+    (shown,) = json.loads(reidhub("show", "mlfn.market1501", "--json").stdout)
+
+    assert shown["computed"] == {"params": 32473024, "params_by_calls": 32473024, "multiply_adds": 2770888704}
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "100"])
+def test_table_is_drawn_on_a_terminal_and_names_stay_whole(columns):
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "reidhub", "list", "osnet_x1_0.*"]
+    with subprocess.Popen(command, stdout=slave, stderr=subprocess.DEVNULL, env={**os.environ, "COLUMNS": columns}):
+        os.close(slave)
+        shown = b""
+        try:
+            while block := os.read(master, 65536):
+                shown += block
+        except OSError:  # the other side is closed
+            pass
+    os.close(master)
+
+    assert "osnet_x1_0.msmt17_combineall" in shown.decode() and "─" in shown.decode()
+    assert columns == "60" or {"market1501", "dukemtmcreid", "unpinned"} <= set(shown.decode().split())
+
+
+def test_missing_data_root_is_told_before_anything_heavy_is_imported():
+    code = """
+import sys
+sys.argv = ["reidhub", "verify", "osnet_x1_0.market1501"]
+from reidhub.cli import cli
+from reidhub.errors import UsageError
+try:
+    cli(standalone_mode=False)
+except UsageError as error:
+    sys.exit("torch" in sys.modules or "--data-root" not in str(error))
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("command", ["list", "show osnet_x1_0", "list --json", "--help"])
+def test_listing_imports_nothing_heavy(command):
+    code = f"""
+import sys
+sys.argv = ["reidhub", *{command.split()!r}]
+before = set(sys.modules)
+from reidhub.cli import cli
+cli(standalone_mode=False)
+others = {{"torch", "numpy", "torchvision", "requests", "rich", "PIL"}}
+unused = {{"logging", "hashlib", "tempfile"}}  # of the standard library, each some milliseconds
+heavy = sorted((others | unused) & (set(sys.modules) - before))
+sys.exit(f"imported {{heavy}}" if heavy else 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("show", "osnet_x1_0.market"), "hint: did you mean osnet_x1_0.market1501"),
+        (("list", "zzz.*"), "no checkpoint is called 'zzz.*'"),
+        (("download", "osnet"), "did you mean osnet_x1_0"),
+        (("lst",), "did you mean list?"),
+        (("download",), "SELECTOR"),
+    ],
+)
+def test_what_does_not_exist_is_told_with_what_does(arguments, said):
+    done = reidhub(*arguments)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("way", ["option", "environment"])
+def test_mistake_in_a_manifest_of_ones_own_is_told_with_file_and_line(tmp_path, way):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(BROKEN)
+    done = (
+        reidhub("list", REIDHUB_MANIFEST=str(mine))
+        if way == "environment"
+        else reidhub("--manifest", str(mine), "list")
+    )
+
+    assert done.returncode == 1
+    assert f"{mine}:3: unknown field 'digset'; a checkpoint has name, model" in done.stderr
+
+
+def test_manifest_of_ones_own_adds_to_the_zoo(tmp_path):
+    text = (ROOT / "reidhub/demo/data/manifest.yaml").read_text()
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text(text)
+    second.write_text(text.replace("demo_world\n    model", "other_world\n    model"))
+
+    done = reidhub("--manifest", str(first), "--manifest", str(second), "list", "--json")
+
+    names = [entry["name"] for entry in json.loads(done.stdout)]
+    assert names[-2:] == ["osnet_x0_25.demo_world", "osnet_x0_25.other_world"] and len(names) == 68
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command):
+    done = reidhub(command, "--help")
+
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"Usage: reidhub {command}")

@@ -1,0 +1,121 @@
+"""Parameters and multiply-adds, held to every figure that the zoo prints."""
+
+from dataclasses import asdict
+from decimal import Decimal
+from functools import cache
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from reidhub.errors import UsageError
+from reidhub.inference.complexity import Complexity, complexity
+from reidhub.models import ARCHITECTURES, build
+from reidhub.models.base import ReidModel
+from reidhub.models.blocks import global_average
+from reidhub.zoo.checkpoint import Checkpoint
+from reidhub.zoo.manifest import zoo
+
+INPUT_SIZES = {c.model: (c.input.height, c.input.width) for c in zoo().checkpoints}
+PRINTED = [c for c in zoo().checkpoints if c.params_m is not None and c.gflops is not None]
+
+
+class Twice(ReidModel):
+    """A model whose only convolution is called twice, with counts that can be worked out by hand."""
+
+    input_size = (8, 4)
+
+    def __init__(self) -> None:
+        super().__init__(3, 7)
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.classifier = nn.Linear(3, 7)
+
+    def feature_maps(self, images: Tensor) -> Tensor:
+        return self.conv(self.conv(images))
+
+    def embed(self, images: Tensor) -> Tensor:
+        return global_average(self.feature_maps(images))
+
+
+TWICE = Complexity(params=3 * 3 * 9 + 3, params_by_calls=2 * (3 * 3 * 9 + 3), multiply_adds=2 * 3 * 3 * 9 * 8 * 4)
+
+
+@cache
+def cost_of(architecture: str, height: int, width: int) -> Complexity:
+    return complexity(build(architecture, init=False, device="meta"), (height, width))
+
+
+def as_printed(count: int, unit: int, figure: str) -> str:
+    """``count`` in ``unit``, with as many digits as ``figure``."""
+    return str((Decimal(count) / unit).quantize(Decimal(figure)))
+
+
+@pytest.mark.parametrize("checkpoint", PRINTED, ids=lambda c: c.name)
+def test_printed_figures_are_these(checkpoint: Checkpoint):
+    cost = cost_of(checkpoint.model, checkpoint.input.height, checkpoint.input.width)
+
+    assert as_printed(cost.params_by_calls, 10**6, checkpoint.params_m) == checkpoint.params_m
+    assert as_printed(cost.multiply_adds, 10**9, checkpoint.gflops) == checkpoint.gflops
+
+
+def test_figures_are_printed_for_all_architectures_but_one():
+    assert ARCHITECTURES.keys() - {c.model for c in PRINTED} == {"shufflenet"}
+
+
+@pytest.mark.parametrize("checkpoint", PRINTED, ids=lambda c: c.name)
+def test_manifest_says_where_the_printed_parameters_count_calls(checkpoint: Checkpoint):
+    cost = cost_of(checkpoint.model, checkpoint.input.height, checkpoint.input.width)
+    says = next(a.printed_params for a in zoo().architectures if a.name == checkpoint.model)
+
+    fits = as_printed(cost.params, 10**6, checkpoint.params_m) == checkpoint.params_m
+
+    assert fits == (says == "distinct")
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_manifest_carries_what_is_computed_here(name: str):
+    cost = cost_of(name, *INPUT_SIZES[name])
+
+    (entry,) = (a for a in zoo().architectures if a.name == name)
+
+    assert asdict(entry.computed) == asdict(cost)
+
+
+def test_module_called_twice_lies_in_memory_once():
+    assert complexity(Twice()) == TWICE
+
+
+def test_four_regions_of_hacnn_share_their_blocks():
+    cost = cost_of("hacnn", 160, 64)
+
+    assert as_printed(cost.params, 10**6, "0.0") == "2.9"
+
+
+def test_count_is_of_one_image():
+    assert complexity(Twice(), torch.zeros(5, 3, 8, 4)) == TWICE
+
+
+def test_larger_images_cost_more():
+    assert complexity(Twice(), (16, 4)).multiply_adds == 2 * TWICE.multiply_adds
+
+
+def test_classifier_does_not_count():
+    narrow, wide = (build("osnet_x0_25", classes, init=False, device="meta") for classes in (1, 5000))
+
+    assert complexity(narrow) == complexity(wide)
+
+
+def test_model_is_left_as_it_was():
+    model = Twice()
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+
+    complexity(model)
+
+    assert model.training
+    assert all(torch.equal(before[key], tensor) for key, tensor in model.state_dict().items())
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_size_that_the_architecture_does_not_take_is_an_error():
+    with pytest.raises(UsageError, match="160 x 64"):
+        complexity(build("hacnn", init=False, device="meta"), (256, 128))

@@ -1,0 +1,298 @@
+"""CMC, mAP and ranks: against the contract, against a twin that counts one by one, and against scikit-learn."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score
+from support.contract import METRICS, retrieval_case
+from support.counted_ranks import World, assert_like_twin, crowded_world, twin
+from torch.overrides import TorchFunctionMode
+
+from reidhub.errors import EvaluationError
+from reidhub.metrics import Evaluation, evaluate
+from reidhub.metrics.distances import Embeddings
+from reidhub.metrics.evaluation import evaluate_embeddings
+from reidhub.metrics.inputs import read_embeddings, read_labels
+from reidhub.metrics.matches import MatchIndex
+from reidhub.metrics.ranking import Tiling
+
+
+def evaluate_tiled(world: World, tiling: Tiling, distance: Any = "euclidean") -> Evaluation:
+    embeddings = Embeddings(*read_embeddings(world["query"], world["gallery"]), distance)
+    names = ("query_pids", "gallery_pids", "query_camids", "gallery_camids")
+    labels = read_labels(embeddings, tuple(world[name] for name in names))  # type: ignore[arg-type]
+    return evaluate_embeddings(embeddings, MatchIndex(labels), tiling)
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+@pytest.mark.parametrize("entry", METRICS, ids=lambda entry: str(entry["case"]["seed"]))
+def test_contract_figures_are_met(entry: dict[str, Any], distance: Any) -> None:
+    result = evaluate(**retrieval_case(**entry["case"]), distance=distance)
+    expected = entry[distance]
+    measured = {f"rank{k}": float(result.cmc[k - 1]) for k in (1, 5, 10)} | {"mAP": result.mAP}
+    assert measured == pytest.approx({metric: expected[metric] for metric in measured}, abs=1e-5)
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+@pytest.mark.parametrize("seed", range(20))
+def test_ties_rank_in_gallery_order_as_counted_one_by_one(seed: int, distance: Any) -> None:
+    world = crowded_world(seed)
+    assert_like_twin(evaluate(**world, distance=distance), world, distance)
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    queries, gallery, dimensions = draw(st.integers(1, 5)), draw(st.integers(1, 12)), draw(st.integers(1, 5))
+    scale = 2.0 ** draw(st.integers(-20, 20))
+    offset = draw(st.sampled_from([0.0, 0.0, 1.0, 1000.0]))
+    values = st.integers(-3, 3)
+
+    def vectors(count: int) -> np.ndarray[Any, Any]:
+        drawn = draw(st.lists(values, min_size=count * dimensions, max_size=count * dimensions))
+        return ((np.array(drawn, np.float32) + offset) * scale).astype(np.float32).reshape(count, dimensions)
+
+    def labels(count: int, most: int) -> np.ndarray[Any, Any]:
+        return np.array(draw(st.lists(st.integers(0, most), min_size=count, max_size=count)))
+
+    return {
+        "query": vectors(queries),
+        "gallery": vectors(gallery),
+        "query_pids": labels(queries, 3),
+        "gallery_pids": labels(gallery, 3),
+        "query_camids": labels(queries, 1),
+        "gallery_camids": labels(gallery, 1),
+    }
+
+
+@settings(max_examples=150, deadline=None)
+@given(worlds())
+def test_any_small_world_scores_as_counted_one_by_one(world: World) -> None:
+    if not any(twin(world, "euclidean")[0]):
+        with pytest.raises(EvaluationError, match="has a gallery image of its pid"):
+            evaluate(**world)
+        return
+    assert_like_twin(evaluate(**world), world, "euclidean")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_distances_that_float32_cannot_tell_apart_are_told_apart(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    world = crowded_world(seed, gallery=200)
+    near = rng.standard_normal((4, 64)).astype(np.float32)[rng.integers(0, 4, 200)]
+    steps = rng.integers(-2, 3, near.shape) * (rng.random(near.shape) < 0.02)
+    world["gallery"] = (near + steps * np.spacing(near)).astype(np.float32)
+    world["query"] = rng.standard_normal((12, 64)).astype(np.float32)
+    assert_like_twin(evaluate(**world), world, "euclidean")
+
+
+def test_float64_embeddings_rank_with_their_own_precision() -> None:
+    world = crowded_world(3, gallery=40)
+    steps = np.random.default_rng(3).permutation(40)[:, None] * 2.0**-46
+    world["gallery"] = np.ones((40, 3)) + steps
+    world["query"] = np.zeros((12, 3))
+    assert_like_twin(evaluate(**world), world, "euclidean")
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+def test_no_tile_size_and_no_thread_count_changes_a_bit(distance: Any) -> None:
+    world = retrieval_case(7, 60, 700, 12, 3)
+    world["gallery"][100:300] = world["gallery"][rng_places(200, 100)]
+    threads = torch.get_num_threads()
+    results = []
+    try:
+        for tiling in (
+            Tiling(1, 1, 1 << 14, 4096),
+            Tiling(9, 7, 13, 8),
+            Tiling(60, 25, 64, 37),
+            Tiling(99, 99, 256, 1024),
+        ):
+            for count in (1, 2):
+                torch.set_num_threads(count)
+                results.append(evaluate_tiled(world, tiling, distance))
+    finally:
+        torch.set_num_threads(threads)
+    for other in results[1:]:
+        assert torch.equal(results[0].first_match_rank, other.first_match_rank)
+        assert torch.equal(results[0].average_precision, other.average_precision)
+
+
+def rng_places(count: int, below: int) -> Any:
+    return np.random.default_rng(0).integers(0, below, count)
+
+
+def test_many_images_of_one_person_are_ranked_a_few_queries_at_a_time() -> None:
+    world = crowded_world(1, queries=150, gallery=1000, dimensions=8)
+    world["query_pids"][:], world["gallery_pids"][:] = 1, 1
+    world["gallery_pids"][::7] = 2
+    result = evaluate(**world)
+    alone = [evaluate(**{k: v[i : i + 1] if k.startswith("query") else v for k, v in world.items()}) for i in range(5)]
+    assert result.average_precision[:5].tolist() == [float(one.average_precision) for one in alone]
+    assert_like_twin(alone[0], {k: v[:1] if k.startswith("query") else v for k, v in world.items()}, "euclidean")
+
+
+def test_a_collapsed_model_ranks_in_gallery_order() -> None:
+    world = crowded_world(5)
+    world["query"][:], world["gallery"][:] = 0.3, 0.3
+    assert_like_twin(evaluate(**world), world, "euclidean")
+
+
+BACKENDS = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+
+
+def precisions() -> list[str]:
+    return [backend.fp32_precision for backend in BACKENDS]
+
+
+class Watch(TorchFunctionMode):
+    """Notes which precisions are set whenever a matrix product starts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[list[str]] = []
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is torch.addmm:
+            self.seen.append(precisions())
+        return function(*args, **(kwargs or {}))
+
+
+def lower_by_backend() -> None:
+    BACKENDS[0].fp32_precision, BACKENDS[1].fp32_precision = "tf32", "bf16"
+
+
+@pytest.mark.parametrize("lower", [lambda: torch.set_float32_matmul_precision("medium"), lower_by_backend])
+def test_products_are_in_full_precision_and_the_users_setting_comes_back(lower: Callable[[], None]) -> None:
+    before = precisions()
+    try:
+        lower()
+        with Watch() as watch:
+            evaluate(**retrieval_case(1, 20, 200, 10, 2))
+        assert precisions() == ["tf32", "bf16"]
+    finally:
+        torch.set_float32_matmul_precision("highest")
+        for backend, precision in zip(BACKENDS, before, strict=True):
+            backend.fp32_precision = precision
+    assert [cpu for _, cpu in watch.seen] == ["ieee"] * len(watch.seen) != []
+
+
+def test_a_users_autocast_does_not_reach_the_products() -> None:
+    world = crowded_world(3)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert_like_twin(evaluate(**world), world, "euclidean")
+
+
+@pytest.mark.parametrize("rerank", [False, True])
+def test_a_users_default_device_is_not_where_scores_are_computed(rerank: bool) -> None:
+    world = retrieval_case(1, 20, 200, 10, 2)
+    want = evaluate(**world, rerank=rerank)
+    with torch.device("meta"):
+        got = evaluate(**world, rerank=rerank)
+    assert torch.equal(got.first_match_rank, want.first_match_rank) and got.mAP == want.mAP
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_average_precision_is_that_of_scikit_learn_where_nothing_is_tied(seed: int) -> None:
+    world = retrieval_case(seed + 50, 15, 120, 8, 3)
+    result = evaluate(**world)
+    for place in range(15):
+        kept = (world["gallery_pids"] != world["query_pids"][place]) | (
+            world["gallery_camids"] != world["query_camids"][place]
+        )
+        truth = world["gallery_pids"][kept] == world["query_pids"][place]
+        distances = ((world["gallery"][kept].astype(np.float64) - world["query"][place]) ** 2).sum(1)
+        if truth.any():
+            expected = average_precision_score(truth, -distances)
+            assert float(result.average_precision[place]) == pytest.approx(expected, abs=1e-12)
+
+
+def test_queries_without_a_match_are_skipped_not_counted_as_misses() -> None:
+    result = evaluate(np.eye(3), np.eye(3), [1, 2, 3], [1, 2, 9], [0, 0, 0], [1, 0, 1])  # no match; only junk
+    assert result.first_match_rank.tolist() == [1, 0, 0]
+    assert result.num_valid_queries == 1
+    assert result.average_precision.isnan().tolist() == [False, True, True]
+    assert result.mAP == 1.0
+
+
+def test_cmc_of_a_small_gallery_keeps_its_last_value() -> None:
+    result = evaluate(np.zeros((1, 1)), [[1.0], [2.0], [3.0]], [1], [2, 2, 1], [0], [0, 0, 1])
+    assert result.hits.dtype == torch.int64
+    assert result.cmc.tolist() == [0.0, 0.0] + 48 * [1.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_tensors_of_any_floating_dtype_score_like_their_values(dtype: torch.dtype) -> None:
+    world = crowded_world(4)
+    tensors = {name: torch.from_numpy(values) for name, values in world.items()}
+    tensors["query"], tensors["gallery"] = tensors["query"].to(dtype), tensors["gallery"].to(dtype)
+    assert_like_twin(evaluate(**tensors), world, "euclidean")
+
+
+def test_views_and_read_only_arrays_are_taken_and_left_as_they_are() -> None:
+    world = crowded_world(6)
+    expected = evaluate(**world)
+    world["query"] = np.asfortranarray(world["query"])
+    world["gallery"] = world["gallery"][::-1].copy()[::-1]
+    world["gallery_pids"] = world["gallery_pids"].astype(np.int16)
+    world["query_pids"] = np.stack([world["query_pids"]] * 2, 1)[:, 0]
+    for values in world.values():
+        values.flags.writeable = False
+    before = {name: values.copy() for name, values in world.items()}
+    assert torch.equal(evaluate(**world).hits, expected.hits)
+    assert all(np.array_equal(before[name], values) for name, values in world.items())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"query": np.zeros((12, 4), np.float32)}, r"one dimension D, got \(12, 4\) and \(60, 3\)"),
+        ({"query": np.zeros(12, np.float32)}, r"query embeddings \(N, D\), got shape \(12,\)"),
+        ({"gallery": np.zeros((0, 3), np.float32)}, r"gallery embeddings \(N, D\), got shape \(0, 3\)"),
+        ({"query": np.zeros((12, 3), np.int64)}, "query embeddings of a floating dtype, got torch.int64"),
+        ({"query": np.full((12, 3), np.nan)}, "NaN or infinity in row 0 of query"),
+        ({"query": np.full((12, 3), 1e30)}, "squared lengths fit into float32"),
+        ({"query_pids": np.zeros(11, np.int64)}, r"query_pids of shape \(12,\), got \(11,\)"),
+        ({"gallery_camids": np.zeros(60)}, "gallery_camids of an integer dtype, got torch.float64"),
+        ({"query_pids": ["a"] * 12}, "query_pids cannot be read"),
+        ({"distance": "manhattan"}, "a distance of euclidean, cosine, got 'manhattan'"),
+        ({"query_camids": np.full(12, 9), "gallery_camids": np.full(60, 9)}, "none of 12 queries"),
+    ],
+)
+def test_inputs_that_make_no_sense_are_errors_that_say_so(change: World, message: str) -> None:
+    with pytest.raises(EvaluationError, match=message):
+        evaluate(**{**crowded_world(0), **change})
+
+
+def test_a_bad_row_far_down_is_named() -> None:
+    gallery = np.zeros((10_000, 2), np.float32)
+    gallery[9_123, 1] = np.inf
+    with pytest.raises(EvaluationError, match="row 9123 of gallery"):
+        evaluate(np.zeros((1, 2), np.float32), gallery, [0], np.zeros(10_000, int), [0], np.ones(10_000, int))
+
+
+_MEMORY = """
+import resource, numpy as np
+from reidhub.metrics import evaluate
+rng = np.random.default_rng(0)
+def world(queries, gallery):
+    return dict(
+        query=rng.standard_normal((queries, 8), np.float32), gallery=rng.standard_normal((gallery, 8), np.float32),
+        query_pids=rng.integers(0, 5000, queries), gallery_pids=rng.integers(0, 5000, gallery),
+        query_camids=np.zeros(queries, int), gallery_camids=np.ones(gallery, int))
+evaluate(**world(300, 30_000))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+evaluate(**world(3_000, 60_000))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_the_distance_matrix_is_never_held() -> None:
+    """It would be 720 MB; on Linux the peak is given in KiB."""
+    done = subprocess.run([sys.executable, "-c", _MEMORY], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 100_000

@@ -1,0 +1,172 @@
+"""New models of every architecture: what they start from, what training sees, and what cannot be built."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from support.contract import input_batch
+from torch import Tensor, nn
+
+from reidhub.errors import UsageError
+from reidhub.models import ARCHITECTURES, build
+from reidhub.models.base import ReidModel
+from reidhub.models.init import initialise, undrawn
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def name(request: pytest.FixtureRequest) -> str:
+    """Of every architecture."""
+    return request.param
+
+
+def images_for(model: ReidModel) -> Tensor:
+    return torch.from_numpy(input_batch(*model.input_size))
+
+
+def test_train_mode_gives_logits_and_trains_every_parameter(name):
+    torch.manual_seed(0)
+    model = build(name, 5)
+    images = images_for(model)
+
+    logits, embedding = model(images, return_embedding=True)
+
+    both = logits if isinstance(logits, tuple) else (logits,)
+    assert [part.shape for part in both] == [(2, 5)] * len(both)
+    assert len(both) == (2 if name == "hacnn" else 1)
+    assert embedding.shape == (2, model.embedding_dim)
+    sum(part.square().sum() for part in both).backward()
+    assert [key for key, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
+def test_train_mode_gives_logits_alone_unless_asked(name):
+    model = build(name, 5)
+    images = images_for(model)
+
+    torch.manual_seed(0)
+    alone = model(images)
+    pair = model(images, return_embedding=True)
+
+    assert torch.equal(torch.stack(tuple(alone)), torch.stack(tuple(pair[0])))
+
+
+def test_every_statistic_is_updated_once_for_each_call(name):
+    model = build(name, 5)
+
+    model(images_for(model))
+
+    counts = {key: int(n) for key, n in model.state_dict().items() if key.endswith("num_batches_tracked")}
+    regions = {key for key in counts if key.startswith("local_conv")}  # hacnn: shared by its four regions
+    assert {counts[key] for key in counts.keys() - regions} == {1}
+    assert {counts[key] for key in regions} == ({4} if name == "hacnn" else set())
+
+
+def test_regions_of_hacnn_start_spread_over_the_height():
+    model = build("hacnn")
+
+    centres = model.ha1.hard_attn(torch.randn(1, 128, 40, 16))
+
+    assert torch.allclose(centres[0].atanh(), torch.tensor([[0, -0.75], [0, -0.25], [0, 0.25], [0, 0.75]]))
+
+
+def test_hacnn_embeds_the_whole_and_the_parts_at_unit_length():
+    model = build("hacnn").eval()
+
+    whole, parts = model(images_for(model)).split(512, 1)
+
+    assert torch.allclose(whole.norm(dim=1), torch.ones(2))
+    assert torch.allclose(parts.norm(dim=1), torch.ones(2))
+
+
+def test_start_fills_every_tensor(name):
+    model = build(name, init=False)
+    with torch.no_grad():
+        for tensor in model.state_dict().values():
+            tensor.fill_(float("nan") if tensor.is_floating_point() else -1)
+
+    initialise(model)
+
+    left = [key for key, t in model.state_dict().items() if not t.isfinite().all() or (t == -1).all()]
+    assert left == []
+
+
+def test_start_follows_the_seed(name):
+    models = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        models.append(build(name))
+
+    assert all(map(torch.equal, models[0].state_dict().values(), models[1].state_dict().values()))
+
+
+def test_convolutions_start_with_the_deviation_of_he():
+    weight = build("resnet50").layer4[0].conv2.weight  # 512 channels out, 3 x 3
+
+    assert abs(weight.std().item() - (2 / (512 * 9)) ** 0.5) < 1e-4
+
+
+def test_building_without_a_start_draws_no_random_number(name):
+    before = torch.get_rng_state()
+
+    model = build(name, init=False)
+
+    assert torch.equal(torch.get_rng_state(), before)
+    assert {tensor.device.type for tensor in model.state_dict().values()} == {"cpu"}
+
+
+def test_model_is_built_where_it_is_asked_for_whatever_the_default_device():
+    with torch.device("meta"):
+        built = build("osnet_x0_25", 5)
+
+    assert all(tensor.device.type == "cpu" and tensor.isfinite().all() for tensor in built.state_dict().values())
+
+
+def test_new_model_is_in_train_mode(name):
+    assert build(name, init=False, device="meta").training
+
+
+def test_unknown_architecture_is_answered_with_the_nearest_names():
+    with pytest.raises(UsageError, match="osnet_x1_0") as caught:
+        build("osnet_1x0")
+
+    assert "osnet_1x0" in caught.value.message
+
+
+def test_architecture_like_none_is_answered_with_all_names():
+    with pytest.raises(UsageError) as caught:
+        build("zzz")
+
+    assert all(name in str(caught.value) for name in ARCHITECTURES)
+
+
+def test_classifier_needs_a_class():
+    with pytest.raises(UsageError, match="0 classes"):
+        build("osnet_x0_25", 0)
+
+
+def test_hacnn_names_the_size_it_takes():
+    with pytest.raises(UsageError, match=r"160 x 64 pixels, got 256 x 128"):
+        build("hacnn").eval()(torch.zeros(1, 3, 256, 128))
+
+
+def test_registry_is_read_without_torch():
+    code = "import sys, reidhub.models as m; sys.exit(len(m.ARCHITECTURES) != 16 or 'torch' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_layers_of_other_threads_and_later_ones_are_initialised_as_ever():
+    def drawn() -> bool:
+        torch.manual_seed(0)
+        first = nn.Conv2d(3, 4, 1)
+        torch.manual_seed(1)
+        return not torch.equal(first.weight, nn.Conv2d(3, 4, 1).weight) and nn.BatchNorm2d(4).weight.sum() == 4
+
+    with undrawn(), ThreadPoolExecutor(1) as other:
+        before = torch.random.get_rng_state()
+        nn.Conv2d(3, 4, 1), nn.Linear(3, 4)
+        assert torch.equal(torch.random.get_rng_state(), before)
+        assert other.submit(drawn).result()
+    assert drawn()
+    assert "reset_parameters" not in vars(nn.Conv2d)  # it is where it was

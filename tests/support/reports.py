@@ -1,0 +1,142 @@
+"""A report of values for tests: real images with hostile names, real embeddings, real counts, no model."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch.nn.functional import normalize
+
+from reidhub.datasets import Record, RetrievalSet
+from reidhub.metrics import evaluate
+from reidhub.verification.report import Gallery, rank_gallery
+from reidhub.verification.results import (
+    CheckpointFile,
+    Conditions,
+    DatasetCopy,
+    Environment,
+    Measurement,
+    Report,
+    Result,
+    Timing,
+)
+from reidhub.verification.verdicts import figures_of, gravest, why_not_comparable
+from reidhub.zoo.checkpoint import Checkpoint, Score
+from reidhub.zoo.manifest import zoo
+
+HOSTILE = '"><img src=x onerror=alert(1)><script>alert(2)<!--&amp;\u202e\x07'
+REASON = f"none of 2 sources gave it {HOSTILE}\n  mega  gone\n  https 404"
+CAMERAS, PEOPLE = 3, 5
+CONDITIONS = Conditions("cpu", HOSTILE, 2, "fp32", 32, "RGB, 256x128", "euclidean", normalize=False, rerank=False)
+Embeddings = tuple[torch.Tensor, torch.Tensor]
+
+
+def retrieval(root: Path, gallery: int = 60) -> RetrievalSet:
+    """Images of noise; the last query has no match, and the first gallery image occurs twice."""
+    chance = random.Random(7)
+    queries = [(pid, camid) for pid in range(1, PEOPLE + 1) for camid in range(2)] + [(99, 0)]
+    labels = [(chance.randrange(PEOPLE + 1), chance.randrange(CAMERAS)) for _ in range(gallery)]
+    records = {
+        split: tuple(Record(_image(root / split, place), *label) for place, label in enumerate(rows))
+        for split, rows in {"query": queries, "gallery": labels}.items()
+    }
+    return RetrievalSet("corridor", f"Corridor {HOSTILE}", None, root, **records, fingerprint="f" * 64, partial=None)
+
+
+def _image(folder: Path, place: int) -> Path:
+    """A JPEG file with metadata that must not travel."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{place:03d}{HOSTILE.replace('/', '')}.jpg"
+    noise = Image.frombytes("RGB", (48, 120), random.Random(place).randbytes(48 * 120 * 3))
+    exif = Image.Exif()
+    exif[0x013B] = "the photographer"
+    noise.save(path, "JPEG", exif=exif, comment=b"a comment")
+    return path
+
+
+def embeddings(data: RetrievalSet, seed: int, noise: float = 1.2) -> Embeddings:
+    """Those of one person are near each other; two gallery images are at the same distance of everything."""
+    chance = torch.Generator().manual_seed(seed)
+    people = torch.randn(100, 16, generator=chance)
+    query, gallery = (
+        people[[record.pid for record in records]] + noise * torch.randn(len(records), 16, generator=chance)
+        for records in (data.query, data.gallery)
+    )
+    gallery[1] = gallery[0]
+    return query, gallery
+
+
+def measured(data: RetrievalSet, vectors: Embeddings, conditions: Conditions = CONDITIONS) -> Measurement:
+    """What the metrics count."""
+    query, gallery = map(normalize, vectors) if conditions.normalize else vectors
+    pids = ([record.pid for record in records] for records in (data.query, data.gallery))
+    camids = ([record.camid for record in records] for records in (data.query, data.gallery))
+    found = evaluate(query, gallery, *pids, *camids, conditions.distance or "euclidean", rerank=conditions.rerank)
+    return Measurement(
+        tuple(found.first_match_rank.tolist()),
+        tuple(found.average_precision.tolist()),
+        found.num_valid_queries,
+        tuple(found.hits.tolist()),
+        found.mAP,
+        query.shape[1],
+    )
+
+
+def checkpoint(name: str, **fields: object) -> Checkpoint:
+    """A checkpoint of the zoo under another name."""
+    (real,) = zoo().find("osnet_x1_0.market1501")
+    return replace(real, name=name, **fields)
+
+
+def result(name: str, data: RetrievalSet, counts: Measurement, reported: dict[str, str], **fields: str) -> Result:
+    """A retrieval that was measured; ``fields`` are of the dataset's copy."""
+    copy = DatasetCopy("corridor", data.title, None, data.fingerprint, None, {"query": 11, "gallery": 60})
+    copy = replace(copy, **fields)
+    score = Score("corridor", reported, f"a table {HOSTILE}") if reported else None
+    reason = why_not_comparable(score, copy, normalize=False, rerank=False)
+    figures = figures_of(score, counts, comparable=reason is None)
+    return Result(
+        checkpoint=checkpoint(name, notices=(f"a notice {HOSTILE}",)),
+        dataset="corridor",
+        score=score,
+        by_name=True,
+        verdict=gravest(figure.verdict for figure in figures),
+        reason=reason,
+        figures=figures,
+        file=CheckpointFile("a" * 64, 1234567, "sha256"),
+        copy=copy,
+        conditions=CONDITIONS,
+        measurement=counts,
+        embeddings="key",
+        timing=Timing(12.5, 71, 1, 0.25),
+    )
+
+
+def report(root: Path) -> tuple[Report, dict[tuple[str, str], Gallery]]:
+    """Six results: reproduced, close, deviating, on a partial copy, without a printed figure, not run."""
+    data = retrieval(root)
+    results, galleries = [], {}
+    for place, (name, points, fields) in enumerate(_RESULTS):
+        vectors = embeddings(data, place)
+        counts = measured(data, vectors)
+        percent = 100 * counts.hits[0] / counts.queries
+        reported = (
+            {} if points is None else {"rank1": f"{percent + points:.2f}", "mAP": f"{100 * (counts.mAP or 0):.1f}"}
+        )
+        results.append(result(name, data, counts, reported, **fields))
+        galleries[name, "corridor"] = rank_gallery(vectors, data, counts, CONDITIONS)
+    missing = replace(results[0], checkpoint=checkpoint("osnet_x1_0.missing"), verdict="not run", reason=REASON)
+    nothing = dict.fromkeys(("file", "copy", "conditions", "measurement", "embeddings", "timing"))
+    missing = replace(missing, hint=f"fetch it by hand {HOSTILE}", figures=figures_of(missing.score, None), **nothing)
+    versions = {"reidhub": "0.1", "torch": HOSTILE}
+    return Report((*results, missing), Environment(versions, "Linux", (HOSTILE,))), galleries
+
+
+_RESULTS: list[tuple[str, float | None, dict[str, str]]] = [
+    ("osnet_x1_0.reproduced", 0.0, {}),
+    (f"osnet_x1_0.{HOSTILE}", 0.1, {}),
+    ("osnet_x1_0.deviates", 7.5, {}),
+    ("osnet_x1_0.partial", 0.2, {"partial": f"gallery has 59 {HOSTILE}"}),
+    ("osnet_x1_0.unreported", None, {}),
+]

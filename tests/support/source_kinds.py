@@ -1,0 +1,25 @@
+"""One source of each kind, with the hosts on which its content lies."""
+
+import os
+
+from reidhub.testing.hosts import Drive, Mega, Static, mega_link
+from reidhub.zoo.checkpoint import Source
+
+KINDS = ["mega", "gdrive", "https", "local"]
+FILE_ID = "1-CaioD9NaqbHK_kzSMW8VE4_3KcsRjEo"
+DATA = b"\x80\x02" + os.urandom(700_000)
+PAGE = b"<!DOCTYPE html><html><head><title>Quota\nexceeded \x1b[31m</title></head></html>"
+
+
+def offered(kind, content, folder):
+    """A source of that kind, and the hosts on which its content lies."""
+    if kind == "mega":
+        link = mega_link("AbCdEfGh", content)
+        return Source(kind, link), Mega({link: content}).hosts
+    if kind == "gdrive":
+        return Source(kind, f"https://drive.google.com/uc?id={FILE_ID}"), Drive({FILE_ID: content}).hosts
+    if kind == "https":
+        return Source(kind, "https://example.org/a.pth"), {"example.org": Static({"/a.pth": content})}
+    path = folder / "a b.pth"
+    path.write_bytes(content)
+    return Source(kind, path.as_uri()), {}

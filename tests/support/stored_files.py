@@ -1,0 +1,41 @@
+"""Caches with something in them."""
+
+import os
+import time
+from pathlib import Path
+
+from reidhub.cache.store import Cache
+from reidhub.files.digest import Digest
+from reidhub.zoo.checkpoint import Artifact, Source
+
+DAY_S = 86400
+
+
+def artifact_of(name: str, body: bytes, *, pinned: bool = True) -> Artifact:
+    source = Source("https", f"https://example.org/{name}")
+    return Artifact(Digest.of_bytes(body) if pinned else None, len(body) if pinned else None, (source,))
+
+
+def put(cache: Cache, name: str, body: bytes, *, pinned: bool = True, days_ago: float = 0) -> Path:
+    """Store a file as a download does, last used so long ago."""
+    artifact = artifact_of(name, body, pinned=pinned)
+    with cache.incoming() as incoming:
+        incoming.write(body)
+        source = artifact.sources[0].location
+        path = cache.keep(incoming, artifact, name=name, source=source, checked_by=artifact.held_to)
+    age(path.with_suffix(".json"), days_ago * DAY_S)
+    return path
+
+
+def age(path: Path, seconds: float) -> None:
+    """As if it had been written so long ago."""
+    os.utime(path, (time.time() - seconds,) * 2)
+
+
+def damage(path: Path, *, unnoticed: bool = False) -> None:
+    """Turn a bit; ``unnoticed`` as a disk does it, with the file's times as they were."""
+    info = path.stat()
+    body = path.read_bytes()
+    path.write_bytes(bytes([body[0] ^ 1]) + body[1:])
+    if unnoticed:
+        os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))

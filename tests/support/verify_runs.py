@@ -1,0 +1,143 @@
+"""A small zoo and a small re-ID world for tests: real JPEG files, real checkpoint files, a dataset of its own."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from reidhub.cli import main
+from reidhub.datasets import DATASETS, Counts, RetrievalSet
+from reidhub.datasets.folders import find_root
+from reidhub.datasets.market1501 import read_layout
+from reidhub.demo import world
+from reidhub.models import build
+from reidhub.zoo import manifest
+from support.paths import GUARD, ROOT
+from tools.demo_checkpoint import reference_evaluation
+
+FOLDER = "corridor, with query and bounding_box_test in it"
+_PIDS = set(list(world.TEST_PIDS)[:5]) | {0, -1}
+_RUN = """
+from reidhub.cli import main
+from reidhub.datasets import DATASETS
+DATASETS["corridor"] = "support.verify_runs:read"
+main()
+"""
+NAME = "osnet_x0_25.corridor"
+SMALL = "{height: 64, width: 32, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25], interpolation: bilinear}"
+"""An input that saves time, where the size of images does not matter."""
+
+
+class Done(NamedTuple):
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def shots(split: str) -> list[world.Shot]:
+    chosen = [shot for shot in world.shots(split) if shot.label in _PIDS]
+    return [shot for place, shot in enumerate(chosen) if shot.label > 0 or place % 24 == 0]
+
+
+def read(data_root: Path, *, allow_partial: bool = False) -> RetrievalSet:
+    root = find_root("corridor", data_root, ("corridor",), ("query", "bounding_box_test"))
+    counts = {split: _counts(shots(split)) for split in ("query", "gallery")}
+    return read_layout(root, name="corridor", title="Corridor", counts=counts, allow_partial=allow_partial)
+
+
+def _counts(wanted: list[world.Shot]) -> Counts:
+    scored = [shot for shot in wanted if shot.label >= 0]
+    return Counts(len(scored), len({shot.label for shot in scored}), len({shot.camera for shot in scored}))
+
+
+def write_images(root: Path) -> Path:
+    """The data root, with the dataset's images in it."""
+    for split in ("query", "gallery"):
+        folder = root / "corridor" / world.FOLDERS[split]
+        folder.mkdir(parents=True)
+        for shot in shots(split):
+            (folder / shot.file_name).write_bytes(world.photograph(shot))
+    return root
+
+
+def write_weights(folder: Path, name: str, seed: int, classes: int = 5) -> Path:
+    """A checkpoint file of untrained weights, with batch statistics that let something through."""
+    torch.manual_seed(seed)
+    model = build(name.partition(".")[0], classes)
+    for key, tensor in model.state_dict().items():
+        if key.endswith("running_var"):
+            tensor.uniform_(0.2, 0.6)
+        elif key.endswith("running_mean"):
+            tensor.normal_(0, 0.05)
+    path = folder / f"{name}.pth"
+    torch.save(model.state_dict(), path)
+    return path
+
+
+def entry(name: str, score: str, **fields: Any) -> str:
+    """A manifest entry; ``score`` is YAML in braces, ``fields`` replace or add lines."""
+    lines = {
+        "name": name,
+        "model": name.partition(".")[0],
+        "trained_on": "[corridor]",
+        "num_classes": 5,
+        "file": "{original: untrained.pth}",
+        "sources": f"[{{local: {name}.pth}}]",
+        "input": "{height: 256, width: 128, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], "
+        "interpolation: bilinear}",
+        "distance": "euclidean",
+        "params_m": "null",
+        "gflops": "null",
+        "loss": "null",
+        "transforms": "[]",
+        "scores": f"[{score}]" if score else "[]",
+        "licence": "MIT",
+    }
+    return "".join(f"{'  - ' if key == 'name' else '    '}{key}: {value}\n" for key, value in (lines | fields).items())
+
+
+def write_manifest(folder: Path, *entries: str) -> Path:
+    path = folder / "zoo.yaml"
+    path.write_text("checkpoints:\n" + "".join(entries))
+    return path
+
+
+def claim(**values: str) -> str:
+    """A score on the corridor in YAML."""
+    figures = ", ".join(f'{metric}: "{value}"' for metric, value in values.items())
+    return f"{{dataset: corridor, {figures}, source: the tests}}"
+
+
+def counted(weights: Path, root: Path, classes: int = 5) -> reference_evaluation.Tally:
+    """What the referee, who shares no code with the verification, counts for a checkpoint file."""
+    model = build("osnet_x0_25", classes)
+    model.load_state_dict(torch.load(weights, weights_only=True))
+    return reference_evaluation.score(model, root / "corridor" / "query", root / "corridor" / "bounding_box_test")
+
+
+def run_here(monkeypatch: Any, capsys: Any, *arguments: str) -> Done:
+    """``reidhub`` in this process, where the corridor is a known dataset; ``$REIDHUB_MANIFEST`` is read again."""
+    monkeypatch.setitem(DATASETS, "corridor", "support.verify_runs:read")
+    monkeypatch.setattr(sys, "argv", ["reidhub", *arguments])
+    manifest._zoo.cache_clear()
+    capsys.readouterr()
+    code = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = int(end.code or 0)
+    return Done(code, *capsys.readouterr())
+
+
+def command(*arguments: str) -> list[str]:
+    """The command line ``reidhub`` of another process, where the corridor is a known dataset."""
+    return [sys.executable, "-c", _RUN, *arguments]
+
+
+def environment() -> dict[str, str]:
+    """For that process: it finds this module."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(GUARD), str(ROOT), str(ROOT / "tests")])}

@@ -1,0 +1,281 @@
+"""Runs that are killed, repeated, shared and turned in; what each leaves behind."""
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import pty
+import re
+import shlex
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support.verify_runs import (
+    NAME,
+    SMALL,
+    Done,
+    claim,
+    command,
+    entry,
+    environment,
+    run_here,
+    write_images,
+    write_manifest,
+    write_weights,
+)
+
+from reidhub.metrics import evaluate
+from reidhub.torch_settings import has_bf16
+from reidhub.verification.journal import Journal, open_journal
+
+OTHER = "osnet_x0_25.other"
+TWIN = "osnet_x0_25.twin"  # the same file as OTHER, scored by another distance
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root, two checkpoint files and their manifest."""
+    folder = write_images(tmp_path_factory.mktemp("corridor"))
+    write_weights(folder, NAME, seed=3)
+    write_weights(folder, OTHER, seed=4)
+    other = entry(OTHER, claim(rank1="20.0"), distance="cosine", input=SMALL)
+    twin = entry(TWIN, claim(rank1="20.0"), sources=f"[{{local: {OTHER}.pth}}]", input=SMALL)
+    write_manifest(folder, entry(NAME, claim(rank1="20.0"), input=SMALL), other, twin)
+    return folder
+
+
+@pytest.fixture
+def verify(place: Path, monkeypatch, capsys) -> Callable[..., Done]:
+    """Runs ``reidhub verify`` in this process."""
+    monkeypatch.setenv("REIDHUB_MANIFEST", str(place / "zoo.yaml"))
+    return lambda *arguments: run_here(monkeypatch, capsys, "verify", "--data-root", str(place), *arguments)
+
+
+def killed_after(blocks: int, journal: Path, arguments: list[str]) -> None:
+    """Start a real run and kill it once its journal has grown by so many bytes' worth of blocks."""
+    size = journal_bytes(journal)
+    run = subprocess.Popen(command(*arguments), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while journal_bytes(journal) < size + blocks and run.poll() is None:
+        time.sleep(0.002)
+    assert run.poll() is None, run.communicate()
+    run.kill()
+    run.communicate()
+
+
+def journal_bytes(journal: Path) -> int:
+    return sum(path.stat().st_size for path in journal.glob("*.rows"))
+
+
+def test_a_killed_run_goes_on_where_it_stopped_and_reports_the_same(place, verify, tmp_path: Path) -> None:
+    journal, whole, resumed = tmp_path / "journal", tmp_path / "whole.json", tmp_path / "resumed.json"
+    options = ["*.corridor", "*.other", "--on", "corridor", "--batch-size", "3"]
+    uninterrupted = verify(*options, "--receipt", str(whole))
+    arguments = ["verify", "--data-root", str(place), *options, "--journal", str(journal)]
+    for _ in range(2):
+        killed_after(3000, journal, arguments)
+    done = verify(*options, "--journal", str(journal), "--receipt", str(resumed))
+    assert done == uninterrupted._replace(stderr=uninterrupted.stderr.replace(str(whole), str(resumed)))
+    before, after = (json.loads(path.read_text()) for path in (whole, resumed))
+    assert after["results"] == before["results"] and after["environment"] == before["environment"]
+    assert after["timing"][0]["images"] < before["timing"][0]["images"]
+    assert not journal.exists()
+
+
+@pytest.fixture
+def journal(tmp_path: Path, monkeypatch) -> Path:
+    """A journal that finished runs do not take away."""
+    monkeypatch.setattr(Journal, "discard", lambda journal: None)
+    return tmp_path / "journal"
+
+
+def images_embedded(verify, journal: Path, *arguments: str) -> int:
+    """How many images a run had to embed, beside what the journal has."""
+    receipt = journal.parent / "receipt.json"
+    verify(*arguments, "--journal", str(journal), "--receipt", str(receipt))
+    (timing,) = json.loads(receipt.read_text())["timing"]
+    return int(timing["images"])
+
+
+def test_the_journal_serves_those_runs_alone_that_would_measure_the_same(verify, journal: Path) -> None:
+    assert images_embedded(verify, journal, NAME) > 20
+    assert images_embedded(verify, journal, NAME) == 0
+    assert images_embedded(verify, journal, NAME, "--rerank") == 0  # other ranks of the same embeddings
+    assert images_embedded(verify, journal, OTHER) > 20
+    assert images_embedded(verify, journal, NAME, "--batch-size", "7") > 20
+
+
+def test_the_journal_tells_checkpoint_files_of_one_name_and_copies_of_a_dataset_apart(
+    verify, journal: Path, tmp_path: Path, monkeypatch
+) -> None:
+    root = write_images(tmp_path / "copy")
+    write_weights(root, NAME, seed=3)
+    monkeypatch.setenv("REIDHUB_MANIFEST", str(write_manifest(root, entry(NAME, claim(rank1="20.0"), input=SMALL))))
+    options = (NAME, "--data-root", str(root), "--allow-partial")
+    assert images_embedded(verify, journal, *options) > 20
+    assert images_embedded(verify, journal, *options) == 0
+    next((root / "corridor" / "bounding_box_test").glob("0000*")).unlink()
+    assert images_embedded(verify, journal, *options) > 20
+    write_weights(root, NAME, seed=8)
+    monkeypatch.setenv("REIDHUB_HOME", str(tmp_path / "another-home"))
+    assert images_embedded(verify, journal, *options) > 20
+
+
+def test_two_runs_on_one_journal_refuse_politely(verify, tmp_path: Path) -> None:
+    with open_journal(tmp_path / "journal"):
+        done = verify(NAME, "--journal", str(tmp_path / "journal"))
+    assert done.returncode == 2 and "error: another run is using the journal" in done.stderr
+
+
+def test_what_lies_beside_the_journal_is_left_alone(verify, tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    journal.mkdir()
+    (journal / "thesis.json").write_text("{}")
+    verify(NAME, "--journal", str(journal))
+    assert {path.name for path in journal.iterdir()} == {"thesis.json", "lock"}
+
+
+def test_one_pass_gives_each_model_what_it_gets_alone(verify) -> None:
+    together = json.loads(verify("*.corridor", "*.other", "--on", "corridor", "--json").stdout)
+    alone = [json.loads(verify(name, "--on", "corridor", "--json").stdout)[0] for name in (NAME, OTHER)]
+    assert together == alone
+    assert together[0]["counts"]["per_query_sha256"] != together[1]["counts"]["per_query_sha256"]
+
+
+def test_kept_embeddings_give_the_same_scores_again(verify, tmp_path: Path) -> None:
+    done = verify("*.other", "--keep-embeddings", str(tmp_path / "kept"), "--json")
+    (result,) = json.loads(done.stdout)
+    (path,) = (tmp_path / "kept").iterdir()
+    assert path.name == f"{OTHER}.corridor.npz"
+    with np.load(path) as kept:
+        again = evaluate(
+            *(kept[name] for name in ("query", "gallery", "query_pids", "gallery_pids", "query_camids")),
+            kept["gallery_camids"],
+            distance=str(kept["distance"]),
+        )
+        assert (str(kept["distance"]), str(kept["sha256"])) == ("cosine", result["file"]["sha256"])
+        assert kept["query_paths"][0].startswith("query/") and len(kept["query_paths"]) == len(kept["query"])
+    assert again.hits.tolist() == result["counts"]["hits"] and again.mAP == result["counts"]["mAP"]
+
+
+def test_normalised_euclidean_ranks_as_cosine_and_is_not_comparable(verify) -> None:
+    (result,) = json.loads(verify(TWIN, "--normalize", "--json").stdout)
+    (cosine,) = json.loads(verify(OTHER, "--json").stdout)
+    assert result["verdict"] == "not comparable" and "normalised" in result["reason"]
+    assert result["counts"]["hits"] == cosine["counts"]["hits"]
+    assert result["counts"]["hits"] != json.loads(verify(TWIN, "--json").stdout)[0]["counts"]["hits"]
+
+
+def test_reranking_changes_ranks_and_is_not_comparable(verify) -> None:
+    (result,) = json.loads(verify(NAME, "--rerank", "--json").stdout)
+    (plain,) = json.loads(verify(NAME, "--json").stdout)
+    assert (result["verdict"], plain["verdict"]) != (plain["verdict"], plain["verdict"])
+    assert result["counts"]["mAP"] != plain["counts"]["mAP"]
+
+
+def test_another_precision_is_recorded_and_never_taken_for_this_one(verify, journal: Path) -> None:
+    assert images_embedded(verify, journal, NAME) > 20
+    full = json.loads((journal.parent / "receipt.json").read_text())["results"][0]
+    assert images_embedded(verify, journal, NAME, "--precision", "bf16") > 20
+    half = json.loads((journal.parent / "receipt.json").read_text())["results"][0]
+    assert (full["conditions"]["precision"], half["conditions"]["precision"]) == ("fp32", "bf16")
+    assert half["counts"]["per_query_sha256"] != full["counts"]["per_query_sha256"]
+
+
+def test_progress_is_quiet_where_there_is_no_terminal(verify) -> None:
+    assert "verify:" not in verify(NAME).stderr
+
+
+@pytest.mark.parametrize("option", ["--receipt", "--html", "--keep-embeddings"])
+def test_what_cannot_be_written_is_told_before_anything_is_measured(verify, caplog, option: str) -> None:
+    with caplog.at_level(logging.INFO, logger="reidhub"):
+        done = verify(NAME, "--on", "corridor", option, "/dev/null/folder/file")
+
+    assert done.returncode == 2 and "cannot make the folder /dev/null/folder" in done.stderr
+    assert "images to embed" not in caplog.text
+
+
+def test_the_log_tells_what_a_pass_has_to_do(verify, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="reidhub"):
+        verify("*.corridor", "*.other", "--on", "corridor")
+
+    (job,) = json.loads(verify(NAME, "--on", "corridor", "--dry-run", "--json").stdout)
+    assert f"corridor: {job['images']} images to embed, for 2 checkpoints" in caplog.text
+
+
+def test_on_a_terminal_one_bar_shows_images_per_second_and_the_time_left(place: Path, reidhub_home: Path) -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    arguments = ("--manifest", str(place / "zoo.yaml"), "verify", NAME, "--data-root", str(place), "--batch-size", "8")
+    run = subprocess.Popen(command(*arguments), env=environment(), stdout=subprocess.DEVNULL, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the end of a terminal whose other side is closed
+        while part := os.read(ours, 1 << 16):
+            shown += part
+    os.close(ours)
+    run.wait()
+    assert re.search(rb"verify: +\d+%.*/52 \[\d\d:\d\d<\d\d:\d\d, +[0-9.]+ images/s\]", shown), shown
+
+
+def test_a_strict_dry_run_fails_where_something_would_not_run(verify) -> None:
+    assert verify(NAME, "--on", "corridor", "--dry-run", "--strict").returncode == 0
+    assert verify(NAME, "osnet_x1_0.msmt17", "--dry-run", "--strict").returncode == 1
+
+
+@pytest.mark.skipif(has_bf16(torch.device("cpu")), reason="this processor has bfloat16")
+def test_a_precision_that_is_only_emulated_is_told(verify) -> None:
+    done = verify(NAME, "--on", "corridor", "--precision", "bf16")
+    assert "note: this cpu emulates bf16, which takes long" in done.stderr
+    assert "emulates" not in verify(NAME, "--on", "corridor").stderr
+
+
+def test_what_can_be_done_is_said_once_for_all_that_it_holds_for(verify) -> None:
+    done = verify("osnet_x1_0.msmt17", "osnet_x1_0.market1501")
+    assert done.stderr.count("error: ") == 2 and done.stderr.count("hint: ") == 1
+
+
+def test_a_dry_run_tells_what_is_there_and_runs_nothing(verify, reidhub_home: Path) -> None:
+    done = verify(NAME, "osnet_x1_0.msmt17", "--dry-run", "--json")
+    jobs = {job["dataset"]: job for job in json.loads(done.stdout)}
+    assert done.returncode == 0 and not reidhub_home.exists()
+    assert jobs["corridor"]["runs"] and jobs["corridor"]["images"] > 20 and jobs["corridor"]["bytes"] > 20_000
+    assert not jobs["msmt17"]["runs"] and "MSMT17_V1" in jobs["msmt17"]["expected"]
+    assert jobs["msmt17"]["weights"] == {"cached": False, "size": None}
+    assert f"1 of 2 would run: {jobs['corridor']['images']} images" in done.stderr
+
+
+def test_a_journal_that_cannot_be_written_is_named(verify, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = verify(NAME, "--journal", str(tmp_path / "file" / "journal"))
+    assert done.returncode == 1 and done.stderr.splitlines()[-2].startswith("error: cannot write the journal")
+
+
+def test_a_disk_that_is_full_stops_the_run_and_the_next_goes_on(place: Path, verify, tmp_path: Path) -> None:
+    journal, receipt = tmp_path / "journal", tmp_path / "receipt.json"
+    options = ["--data-root", str(place), NAME, "--batch-size", "3", "--journal", str(journal)]
+    verify(NAME, "--level", "files")  # the checkpoint is in the cache, which has a limit of its own to meet
+    limited = "ulimit -f 20; " + shlex.join(command("verify", *options))  # 20 blocks of 1024 bytes for a file
+    done = subprocess.run(["bash", "-c", limited], env=environment(), capture_output=True, text=True)
+    assert done.returncode == 1 and "error: cannot write the journal" in done.stderr, done.stderr
+    assert "hint: make room" in done.stderr
+    verify(*options[2:], "--receipt", str(receipt))
+    assert 0 < json.loads(receipt.read_text())["timing"][0]["images"] < 50
+
+
+def test_an_image_that_cannot_be_decoded_is_named(place: Path, verify) -> None:
+    image = sorted((place / "corridor" / "bounding_box_test").iterdir())[3]
+    content = image.read_bytes()
+    try:
+        image.write_bytes(bytes(len(content)))
+        done = verify(NAME)
+    finally:
+        image.write_bytes(content)
+    assert done.returncode == 1 and "not run" in done.stdout and f"error: {image} cannot be decoded" in done.stderr

@@ -1,0 +1,220 @@
+"""Plans, verdicts, and a whole run on a small world, held to a referee who shares no code with it."""
+
+import json
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from support.verify_runs import NAME, Done, claim, counted, entry, run_here, write_images, write_manifest, write_weights
+
+from reidhub.errors import DatasetError, UnknownCheckpointError, UsageError
+from reidhub.verification.plan import Plan, Selection, plan
+from reidhub.verification.results import DatasetCopy
+from reidhub.verification.verdicts import judge, why_not_comparable
+from reidhub.zoo.checkpoint import Score
+from reidhub.zoo.manifest import zoo
+from tools.demo_checkpoint import reference_evaluation
+
+
+def planned(selectors: list[str], datasets: Sequence[str] = (), *, everything: bool = False) -> Plan:
+    return plan(Selection.of(zoo(), selectors, everything=everything), datasets)
+
+
+@pytest.mark.parametrize(
+    "printed, measured, verdict",
+    [
+        ("94.2", "94.15", "reproduced"),
+        ("94.2", "94.2499999999", "reproduced"),
+        ("94.2", "94.25", "close"),
+        ("94.2", "94.1499999999", "close"),
+        ("94.2", "94.3", "close"),
+        ("94.2", "94.1", "close"),
+        ("94.2", "94.3000000001", "deviates"),
+        ("94.2", "94.0999999999", "deviates"),
+        ("87.0", "86.95", "reproduced"),
+        ("87.0", "87.4", "deviates"),
+        ("87", "87.4", "reproduced"),
+        ("87", "86.5", "reproduced"),
+        ("87", "87.5", "deviates"),
+        ("69.45", "69.455", "close"),
+        ("69.45", "69.4549", "reproduced"),
+        ("69.45", "69.55", "close"),
+    ],
+)
+def test_the_printed_digits_are_the_claim(printed: str, measured: str, verdict: str) -> None:
+    assert judge(Score("market1501", {"rank1": printed}, "a table"), "rank1", Fraction(measured)) == verdict
+
+
+def copy(name: str = "msmt17", version: str | None = "V1", partial: str | None = None) -> DatasetCopy:
+    return DatasetCopy(name, "MSMT17", version, "0" * 64, partial, {"query": 1})
+
+
+def test_a_score_is_comparable_on_a_whole_copy_of_the_right_version_alone() -> None:
+    score, plain = Score("msmt17", {"rank1": "74.9"}, "a table"), {"normalize": False, "rerank": False}
+    assert why_not_comparable(score, copy(), **plain) is None
+    assert why_not_comparable(score, copy("market1501", None), **plain) is None
+    assert "V2; published figures are on V1" in str(why_not_comparable(score, copy(version="V2"), **plain))
+    assert "partial copy: 3 missing" in str(why_not_comparable(score, copy(partial="3 missing"), **plain))
+    assert "re-ranking" in str(why_not_comparable(score, copy(), normalize=False, rerank=True))
+    assert "normalised" in str(why_not_comparable(score, copy(), normalize=True, rerank=False))
+    assert "no figure is published" in str(why_not_comparable(None, copy(), **plain))
+    foreign = Score("msmt17", {"rank1": "74.9"}, "a table", not_comparable="another recipe")
+    assert why_not_comparable(foreign, copy(), **plain) == "another recipe"
+
+
+def test_all_plans_every_reported_score_and_imagenet_for_every_classifier() -> None:
+    jobs = planned([], everything=True).jobs
+    reported = {(c.name, score.dataset) for c in zoo().checkpoints for score in c.scores}
+    assert {job.key for job in jobs if job.score} == reported
+    classifiers = {(c.name, "imagenet") for c in zoo().checkpoints if c.tag == "imagenet"}
+    assert {job.key for job in jobs if not job.score} == classifiers - reported
+    assert len({job.key for job in jobs}) == len(jobs)
+    assert not any(job.by_name for job in jobs)
+
+
+def test_an_exact_name_counts_as_asked_for_and_a_glob_does_not() -> None:
+    jobs = planned(["osnet_x1_0.market1501", "*.market1501", "osnet_x0_5"]).jobs
+    assert {job.checkpoint.name for job in jobs if job.by_name} == {"osnet_x1_0.market1501", "osnet_x0_5.imagenet"}
+    market = {c.name for c in zoo().checkpoints if c.tag == "market1501" and c.scores}
+    assert {job.checkpoint.name for job in jobs} == market | {"osnet_x0_5.imagenet"}
+
+
+def test_on_a_dataset_only_what_is_reported_there_or_was_asked_for_by_name() -> None:
+    jobs = planned(["osnet_x1_0.*"], ["market1501"]).jobs
+    assert {job.checkpoint.tag for job in jobs} == {"market1501", "msmt17_combineall", "ms_d_c"} and all(
+        j.score for j in jobs
+    )
+    (job,) = planned(["osnet_x1_0.market1501"], ["dukemtmcreid"]).jobs
+    assert (job.score, job.by_name) == (None, True)
+
+
+@pytest.mark.parametrize(
+    "selectors, datasets, everything, error",
+    [
+        ([], [], False, UsageError),
+        (["osnet_x1_0.msmt17"], [], True, UsageError),
+        (["osnet_x9_9"], [], False, UnknownCheckpointError),
+        (["osnet_x1_0.msmt17"], ["market1502"], False, DatasetError),
+        (["*.imagenet"], ["msmt17"], False, UsageError),
+    ],
+)
+def test_a_plan_of_nothing_or_of_unknown_things_is_an_error(selectors, datasets, everything, error) -> None:
+    with pytest.raises(error):
+        planned(selectors, datasets, everything=everything)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root and a checkpoint file."""
+    folder = tmp_path_factory.mktemp("corridor")
+    write_images(folder)
+    write_weights(folder, NAME, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tally(place: Path) -> reference_evaluation.Tally:
+    """What the referee counts."""
+    return counted(place / f"{NAME}.pth", place)
+
+
+@pytest.fixture(scope="module")
+def figures(tally: reference_evaluation.Tally) -> dict[str, float]:
+    """The same as percentages."""
+    return tally.percentages()
+
+
+@pytest.fixture
+def verify(place: Path, monkeypatch, capsys) -> Callable[..., Done]:
+    """Runs ``reidhub verify`` with a manifest of one checkpoint and these figures of it."""
+
+    def run(figures: dict[str, str], *arguments: str, root: Path = place, **fields: str) -> Done:
+        manifest = write_manifest(place, entry(NAME, claim(**figures) if figures else "", **fields))
+        monkeypatch.setenv("REIDHUB_MANIFEST", str(manifest))
+        return run_here(monkeypatch, capsys, "verify", *arguments, "--data-root", str(root))
+
+    return run
+
+
+def printed(figures: dict[str, float], points: float = 0.0) -> dict[str, str]:
+    return {metric: f"{value + points:.1f}" for metric, value in figures.items()}
+
+
+def test_true_scores_are_reproduced_with_hit_counts(verify, tally: reference_evaluation.Tally, tmp_path: Path) -> None:
+    receipt, figures = tmp_path / "receipt.json", tally.percentages()
+    done = verify(printed(figures), NAME, "--json", "--receipt", str(receipt))
+    assert done.returncode == 0, done.stderr
+    (result,) = json.loads(done.stdout)
+    assert (result["checkpoint"], result["dataset"], result["verdict"]) == (NAME, "corridor", "reproduced")
+    assert {f["metric"]: f["hits"] for f in result["figures"] if f["hits"]} == {
+        f"rank{rank}": hits for rank, hits in tally.hits.items()
+    }
+    assert {f["metric"]: f["measured"] for f in result["figures"]} == pytest.approx(figures, abs=1e-3)
+    assert result["counts"]["queries"] == tally.queries
+    assert result["copy"]["fingerprint"] and result["file"]["sha256"] and len(result["counts"]["cmc"]) == 50
+    written = json.loads(receipt.read_text())
+    assert written["results"] == [result] and written["environment"]["versions"]["torch"]
+
+
+def test_a_score_that_is_too_high_deviates_and_the_exit_code_says_so(verify, figures: dict[str, float]) -> None:
+    done = verify(printed(figures, 0.5), NAME)
+    assert done.returncode == 1, done.stderr
+    assert "deviates" in done.stdout and "reproduced" not in done.stdout
+    assert done.stdout.splitlines()[0].split()[:3] == ["checkpoint", "dataset", "metric"]
+
+
+def test_nothing_is_left_of_a_finished_run_but_the_cached_file(verify, figures, reidhub_home: Path) -> None:
+    assert verify(printed(figures), NAME).returncode == 0
+    assert {path.parent.name for path in reidhub_home.rglob("*") if path.is_file()} <= {"files", "locks", "pins"}
+
+
+def test_a_dataset_that_is_not_there_fails_by_name_and_is_listed_by_glob(verify, tmp_path: Path) -> None:
+    by_name = verify({"rank1": "50.0"}, NAME, root=tmp_path)
+    assert by_name.returncode == 1 and "not run" in by_name.stdout
+    assert "error: corridor: no folder with" in by_name.stderr
+    by_glob = verify({"rank1": "50.0"}, "*.corridor", root=tmp_path)
+    assert by_glob.returncode == 0 and "not run" in by_glob.stdout and "error: " not in by_glob.stderr
+    assert verify({"rank1": "50.0"}, "*.corridor", "--strict", root=tmp_path).returncode == 1
+
+
+def test_a_data_root_that_does_not_exist_is_a_usage_error(verify, tmp_path: Path) -> None:
+    done = verify({}, "osnet_x1_0.market1501", root=tmp_path / "nowhere")
+    assert done.returncode == 2 and done.stderr.startswith("error: the data root") and "hint: " in done.stderr
+
+
+def test_weights_that_cannot_be_had_or_do_not_fit_are_named(verify, figures: dict[str, float]) -> None:
+    missing = verify(printed(figures), NAME, sources="[{local: elsewhere.pth}]")
+    assert missing.returncode == 1 and "elsewhere.pth" in missing.stderr and "not run" in missing.stdout
+    misfit = verify(printed(figures), NAME, num_classes="6")
+    assert misfit.returncode == 1 and "tensors do not fit" in misfit.stderr and "not run" in misfit.stdout
+
+
+def test_a_partial_copy_is_refused_or_makes_scores_incomparable(verify, figures, tmp_path: Path) -> None:
+    root = write_images(tmp_path / "data")
+    next((root / "corridor" / "bounding_box_test").glob("0000*")).unlink()
+    refused = verify(printed(figures), NAME, root=root)
+    assert refused.returncode == 1 and "is not Corridor as published" in refused.stderr
+    allowed = verify(printed(figures), NAME, "--allow-partial", "--json", root=root)
+    (result,) = json.loads(allowed.stdout)
+    assert allowed.returncode == 0 and result["verdict"] == "not comparable"
+    assert result["reason"].startswith("partial copy: gallery") and result["figures"][0]["measured"] is not None
+
+
+def test_a_checkpoint_trained_on_all_images_is_never_scored_on_them(verify) -> None:
+    done = verify({}, NAME, "--on", "corridor", "--json", combineall="true")
+    (result,) = json.loads(done.stdout)
+    assert done.returncode == 1 and (result["verdict"], result["counts"]) == ("not comparable", None)
+
+
+def test_without_a_reported_score_what_is_measured_is_shown(verify, figures: dict[str, float]) -> None:
+    done = verify({}, NAME, "--on", "corridor", "--json")
+    (result,) = json.loads(done.stdout)
+    assert done.returncode == 0 and result["verdict"] == "not comparable"
+    assert {f["metric"]: f["measured"] for f in result["figures"]} == pytest.approx(figures, abs=1e-3)
+
+
+def test_cuhk03_is_not_run_and_says_why(verify, tmp_path: Path) -> None:
+    name = next(c.name for c in zoo().checkpoints if any(score.dataset == "cuhk03" for score in c.scores))
+    done = verify({}, name, "--on", "cuhk03", root=tmp_path)
+    assert done.returncode == 1 and "there is no reader for CUHK03" in done.stderr and "not run" in done.stdout

@@ -1,0 +1,290 @@
+"""The zoo's manifest, held to the published tables, and the strictness of its reader."""
+
+import csv
+import os
+import re
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from support.paths import TESTS, shared
+
+from reidhub.errors import ManifestError, UnknownCheckpointError
+from reidhub.files.digest import Digest
+from reidhub.zoo.checkpoint import METRICS, Checkpoint
+from reidhub.zoo.manifest import folder, read_manifest, zoo
+
+FACTS = list(csv.DictReader((TESTS / "data" / "zoo.csv").read_text(encoding="utf-8").splitlines()))
+
+ENTRY = """\
+checkpoints:
+  - name: tiny.market1501
+    model: tiny
+    trained_on: [market1501]
+    num_classes: 751
+    file:
+      sha256: {digest}
+      evidence: made for this test
+    sources:
+      - local: tiny.pth
+    input: {{height: 256, width: 128, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], interpolation: bilinear}}
+    distance: euclidean
+    params_m: "0.1"
+    gflops: null
+    loss: softmax
+    transforms: [random_flip]
+    scores:
+      - dataset: market1501
+        rank1: "87.0"
+        mAP: "70.4"
+        source: this test
+    licence: MIT
+""".format(digest="ab" * 32)
+
+
+def by_name() -> dict[str, Checkpoint]:
+    return {checkpoint.name: checkpoint for checkpoint in zoo().checkpoints}
+
+
+def links(checkpoint: Checkpoint, kind: str) -> list[str]:
+    return [source.location for source in checkpoint.artifact.sources if source.kind == kind]
+
+
+def figures(checkpoint: Checkpoint) -> str:
+    return "; ".join(
+        " ".join([s.dataset, *(f"{m}={s.values[m]}" for m in METRICS if m in s.values)]) for s in checkpoint.scores
+    )
+
+
+def test_the_manifest_holds_the_66_published_checkpoints_and_no_other():
+    assert len(FACTS) == 66
+    assert sorted(by_name()) == sorted(row["name"] for row in FACTS)
+
+
+@pytest.mark.parametrize("row", FACTS, ids=lambda row: row["name"])
+def test_an_entry_says_what_the_published_tables_say(row):
+    checkpoint = by_name()[row["name"]]
+    artifact = checkpoint.artifact
+    assert " ".join(checkpoint.trained_on) == row["trained_on"]
+    assert str(checkpoint.spec.num_classes or "") == row["num_classes"]
+    assert links(checkpoint, "mega") == [link for link in [row["mega"]] if link]
+    assert [link for link in links(checkpoint, "gdrive") if row["gdrive"] in link] == links(checkpoint, "gdrive") != []
+    assert (artifact.digest.hex if artifact.digest else "") == row["sha256"]
+    assert str(artifact.size or "") == row["size"]
+    assert f"{checkpoint.input.height}x{checkpoint.input.width}" == row["input"]
+    assert checkpoint.distance == row["distance"] or "imagenet" in checkpoint.trained_on
+    assert (checkpoint.params_m or "", checkpoint.gflops or "") == (row["params_m"], row["gflops"])
+    assert checkpoint.loss == row["loss"] or "imagenet" in checkpoint.trained_on
+    assert " ".join(checkpoint.transforms) == row["transforms"]
+    assert checkpoint.from_scratch == bool(row["from_scratch"])
+    assert figures(checkpoint) == row["scores"]
+
+
+def test_sources_stand_in_order_of_trust_and_others_copies_only_behind_a_sha256():
+    for checkpoint in zoo().checkpoints:
+        kinds = [source.kind for source in checkpoint.artifact.sources]
+        assert kinds == sorted(kinds, key=["mega", "gdrive", "https"].index)
+        assert ("https" in kinds) == checkpoint.artifact.pinned, checkpoint.name
+
+
+def test_what_has_neither_sha256_nor_mac_comes_from_its_author_alone():
+    bare = [c for c in zoo().checkpoints if c.artifact.held_to == "nothing"]
+    assert len(bare) == 15
+    for checkpoint in bare:
+        assert [source.kind for source in checkpoint.artifact.sources] == ["gdrive"]
+
+
+def test_everything_that_touches_the_withdrawn_dataset_says_so():
+    for checkpoint in zoo().checkpoints:
+        datasets = {*checkpoint.trained_on, *(score.dataset for score in checkpoint.scores)}
+        assert ("dukemtmcreid" in datasets) == any("withdrawn" in notice for notice in checkpoint.notices)
+
+
+def test_there_are_60_re_id_score_sets_and_every_figure_keeps_its_digits():
+    sets = [score for c in zoo().checkpoints for score in c.scores if score.dataset != "imagenet"]
+    assert len(sets) == 60
+    for score in sets:
+        for metric, text in score.values.items():
+            assert re.fullmatch(r"\d{2}\.\d", text)
+            assert str(score.decimal(metric)) == text
+    assert by_name()["mobilenetv2_x1_4.market1501"].scores[0].decimal("rank1") == Decimal("87.0")
+
+
+def test_a_combineall_checkpoint_is_not_scored_on_its_own_dataset():
+    combined = [c for c in zoo().checkpoints if c.combineall]
+    assert len(combined) == 7
+    for checkpoint in combined:
+        assert not {score.dataset for score in checkpoint.scores} & set(checkpoint.trained_on)
+
+
+def test_every_model_is_described_and_every_description_is_used():
+    assert {a.name for a in zoo().architectures} == {c.model for c in zoo().checkpoints}
+    assert len(zoo().architectures) == 16
+    starts = {a.name: a.starts_from for a in zoo().architectures}
+    assert starts["resnet50"] == starts["resnet50_fc512"] == "torchvision:ResNet50_Weights.IMAGENET1K_V1"
+    assert starts["hacnn"] == "scratch"
+    others = {name: start for name, start in starts.items() if not name.startswith(("resnet50", "hacnn"))}
+    assert all(start == f"{name}.imagenet" and start in by_name() for name, start in others.items())
+
+
+def seed_rows() -> dict[str, set[str]]:
+    """Every link of the seed document with the texts of its row."""
+    rows: dict[str, set[str]] = {}
+    for line in shared("seed/MODEL_ZOO.md").read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        for cell in cells:
+            for printed, link in re.findall(r"\[([^]]+)\]\((https://[^)]+)\)", cell):
+                rows[link] = {*cells, printed}
+    return rows
+
+
+def test_every_row_of_the_seed_document_is_in_the_manifest_as_it_stands():
+    rows = seed_rows()
+    assert len(rows) == 51
+    known = {source.location: c for c in zoo().checkpoints for source in c.artifact.sources}
+    for link, cells in rows.items():
+        checkpoint = known[link]
+        assert {checkpoint.model, f"{checkpoint.model}<sup>*</sup>"} & cells
+        assert checkpoint.artifact.sources[0].location == link
+        if checkpoint.trained_on == ("imagenet",):
+            continue
+        assert {checkpoint.params_m, checkpoint.gflops, checkpoint.loss, f"`{checkpoint.distance}`"} <= cells
+        assert f"({checkpoint.input.height}, {checkpoint.input.width})" in cells
+        assert ", ".join(f"`{t}`" for t in checkpoint.transforms) in cells
+        for score in checkpoint.scores:
+            both = f"{score.values['rank1']} ({score.values['mAP']})"
+            assert both in cells or set(score.values.values()) <= cells
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "own.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_an_own_manifest_is_read_with_local_files_found_beside_it(tmp_path):
+    (checkpoint,) = read_manifest([write(tmp_path, ENTRY)]).checkpoints
+    assert checkpoint.artifact.sources[0].location == (tmp_path / "tiny.pth").as_uri()
+    assert checkpoint.artifact.digest == Digest("ab" * 32)
+    assert checkpoint.scores[0].values == {"rank1": "87.0", "mAP": "70.4"}
+    assert checkpoint.manifest.endswith("own.yaml:2")
+
+
+BROKEN = {
+    "an unknown field": ("    loss: softmax", "    los: softmax", ":15: unknown field 'los'; a checkpoint has name"),
+    "a missing field": ("    distance: euclidean\n", "", ":2: field 'distance' is missing"),
+    "a field given twice": ("    loss: softmax", "    loss: softmax\n    loss: softmax", ":16: field 'loss'"),
+    "a figure that is a number": ('rank1: "87.0"', "rank1: 87.0", ":19: expected a text (in quotes"),
+    "a figure with a sign": ('rank1: "87.0"', 'rank1: "+87.0"', ":19: '+87.0' is not a decimal figure"),
+    "a figure over 100": ('rank1: "87.0"', 'rank1: "187.0"', ":19: '187.0' is above 100"),
+    "a text for a number": ("num_classes: 751", "num_classes: many", ":5: expected a whole number"),
+    "a boolean for a number": ("num_classes: 751", "num_classes: true", ":5: expected a whole number"),
+    "an octal number": ("num_classes: 751", "num_classes: 0o17", ":5: expected a whole number"),
+    "a digest of another kind": ("sha256: " + "ab" * 32, "sha256: " + "ab" * 16, ":7: not a sha256"),
+    "a digest without evidence": ("      evidence: made for this test\n", "", ":7: sha256 without evidence"),
+    "an unknown source kind": ("- local: tiny.pth", "- ftp: tiny.pth", ":10: expected one of mega, gdrive"),
+    "a source with two kinds": ("- local: tiny.pth", "- {local: a.pth, mega: b}", ":10: a source has one field"),
+    "a Mega link cut short": (
+        "- local: tiny.pth",
+        '- mega: "https://mega.nz/#!YK5GRARL!F90"',
+        "not a link of kind mega",
+    ),
+    "a plain http link": ("- local: tiny.pth", '- https: "http://example.com/x"', "not a link of kind https"),
+    "a link with a password": ("- local: tiny.pth", '- https: "https://me:pw@example.com/x"', "not a link of kind"),
+    "a Drive link without an id": ("- local: tiny.pth", '- gdrive: "https://drive.google.com/uc"', "kind gdrive"),
+    "the same source twice": ("- local: tiny.pth", "- local: tiny.pth\n      - local: tiny.pth", "given twice"),
+    "no source": ("sources:\n      - local: tiny.pth", "sources: []", ":9: a checkpoint has at least one source"),
+    "a name of another model": ("name: tiny.market1501", "name: huge.market1501", ":2: name 'huge.market1501'"),
+    "a name with a slash": ("name: tiny.market1501", "name: tiny./etc/passwd", ":2: name"),
+    "trained on nothing": ("trained_on: [market1501]", "trained_on: []", ":4: trained_on is empty"),
+    "two values for three channels": ("mean: [0.485, 0.456, 0.406]", "mean: [0.485, 0.456]", "three numbers"),
+    "another distance": ("distance: euclidean", "distance: manhattan", ":12: expected one of euclidean, cosine"),
+    "a mapping for a list": ("transforms: [random_flip]", "transforms: {random_flip: 1}", ":16: transforms is a list"),
+    "a list for a mapping": ("      sha256: " + "ab" * 32, "      - sha256", "not YAML"),
+    "a name defined twice": (
+        "    licence: MIT\n",
+        "    licence: MIT\n" + ENTRY.partition("\n")[2],
+        "already defined in",
+    ),
+    "an anchor that does not exist": ("input: {", "input: *nowhere # {", ":11: not YAML: found undefined alias"),
+    "a Python object": ("loss: softmax", "loss: !!python/object/apply:os.system ['true']", ":15: expected a text"),
+    "an empty file": (ENTRY, "", ":1: the file is empty"),
+    "no checkpoints": (ENTRY, "architectures: []\n", ":1: field 'checkpoints' is missing"),
+    "a file name with a folder": ("      sha256:", "      original: ../x.pth\n      sha256:", "not a plain file name"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_manifest_is_an_error_with_file_and_line(case, tmp_path):
+    old, new, message = BROKEN[case]
+    assert old in ENTRY
+    file = write(tmp_path, ENTRY.replace(old, new, 1))
+    with pytest.raises(ManifestError) as error:
+        read_manifest([file])
+    assert str(error.value).startswith(f"{file}:")
+    assert message in str(error.value)
+
+
+def test_a_name_of_the_zoo_cannot_be_taken_by_an_own_manifest(tmp_path):
+    file = write(tmp_path, ENTRY.replace("tiny", "resnet50"))
+    with pytest.raises(ManifestError, match=r"own\.yaml:2: resnet50\.market1501 is already defined in .*resnet"):
+        read_manifest([*sorted(folder().glob("*.yaml")), file])
+
+
+def test_the_environment_adds_manifests_to_the_zoo(tmp_path, monkeypatch):
+    monkeypatch.setenv("REIDHUB_MANIFEST", os.pathsep.join([str(write(tmp_path, ENTRY)), ""]))
+    assert len(zoo().checkpoints) == 67
+    assert zoo().find("tiny")[0].name == "tiny.market1501"
+
+
+def test_a_manifest_that_is_not_there_is_an_error_that_names_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("REIDHUB_MANIFEST", str(tmp_path / "gone.yaml"))
+    with pytest.raises(ManifestError, match=r"gone\.yaml: cannot be read"):
+        zoo()
+
+
+@pytest.mark.parametrize(
+    ("selector", "names"),
+    [
+        ("osnet_ain_x1_0", ["osnet_ain_x1_0.imagenet"]),
+        ("resnet50", ["resnet50.market1501"]),
+        ("osnet_x1_0.msmt17", ["osnet_x1_0.msmt17"]),
+        ("mlfn.*", ["mlfn.imagenet", "mlfn.market1501", "mlfn.dukemtmcreid", "mlfn.msmt17"]),
+        ("resnet50*.msmt17", ["resnet50.msmt17", "resnet50_fc512.msmt17"]),
+    ],
+)
+def test_a_selector_means_what_its_form_says(selector, names):
+    assert [checkpoint.name for checkpoint in zoo().find(selector)] == names
+
+
+@pytest.mark.parametrize("selector", ["osnet_x1.0", "osnet_x1_0.market", "*.nowhere", "", "OSNET_X1_0"])
+def test_a_selector_without_a_match_is_an_error_and_never_an_empty_list(selector):
+    with pytest.raises(UnknownCheckpointError, match="no checkpoint is called"):
+        zoo().find(selector)
+
+
+def test_an_unknown_name_brings_the_names_that_look_like_it():
+    with pytest.raises(UnknownCheckpointError, match=r"did you mean .*osnet_x1_0\.market1501"):
+        zoo().find("osnet_x1_0.market")
+
+
+def test_an_unknown_tag_of_a_known_model_brings_what_there_is_of_it():
+    with pytest.raises(UnknownCheckpointError, match=r"there is osnet_ain_x1_0\.msmt17_combineall$"):
+        zoo().find("osnet_ain_x1_0.msmt17")
+    with pytest.raises(UnknownCheckpointError, match=r"there is hacnn\.market1501, .*, hacnn\.msmt17$"):
+        zoo().find("hacnn.nosuch")
+
+
+def test_a_dataset_finds_the_tag_else_the_only_checkpoint_trained_on_it_alone():
+    assert zoo().find_trained("osnet_x1_0", "msmt17").name == "osnet_x1_0.msmt17"
+    assert zoo().find_trained("osnet_ain_x1_0", "msmt17").name == "osnet_ain_x1_0.msmt17_combineall"
+    assert zoo().find_trained("osnet_x1_0", "ms_d_c").name == "osnet_x1_0.ms_d_c"
+
+
+def test_a_dataset_without_a_single_checkpoint_lists_the_candidates():
+    with pytest.raises(UnknownCheckpointError, match=r"shufflenet has no .*\n.*shufflenet\.imagenet"):
+        zoo().find_trained("shufflenet", "msmt17")
+    with pytest.raises(UnknownCheckpointError, match="no model is called 'osnetx1_0'"):
+        zoo().find_trained("osnetx1_0", "msmt17")
+    with pytest.raises(UnknownCheckpointError, match=r"name of a checkpoint, not of a model\nhint: leave the dataset"):
+        zoo().find_trained("osnet_x1_0.msmt17", "msmt17")

@@ -1,0 +1,104 @@
+"""What is written down about the demo checkpoint: its manifest, and the counts behind its scores."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from reidhub.demo import COUNTS, FILE_NAME, MANIFEST, world
+from reidhub.errors import WeightsError
+from reidhub.files.digest import Digest
+from reidhub.models import build
+from reidhub.testing.hosts import mega_link
+from tools.demo_checkpoint import reference_evaluation
+
+NAME = "osnet_x0_25.demo_world"
+MEGA_HANDLE, DRIVE_ID = "dEmoW0rL", "1dEmOwOrLdOsNeTx0l25wEiGhTsAaBbCc"
+_MARGIN = 0.005  # points that mAP keeps from the next rounding edge: far more than floating point moves it
+
+
+def record(folder: Path) -> Iterator[str]:
+    """Score the checkpoint in a folder and write its manifest and counts beside it.
+
+    Args:
+        folder: holds `FILE_NAME`.
+
+    Yields:
+        One line for each figure.
+
+    Raises:
+        WeightsError: the mean average precision is too close to a rounding edge to be reproduced.
+    """
+    content = (folder / FILE_NAME).read_bytes()
+    with TemporaryDirectory(prefix="reidhub-demo-") as root:
+        world.build(Path(root), ("query", "gallery"))
+        tally = score(folder / FILE_NAME, Path(root))
+        counts = {"queries": tally.queries, "hits": tally.hits, "precision": tally.precision}
+        counts["world_sha256"] = str(world.digest_of(Path(root)))
+    figures = tally.percentages()
+    if abs(figures["mAP"] * 10 % 1 - 0.5) < 10 * _MARGIN:
+        raise WeightsError(f"mAP {figures['mAP']:.4f} is on a rounding edge", hint="train with another seed")
+    printed = {metric: f"{figure:.1f}" for metric, figure in figures.items()}
+    (folder / MANIFEST).write_text(manifest(content, printed))
+    (folder / COUNTS).write_text(json.dumps(counts, indent=1) + "\n")
+    yield from (f"{metric} {figure}" for metric, figure in printed.items())
+
+
+def score(checkpoint: Path, root: Path) -> reference_evaluation.Tally:
+    """Count the hits of a checkpoint file on the world below ``root``."""
+    state = torch.load(checkpoint, weights_only=True)
+    model = build("osnet_x0_25", len(state["classifier.bias"]))
+    model.load_state_dict(state, strict=True)
+    return reference_evaluation.score(model, root / world.FOLDERS["query"], root / world.FOLDERS["gallery"])
+
+
+def manifest(content: bytes, scores: dict[str, str]) -> str:
+    """The manifest of the demo: one checkpoint.
+
+    Args:
+        content: the checkpoint file.
+        scores: metric -> printed percentage.
+    """
+    figures = "\n".join(f'        {metric}: "{figure}"' for metric, figure in scores.items())
+    return _TEMPLATE.format(
+        name=NAME,
+        file_name=FILE_NAME,
+        sha256=Digest.of_bytes(content),
+        size=len(content),
+        mega=mega_link(MEGA_HANDLE, content),
+        drive=f"https://drive.google.com/uc?id={DRIVE_ID}",
+        figures=figures,
+    )
+
+
+_TEMPLATE = """\
+# The checkpoint of `reidhub demo`. Written by `python -m tools.demo_checkpoint.train`;
+# its links lead to loopback hosts only.
+checkpoints:
+  - name: {name}
+    model: osnet_x0_25
+    trained_on: [demo_world]
+    from_scratch: true
+    num_classes: 32
+    file:
+      original: {file_name}
+      sha256: {sha256}
+      size: {size}
+      evidence: "computed when the file was written"
+    sources:
+      - mega: "{mega}"
+      - gdrive: "{drive}"
+    input: {{height: 256, width: 128, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], interpolation: bilinear}}
+    distance: euclidean
+    params_m: null
+    gflops: null
+    loss: softmax
+    transforms: [random_flip, random_crop, color_jitter, random_erase]
+    scores:
+      - dataset: demo_world
+{figures}
+        source: "counted by tools/demo_checkpoint/reference_evaluation.py, apart from the code that verifies"
+    licence: MIT
+"""

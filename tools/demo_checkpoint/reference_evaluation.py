@@ -1,0 +1,91 @@
+"""The recorded scores of the demo checkpoint, counted the long way.
+
+Written without `reidhub.inference.preprocess`, `reidhub.metrics` and `reidhub.datasets`, so that a mistake there cannot
+confirm itself.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+_NAME = re.compile(r"(-1|\d+)_c(\d)s\d_\d+_\d+\.jpg")
+_MEAN, _STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What was counted over all queries that have a match in the gallery.
+
+    Args:
+        queries: how many there are.
+        hits: rank -> queries with a match among that many nearest images.
+        precision: sum of the queries' average precisions.
+    """
+
+    queries: int
+    hits: dict[int, int]
+    precision: float
+
+    def percentages(self) -> dict[str, float]:
+        """Metric -> percentage, not rounded."""
+        ranks = {f"rank{rank}": 100 * hits / self.queries for rank, hits in self.hits.items()}
+        return {"mAP": 100 * self.precision / self.queries} | ranks
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """One split: embeddings (N, D), and the pid and camera of each row."""
+
+    rows: NDArray[np.float64]
+    people: list[tuple[int, int]]
+
+
+def score(model: nn.Module, query: Path, gallery: Path) -> Tally:
+    """The tally of a model on two folders in Market-1501's layout; the model is put into eval mode."""
+    model.eval()
+    return count(embed(model, query), embed(model, gallery))
+
+
+def embed(model: nn.Module, folder: Path) -> Embedded:
+    """Embed every image of a folder but junk (pid -1), in the order of the file names."""
+    rows, people = [], []
+    for path in sorted(folder.glob("*.jpg")):
+        pid, camera = (int(text) for text in _NAME.fullmatch(path.name).groups())  # type: ignore[union-attr]
+        if pid == -1:
+            continue
+        with torch.inference_mode():
+            rows.append(model(_pixels(path))[0].double().numpy())
+        people.append((pid, camera))
+    return Embedded(np.array(rows), people)
+
+
+def _pixels(path: Path) -> Tensor:
+    """(1, 3, 256, 128) as the published models want it."""
+    with Image.open(path) as image:
+        resized = image.convert("RGB").resize((128, 256), Image.Resampling.BILINEAR)
+    normal = (np.asarray(resized) / 255 - _MEAN) / _STD
+    return torch.tensor(normal.transpose(2, 0, 1)[None], dtype=torch.float32)
+
+
+def count(query: Embedded, gallery: Embedded) -> Tally:
+    """Rank the whole gallery for one query after the other."""
+    hits = dict.fromkeys((1, 5, 10), 0)
+    queries, total = 0, 0.0
+    for row, (pid, camera) in zip(query.rows, query.people, strict=True):
+        distances = [float(((row - other) ** 2).sum()) for other in gallery.rows]
+        nearest = sorted(range(len(distances)), key=distances.__getitem__)
+        kept = [gallery.people[g] for g in nearest if gallery.people[g] != (pid, camera)]
+        places = [place for place, (other, _) in enumerate(kept, start=1) if other == pid]
+        if not places:
+            continue
+        queries += 1
+        total += sum(found / place for found, place in enumerate(places, start=1)) / len(places)
+        for rank in hits:
+            hits[rank] += places[0] <= rank
+    return Tally(queries, hits, total)

@@ -48,7 +48,7 @@ def reidhub_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def real_weights() -> Path:
-    """The folder of three real published checkpoints."""
+    """The folder of five real published checkpoints."""
     return shared("weights")
 
 

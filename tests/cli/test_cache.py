@@ -171,6 +171,8 @@ def test_the_published_files_are_known_by_themselves(real_weights):
     done = reidhub("cache", "add", real_weights, "--json")
     found = {Path(item["path"]).name: item["names"] for item in json.loads(done.stdout)}
     assert found == {
+        "osnet_ain_x0_25_imagenet.pyth": ["osnet_ain_x0_25.imagenet"],
+        "osnet_x0_25_dukemtmcreid.pth": ["osnet_x0_25.dukemtmcreid"],
         "osnet_x0_25_imagenet.pth": ["osnet_x0_25.imagenet"],
         "osnet_x0_25_market1501.pth": ["osnet_x0_25.market1501"],
         "osnet_x0_25_msmt17.pth": ["osnet_x0_25.msmt17"],

@@ -30,8 +30,13 @@ class Case:
 
     @property
     def small(self) -> Tensor:
-        """Images as small as the architecture takes them, for what is about the graph and not about the values."""
-        return self.images if self.name == "hacnn" else self.images[:, :, :64, :32].contiguous()
+        """Images as small as the architecture takes them, for tests of the graph rather than of the values.
+
+        At 64x32, oneDNN's bfloat16 kernel for AMX computes the last stride-2 convolution of a ResNet (a map of 4x2)
+        with an error of 50 %; at 128x64 it is right.
+        """
+        height = 128 if self.name.startswith("resnet") else 64
+        return self.images if self.name == "hacnn" else self.images[:, :, :height, : height // 2].contiguous()
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)

@@ -19,8 +19,8 @@ def test_a_host_answers_under_its_real_name_with_real_tls():
 
 
 def test_the_certificate_is_worth_nothing_without_the_bundle(monkeypatch):
-    with online({"huggingface.co": Static({"/a": DATA})}):
-        monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    with online({"huggingface.co": Static({"/a": DATA})}), monkeypatch.context() as inside:
+        inside.delenv("REQUESTS_CA_BUNDLE")
         with pytest.raises(requests.exceptions.SSLError):
             requests.get("https://huggingface.co/a", timeout=5)
 

@@ -135,7 +135,7 @@ def test_real_checkpoints_get_in_one_pass_what_each_gets_alone(verify, real_weig
     options = ("--json", "--keep-embeddings")
     together = json.loads(verify(entries, *names, *options, str(tmp_path / "together")).stdout)
     alone = [json.loads(verify(entries, name, *options, str(tmp_path / "alone")).stdout)[0] for name in names]
-    assert len(together) == 3 and together == alone
+    assert len(together) > 2 and together == alone
     for path in (tmp_path / "together").iterdir():
         with np.load(path) as one, np.load(tmp_path / "alone" / path.name) as other:
             assert np.array_equal(one["query"], other["query"]) and np.array_equal(one["gallery"], other["gallery"])

@@ -88,8 +88,8 @@ def test_a_proxy_password_is_never_told(kind, scheme, tmp_path, monkeypatch):
 @pytest.mark.parametrize("kind", ["mega", "gdrive", "https"])
 def test_a_host_whose_certificate_is_not_trusted_gets_no_request(kind, tmp_path, monkeypatch):
     source, hosts = offered(kind, DATA, tmp_path)
-    with online(hosts) as internet:
-        monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    with online(hosts) as internet, monkeypatch.context() as inside:
+        inside.delenv("REQUESTS_CA_BUNDLE")
         with pytest.raises(SourceError, match="certificate is not trusted") as caught:
             read(source)
     assert "REQUESTS_CA_BUNDLE" in caught.value.hint
@@ -99,8 +99,8 @@ def test_a_host_whose_certificate_is_not_trusted_gets_no_request(kind, tmp_path,
 @pytest.mark.parametrize("kind", ["mega", "gdrive", "https"])
 def test_a_bundle_of_certificates_that_is_not_there_is_told(kind, tmp_path, monkeypatch):
     source, hosts = offered(kind, DATA, tmp_path)
-    with online(hosts):
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "none.pem"))
+    with online(hosts), monkeypatch.context() as inside:
+        inside.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "none.pem"))
         with pytest.raises(SourceError, match="certificates cannot be read") as caught:
             read(source)
     assert caught.value.hint == "look at REQUESTS_CA_BUNDLE"

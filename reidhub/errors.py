@@ -1,6 +1,24 @@
-"""The exception tree: every error the package raises on purpose is a `ReidhubError`.
+"""The exceptions of the package; every error that it raises on purpose is a `ReidhubError`.
 
-A message says what was wanted, what came and where; the hint says what to do about it.
+A message says what was wanted, what came and where; the hint says what to do about it. A command that ends with one of
+them prints both and exits with its code: 1, or 2 for a `UsageError`.
+
+    ReidhubError
+    ├── UsageError
+    │   ├── UnknownCheckpointError
+    │   ├── DatasetError
+    │   │   ├── DatasetNotFoundError
+    │   │   └── DatasetNotSupportedError
+    │   └── EvaluationError (also a ValueError)
+    ├── ManifestError
+    ├── SourceError
+    │   └── IntegrityError
+    ├── FetchError
+    ├── CacheError
+    │   └── DiskFullError
+    ├── DeviceMemoryError
+    └── WeightsError
+        └── StateDictError
 """
 
 
@@ -72,7 +90,15 @@ class FetchError(ReidhubError):
 
 
 class CacheError(ReidhubError):
-    """The cache folder cannot be used: not writable, disk full, not a folder."""
+    """The cache, or another folder that reidhub fills, cannot be used: not writable, not a folder, disk full."""
+
+
+class DiskFullError(CacheError):
+    """There is no room for a file, wherever it was to be written: disk, quota, or limit on the size of files."""
+
+
+class DeviceMemoryError(ReidhubError):
+    """The GPU has too little memory for what was asked of it."""
 
 
 class WeightsError(ReidhubError):

@@ -89,6 +89,10 @@ class FetchError(ReidhubError):
     """No source gave the file; the message lists each source with its reason."""
 
 
+class CancelledError(ReidhubError):
+    """The caller set the stop event of a download; what came so far stays for the next run."""
+
+
 class CacheError(ReidhubError):
     """The cache, or another folder that reidhub fills, cannot be used: not writable, not a folder, disk full."""
 

@@ -18,7 +18,7 @@ from typing import Literal, Self
 from reidhub.cache.identify import hold
 from reidhub.cache.store import Cache
 from reidhub.download.fetch import Resolver
-from reidhub.errors import CacheError, IntegrityError, ReidhubError, UsageError
+from reidhub.errors import CacheError, CancelledError, IntegrityError, ReidhubError, UsageError
 from reidhub.files.digest import BLOCK, Digest
 from reidhub.zoo.checkpoint import Checkpoint
 
@@ -107,6 +107,7 @@ class Mirror:
 
         Raises:
             UsageError: ``$REIDHUB_MIRROR`` names no mirror.
+            CancelledError: the stop event of the resolver was set.
         """
         outcome = self._brought(checkpoint, self._folder / checkpoint.file_name)
         self._outcomes.append(outcome)
@@ -121,7 +122,7 @@ class Mirror:
                 return Outcome(checkpoint, "intact", _copy(checkpoint, path, digest, source))
             digest = _written(self._resolver.fetch(checkpoint), path)
             return Outcome(checkpoint, "written", _copy(checkpoint, path, digest, self._source(checkpoint, digest)))
-        except UsageError:
+        except (UsageError, CancelledError):
             raise
         except ReidhubError as error:
             return Outcome(checkpoint, "failed", error=str(error))

@@ -11,7 +11,7 @@ from threading import Event, Lock
 from urllib.parse import urlsplit
 
 from reidhub.download.fetch import offline_by_environment
-from reidhub.download.sources import probe
+from reidhub.download.sources import name_host, probe
 from reidhub.download.sources.retry import Patience
 from reidhub.errors import SourceError
 from reidhub.zoo.checkpoint import Artifact, Checkpoint, Source
@@ -89,13 +89,8 @@ def _lanes(sources: list[Source]) -> list[list[int]]:
     """The sources' numbers in lists, each to be worked off one by one; for one host no more lists than `PER_HOST`."""
     by_host: defaultdict[str, list[int]] = defaultdict(list)
     for number, source in enumerate(sources):
-        by_host[_asked_host(source)].append(number)
+        by_host[name_host(source)].append(number)
     return [numbers[start::PER_HOST] for numbers in by_host.values() for start in range(min(PER_HOST, len(numbers)))]
-
-
-def _asked_host(source: Source) -> str:
-    """Whom a source bothers; links to Mega and Drive have several forms and lead to one host each."""
-    return source.kind if source.kind in ("mega", "gdrive") else urlsplit(source.location).hostname or ""
 
 
 def _asked(checkpoint: Checkpoint, source: Source, patience: Patience) -> Link:

@@ -10,16 +10,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from reidhub.cache.store import Cache
 from reidhub.download.progress import Progress
+from reidhub.download.sources import name_host
 from reidhub.download.sources.retry import NO_NETWORK
 from reidhub.download.transfer import Order, Receiver, Terms
 from reidhub.download.user_mirror import mirror_source
-from reidhub.errors import FetchError, SourceError
+from reidhub.errors import CancelledError, FetchError, SourceError
 from reidhub.files.lock import turn
-from reidhub.zoo.checkpoint import Checkpoint, Source
+from reidhub.zoo.checkpoint import Checkpoint
 
 _STALLED_S = 120.0  # without a byte from the process that is waited for: it is not waited for any longer
 
@@ -60,6 +60,7 @@ class Resolver:
 
         Raises:
             FetchError: no source gave it; each one is named with its reason.
+            CancelledError: ``terms.stop`` was set.
             CacheError: the cache folder cannot be written.
         """
         artifact = checkpoint.artifact
@@ -76,6 +77,7 @@ class Resolver:
     def _from_sources(self, checkpoint: Checkpoint) -> Path:
         reasons: list[tuple[Order, SourceError]] = []
         for order in self._orders(checkpoint):
+            self._check_stop(checkpoint)
             try:
                 self._check_allowed(order)
                 return self._receiver.receive(order)
@@ -83,7 +85,12 @@ class Resolver:
                 _log.info("%s: %s: %s", checkpoint.name, order.label, error.message)
                 self._down.note(order, error)
                 reasons.append((order, error))
+        self._check_stop(checkpoint)
         raise self._failure(checkpoint, reasons)
+
+    def _check_stop(self, checkpoint: Checkpoint) -> None:
+        if self.terms.stop.is_set():
+            raise CancelledError(f"the download of {checkpoint.name} was stopped")
 
     def _orders(self, checkpoint: Checkpoint) -> Iterator[Order]:
         """What to try, in turn: the mirror and the manifest's sources, or those of the kind that is insisted on."""
@@ -156,7 +163,7 @@ class _Down:
             return
         until = float("inf") if error.retry_after_s is None else time.monotonic() + error.retry_after_s
         with self._lock:
-            self._faults[_host(order.source)] = _Fault(error, order.checkpoint.name, until)
+            self._faults[name_host(order.source)] = _Fault(error, order.checkpoint.name, until)
 
     def check(self, order: Order) -> None:
         """Is the host worth asking?
@@ -165,15 +172,10 @@ class _Down:
             SourceError: it was down a moment ago.
         """
         with self._lock:
-            fault = self._faults.get(_host(order.source))
+            fault = self._faults.get(name_host(order.source))
         if fault and time.monotonic() < fault.until:
             after = "" if fault.met_by == order.checkpoint.name else f" after {fault.met_by}"
             raise SourceError(f"not asked again{after}: {fault.error.message}", hint=fault.error.hint)
-
-
-def _host(source: Source) -> str:
-    """What is down as one: all of Mega, all of Drive, one web host."""
-    return source.kind if source.kind in ("mega", "gdrive") else f"{source.kind} {urlsplit(source.location).netloc}"
 
 
 class _Watch:

@@ -15,7 +15,7 @@ from reidhub.cache.store import Cache
 from reidhub.download.progress import Progress
 from reidhub.download.sources import Resume, Stream, open_stream
 from reidhub.download.sources.retry import PATIENCE, Patience
-from reidhub.errors import FetchError, IntegrityError, SourceError
+from reidhub.errors import CancelledError, IntegrityError, SourceError
 from reidhub.zoo.checkpoint import Artifact, Checkpoint, Source
 
 LARGEST = 2 << 30  # bytes; ten times the largest file of the zoo: an endless body of unknown size ends here
@@ -109,7 +109,7 @@ class Receiver:
         with self._progress.line(order.checkpoint, order.label, size, incoming.size) as advance:
             for chunk in notes.taken(_checked(stream.chunks, incoming, order)):
                 if self._terms.stop.is_set():
-                    raise FetchError("stopped")
+                    raise CancelledError(f"the download of {order.checkpoint.name} was stopped")
                 incoming.write(chunk)
                 _check_not_over(incoming, size)
                 advance(len(chunk))

@@ -14,7 +14,9 @@ from support.zoo_entries import DRIVE, FILE_ID, checkpoints, entry, reidhub, wri
 
 from reidhub.cache.store import Cache
 from reidhub.download.build_mirror import INDEX, SUMS, Mirror, read_index
-from reidhub.errors import CacheError
+from reidhub.download.fetch import Resolver
+from reidhub.download.transfer import Terms
+from reidhub.errors import CacheError, CancelledError
 from reidhub.files.digest import Digest
 from reidhub.testing.hosts import Drive, Mega, Static, mega_link
 from reidhub.testing.internet import Internet, online
@@ -272,3 +274,12 @@ def test_a_run_that_is_killed_leaves_whole_files_alone_and_the_next_one_goes_on(
     assert {n: b for n, b in contents(folder).items() if not n.startswith(".")} == wanted
     assert len(internet.log) <= 8 + 4 * 4  # the 4 files that a killed run had in its hands are asked for again
     assert Path(folder / SUMS).read_text().count("\n") == 8
+
+
+def test_cancellation_is_no_failure_of_a_file(folder, zoo, tmp_path):
+    terms = Terms()
+    terms.stop.set()
+    cache = Cache(tmp_path / "cache")
+    with online(hosts()), Mirror(folder, cache, Resolver(cache, terms)) as mirror, pytest.raises(CancelledError):
+        mirror.bring(zoo[0])
+    assert read_index(folder) == []

@@ -2,20 +2,21 @@
 
 import logging
 import socket
+import threading
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from support.faults import QUICK, drop, flip, header, say, shorter, spoiled, status
-from support.generated_zoo import WEB, File, content, files_below, hosts
+from support.generated_zoo import WEB, File, content, files_below, hosts, stored
 
 from reidhub.cache.store import Cache
 from reidhub.download.fetch import Resolver, fetch, offline_by_environment
 from reidhub.download.transfer import Terms
-from reidhub.errors import CacheError, FetchError
+from reidhub.errors import CacheError, CancelledError, FetchError
 from reidhub.files.digest import Digest
 from reidhub.testing.hosts import Drive, Mega, Static
-from reidhub.testing.internet import online
+from reidhub.testing.internet import Response, online
 
 ONE = File("one", content(3_000_001))
 TWO = File("two", content(200_000))
@@ -330,6 +331,39 @@ def test_a_wrong_file_leaves_nothing_to_go_on_with(tmp_path):
     with online(spoil(file, WEB=shorter(16))):
         failure(file, tmp_path)
     assert files_below(tmp_path / "cache") == {}
+
+
+# --- cancellation --------------------------------------------------------------------------------------------------
+
+
+def test_stopped_download_raises_its_own_error_and_asks_no_further_source(tmp_path):
+    stop = threading.Event()
+
+    def stopping(response):
+        body = response.body
+
+        def blocks():
+            yield body[:1_000_000]
+            stop.set()
+            yield body[1_000_000:]
+
+        return Response(response.status, blocks(), {**response.headers, "Content-Length": str(len(body))})
+
+    with online(spoil(ONE, MEGA_STORAGE=stopping)) as internet, pytest.raises(CancelledError, match="was stopped"):
+        fetched(ONE, tmp_path, stop=stop)
+    assert asked(internet) == ["mega"]
+    assert stored(tmp_path / "cache") == {}
+
+
+def test_error_of_the_last_source_after_a_stop_counts_as_cancellation(tmp_path):
+    stop = threading.Event()
+
+    def gone(response):
+        stop.set()
+        return GONE(response)
+
+    with online(spoil(ONE, MEGA_API=gone)), pytest.raises(CancelledError):
+        fetched(ONE, tmp_path, kind="mega", stop=stop)
 
 
 # --- offline -------------------------------------------------------------------------------------------------------

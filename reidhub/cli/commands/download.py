@@ -20,7 +20,7 @@ from reidhub.cli.tables import counted
 from reidhub.download.fetch import Resolver
 from reidhub.download.progress import Progress
 from reidhub.download.transfer import Terms
-from reidhub.errors import ReidhubError, UsageError
+from reidhub.errors import CancelledError, ReidhubError, UsageError
 from reidhub.zoo.checkpoint import Checkpoint
 
 Result = dict[str, str | int | None]
@@ -84,11 +84,10 @@ def _download(checkpoint: Checkpoint, resolver: Resolver, delivery: Delivery) ->
             tell(f"note: {notice}")
     try:
         path = delivery.hand_out(checkpoint, resolver.fetch(checkpoint))
-    except UsageError:
+    except (UsageError, CancelledError):
         raise
     except ReidhubError as error:
-        if not resolver.terms.stop.is_set():
-            tell(f"error: {error}")
+        tell(f"error: {error}")
         return {**result, "error": str(error)}
     return {**result, "path": str(path), "size": path.stat().st_size, "checked_by": checkpoint.artifact.held_to}
 

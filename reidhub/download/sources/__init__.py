@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from reidhub.download.sources.retry import PATIENCE, Patience
 from reidhub.errors import UsageError
@@ -79,6 +80,11 @@ def open_stream(
     module, _, name = SOURCES[source.kind].partition(":")
     opener: Opener = getattr(import_module(module), name)
     return opener(source.location, resume=resume, patience=patience)
+
+
+def name_host(source: Source) -> str:
+    """Name the host that a source asks; all links to Mega name one host, and all links to Google Drive another one."""
+    return source.kind if source.kind in ("mega", "gdrive") else f"{source.kind} {urlsplit(source.location).netloc}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import requests
 import urllib3
 
 from reidhub._version import __version__
-from reidhub.download.sources.retry import Hiccup, Patience, Unreachable, duration
+from reidhub.download.sources.retry import Hiccup, Patience, Unreachable, format_duration
 from reidhub.errors import SourceError
 
 BLOCK = 256 * 1024  # bytes that are handed on together
@@ -203,7 +203,7 @@ def refusal(response: requests.Response) -> SourceError:
     """The error of an answer that is no success: its status in words, and when to come back."""
     host, status = host_of(response.url), response.status_code
     wait_s = retry_after_s(response.headers)
-    later = f"; try again in {duration(wait_s)}" if wait_s else ""
+    later = f"; try again in {format_duration(wait_s)}" if wait_s else ""
     message = f"{host}: {status_words(status)}{later}"
     if status in _PASSING:
         return Hiccup(message, retry_after_s=wait_s, host_down=True)

@@ -116,7 +116,7 @@ class Attempts:
         if time.monotonic() + pause_s > self._end:
             raise error
         level = logging.WARNING if pause_s >= _TOLD_S else logging.INFO
-        _log.log(level, "%s; the next attempt is in %s", error.message, duration(pause_s))
+        _log.log(level, "%s; the next attempt is in %s", error.message, format_duration(pause_s))
         time.sleep(pause_s)
         self.check_time()
 
@@ -135,10 +135,10 @@ class Attempts:
             SourceError: the time for everything is over.
         """
         if time.monotonic() > self._end:
-            raise SourceError(f"not done after {duration(self.patience.total_s)}")
+            raise SourceError(f"not done after {format_duration(self.patience.total_s)}")
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A time for people: ``30 s``, ``41 min``, ``5.5 h``."""
     if seconds < 100:
         return f"{seconds:.0f} s"

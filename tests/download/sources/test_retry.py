@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from reidhub.download.sources.retry import PATIENCE, Attempts, Hiccup, Patience, Unreachable, duration
+from reidhub.download.sources.retry import PATIENCE, Attempts, Hiccup, Patience, Unreachable, format_duration
 from reidhub.errors import SourceError
 
 FAST = Patience(attempts=3, connections=5, pause_s=0.001, longest_pause_s=0.01)
@@ -73,4 +73,4 @@ def test_all_time_ends():
 
 
 def test_times_are_told_in_a_fitting_unit():
-    assert [duration(s) for s in (5, 99, 2460, 19_800)] == ["5 s", "99 s", "41 min", "5.5 h"]
+    assert [format_duration(s) for s in (5, 99, 2460, 19_800)] == ["5 s", "99 s", "41 min", "5.5 h"]

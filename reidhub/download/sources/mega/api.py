@@ -11,7 +11,7 @@ import requests
 
 from reidhub.download.sources.http import answer, body, refusal
 from reidhub.download.sources.mega.hashcash import solve
-from reidhub.download.sources.retry import Attempts, Hiccup, duration
+from reidhub.download.sources.retry import Attempts, Hiccup, format_duration
 from reidhub.errors import SourceError
 from reidhub.files.sniff import page_words
 
@@ -85,7 +85,7 @@ class Api:
             return _parsed(body(response, _ANSWER))
 
     def _work_for(self, headers: Mapping[str, str]) -> None:
-        _log.warning("Mega asks for a proof of work; at most %s", duration(self._attempts.patience.puzzle_s))
+        _log.warning("Mega asks for a proof of work; at most %s", format_duration(self._attempts.patience.puzzle_s))
         self._proof = {"X-Hashcash": solve(headers.get("X-Hashcash", ""), self._attempts.patience.puzzle_s)}
         raise Hiccup("Mega asks for one proof of work after another")
 
@@ -98,7 +98,7 @@ def over_quota(headers: Mapping[str, str]) -> SourceError:
 
 def _quota(wait_s: float | None) -> SourceError:
     """A `Hiccup` where Mega says how long it lasts: a short while is waited for."""
-    when = f"in {duration(wait_s)}" if wait_s else "in some hours"
+    when = f"in {format_duration(wait_s)}" if wait_s else "in some hours"
     kind = Hiccup if wait_s else SourceError
     return kind(f"quota of this address is used up; try again {when}", retry_after_s=wait_s, host_down=True)
 

@@ -5,7 +5,7 @@ import hashlib
 import re
 import time
 
-from reidhub.download.sources.retry import duration
+from reidhub.download.sources.retry import format_duration
 from reidhub.errors import SourceError
 
 _REPEATS = 262144  # of the token, behind 4 bytes that are searched for
@@ -36,7 +36,7 @@ def solve(challenge: str, limit_s: float) -> str:
             return f"1:{found[2]}:{base64.urlsafe_b64encode(buffer[:4]).decode().rstrip('=')}"
         if time.monotonic() > end:
             break
-    raise SourceError(f"Mega asks for a proof of work that was not found in {duration(limit_s)}", hint=_LATER)
+    raise SourceError(f"Mega asks for a proof of work that was not found in {format_duration(limit_s)}", hint=_LATER)
 
 
 _LATER = "Mega finds this address too busy; try again in some hours"

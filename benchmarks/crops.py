@@ -11,7 +11,7 @@ from reidhub.demo import world
 def market_like(folder: Path, count: int) -> list[Path]:
     """``count`` crops of 64 x 128 pixels."""
     paths = []
-    for number, shot in enumerate(itertools.islice(itertools.cycle(world.shots("gallery")), count)):
+    for number, shot in enumerate(itertools.islice(itertools.cycle(world.list_shots("gallery")), count)):
         paths.append(folder / f"{number:05d}.jpg")
         paths[-1].write_bytes(world.photograph(shot))
     return paths

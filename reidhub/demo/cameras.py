@@ -1,4 +1,4 @@
-"""The cameras of the demo's world: each has its own street behind the people, light, colours, blur and noise."""
+"""The cameras of the demo's world. Each has its own street, light, colours, blur and noise."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -7,28 +7,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reidhub.demo.canvas import Canvas, Colour, Frame
-from reidhub.demo.chance import Chance
+from reidhub.demo.random_stream import RandomStream
 
 HEIGHT, WIDTH = 128, 64  # pixels of every image, as in Market-1501
-_STREET = 256  # pixels of a street's width; an image shows a part of it
+_STREET = 256  # width of a street in pixels; an image shows a part of it
 
 Pixels = NDArray[np.float64]  # (3, HEIGHT, WIDTH) in [0, 255]
 
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """What one camera does to every image.
+    """The settings of one camera.
 
     Args:
         number: 1-based, as in the file names.
-        wall: colour of what stands behind the people.
+        wall: colour behind the people.
         ground: colour under their feet.
-        gains: of red, green and blue.
-        contrast: 1 keeps the light as it is, less is flatter.
-        brightness: added after the contrast, of 255.
-        softness: how often the image is smoothed.
-        grain: largest noise, of 255.
-        zoom: size of the people.
+        gains: factors for red, green and blue.
+        contrast: 1 keeps the contrast; less makes the image flatter.
+        brightness: added after the contrast; the scale is 0 to 255.
+        softness: how many times the image is smoothed; each image may get one more.
+        grain: largest noise on the scale 0 to 255.
+        zoom: size of the people; 1 is normal.
     """
 
     number: int
@@ -41,21 +41,21 @@ class Camera:
     grain: float
     zoom: float
 
-    def street(self, chance: Chance) -> Pixels:
-        """A part of what this camera sees where nobody stands; a copy."""
-        left = chance.below(_STREET - WIDTH)
-        return _street(self)[:, :, left : left + WIDTH].copy()
+    def crop_street(self, stream: RandomStream) -> Pixels:
+        """Copy a random part of the empty street, as wide as an image."""
+        left = stream.draw_int(_STREET - WIDTH)
+        return _draw_street(self)[:, :, left : left + WIDTH].copy()
 
-    def develop(self, pixels: Pixels, chance: Chance) -> NDArray[np.uint8]:
-        """The image (HEIGHT, WIDTH, 3) as this camera stores it; the light of the moment changes as well."""
-        light = chance.between(0.75, 1.2)
-        slope = chance.between(-0.25, 0.25)
+    def develop(self, pixels: Pixels, stream: RandomStream) -> NDArray[np.uint8]:
+        """Turn a scene into the image (HEIGHT, WIDTH, 3) that this camera stores; each image has its own light."""
+        light = stream.draw_number(0.75, 1.2)
+        slope = stream.draw_number(-0.25, 0.25)
         across = 1 + slope * (np.arange(WIDTH) / WIDTH - 0.5)
         seen = pixels * (light * across) * np.reshape(self.gains, (3, 1, 1))
         seen = 128 + (seen - 128) * self.contrast + self.brightness
-        for _ in range(self.softness + chance.below(2)):
+        for _ in range(self.softness + stream.draw_int(2)):
             seen = _smooth(seen)
-        seen = seen + self.grain * chance.noise((HEIGHT, WIDTH))
+        seen = seen + self.grain * stream.draw_noise((HEIGHT, WIDTH))
         stored: NDArray[np.uint8] = np.floor(np.clip(seen, 0, 255) + 0.5).astype(np.uint8)
         return stored.transpose(1, 2, 0)
 
@@ -69,32 +69,36 @@ CAMERAS = (
 
 
 @cache
-def _street(camera: Camera) -> Pixels:
-    """Everything behind the people: wall, ground, doors, shutters and puddles, (3, HEIGHT, _STREET)."""
-    chance = Chance(77, camera.number)
+def _draw_street(camera: Camera) -> Pixels:
+    """Draw the empty street (3, HEIGHT, _STREET): wall, ground, doors, shutters and puddles."""
+    stream = RandomStream(77, camera.number)
     pixels = np.empty((3, HEIGHT, _STREET))
-    horizon = 70 + chance.below(25)
+    horizon = 70 + stream.draw_int(25)
     pixels[:, :horizon], pixels[:, horizon:] = np.reshape(camera.wall, (3, 1, 1)), np.reshape(camera.ground, (3, 1, 1))
     canvas = Canvas(pixels, Frame(0, 0, 1))
     for _ in range(26):
-        left, width = chance.between(0, _STREET), chance.between(3, 18)
-        top, height = chance.between(-20, horizon), chance.between(10, 70)
-        canvas.paint(0.7 * canvas.trapezium(top, top + height, left, (width, width)), _like(camera.wall, chance))
+        left, width = stream.draw_number(0, _STREET), stream.draw_number(3, 18)
+        top, height = stream.draw_number(-20, horizon), stream.draw_number(10, 70)
+        canvas.paint(
+            0.7 * canvas.cover_trapezium(top, top + height, left, (width, width)), _vary_shade(camera.wall, stream)
+        )
     for _ in range(14):
-        centre = (chance.between(0, _STREET), chance.between(horizon, HEIGHT))
-        canvas.paint(0.6 * canvas.ellipse(centre, (chance.between(6, 30), 4)), _like(camera.ground, chance))
-    return pixels + 10 * chance.noise((HEIGHT, _STREET))
+        centre = (stream.draw_number(0, _STREET), stream.draw_number(horizon, HEIGHT))
+        canvas.paint(
+            0.6 * canvas.cover_ellipse(centre, (stream.draw_number(6, 30), 4)), _vary_shade(camera.ground, stream)
+        )
+    return pixels + 10 * stream.draw_noise((HEIGHT, _STREET))
 
 
-def _like(colour: Colour, chance: Chance) -> Colour:
-    """A lighter or darker neighbour of a colour."""
-    shade = chance.between(-60, 60)
+def _vary_shade(colour: Colour, stream: RandomStream) -> Colour:
+    """A lighter or darker colour of about the same hue."""
+    shade = stream.draw_number(-60, 60)
     red, green, blue = colour
-    return chance.near((red + shade, green + shade, blue + shade), 25)
+    return stream.vary_colour((red + shade, green + shade, blue + shade), 25)
 
 
 def _smooth(pixels: Pixels) -> Pixels:
-    """Weights 1, 2, 1 down and across; the border repeats."""
+    """Average with the neighbours, weights 1, 2, 1, down and across; pixels at the border count twice."""
     for axis in (1, 2):
         length = pixels.shape[axis]
         padded = np.pad(pixels, [(1, 1) if a == axis else (0, 0) for a in range(3)], mode="edge")

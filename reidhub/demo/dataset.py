@@ -1,4 +1,4 @@
-"""The dataset ``demo_world``: the generated world, read like Market-1501."""
+"""The dataset ``demo_world``: reads the generated world in the same way as Market-1501."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,15 +16,15 @@ def read(data_root: Path, *, allow_partial: bool = False) -> RetrievalSet:
     """Read the generated world below ``data_root``.
 
     Raises:
-        DatasetNotFoundError: it is not there.
-        DatasetError: a file's name does not fit, or the copy is not whole.
+        DatasetNotFoundError: the folder is missing.
+        DatasetError: a file name tells no person and camera, or the copy is not complete.
     """
     splits = ("query", "gallery")
     root = find_root("demo_world", data_root, _PLACES, tuple(world.FOLDERS[split] for split in splits))
-    counts = {split: _counts(world.shots(split)) for split in splits}
+    counts = {split: _count(world.list_shots(split)) for split in splits}
     return read_layout(root, name="demo_world", title="the demo's world", counts=counts, allow_partial=allow_partial)
 
 
-def _counts(shots: Iterable[world.Shot]) -> Counts:
+def _count(shots: Iterable[world.Shot]) -> Counts:
     scored = [shot for shot in shots if shot.label >= 0]
     return Counts(len(scored), len({shot.label for shot in scored}), len({shot.camera for shot in scored}))

@@ -1,6 +1,6 @@
-"""The whole road without an internet: hosts on the loopback, a download, a check, scores that are measured again.
+"""Runs the demo: two downloads from hosts on the loopback, then a verification on the generated world.
 
-The command line under it is the one users have, in processes of its own; nothing in it knows of the demo.
+It starts the ordinary ``reidhub`` command in subprocesses; those commands do not know that they run in a demo.
 """
 
 import json
@@ -17,8 +17,7 @@ from tempfile import TemporaryDirectory
 
 from reidhub.demo import COUNTS, DATA, FILE_NAME, MANIFEST, world
 from reidhub.errors import ReidhubError, UsageError
-from reidhub.testing.hosts import Drive, Mega
-from reidhub.testing.internet import Host, Internet, Request, Response
+from reidhub.testing import Drive, Host, Internet, Mega, Request, Response
 from reidhub.zoo.checkpoint import Checkpoint
 from reidhub.zoo.manifest import read_manifest
 
@@ -26,43 +25,43 @@ Tell = Callable[[str], None]
 
 
 def run(*, keep: Path | None, as_data: bool, tell: Tell) -> int:
-    """Run the demo; the table, or with ``as_data`` its JSON, goes to stdout.
+    """Run the demo and print the result of ``reidhub verify`` on stdout.
 
     Args:
-        keep: folder to work in, left as it is at the end; None for a temporary one.
-        as_data: JSON instead of the table.
-        tell: takes one line of narration.
+        keep: empty or new folder to work in, which stays; None for a temporary folder.
+        as_data: print JSON instead of the table.
+        tell: called with each line that tells the user what happens.
 
     Returns:
         The exit code of ``reidhub verify``.
 
     Raises:
-        UsageError: ``keep`` is not empty, or cannot be made.
+        UsageError: ``keep`` is not empty, or the folder cannot be made.
         ReidhubError: a download failed.
     """
-    with _workplace(keep) as folder:
+    with _open_folder(keep) as folder:
         data_root = folder / "data"
         copyfile(DATA / MANIFEST, folder / MANIFEST)
         _draw_world(data_root / "demo_world", tell)
-        with Internet(_hosts()) as internet:
-            shell = _Shell(folder, internet, _checkpoint().name)
-            tell("hosts    Mega's and Google Drive's protocols, spoken on the loopback; no packet leaves this machine")
+        with Internet(_make_hosts()) as internet:
+            shell = _Shell(folder, internet, _read_checkpoint().name)
+            tell("hosts    servers on this machine speak the protocols of Mega and Google Drive; no packet leaves it")
             size = _download(shell, folder / "cache", Mega.STORAGE, tell)
-            tell(f"         from Mega: {size:,} bytes, as many as expected; Mega's MAC and the sha256 are right")
-            internet.hosts[Mega.API] = _gone
-            tell("hosts    Mega now says that the file is gone; the same again, into another cache")
+            tell(f"         from Mega: {size:,} bytes, the expected size; Mega's MAC and the sha256 are right")
+            internet.hosts[Mega.API] = _answer_no_such_file
+            tell("hosts    Mega now answers that the file does not exist; the same download, into another cache")
             _download(shell, folder / "second-cache", Drive.CONTENT, tell)
-            tell("         from Google Drive, next in the manifest: the same bytes")
+            tell("         from Google Drive, the next source in the manifest: the same bytes")
             code = _verify(shell, data_root, as_data=as_data, tell=tell)
         if keep is not None:
-            tell(f"kept     {folder}; to go on with it, where reidhub is {Path(sys.executable).with_name('reidhub')}:")
+            tell(f"kept     {folder}; to use it again, with {Path(sys.executable).with_name('reidhub')}:")
             tell(f"$ export REIDHUB_HOME={quote(f'{folder}/cache')} REIDHUB_MANIFEST={quote(str(shell.manifest))}")
             tell(f"$ reidhub verify {shell.checkpoint} --data-root {quote(str(data_root))}")
         return code
 
 
 @contextmanager
-def _workplace(keep: Path | None) -> Iterator[Path]:
+def _open_folder(keep: Path | None) -> Iterator[Path]:
     if keep is None:
         with TemporaryDirectory(prefix="reidhub-demo-") as folder:
             yield Path(folder)
@@ -72,44 +71,44 @@ def _workplace(keep: Path | None) -> Iterator[Path]:
     except OSError as error:
         raise UsageError(f"cannot make the folder {keep}: {error.strerror}") from error
     if any(keep.iterdir()):
-        raise UsageError(f"{keep} is not empty", hint="the demo starts from nothing; name a new folder")
+        raise UsageError(f"{keep} is not empty", hint="name a new or empty folder")
     yield keep.absolute()
 
 
 def _draw_world(root: Path, tell: Tell) -> None:
-    """Draw query and gallery, and say whether the files are those that the recorded scores belong to."""
-    tell("world    people who do not exist walk past 4 cameras: drawing query and gallery in Market-1501's layout")
-    images = world.build(root, ("query", "gallery"))
+    """Draw query and gallery, and tell whether the files are the ones that the recorded scores were computed on."""
+    tell("world    drawing images of people who do not exist, from 4 cameras, in Market-1501's layout")
+    count = world.write_images(root, ("query", "gallery"))
     recorded = json.loads((DATA / COUNTS).read_text())["world_sha256"]
-    drawn = str(world.digest_of(root))
-    same = "byte for byte those the scores were recorded on" if drawn == recorded else _OTHER_WORLD
-    tell(f"         {images:,} JPEG files, with junk that nothing is scored on; {same}")
+    drawn = str(world.compute_digest(root))
+    same = "the same bytes as when the scores were recorded" if drawn == recorded else _OTHER_BYTES
+    tell(f"         {count:,} JPEG files; {same}")
 
 
-_OTHER_WORLD = "NOT those the scores were recorded on: the scores may come out otherwise"
+_OTHER_BYTES = "NOT the same bytes as when the scores were recorded: the scores may differ"
 
 
-def _hosts() -> dict[str, Host]:
-    """Mega and Google Drive with the checkpoint under the links of the manifest."""
+def _make_hosts() -> dict[str, Host]:
+    """Make Mega and Google Drive, with the checkpoint under the links of the manifest."""
     content = (DATA / FILE_NAME).read_bytes()
-    links = {source.kind: source.location for source in _checkpoint().artifact.sources}
+    links = {source.kind: source.location for source in _read_checkpoint().artifact.sources}
     drive_id = links["gdrive"].rpartition("=")[2]
     return {**Mega({links["mega"]: content}).hosts, **Drive({drive_id: content}).hosts}
 
 
-def _checkpoint() -> Checkpoint:
+def _read_checkpoint() -> Checkpoint:
     (only,) = read_manifest([DATA / MANIFEST]).checkpoints
     return only
 
 
-def _gone(request: Request) -> Response:
-    """Mega's API about a file that was taken away."""
+def _answer_no_such_file(request: Request) -> Response:
+    """Answer as Mega's API does when the file does not exist."""
     return Response(200, b"[-9]")
 
 
 @dataclass(frozen=True, slots=True)
 class _Shell:
-    """Runs ``reidhub`` as a user would who has this internet and no settings of their own."""
+    """Runs ``reidhub`` commands on the loopback internet, without the user's own ``REIDHUB_*`` settings."""
 
     folder: Path
     internet: Internet
@@ -128,24 +127,24 @@ class _Shell:
         return subprocess.run(command, env=environment, stdout=stdout, text=True, check=False)
 
 
-def _download(shell: _Shell, cache: Path, giver: str, tell: Tell) -> int:
-    """Run ``reidhub download`` with an empty cache; the size of the file in bytes.
+def _download(shell: _Shell, cache: Path, host: str, tell: Tell) -> int:
+    """Run ``reidhub download`` with an empty cache and return the size of the file in bytes.
 
     Raises:
-        ReidhubError: it failed, or another host than ``giver`` was asked last.
+        ReidhubError: the command failed, or ``host`` was not the last one asked.
     """
     tell(f"$ reidhub download {shell.checkpoint}")
     done = shell.reidhub("download", shell.checkpoint, "--json", cache=cache, stdout=subprocess.PIPE)
     last = shell.internet.log[-1].host if shell.internet.log else "no host"
-    if done.returncode or last != giver:
-        raise ReidhubError(f"expected the file from {giver}, got exit code {done.returncode}; {last} was asked last")
+    if done.returncode or last != host:
+        raise ReidhubError(f"expected the file from {host}, got exit code {done.returncode}; {last} was asked last")
     (result,) = json.loads(done.stdout)
     return int(result["size"])
 
 
 def _verify(shell: _Shell, data_root: Path, *, as_data: bool, tell: Tell) -> int:
     options = ["--json"] if as_data else []
-    tell("verify   every image is embedded, which takes up to a minute")
+    tell("verify   computing an embedding of every image, which takes up to a minute")
     tell(f"$ reidhub verify {shell.checkpoint} --data-root {quote(str(data_root))}")
     sys.stdout.flush()
     done = shell.reidhub(

@@ -1,6 +1,7 @@
-"""A generated re-ID world in Market-1501's layout: real JPEG files, the same bytes on every machine.
+"""A generated re-identification dataset in Market-1501's layout: JPEG files with the same bytes on every machine.
 
-Nobody in it exists, so it can be handed out and looked at. The people of the training split appear in no other split.
+The people do not exist, so anyone may share and show the images. The people of the training split appear in no other
+split.
 """
 
 from collections.abc import Iterator
@@ -10,28 +11,28 @@ from pathlib import Path
 
 from reidhub.demo.cameras import CAMERAS, HEIGHT, WIDTH, Camera, Pixels
 from reidhub.demo.canvas import Canvas, Frame
-from reidhub.demo.chance import Chance
-from reidhub.demo.figures import Person, Pose, draw, dress
+from reidhub.demo.figures import Person, Pose, choose_person, draw
+from reidhub.demo.random_stream import RandomStream
 from reidhub.files.digest import Digest
-from reidhub.testing import jpeg_encoder
+from reidhub.testing import encode_jpeg
 
 SEED = 2019
 TRAIN_PIDS = range(1, 129)
 TEST_PIDS = range(129, 229)
-_PASSERS_BY = range(1000, 1080)  # people of the images named 0000, whom nobody looks for
-_TRAIN_IMAGES = 6  # of each person and camera
+_PASSERS_BY = range(1000, 1080)  # the people of the distractors, which are named 0000
+_TRAIN_IMAGES = 6  # for each person and camera
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One image of the world before it is drawn.
+    """The description of one image.
 
     Args:
-        label: the pid in the file's name: above 0 a person to be found, 0 a distractor, -1 junk.
-        figure: who is drawn; of a distractor or junk image another number than any pid.
-        camera: 1-based.
-        number: tells the shots of one figure and camera apart.
+        label: the pid in the file name: above 0 a person that queries look for, 0 a distractor, -1 junk.
+        figure: number of the person to draw. In distractors and junk it is not the pid of anybody.
+        camera: 1 to 4.
+        number: separates the shots of one figure and camera.
     """
 
     label: int
@@ -41,23 +42,23 @@ class Shot:
 
     @property
     def file_name(self) -> str:
-        """Such as ``0002_c1s1_000451_03.jpg``."""
+        """The name of the image file, such as ``0002_c1s1_000451_03.jpg``."""
         label = "-1" if self.label < 0 else f"{self.label:04d}"
         frame = 1 + (self.figure * 131 + self.number * 977) % 99_000
         return f"{label}_c{self.camera}s1_{frame:06d}_{self.number:02d}.jpg"
 
 
-def build(root: Path, splits: tuple[str, ...] = ("train", "query", "gallery")) -> int:
+def write_images(root: Path, splits: tuple[str, ...] = ("train", "query", "gallery")) -> int:
     """Write the images of some splits below ``root``, in the folders of `FOLDERS`.
 
     Args:
-        root: is made where it does not exist.
+        root: created if it does not exist.
         splits: keys of `FOLDERS`.
 
     Returns:
         Number of images written.
     """
-    work = [(shot, root / FOLDERS[split]) for split in splits for shot in shots(split)]
+    work = [(shot, root / FOLDERS[split]) for split in splits for shot in list_shots(split)]
     for folder in {folder for _, folder in work}:
         folder.mkdir(parents=True, exist_ok=True)
     for shot, folder in work:
@@ -65,95 +66,105 @@ def build(root: Path, splits: tuple[str, ...] = ("train", "query", "gallery")) -
     return len(work)
 
 
-def digest_of(root: Path) -> Digest:
-    """The digest of all query and gallery files below ``root``: their names and bytes in the order of the names."""
+def compute_digest(root: Path) -> Digest:
+    """Hash the names and bytes of all query and gallery files below ``root``, in the order of the names."""
     files = (path for split in ("query", "gallery") for path in sorted((root / FOLDERS[split]).iterdir()))
     return Digest.of_chunks(chunk for path in files for chunk in (path.name.encode(), path.read_bytes()))
 
 
-def shots(split: str) -> Iterator[Shot]:
-    """Every image of a split, in no particular order; ``split`` is a key of `FOLDERS`."""
+def list_shots(split: str) -> list[Shot]:
+    """List all images of a split.
+
+    Args:
+        split: a key of `FOLDERS`.
+    """
     if split == "train":
-        return _train()
-    return _test(query=True) if split == "query" else _gallery()
+        return list(_train_shots())
+    return list(_test_shots(query=True) if split == "query" else _gallery_shots())
 
 
-def _train() -> Iterator[Shot]:
+def _train_shots() -> Iterator[Shot]:
     for pid in TRAIN_PIDS:
         for camera in CAMERAS:
             for number in range(1, _TRAIN_IMAGES + 1):
                 yield Shot(pid, pid, camera.number, number)
 
 
-def _test(*, query: bool) -> Iterator[Shot]:
-    """Each person passes 3 or all 4 cameras; at 2 of them the first image is a query."""
+def _test_shots(*, query: bool) -> Iterator[Shot]:
+    """Each person passes 3 or 4 cameras. Two of them take one query each; the gallery has all other images."""
     for pid in TEST_PIDS:
-        chance = Chance(SEED, pid, 1)
-        first, seen = chance.below(4), 3 + chance.below(2)
+        stream = RandomStream(SEED, pid, 1)
+        first, seen = stream.draw_int(4), 3 + stream.draw_int(2)
         for place in range(seen):
             camera = 1 + (first + place) % 4
-            images = 1 + chance.below(3)
+            images = 1 + stream.draw_int(3)
             if place < 2 and query:
                 yield Shot(pid, pid, camera, 1)
             elif not query:
                 yield from (Shot(pid, pid, camera, 2 + number) for number in range(images))
 
 
-def _gallery() -> Iterator[Shot]:
-    yield from _test(query=False)
+def _gallery_shots() -> Iterator[Shot]:
+    yield from _test_shots(query=False)
     for figure in _PASSERS_BY:
-        chance = Chance(SEED, figure, 1)
-        yield from (Shot(0, figure, 1 + chance.below(4), number) for number in (1, 2))
+        stream = RandomStream(SEED, figure, 1)
+        yield from (Shot(0, figure, 1 + stream.draw_int(4), number) for number in (1, 2))
     for pid in TEST_PIDS:
-        chance = Chance(SEED, pid, 2)
-        if chance.happens(0.6):
-            yield Shot(-1, 2000 + pid, 1 + chance.below(4), 1)
+        stream = RandomStream(SEED, pid, 2)
+        if stream.draw_bool(0.6):
+            yield Shot(-1, 2000 + pid, 1 + stream.draw_int(4), 1)
 
 
 def photograph(shot: Shot) -> bytes:
-    """The JPEG file of a shot."""
-    chance = Chance(SEED, shot.figure, shot.camera, shot.number, 3)
+    """Draw a shot and return its JPEG file."""
+    stream = RandomStream(SEED, shot.figure, shot.camera, shot.number, 3)
     camera = CAMERAS[shot.camera - 1]
-    pixels = camera.street(chance)
-    if chance.happens(0.15):
-        companion = _person(3000 + chance.below(200))
-        _stand(pixels, companion, _frame(companion, camera, chance, aside=chance.of((-0.3, 0.3))), chance)
+    pixels = camera.crop_street(stream)
+    if stream.draw_bool(0.15):
+        companion = _make_person(3000 + stream.draw_int(200))
+        _draw_person(
+            pixels, companion, _choose_frame(companion, camera, stream, aside=stream.choose((-0.3, 0.3))), stream
+        )
     if shot.label >= 0:
-        person = _person(shot.figure)
-        _stand(pixels, person, _frame(person, camera, chance), chance)
+        person = _make_person(shot.figure)
+        _draw_person(pixels, person, _choose_frame(person, camera, stream), stream)
     else:
-        _stand(pixels, _person(shot.figure - 2000), _cut_frame(chance), chance)
-    if chance.happens(0.2):
-        _hide(pixels, camera, chance)
-    return jpeg_encoder.encode(camera.develop(pixels, chance))
+        _draw_person(pixels, _make_person(shot.figure - 2000), _choose_junk_frame(stream), stream)
+    if stream.draw_bool(0.2):
+        _draw_obstacle(pixels, camera, stream)
+    return encode_jpeg(camera.develop(pixels, stream))
 
 
 @cache
-def _person(figure: int) -> Person:
-    return dress(Chance(SEED, figure, 0))
+def _make_person(figure: int) -> Person:
+    return choose_person(RandomStream(SEED, figure, 0))
 
 
-def _frame(person: Person, camera: Camera, chance: Chance, aside: float = 0.0) -> Frame:
-    """A person fills the image, a little off as detectors are; ``aside`` is in widths of the image."""
-    scale = 116 * camera.zoom * person.stature * chance.between(0.93, 1.08)
-    return Frame(WIDTH * (0.5 + aside) + chance.between(-4, 4), HEIGHT - scale - chance.between(0, 9), scale)
+def _choose_frame(person: Person, camera: Camera, stream: RandomStream, aside: float = 0.0) -> Frame:
+    """Place a person so that it about fills the image, as a detector does; ``aside`` is in image widths."""
+    scale = 116 * camera.zoom * person.stature * stream.draw_number(0.93, 1.08)
+    return Frame(WIDTH * (0.5 + aside) + stream.draw_number(-4, 4), HEIGHT - scale - stream.draw_number(0, 9), scale)
 
 
-def _cut_frame(chance: Chance) -> Frame:
-    """What a detector gives for junk: a part of a person, too large and off the middle."""
-    return Frame(WIDTH * chance.between(0.2, 0.8), chance.between(-90, 20), chance.between(180, 220))
+def _choose_junk_frame(stream: RandomStream) -> Frame:
+    """Place a person as a detector does for junk: too large and not in the middle."""
+    return Frame(WIDTH * stream.draw_number(0.2, 0.8), stream.draw_number(-90, 20), stream.draw_number(180, 220))
 
 
-def _stand(pixels: Pixels, person: Person, frame: Frame, chance: Chance) -> None:
-    pose = Pose(chance.of(("front", "back")), chance.happens(0.5), chance.between(0, 1), chance.between(-1, 1))
+def _draw_person(pixels: Pixels, person: Person, frame: Frame, stream: RandomStream) -> None:
+    pose = Pose(
+        stream.choose(("front", "back")), stream.draw_bool(0.5), stream.draw_number(0, 1), stream.draw_number(-1, 1)
+    )
     draw(Canvas(pixels, frame), person, pose)
 
 
-def _hide(pixels: Pixels, camera: Camera, chance: Chance) -> None:
-    """Put something in front: a post, a car, another's bag."""
+def _draw_obstacle(pixels: Pixels, camera: Camera, stream: RandomStream) -> None:
+    """Draw something in front of the person: a box at the bottom or a post."""
     canvas = Canvas(pixels, Frame(0, 0, 1))
-    colour = chance.near(camera.ground, 90)
-    if chance.happens(0.5):
-        canvas.paint(canvas.trapezium(chance.between(70, 105), 140, chance.between(0, 64), (40, 44)), colour)
+    colour = stream.vary_colour(camera.ground, 90)
+    if stream.draw_bool(0.5):
+        canvas.paint(
+            canvas.cover_trapezium(stream.draw_number(70, 105), 140, stream.draw_number(0, 64), (40, 44)), colour
+        )
     else:
-        canvas.paint(canvas.trapezium(-5, 140, chance.between(8, 56), (7, 7)), colour)
+        canvas.paint(canvas.cover_trapezium(-5, 140, stream.draw_number(8, 56), (7, 7)), colour)

@@ -1,7 +1,8 @@
-"""The hosts that checkpoints come from, as far as a downloader can tell them from the real ones.
+"""Loopback hosts that speak the protocols of Mega and Google Drive, and a plain web host.
 
-Written from the descriptions of the protocols, apart from the clients in `reidhub.download.sources`, so that the one
-checks the other. Each class offers ``hosts``: host name -> what answers there, ready for `Internet`.
+They are written from descriptions of the protocols and share no code with the clients in `reidhub.download.sources`, so
+that a mistake in one shows in a test of the other. `Static` is one host. `Drive` and `Mega` answer under several host
+names; their ``hosts`` go to `Internet` or `online`.
 """
 
 import base64
@@ -23,11 +24,18 @@ KIB = 1024
 
 
 class Static:
-    """A plain web host: files with ETag, Range and If-Range; redirects.
+    """A web host that serves files from memory and knows ETag, Range, If-Range and redirects.
 
     Args:
-        files: path -> content.
-        redirects: path -> URL it is found at.
+        files: path on the host, such as ``/weights.pth`` -> content.
+        redirects: path -> the URL that a 302 answer names.
+
+    Example:
+        >>> import requests
+        >>> from reidhub.testing import Static, online
+        >>> with online({"example.org": Static({"/a": b"content"}, redirects={"/b": "https://example.org/a"})}):
+        ...     requests.get("https://example.org/b", headers={"Range": "bytes=3-"}, timeout=5).content
+        b'tent'
     """
 
     def __init__(self, files: Mapping[str, bytes], *, redirects: Mapping[str, str] | None = None) -> None:
@@ -35,6 +43,7 @@ class Static:
         self.redirects = dict(redirects or {})
 
     def __call__(self, request: Request) -> Response:
+        """Answer with the file, a part of it, a redirect, or a 404 page."""
         path = urlsplit(request.path).path
         if path in self.redirects:
             return Response(302, headers={"Location": self.redirects[path]})
@@ -54,12 +63,20 @@ class Static:
 
 
 class Drive:
-    """Google Drive, for files anyone may read.
+    """Google Drive with files that are shared with everybody.
 
     Args:
-        files: id -> content.
-        large: ids whose files are too large for Google's virus scan and stand behind a form.
-        refused: id -> ``quota`` or ``sign-in``.
+        files: id of a file -> content.
+        large: ids of files that are too large for Google's virus scan: a page with a form comes first.
+        refused: id -> ``quota`` (a page says that too many people fetched the file) or ``sign-in`` (a redirect to the
+            sign-in page).
+
+    Example:
+        >>> import requests
+        >>> from reidhub.testing import Drive, online
+        >>> with online(Drive({"1AbC": b"content"}).hosts):
+        ...     requests.get("https://drive.google.com/uc?id=1AbC", timeout=5).content
+        b'content'
     """
 
     FRONT = "drive.google.com"
@@ -75,7 +92,7 @@ class Drive:
 
     @property
     def hosts(self) -> dict[str, Host]:
-        """The three names under which Drive answers a download."""
+        """Host name -> host, for the three names under which Drive answers a download."""
         return {
             self.FRONT: self.front,
             self.CONTENT: self.content,
@@ -83,8 +100,8 @@ class Drive:
         }
 
     def front(self, request: Request) -> Response:
-        """``/uc?id=``: leads to the content host, or to the sign-in page."""
-        query = _query(request)
+        """Answer ``/uc?id=``: redirect to the content host or to the sign-in page."""
+        query = _read_query(request)
         file_id = query.get("id", "")
         if self.refused.get(file_id) == "sign-in":
             return Response(302, headers={"Location": "https://accounts.google.com/ServiceLogin?service=wise"})
@@ -92,8 +109,8 @@ class Drive:
         return Response(303, headers={"Location": target})
 
     def content(self, request: Request) -> Response:
-        """``/download?id=``: the file, the form in front of a large one, or a page that says why not."""
-        query = _query(request)
+        """Answer ``/download?id=`` with the file, with the form of a large file, or with a page that says why not."""
+        query = _read_query(request)
         file_id = query.get("id", "")
         if self.refused.get(file_id) == "quota":
             return page(200, "Google Drive - Quota exceeded", _QUOTA)
@@ -102,7 +119,7 @@ class Drive:
         if file_id in self.large and query.get("confirm") != "t":
             return page(200, "Google Drive - Virus scan warning", self._form(file_id))
         headers = {
-            "Content-Disposition": 'attachment; filename="../../outside.pth"',  # a name nobody may follow
+            "Content-Disposition": 'attachment; filename="../../outside.pth"',  # a client must not write there
             "Content-Type": "application/octet-stream",
         }
         return Response(200, self.files[file_id], headers)
@@ -121,11 +138,20 @@ _QUOTA = (
 
 
 class Mega:
-    """Mega's API and one storage host.
+    """Mega's API and one of its storage hosts.
 
     Args:
-        files: link of the form ``https://mega.nz/#!HANDLE!KEY`` -> plain content. A link made by `mega_link` carries
-            the content's MAC, as a published one does.
+        files: link of the form ``https://mega.nz/#!HANDLE!KEY`` -> content before encryption. Make the link with
+            `mega_link`: its key then carries the MAC of the content, as the key of a published link does.
+
+    Example:
+        >>> import requests
+        >>> from reidhub.testing import Mega, mega_link, online
+        >>> link = mega_link("AbCdEfGh", b"content")
+        >>> with online(Mega({link: b"content"}).hosts):
+        ...     question = [{"a": "g", "g": 1, "ssl": 2, "p": "AbCdEfGh"}]
+        ...     requests.post("https://g.api.mega.co.nz/cs?id=1", json=question, timeout=5).json()
+        [{'s': 7, 'at': '', 'g': 'https://gfs270n204.userstorage.mega.co.nz/dl/AbCdEfGh'}]
     """
 
     API = "g.api.mega.co.nz"
@@ -139,11 +165,11 @@ class Mega:
 
     @property
     def hosts(self) -> dict[str, Host]:
-        """The API and the storage host."""
+        """Host name -> host, for the API and the storage host."""
         return {self.API: self.api, self.STORAGE: self.storage}
 
     def api(self, request: Request) -> Response:
-        """The command ``g``: size and address of one file, or the error -9."""
+        """Answer the command ``g`` with size and address of one file, or with the error -9 (no such file)."""
         command = json.loads(request.body)[0]
         stored = self._stored.get(command["p"])
         if stored is None:
@@ -153,7 +179,7 @@ class Mega:
         return Response(200, json.dumps([answer]).encode(), {"Content-Type": "application/json"})
 
     def storage(self, request: Request) -> Response:
-        """The encrypted bytes; ``/first-last`` behind the address picks a range."""
+        """Answer with the encrypted bytes; ``/first-last`` after the address asks for a range."""
         found = re.fullmatch(r"/dl/([\w-]+)(?:/(\d+)-(\d+))?", request.path)
         if found is None or found[1] not in self._stored:
             return Response(404)
@@ -164,7 +190,13 @@ class Mega:
 
 @dataclass(frozen=True, slots=True)
 class MegaKey:
-    """The secret behind a file: AES key (16 bytes), nonce (8) and MAC of the content (8)."""
+    """The key in a Mega link.
+
+    Args:
+        aes: AES key, 16 bytes.
+        nonce: start of the counter, 8 bytes.
+        mac: MAC of the content, 8 bytes.
+    """
 
     aes: bytes
     nonce: bytes
@@ -172,31 +204,47 @@ class MegaKey:
 
     @classmethod
     def of_text(cls, text: str) -> "MegaKey":
-        """The key as it stands in a link."""
+        """Read the key from the text in a link."""
         raw = base64.urlsafe_b64decode(text + "=")
         return cls(_xor(raw[:16], raw[16:]), raw[16:24], raw[24:])
 
     @property
     def text(self) -> str:
-        """The form a link carries."""
+        """The key as it is written in a link."""
         tail = self.nonce + self.mac
         return base64.urlsafe_b64encode(_xor(self.aes, tail) + tail).decode().rstrip("=")
 
 
 def mega_link(handle: str, content: bytes) -> str:
-    """A link whose key is made from the handle and carries the MAC of ``content``."""
+    """Make a Mega link for a content.
+
+    Args:
+        handle: Mega's name of the file, 8 characters of base64. The AES key is derived from it, so the same arguments
+            give the same link.
+        content: the file before encryption.
+
+    Returns:
+        ``https://mega.nz/#!HANDLE!KEY``; the key carries the MAC of the content.
+
+    Example:
+        >>> mega_link("AbCdEfGh", b"content")
+        'https://mega.nz/#!AbCdEfGh!Wpk0tgbxHk8WyNw-iqarin-ReW5Ep0mHk0kbjfn9rGk'
+    """
     seed = hashlib.sha256(handle.encode()).digest()
     aes, nonce = seed[:16], seed[16:24]
     return f"https://mega.nz/#!{handle}!{MegaKey(aes, nonce, content_mac(aes, nonce, content)).text}"
 
 
 def encrypt(key: MegaKey, content: bytes) -> bytes:
-    """What the storage host keeps."""
+    """Encrypt a whole content as Mega stores it: AES in counter mode, starting at block 0."""
     return Cipher(AES(key.aes), CTR(key.nonce + bytes(8))).encryptor().update(content)
 
 
 def content_mac(aes: bytes, nonce: bytes, content: bytes) -> bytes:
-    """Mega's MAC of a whole content: a CBC-MAC over the CBC-MACs of its chunks, folded to 8 bytes."""
+    """Mega's MAC of a whole content: a CBC-MAC over the CBC-MACs of its chunks, folded to 8 bytes.
+
+    Chunks grow from 128 KiB to 1 MiB in steps of 128 KiB.
+    """
     macs, start, length = b"", 0, 128 * KIB
     while start < len(content):
         macs += _cbc_mac(aes, nonce + nonce, content[start : start + length])
@@ -211,12 +259,18 @@ def _cbc_mac(aes: bytes, start: bytes, data: bytes) -> bytes:
 
 
 def page(status: int, title: str, body: str = "") -> Response:
-    """A web page for people."""
+    """An HTML page, as hosts send it in place of a file.
+
+    Args:
+        status: HTTP status code.
+        title: text of the title element.
+        body: HTML of the body element.
+    """
     text = f"<!DOCTYPE html><html><head><title>{title}</title></head><body>{body}</body></html>"
     return Response(status, text.encode(), {"Content-Type": "text/html; charset=utf-8"})
 
 
-def _query(request: Request) -> dict[str, str]:
+def _read_query(request: Request) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(urlsplit(request.path).query).items()}
 
 

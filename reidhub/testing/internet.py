@@ -1,7 +1,7 @@
-"""An internet on the loopback: the hosts that checkpoints come from, under their real names and with real TLS.
+"""An internet on the loopback: a proxy that answers for every host, with real TLS.
 
-It is a proxy. A client reaches it through the standard variables alone (``HTTPS_PROXY``, ``REQUESTS_CA_BUNDLE``), so
-the code under it is what runs against the real hosts. A host that is not defined does not exist: CONNECT gets a 502.
+A client finds the proxy through the usual variables (``HTTPS_PROXY``, ``REQUESTS_CA_BUNDLE``), so the code under test
+is the code that talks to the real hosts. A host that is not defined does not exist: CONNECT gets a 502.
 """
 
 import os
@@ -23,7 +23,15 @@ from reidhub.testing.authority import Authority
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a host was asked; ``path`` includes the query."""
+    """One request as a host receives it.
+
+    Args:
+        host: host name; empty for a plain ``http:`` request, which goes to the proxy itself.
+        method: ``GET``, ``POST``, or ``CONNECT`` for a host that does not exist.
+        path: path with the query.
+        headers: names are compared without case.
+        body: the whole body.
+    """
 
     host: str
     method: str
@@ -34,13 +42,14 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """What a host answers.
+    """The answer of a host.
 
     Args:
         status: HTTP status code.
-        body: the bytes, or blocks of them. Blocks without a ``Content-Length`` of the host's own end with the
-            connection; a block iterator that raises `Dropped` cuts the connection.
-        headers: sent as they are; ``Content-Length`` is added for a body of bytes.
+        body: all bytes, or an iterable of blocks that are sent one by one. An iterable that raises
+            `ConnectionDroppedError` cuts the connection at that place.
+        headers: sent as given. ``Content-Length`` is added if the body is bytes; blocks without it end when the
+            connection closes.
     """
 
     status: int = 200
@@ -49,21 +58,47 @@ class Response:
 
 
 Host = Callable[[Request], Response]
+"""A host is a function from a request to an answer; many threads may call it at once."""
 
 
-class Dropped(Exception):
-    """Raised by a body to cut the connection where it stands."""
+class ConnectionDroppedError(Exception):
+    """A body raises this to cut the connection after the blocks sent so far.
+
+    Example:
+        >>> def drop_after_half(request: Request) -> Response:
+        ...     def blocks():
+        ...         yield b"first half"
+        ...         raise ConnectionDroppedError
+        ...     return Response(200, blocks(), {"Content-Length": "20"})
+        >>> import requests
+        >>> with online({"example.org": drop_after_half}):
+        ...     try:
+        ...         requests.get("https://example.org/a", timeout=5)
+        ...     except requests.exceptions.ChunkedEncodingError:
+        ...         print("the connection broke")
+        the connection broke
+    """
 
 
 class Internet:
-    """The hosts, reachable while the ``with`` block lasts.
+    """Hosts that a subprocess can reach while the ``with`` block runs. `online` does the same for this process.
 
     Args:
-        hosts: host name -> what answers there, called in the thread of each connection.
+        hosts: host name -> host.
 
     Attributes:
-        environment: variables that lead a client here; set for a subprocess, or in this process.
-        log: every request in the order of arrival, those to unknown hosts as ``CONNECT``.
+        hosts: the same; a test may replace a host while the block runs.
+        environment: the variables through which a client finds the proxy.
+        log: all requests in the order of their arrival. A host that does not exist appears as ``CONNECT``.
+
+    Example:
+        >>> import os, subprocess, sys
+        >>> from reidhub.testing import Internet, Static
+        >>> code = "import requests; print(requests.get('https://example.org/a', timeout=5).text)"
+        >>> with Internet({"example.org": Static({"/a": b"content"})}) as internet:
+        ...     environment = {**os.environ, **internet.environment}
+        ...     subprocess.check_output([sys.executable, "-c", code], env=environment, text=True).strip()
+        'content'
     """
 
     def __init__(self, hosts: Mapping[str, Host]) -> None:
@@ -76,9 +111,9 @@ class Internet:
         with self._stack:
             folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="reidhub-internet-"))
             authority = Authority(Path(folder))
-            context = authority.server_context(self.hosts or ["localhost"])
+            context = authority.make_server_context(self.hosts or ["localhost"])
             server = self._stack.enter_context(_Proxy(self, context))
-            self._stack.callback(server.hang_up)
+            self._stack.callback(server.close_connections)
             thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
             thread.start()
             self._stack.callback(server.shutdown)
@@ -92,13 +127,26 @@ class Internet:
         self._stack.close()
 
     def requests(self, host: str) -> list[Request]:
-        """The requests one host has seen."""
+        """The requests that one host has received, in the order of arrival."""
         return [request for request in self.log if request.host == host]
 
 
 @contextmanager
 def online(hosts: Mapping[str, Host]) -> Iterator[Internet]:
-    """An `Internet` that this process itself is led to while the block lasts."""
+    """Open an `Internet` and let this process use it while the block runs.
+
+    The proxy variables of the whole process change, and are put back at the end: use one block at a time.
+
+    Args:
+        hosts: host name -> host.
+
+    Example:
+        >>> import requests
+        >>> from reidhub.testing import Static, online
+        >>> with online({"example.org": Static({"/a": b"content"})}):
+        ...     requests.get("https://example.org/a", timeout=5).status_code
+        200
+    """
     with Internet(hosts) as internet:
         before = {name: os.environ.get(name) for name in internet.environment}
         os.environ.update(internet.environment)
@@ -106,18 +154,21 @@ def online(hosts: Mapping[str, Host]) -> Iterator[Internet]:
             yield internet
         finally:
             for name, value in before.items():
-                os.environ.pop(name) if value is None else os.environ.update({name: value})
+                if value is None:
+                    os.environ.pop(name, None)  # on Windows the two spellings of a name are one variable
+                else:
+                    os.environ[name] = value
 
 
 def _environment(port: int, bundle: Path) -> dict[str, str]:
     proxy = f"http://127.0.0.1:{port}"
     names = {"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy, "ALL_PROXY": proxy, "NO_PROXY": ""}
-    lower = {name.lower(): value for name, value in names.items()}  # these win where a user has set them
+    lower = {name.lower(): value for name, value in names.items()}  # clients prefer these, and a user may have set them
     return {**names, **lower, "REQUESTS_CA_BUNDLE": str(bundle)}
 
 
 class _Proxy(ThreadingHTTPServer):
-    daemon_threads = False  # so that leaving the block waits for the last answer
+    daemon_threads = False  # closing the server waits for the last answer
     request_queue_size = 64
 
     def __init__(self, internet: Internet, context: ssl.SSLContext) -> None:
@@ -131,21 +182,21 @@ class _Proxy(ThreadingHTTPServer):
         self._open.add(connection)
         return connection, address
 
-    def swap(self, plain: Any, encrypted: Any) -> None:
+    def replace_connection(self, plain: Any, encrypted: Any) -> None:
         self._open.discard(plain)
         self._open.add(encrypted)
 
-    def forget(self, connection: Any) -> None:
+    def forget_connection(self, connection: Any) -> None:
         self._open.discard(connection)
 
-    def hang_up(self) -> None:
-        """Wake every thread that waits for its client."""
+    def close_connections(self) -> None:
+        """Shut every open connection, so that no thread waits for its client."""
         for connection in list(self._open):
             with suppress(OSError):
                 connection.shutdown(2)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), OSError):  # a client that hangs up is no error of a host
+        if not isinstance(sys.exception(), OSError):  # the client closed the connection: no error of a host
             super().handle_error(request, client_address)
 
 
@@ -157,22 +208,22 @@ class _Connection(BaseHTTPRequestHandler):
     def do_CONNECT(self) -> None:
         host = self.path.rpartition(":")[0]
         if self.host or host not in self.server.internet.hosts:
-            self._note(b"", host=host)
+            self._log_request(b"", host=host)
             self._send(Response(502))
             return
         self.send_response(200)
         self.end_headers()
         plain = self.connection
         self.connection = self.server.context.wrap_socket(plain, server_side=True)
-        self.server.swap(plain, self.connection)
+        self.server.replace_connection(plain, self.connection)
         self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb")
         self.host = host
         self.close_connection = False
 
     def do_GET(self) -> None:
-        request = self._note(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+        request = self._log_request(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
         host = self.server.internet.hosts.get(self.host)
-        self._send(host(request) if host else Response(502))  # no host: a plain-http request to the proxy itself
+        self._send(host(request) if host else Response(502))  # no host: a plain http request to the proxy
 
     do_POST = do_GET
 
@@ -180,13 +231,13 @@ class _Connection(BaseHTTPRequestHandler):
         try:
             super().finish()
         finally:
-            self.server.forget(self.connection)
+            self.server.forget_connection(self.connection)
             self.connection.close()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Stderr stays quiet: what came is in `Internet.log`."""
+        """Print nothing: the requests are in `Internet.log`."""
 
-    def _note(self, body: bytes, *, host: str | None = None) -> Request:
+    def _log_request(self, body: bytes, *, host: str | None = None) -> Request:
         name = self.host if host is None else host
         request = Request(name, self.command, self.path, self.headers, body)  # type: ignore[arg-type]
         self.server.internet.log.append(request)
@@ -204,19 +255,19 @@ class _Connection(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self._send_body(body, most=_length(headers))
+        self._send_body(body, promised=_content_length(headers))
 
-    def _send_body(self, body: Iterable[bytes], *, most: int | None) -> None:
+    def _send_body(self, body: Iterable[bytes], *, promised: int | None) -> None:
         sent = 0
         try:
             for block in body:
                 self.wfile.write(block)
                 self.wfile.flush()
                 sent += len(block)
-        except Dropped:
+        except ConnectionDroppedError:
             self.close_connection = True
-        self.close_connection = self.close_connection or most != sent
+        self.close_connection = self.close_connection or sent != promised
 
 
-def _length(headers: Mapping[str, str]) -> int | None:
+def _content_length(headers: Mapping[str, str]) -> int | None:
     return int(headers["Content-Length"]) if "Content-Length" in headers else None

@@ -1,7 +1,8 @@
 """A baseline JPEG encoder that gives the same bytes on every machine.
 
-Encoders differ between versions of libjpeg; one changed pixel can change a rank, and with it a recorded score. This one
-uses integers only. No chroma subsampling, so that decoders have no upsampling filter to differ in.
+Versions of libjpeg encode differently. One other pixel can change a rank, and with it a recorded score. This encoder
+computes with integers only. It does not subsample chroma, because decoders upsample differently. The recorded scores of
+the demo depend on its bytes: they must not change.
 """
 
 import math
@@ -14,45 +15,56 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 
-_SCALE_BITS = 13  # of the integer cosine table
-# How many codes there are of each length 1..16; the counts of the tables in annex K of the JPEG standard (T.81).
+_SCALE_BITS = 13  # the integer cosine table holds cosines times 2**13
+# Number of codes of each length 1..16, as in the tables of annex K of the JPEG standard (T.81).
 _DC_LENGTHS = (0, 1, 5, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0)
 _AC_LENGTHS = (0, 2, 1, 3, 3, 2, 4, 3, 5, 5, 4, 4, 0, 0, 1, 125)
 _END_OF_BLOCK, _SIXTEEN_ZEROS = 0x00, 0xF0
-# JFIF's RGB -> YCbCr in 1/65536.
+# RGB -> YCbCr as JFIF defines it, times 65536.
 _YCBCR = np.array([[19595, 38470, 7471], [-11059, -21709, 32768], [32768, -27439, -5329]], dtype=np.int64)
 
 
 class _Code(NamedTuple):
-    """A Huffman code: its symbols in order of code length, and by symbol the code and its length in bits."""
+    """A Huffman code.
+
+    Args:
+        symbols: in the order of code length.
+        bits: int64 (256,): symbol -> code.
+        lengths: int64 (256,): symbol -> length of the code in bits.
+    """
 
     symbols: tuple[int, ...]
     bits: Ints
     lengths: Ints
 
 
-def encode(pixels: NDArray[np.uint8]) -> bytes:
-    """A JPEG file of an image.
+def encode_jpeg(pixels: NDArray[np.uint8]) -> bytes:
+    """Encode an image as a JPEG file of about quality 90.
 
     Args:
         pixels: uint8 (H, W, 3) RGB; H and W are multiples of 8.
 
     Raises:
         ValueError: the shape is another.
+
+    Example:
+        >>> import numpy as np
+        >>> encode_jpeg(np.zeros((8, 16, 3), dtype=np.uint8))[:4].hex()
+        'ffd8ffe0'
     """
     height, width, channels = pixels.shape
     if channels != 3 or height % 8 or width % 8:
-        raise ValueError(f"not (H, W, 3) with H and W multiples of 8: {pixels.shape}")
-    return _header(height, width) + _entropy_coded(_coefficients(pixels)) + b"\xff\xd9"
+        raise ValueError(f"expected (H, W, 3) with H and W multiples of 8, got {pixels.shape}")
+    return _write_header(height, width) + _encode_scan(_compute_coefficients(pixels)) + b"\xff\xd9"
 
 
-def _coefficients(pixels: NDArray[np.uint8]) -> Ints:
-    """Quantised zigzag coefficients (blocks, 3, 64) in the order of the file."""
+def _compute_coefficients(pixels: NDArray[np.uint8]) -> Ints:
+    """Quantised coefficients (blocks, 3, 64), blocks and zigzag in the order of the file."""
     height, width, _ = pixels.shape
     ycbcr = (pixels.astype(np.int64) @ _YCBCR.T + 32768 >> 16) - np.array([128, 0, 0])
     blocks = ycbcr.reshape(height // 8, 8, width // 8, 8, 3).transpose(0, 2, 4, 1, 3)
     cosines = _cosines()
-    exact = cosines @ blocks.astype(np.float64) @ cosines.T  # whole numbers below 2**53: no sum is rounded
+    exact = cosines @ blocks.astype(np.float64) @ cosines.T  # whole numbers below 2**53: float64 is exact
     scaled = exact.astype(np.int64).reshape(-1, 3, 64)[..., _zigzag()]
     step = _quantisation() << 2 * _SCALE_BITS
     rounded: Ints = np.sign(scaled) * ((np.abs(scaled) + step // 2) // step)
@@ -70,7 +82,7 @@ def _cosines() -> NDArray[np.float64]:
 
 @cache
 def _zigzag() -> Ints:
-    """Where the k-th coefficient of the file lies in a block of 8 rows."""
+    """int64 (64,): place of the k-th coefficient of the file in the 8x8 block, counted row by row."""
 
     def place(index: int) -> tuple[int, int]:
         row, column = divmod(index, 8)
@@ -81,14 +93,14 @@ def _zigzag() -> Ints:
 
 @cache
 def _quantisation() -> Ints:
-    """The step of each coefficient in zigzag order: coarser with frequency, about quality 90."""
+    """int64 (64,): quantisation step of each coefficient in zigzag order; higher frequencies have larger steps."""
     rows, columns = np.divmod(_zigzag(), 8)
     return 2 + rows + columns
 
 
 @cache
 def _codes() -> tuple[_Code, _Code]:
-    """The codes for DC sizes and for AC (run, size) symbols; short ones for short runs of small coefficients."""
+    """The codes for DC sizes and for AC (run, size) symbols; short runs of small coefficients have short codes."""
     runs = sorted(
         (16 * run + size for run in range(16) for size in range(1, 11)), key=lambda s: (s // 16 + 2 * (s % 16), s)
     )
@@ -108,8 +120,8 @@ def _huffman(counts: tuple[int, ...], symbols: tuple[int, ...]) -> _Code:
     return _Code(symbols, bits, lengths)
 
 
-def _entropy_coded(coefficients: Ints) -> bytes:
-    """The scan: every block's DC difference, then its runs of zeros and AC values, packed into bits."""
+def _encode_scan(coefficients: Ints) -> bytes:
+    """The scan of the file: for each block its DC difference, then its AC values with the zeros before them."""
     differences = np.diff(coefficients[:, :, 0], axis=0, prepend=0).reshape(-1)
     blocks = coefficients.reshape(-1, 64)
     dc, ac = _codes()
@@ -126,12 +138,12 @@ def _entropy_coded(coefficients: Ints) -> bytes:
 
 
 def _dc_tokens(differences: Ints) -> tuple[Ints, Ints, Ints]:
-    """(place, symbol, value) of each block's first token; places grow along the file, 256 of them in a block."""
+    """Place, symbol and value of the first token of each block. Places grow along the file, 256 for each block."""
     return np.arange(len(differences)) * 256, _bit_length(differences), differences
 
 
 def _ac_tokens(blocks: Ints) -> tuple[Ints, Ints, Ints]:
-    """(place, symbol, value) of all runs of zeros, values and ends of blocks."""
+    """Place, symbol and value of all AC tokens: values, runs of 16 zeros, ends of blocks."""
     block, k = np.nonzero(blocks[:, 1:])
     k += 1
     value = blocks[block, k]
@@ -153,12 +165,12 @@ def _ac_tokens(blocks: Ints) -> tuple[Ints, Ints, Ints]:
 
 
 def _bit_length(values: Ints) -> Ints:
-    """Bits of each absolute value; 0 has none."""
+    """Number of bits of each absolute value; 0 for 0."""
     return np.searchsorted(1 << np.arange(15), np.abs(values), side="right").astype(np.int64)
 
 
 def _pack(values: Ints, lengths: Ints) -> bytes:
-    """The low ``lengths`` bits of all ``values``, highest first, padded with ones to whole bytes."""
+    """Join the low ``lengths`` bits of all ``values``, highest bit first, and pad with ones to whole bytes."""
     ends = np.cumsum(lengths)
     shifts = np.repeat(ends, lengths) - 1 - np.arange(ends[-1])
     bits = np.repeat(values, lengths) >> shifts & 1
@@ -166,8 +178,8 @@ def _pack(values: Ints, lengths: Ints) -> bytes:
     return np.packbits(np.concatenate([bits, padding]).astype(np.uint8)).tobytes()
 
 
-def _header(height: int, width: int) -> bytes:
-    """All segments up to the scan."""
+def _write_header(height: int, width: int) -> bytes:
+    """All segments before the scan."""
     dc, ac = _codes()
     components = b"".join(bytes([number, 0x11, 0]) for number in (1, 2, 3))
     tables = b"".join(bytes([number, 0]) for number in (1, 2, 3))

@@ -35,7 +35,7 @@ from reidhub.download.transfer import Terms
 from reidhub.errors import FetchError
 from reidhub.files.digest import Digest
 from reidhub.testing.hosts import Drive, Mega, MegaKey, Static, content_mac, page
-from reidhub.testing.internet import Dropped, Response, online
+from reidhub.testing.internet import ConnectionDroppedError, Response, online
 
 SIZE = 2_600_001
 DATA = content(SIZE)
@@ -80,7 +80,7 @@ def drip(response):
 
     def cut():
         yield body[:400_000]
-        raise Dropped
+        raise ConnectionDroppedError
 
     return Response(response.status, cut(), {**response.headers, "Content-Length": str(len(body))})
 

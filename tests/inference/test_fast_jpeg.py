@@ -78,7 +78,7 @@ def test_orientation_restarts_comments_and_profiles_change_nothing() -> None:
 
 
 def test_photographs_of_the_demo_have_pils_pixels() -> None:
-    for shot in itertools.islice(world.shots("query"), 20):
+    for shot in itertools.islice(world.list_shots("query"), 20):
         data = world.photograph(shot)
 
         assert np.array_equal(array(fast_jpeg.decode(data)), pil(data))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import repeat
 
 from reidhub.download.sources.retry import Patience
-from reidhub.testing.internet import Dropped, Host, Request, Response
+from reidhub.testing.internet import ConnectionDroppedError, Host, Request, Response
 
 Edit = Callable[[Response], Response]
 
@@ -125,7 +125,7 @@ def _with_body(response: Response, body: Iterable[bytes]) -> Response:
 
 def _cut(body: bytes, at: int) -> Iterator[bytes]:
     yield body[:at]
-    raise Dropped
+    raise ConnectionDroppedError
 
 
 def _stalled(body: bytes, at: int, seconds: float) -> Iterator[bytes]:

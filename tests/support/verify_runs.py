@@ -39,7 +39,7 @@ class Done(NamedTuple):
 
 
 def shots(split: str) -> list[world.Shot]:
-    chosen = [shot for shot in world.shots(split) if shot.label in _PIDS]
+    chosen = [shot for shot in world.list_shots(split) if shot.label in _PIDS]
     return [shot for place, shot in enumerate(chosen) if shot.label > 0 or place % 24 == 0]
 
 

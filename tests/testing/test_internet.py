@@ -83,3 +83,17 @@ def test_a_large_drive_file_stands_behind_a_form():
         page = requests.get("https://drive.google.com/uc?id=" + "a" * 33, timeout=5)
     assert "download-form" in page.text
     assert "Content-Disposition" not in page.headers
+
+
+LIGHT = """
+import sys
+import reidhub.testing
+for name in reidhub.testing.__all__:
+    getattr(reidhub.testing, name)
+sys.exit(", ".join({"torch", "reidhub.demo", "reidhub.zoo", "reidhub.download"} & set(sys.modules)) or 0)
+"""
+
+
+def test_the_package_is_imported_without_torch_or_the_rest_of_reidhub():
+    done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""What is written down about the demo checkpoint: its manifest, and the counts behind its scores."""
+"""Writes the manifest of the demo checkpoint, and the counts from which its scores are computed."""
 
 import json
 from collections.abc import Iterator
@@ -11,54 +11,54 @@ from reidhub.demo import COUNTS, FILE_NAME, MANIFEST, world
 from reidhub.errors import WeightsError
 from reidhub.files.digest import Digest
 from reidhub.models import build
-from reidhub.testing.hosts import mega_link
+from reidhub.testing import mega_link
 from tools.demo_checkpoint import reference_evaluation
 
 NAME = "osnet_x0_25.demo_world"
 MEGA_HANDLE, DRIVE_ID = "dEmoW0rL", "1dEmOwOrLdOsNeTx0l25wEiGhTsAaBbCc"
-_MARGIN = 0.005  # points that mAP keeps from the next rounding edge: far more than floating point moves it
+_MARGIN = 0.005  # points between mAP and the next rounding edge; floating point changes mAP by far less
 
 
 def record(folder: Path) -> Iterator[str]:
-    """Score the checkpoint in a folder and write its manifest and counts beside it.
+    """Score the checkpoint in a folder, and write its manifest and counts into the same folder.
 
     Args:
-        folder: holds `FILE_NAME`.
+        folder: contains `FILE_NAME`.
 
     Yields:
-        One line for each figure.
+        One line of text for each figure.
 
     Raises:
-        WeightsError: the mean average precision is too close to a rounding edge to be reproduced.
+        WeightsError: mAP is so close to a rounding edge that another machine could print another digit.
     """
     content = (folder / FILE_NAME).read_bytes()
     with TemporaryDirectory(prefix="reidhub-demo-") as root:
-        world.build(Path(root), ("query", "gallery"))
+        world.write_images(Path(root), ("query", "gallery"))
         tally = score(folder / FILE_NAME, Path(root))
         counts = {"queries": tally.queries, "hits": tally.hits, "precision": tally.precision}
-        counts["world_sha256"] = str(world.digest_of(Path(root)))
+        counts["world_sha256"] = str(world.compute_digest(Path(root)))
     figures = tally.percentages()
     if abs(figures["mAP"] * 10 % 1 - 0.5) < 10 * _MARGIN:
         raise WeightsError(f"mAP {figures['mAP']:.4f} is on a rounding edge", hint="train with another seed")
     printed = {metric: f"{figure:.1f}" for metric, figure in figures.items()}
-    (folder / MANIFEST).write_text(manifest(content, printed))
+    (folder / MANIFEST).write_text(write_manifest(content, printed))
     (folder / COUNTS).write_text(json.dumps(counts, indent=1) + "\n")
     yield from (f"{metric} {figure}" for metric, figure in printed.items())
 
 
 def score(checkpoint: Path, root: Path) -> reference_evaluation.Tally:
-    """Count the hits of a checkpoint file on the world below ``root``."""
+    """Score a checkpoint file on the query and gallery images below ``root``."""
     state = torch.load(checkpoint, weights_only=True)
     model = build("osnet_x0_25", len(state["classifier.bias"]))
     model.load_state_dict(state, strict=True)
     return reference_evaluation.score(model, root / world.FOLDERS["query"], root / world.FOLDERS["gallery"])
 
 
-def manifest(content: bytes, scores: dict[str, str]) -> str:
-    """The manifest of the demo: one checkpoint.
+def write_manifest(content: bytes, scores: dict[str, str]) -> str:
+    """Make the text of the demo's manifest, which has one checkpoint.
 
     Args:
-        content: the checkpoint file.
+        content: bytes of the checkpoint file.
         scores: metric -> printed percentage.
     """
     figures = "\n".join(f'        {metric}: "{figure}"' for metric, figure in scores.items())

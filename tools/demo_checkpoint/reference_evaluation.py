@@ -1,7 +1,7 @@
-"""The recorded scores of the demo checkpoint, counted the long way.
+"""Computes the recorded scores of the demo checkpoint in the slow, obvious way.
 
-Written without `reidhub.inference.preprocess`, `reidhub.metrics` and `reidhub.datasets`, so that a mistake there cannot
-confirm itself.
+It uses none of `reidhub.inference.preprocess`, `reidhub.metrics` and `reidhub.datasets`, so that a mistake in one of
+them cannot hide itself.
 """
 
 import re
@@ -20,12 +20,12 @@ _MEAN, _STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What was counted over all queries that have a match in the gallery.
+    """Counts over all queries that have a match in the gallery.
 
     Args:
-        queries: how many there are.
-        hits: rank -> queries with a match among that many nearest images.
-        precision: sum of the queries' average precisions.
+        queries: number of such queries.
+        hits: k -> number of queries with a match among the k nearest images.
+        precision: sum of the average precisions of the queries.
     """
 
     queries: int
@@ -40,33 +40,38 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """One split: embeddings (N, D), and the pid and camera of each row."""
+    """The embeddings of one split.
+
+    Args:
+        rows: float64 (N, D).
+        people: pid and camera of each row.
+    """
 
     rows: NDArray[np.float64]
     people: list[tuple[int, int]]
 
 
 def score(model: nn.Module, query: Path, gallery: Path) -> Tally:
-    """The tally of a model on two folders in Market-1501's layout; the model is put into eval mode."""
+    """Score a model on two folders in Market-1501's layout. The model is in eval mode afterwards."""
     model.eval()
     return count(embed(model, query), embed(model, gallery))
 
 
 def embed(model: nn.Module, folder: Path) -> Embedded:
-    """Embed every image of a folder but junk (pid -1), in the order of the file names."""
+    """Embed all images of a folder except junk (pid -1), in the order of the file names."""
     rows, people = [], []
     for path in sorted(folder.glob("*.jpg")):
         pid, camera = (int(text) for text in _NAME.fullmatch(path.name).groups())  # type: ignore[union-attr]
         if pid == -1:
             continue
         with torch.inference_mode():
-            rows.append(model(_pixels(path))[0].double().numpy())
+            rows.append(model(_read_image(path))[0].double().numpy())
         people.append((pid, camera))
     return Embedded(np.array(rows), people)
 
 
-def _pixels(path: Path) -> Tensor:
-    """(1, 3, 256, 128) as the published models want it."""
+def _read_image(path: Path) -> Tensor:
+    """Read an image as float32 (1, 3, 256, 128), resized and normalised as for the published models."""
     with Image.open(path) as image:
         resized = image.convert("RGB").resize((128, 256), Image.Resampling.BILINEAR)
     normal = (np.asarray(resized) / 255 - _MEAN) / _STD
@@ -74,7 +79,7 @@ def _pixels(path: Path) -> Tensor:
 
 
 def count(query: Embedded, gallery: Embedded) -> Tally:
-    """Rank the whole gallery for one query after the other."""
+    """Rank the whole gallery for each query, one after the other."""
     hits = dict.fromkeys((1, 5, 10), 0)
     queries, total = 0, 0.0
     for row, (pid, camera) in zip(query.rows, query.people, strict=True):

@@ -1,7 +1,7 @@
-"""Trains the demo checkpoint: ``python -m tools.demo_checkpoint.train FOLDER``, some minutes on two cores.
+"""Trains the demo checkpoint: ``python -m tools.demo_checkpoint.train FOLDER`` takes some minutes on two cores.
 
-Writes the checkpoint, its manifest and the recorded counts into FOLDER. Another processor may end at other weights, and
-so at another sha256 and other scores; the files in `reidhub/demo/data` are those of one run.
+It writes the checkpoint, its manifest and the recorded counts into FOLDER. Another processor may compute other weights,
+and then the sha256 and the scores differ too. The files in `reidhub/demo/data` are the result of one run.
 """
 
 import io
@@ -21,7 +21,7 @@ from tools.demo_checkpoint.record import record
 
 SEED = 1
 BATCH = 64
-KEPT_CLASSES = 32  # rows of the classifier in the file: no embedding needs them, and the file stays below 1 MB
+KEPT_CLASSES = 32  # rows of the classifier in the file; embeddings need none, and the file stays below 1 MB
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -30,33 +30,33 @@ class Phase:
     """A part of the training.
 
     Args:
-        epochs: passes over the split.
-        height: of the pixels.
-        width: likewise.
-        learning_rate: the highest.
-        disturbed: True where colours change and boxes are erased.
+        epochs: number of passes over the training split.
+        height: of the images, in pixels.
+        width: of the images, in pixels.
+        learning_rate: the highest learning rate.
+        augmented: True if colours change and boxes are erased.
     """
 
     epochs: int
     height: int
     width: int
     learning_rate: float
-    disturbed: bool
+    augmented: bool
 
 
 PHASES = (
-    Phase(9, 128, 64, 2e-3, disturbed=False),
-    Phase(8, 128, 64, 2e-3, disturbed=True),
-    Phase(5, 256, 128, 1e-3, disturbed=True),
+    Phase(9, 128, 64, 2e-3, augmented=False),
+    Phase(8, 128, 64, 2e-3, augmented=True),
+    Phase(5, 256, 128, 1e-3, augmented=True),
 )
-"""Most is learnt at the size of the files, where a step costs a quarter; the end at the size the models are used at.
-Undisturbed images come first: with the others alone, the loss stays at that of guessing for hundreds of steps."""
+"""The first phases use the size of the image files, where a step costs a quarter; the last uses the size of the models.
+The first phase has no augmentation: with it, the loss stays at the loss of guessing for hundreds of steps."""
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 def main(folder: Path) -> None:
-    """Train the demo checkpoint, score it and write both into FOLDER."""
+    """Train the demo checkpoint, score it, and write the checkpoint and its scores into FOLDER."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(SEED)
     torch.use_deterministic_algorithms(True)
@@ -67,7 +67,7 @@ def main(folder: Path) -> None:
 
 
 def train() -> nn.Module:
-    """A model that has seen the training split in every phase."""
+    """Train a new model through all phases."""
     images, labels = load_split()
     model: nn.Module = build("osnet_x0_25", len(world.TRAIN_PIDS)).to(memory_format=torch.channels_last)
     for phase in PHASES:
@@ -76,8 +76,12 @@ def train() -> nn.Module:
 
 
 def load_split() -> tuple[Tensor, Tensor]:
-    """The training split: uint8 (N, 3, H, W), and int64 (N,) labels from 0."""
-    shots = list(world.shots("train"))
+    """Draw the training split.
+
+    Returns:
+        Pixels uint8 (N, 3, H, W), and labels int64 (N,) that start at 0.
+    """
+    shots = world.list_shots("train")
     pixels = [np.array(Image.open(io.BytesIO(world.photograph(shot)))) for shot in shots]
     labels = torch.tensor([shot.label - world.TRAIN_PIDS.start for shot in shots])
     return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2), labels
@@ -93,7 +97,7 @@ def _run(phase: Phase, model: nn.Module, images: Tensor, labels: Tensor) -> None
     for epoch in range(phase.epochs):
         losses = []
         for batch in torch.randperm(len(images))[: steps * BATCH].reshape(steps, BATCH):
-            logits = model(_prepared(images[batch], phase))
+            logits = model(_prepare(images[batch], phase))
             loss = functional.cross_entropy(logits, labels[batch], label_smoothing=0.1)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
@@ -104,22 +108,22 @@ def _run(phase: Phase, model: nn.Module, images: Tensor, labels: Tensor) -> None
         click.echo(f"{phase.height}x{phase.width} epoch {epoch + 1} of {phase.epochs}: loss {mean:.3f}", err=True)
 
 
-def _prepared(images: Tensor, phase: Phase) -> Tensor:
-    """uint8 (N, 3, H, W) images of the split as one phase sees them."""
+def _prepare(images: Tensor, phase: Phase) -> Tensor:
+    """Turn uint8 images (N, 3, H, W) into the input of a phase: float32 (N, 3, height, width)."""
     pixels = shift(images.float() / 255)
-    if phase.disturbed:
-        pixels = disturb(pixels)
+    if phase.augmented:
+        pixels = augment(pixels)
     pixels = functional.interpolate(normalise(pixels), (phase.height, phase.width), mode="bilinear")
     return pixels.contiguous(memory_format=torch.channels_last)
 
 
 def normalise(pixels: Tensor) -> Tensor:
-    """[0, 1] to what the models take."""
+    """Normalise pixels in [0, 1] with the mean and standard deviation of ImageNet."""
     return (pixels - torch.tensor(_MEAN)[:, None, None]) / torch.tensor(_STD)[:, None, None]
 
 
 def shift(pixels: Tensor) -> Tensor:
-    """Each image (3, H, W) of a batch mirrored or not, and moved by up to 8 pixels down and 4 to a side."""
+    """Mirror half of the images (N, 3, H, W), and move each by up to 8 pixels up or down and 4 to a side."""
     count, _, height, width = pixels.shape
     rows = torch.arange(height) + torch.randint(17, (count, 1))
     columns = torch.arange(width) + torch.randint(9, (count, 1))
@@ -129,22 +133,22 @@ def shift(pixels: Tensor) -> Tensor:
     return moved.permute(0, 3, 1, 2)
 
 
-def disturb(pixels: Tensor) -> Tensor:
-    """Each image (3, H, W) in [0, 1] of a batch in another light; two of five lose a box to a plain colour."""
+def augment(pixels: Tensor) -> Tensor:
+    """Change the light of images (N, 3, H, W) in [0, 1]; two of five also get a box of one plain colour."""
     count, _, height, width = pixels.shape
-    pixels = pixels * _around(1, 0.25, count, 1) * _around(1, 0.18, count, 3)
-    pixels = ((pixels - 0.5) * _around(1, 0.3, count, 1) + _around(0.5, 0.08, count, 1)).clamp(0, 1)
-    rows = _span(count, height, 48) & (torch.rand(count, 1) < 0.4)
-    box = rows[:, None, :, None] & _span(count, width, 34)[:, None, None, :]
+    pixels = pixels * _draw_factors(1, 0.25, count, 1) * _draw_factors(1, 0.18, count, 3)
+    pixels = ((pixels - 0.5) * _draw_factors(1, 0.3, count, 1) + _draw_factors(0.5, 0.08, count, 1)).clamp(0, 1)
+    rows = _draw_spans(count, height, 48) & (torch.rand(count, 1) < 0.4)
+    box = rows[:, None, :, None] & _draw_spans(count, width, 34)[:, None, None, :]
     return torch.where(box, torch.rand(count, 3, 1, 1), pixels)
 
 
-def _around(centre: float, spread: float, count: int, channels: int) -> Tensor:
+def _draw_factors(centre: float, spread: float, count: int, channels: int) -> Tensor:
     return centre + spread * (2 * torch.rand(count, channels, 1, 1) - 1)
 
 
-def _span(count: int, length: int, longest: int) -> Tensor:
-    """bool (count, length): a random part of each row, at least a third of the longest."""
+def _draw_spans(count: int, length: int, longest: int) -> Tensor:
+    """bool (count, length): True in one random span of each row; its length is 1/3 to 1 of ``longest``."""
     span = torch.randint(longest // 3, longest + 1, (count, 1))
     start = torch.randint(length - longest, (count, 1))
     places = torch.arange(length)
@@ -152,9 +156,9 @@ def _span(count: int, length: int, longest: int) -> Tensor:
 
 
 def save(model: nn.Module, path: Path) -> None:
-    """Write the state dict as the published files have it: float32, in the format from before zip archives.
+    """Write the state dict as published files have it: float32, in the format that torch used before zip archives.
 
-    The classifier is cut to its first `KEPT_CLASSES` rows.
+    The file has the first `KEPT_CLASSES` rows of the classifier.
     """
     state = {name: tensor.detach().contiguous().clone() for name, tensor in model.state_dict().items()}
     for name in ("classifier.weight", "classifier.bias"):

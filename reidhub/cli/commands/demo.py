@@ -1,4 +1,4 @@
-"""``reidhub demo``: the whole road on loopback hosts and a generated world."""
+"""``reidhub demo``: download and verify a small checkpoint, with hosts and images made on this machine."""
 
 import signal
 import sys
@@ -9,14 +9,14 @@ import click
 
 
 @click.command("demo")
-@click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Work in this folder and leave it.")
-@click.option("--json", "as_data", is_flag=True, help="The verification's JSON instead of its table.")
+@click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Work in this folder and keep it.")
+@click.option("--json", "as_data", is_flag=True, help="Print the verification as JSON instead of a table.")
 def command(*, keep: Path | None, as_data: bool) -> None:
-    """Download a small checkpoint, check it and re-measure its scores, without an internet.
+    """Download a small checkpoint, check it and measure its scores again, without an internet.
 
-    Servers on this machine's loopback speak Mega's and Google Drive's protocols; the dataset is drawn: people who do
-    not exist, before 4 cameras, in Market-1501's layout. Everything else is what `reidhub download` and
-    `reidhub verify` always do. Takes one to two minutes and, without --keep, leaves nothing behind.
+    Servers on this machine speak the protocols of Mega and Google Drive. The dataset is drawn: people who do not exist,
+    seen by 4 cameras, in Market-1501's layout. The rest is what `reidhub download` and `reidhub verify` always do. The
+    demo takes one to two minutes. Without --keep it leaves nothing behind.
     """
     from reidhub.demo.run import run
 
@@ -25,5 +25,5 @@ def command(*, keep: Path | None, as_data: bool) -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    """Leave through every ``with`` block, as Ctrl-C does."""
+    """Exit in the ordinary way, so that every ``with`` block cleans up."""
     sys.exit(128 + number)

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from reidhub.zoo.checkpoint import METRICS, Checkpoint, Cost, Score
+from reidhub.zoo.checkpoint import METRICS, Checkpoint, Complexity, Score
 from reidhub.zoo.manifest import zoo
 
 _KNOWN = {
@@ -36,15 +36,15 @@ def score_text(score: Score) -> str:
     return f"{score.dataset} " + " / ".join(values.values())
 
 
-def cost(checkpoint: Checkpoint) -> Cost | None:
-    """What the checkpoint's architecture costs, as computed; None where the manifest does not say."""
+def computed_cost(checkpoint: Checkpoint) -> Complexity | None:
+    """The computed cost of the checkpoint's architecture; None where the manifest does not have it."""
     architecture = zoo().architecture(checkpoint.model)
     return architecture.computed if architecture else None
 
 
 def as_json(checkpoint: Checkpoint) -> dict[str, Any]:
     """Everything known of a checkpoint, for programs; figures stay the printed text."""
-    artifact, computed = checkpoint.artifact, cost(checkpoint)
+    artifact, computed = checkpoint.artifact, computed_cost(checkpoint)
     return {
         "name": checkpoint.name,
         "model": checkpoint.model,

@@ -6,7 +6,6 @@ count nothing. What an embedding does not pass through, the classifier above all
 
 import copy
 from collections import Counter
-from dataclasses import dataclass
 from itertools import chain
 
 import torch
@@ -14,23 +13,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from reidhub.models.base import ReidModel
-
-
-@dataclass(frozen=True, slots=True)
-class Complexity:
-    """The cost of one image's embedding.
-
-    Args:
-        params: parameters of the modules that are used, each counted once: what lies in memory.
-        params_by_calls: the same, but counted once per call where a module is called several times. The printed
-            figures are these; the two differ in hacnn (2.9 and 4.5 million), whose four local branches share their
-            blocks, and in OSNet by the gates, which its printed digits do not show.
-        multiply_adds: of one image. The tables call 10^9 of them a GFLOP.
-    """
-
-    params: int
-    params_by_calls: int
-    multiply_adds: int
+from reidhub.zoo.checkpoint import Complexity
 
 
 def complexity(model: ReidModel, input: tuple[int, int] | Tensor | None = None) -> Complexity:

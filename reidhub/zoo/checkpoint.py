@@ -118,13 +118,15 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """What one image's embedding costs, as `reidhub.complexity` computes it at the architecture's own input size.
+class Complexity:
+    """The cost of one image's embedding, as `reidhub.complexity` counts it.
 
     Args:
-        params: parameters that are used, each counted once.
-        params_by_calls: the same, counted once per call where a block is called several times.
-        multiply_adds: of one image; the tables call 10^9 of them a GFLOP.
+        params: parameters of the modules that are used, each counted once.
+        params_by_calls: the same, but a module that is called several times counts once per call. The printed figures
+            are these. The two differ in hacnn (2.9 and 4.5 million), whose four local branches share their blocks, and
+            slightly in OSNet, whose streams share a gate.
+        multiply_adds: of one image. The tables call 10^9 of them a GFLOP.
     """
 
     params: int
@@ -143,7 +145,7 @@ class Architecture:
             a weights enum, or ``scratch``.
         printed_params: ``calls`` where the printed number of parameters counts a block once per call, else
             ``distinct``.
-        computed: what it costs, counted on the package's own code; None where nobody counted.
+        computed: its cost at its own input size, counted on the package's own code; None where nobody counted.
         manifest: file and line of the entry.
     """
 
@@ -151,7 +153,7 @@ class Architecture:
     paper: str
     starts_from: str
     printed_params: Literal["distinct", "calls"] = "distinct"
-    computed: Cost | None = None
+    computed: Complexity | None = None
     manifest: str = field(default="", compare=False)
 
 

@@ -12,7 +12,7 @@ from reidhub.zoo.checkpoint import (
     Architecture,
     Artifact,
     Checkpoint,
-    Cost,
+    Complexity,
     InputSpec,
     ModelSpec,
     Score,
@@ -23,7 +23,7 @@ from reidhub.zoo.checkpoint import (
 T = TypeVar("T")
 
 _ARCHITECTURE = ("name", "paper", "starts_from", "printed_params", "computed")
-_COST = ("params", "params_by_calls", "multiply_adds")
+_COMPLEXITY = ("params", "params_by_calls", "multiply_adds")
 _REQUIRED = (
     *("name", "model", "trained_on", "num_classes", "file", "sources", "input", "distance"),
     *("params_m", "gflops", "loss", "transforms", "scores", "licence"),
@@ -63,14 +63,14 @@ def _architecture(value: Value) -> Architecture:
         paper=fields["paper"].text(),
         starts_from=fields["starts_from"].text(),
         printed_params=cast(Literal["distinct", "calls"], printed),
-        computed=_get(fields, "computed", _cost),
+        computed=_get(fields, "computed", _complexity),
         manifest=value.where,
     )
 
 
-def _cost(value: Value) -> Cost:
-    fields = value.fields(_COST, _COST, "a cost")
-    return Cost(*(fields[name].integer() for name in _COST))
+def _complexity(value: Value) -> Complexity:
+    fields = value.fields(_COMPLEXITY, _COMPLEXITY, "a cost")
+    return Complexity(*(fields[name].integer() for name in _COMPLEXITY))
 
 
 def _checkpoint(value: Value) -> Checkpoint:

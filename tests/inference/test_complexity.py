@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from reidhub.errors import UsageError
-from reidhub.inference.complexity import Complexity, complexity
+from reidhub.inference.complexity import complexity
 from reidhub.models import ARCHITECTURES, build
 from reidhub.models.base import ReidModel
 from reidhub.models.blocks import global_average
-from reidhub.zoo.checkpoint import Checkpoint
+from reidhub.zoo.checkpoint import Checkpoint, Complexity
 from reidhub.zoo.manifest import zoo
 
 INPUT_SIZES = {c.model: (c.input.height, c.input.width) for c in zoo().checkpoints}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import click
 
 from reidhub.cache.store import Cache
-from reidhub.cli.describe import as_json, cost, file_state, unpinned_notice
+from reidhub.cli.describe import as_json, computed_cost, file_state, unpinned_notice
 from reidhub.zoo.checkpoint import METRICS, Checkpoint
 from reidhub.zoo.manifest import zoo
 
@@ -53,7 +53,7 @@ def _model_fields(checkpoint: Checkpoint) -> list[tuple[str, str]]:
 
 def _parameters(checkpoint: Checkpoint) -> Iterator[str]:
     """As printed and as computed; by calls: a block counts once per call."""
-    architecture, computed = zoo().architecture(checkpoint.model), cost(checkpoint)
+    architecture, computed = zoo().architecture(checkpoint.model), computed_cost(checkpoint)
     by_calls = architecture is not None and architecture.printed_params == "calls"
     how = ", counted by calls" if by_calls else ""
     yield f"reported {checkpoint.params_m} M{how}" if checkpoint.params_m else "not printed"
@@ -64,7 +64,7 @@ def _parameters(checkpoint: Checkpoint) -> Iterator[str]:
 
 
 def _gflops(checkpoint: Checkpoint) -> Iterator[str]:
-    computed = cost(checkpoint)
+    computed = computed_cost(checkpoint)
     yield f"reported {checkpoint.gflops}" if checkpoint.gflops else "not printed"
     if computed:
         yield f"computed {computed.multiply_adds / 1e9:.3f} ({computed.multiply_adds:,} multiply-adds)"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from reidhub.datasets import DATASETS, expected_folder
 from reidhub.errors import UsageError
 from reidhub.zoo.checkpoint import Checkpoint, Score
-from reidhub.zoo.manifest import Manifest
+from reidhub.zoo.manifest import Manifest, is_glob
 
 CLASSIFICATION = "imagenet"
 """The dataset that classifiers are scored on; all others are retrievals."""
@@ -112,11 +112,6 @@ def plan(selection: Selection, datasets: Sequence[str] = ()) -> Plan:
         what = f"on {', '.join(datasets)}" if datasets else "on any dataset"
         raise UsageError(f"none of the checkpoints asked for has a reported score {what}")
     return Plan(jobs)
-
-
-def is_glob(selector: str) -> bool:
-    """True for a selector that may mean any number of checkpoints; others are exact names."""
-    return any(sign in selector for sign in "*?[")
 
 
 def _jobs(checkpoint: Checkpoint, datasets: Sequence[str], *, by_name: bool) -> Iterable[Job]:

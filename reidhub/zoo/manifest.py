@@ -38,7 +38,7 @@ class Manifest:
         Raises:
             UnknownCheckpointError: nothing matches; names that look alike are given.
         """
-        if any(sign in selector for sign in "*?["):
+        if is_glob(selector):
             found = [c for c in self.checkpoints if fnmatch.fnmatchcase(c.name, selector)]
         else:
             found = [c for c in self.checkpoints if c.name == selector] or self._default(selector)
@@ -88,6 +88,11 @@ class Manifest:
         names = [c.name for c in self.checkpoints] + sorted({c.model for c in self.checkpoints})
         near = difflib.get_close_matches(selector, names, n=4, cutoff=0.5)
         return f"did you mean {', '.join(near)}?" if near else "`reidhub list` shows every checkpoint"
+
+
+def is_glob(selector: str) -> bool:
+    """True for a selector with wildcards, which may match any number of checkpoints."""
+    return any(sign in selector for sign in "*?[")
 
 
 def zoo() -> Manifest:

@@ -13,6 +13,7 @@ from reidhub.cli.commands.cache_add import add
 from reidhub.cli.commands.list import selected
 from reidhub.cli.options import duration, size
 from reidhub.cli.tables import counted, human_size, print_table
+from reidhub.zoo.manifest import is_glob
 
 
 @click.group("cache")
@@ -102,7 +103,7 @@ def remove(selectors: tuple[str, ...], *, forget: bool, as_data: bool) -> None:
     for checkpoint in selected(selectors):
         if removal := removal_of(cache, checkpoint.artifact):
             found.append(removal)
-        elif not any(sign in "".join(selectors) for sign in "*?["):
+        elif not any(map(is_glob, selectors)):
             click.echo(f"note: {checkpoint.name} is not in the cache", err=True)
         if forget:
             cache.forget(checkpoint.artifact)

@@ -1,8 +1,25 @@
-"""Times and sizes as people write them on a command line."""
+"""Options and arguments that several commands share, and the reading of times and sizes."""
 
 import re
 
 import click
+
+from reidhub.zoo.checkpoint import Checkpoint
+from reidhub.zoo.manifest import zoo
+
+SELECTOR = (
+    "SELECTOR is a name (osnet_x1_0.msmt17), a model (osnet_x1_0: its default checkpoint) or a glob ('*.msmt17')."
+)
+"""Last paragraph of the help of every command with a `selectors_argument`."""
+OPTIONAL_SELECTOR = f"{SELECTOR} Without one, every checkpoint is meant."
+"""The same for an `optional_selectors_argument`."""
+
+selectors_argument = click.argument("selectors", metavar="SELECTOR...", nargs=-1, required=True)
+optional_selectors_argument = click.argument("selectors", metavar="[SELECTOR]...", nargs=-1)
+json_option = click.option("--json", "as_data", is_flag=True, help="Print JSON, for programs.")
+jobs_option = click.option(
+    "-j", "--jobs", type=click.IntRange(1, 64), default=4, show_default=True, help="Files at once."
+)
 
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
@@ -10,26 +27,37 @@ _BYTES |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?) *([a-z]*)", re.IGNORECASE | re.ASCII)
 
 
-def duration(text: str) -> int:
-    """Seconds of a text such as ``30d``.
+def select_checkpoints(selectors: tuple[str, ...]) -> list[Checkpoint]:
+    """Find the checkpoints that any of the selectors matches, each once; every checkpoint if there is no selector.
 
     Raises:
-        BadParameter: it is no such text.
+        UnknownCheckpointError: a selector matches nothing.
     """
-    return _parsed(text, _SECONDS, "a time such as 30d, 12h or 2w")
+    if not selectors:
+        return list(zoo().checkpoints)
+    return list({c.name: c for selector in selectors for c in zoo().find(selector)}.values())
 
 
-def size(text: str) -> int:
-    """Bytes of a text such as ``2GB`` (10^9) or ``2GiB`` (2^30).
+def parse_duration(text: str) -> int:
+    """Parse a time such as ``30d`` into seconds.
 
     Raises:
-        BadParameter: it is no such text.
+        BadParameter: the text is not a number with a unit of time.
     """
-    return _parsed(text, _BYTES, "a size such as 2GB or 500MB")
+    return _parse_quantity(text, _SECONDS, "a time such as 30d, 12h or 2w")
 
 
-def _parsed(text: str, units: dict[str, int], what: str) -> int:
+def parse_size(text: str) -> int:
+    """Parse a size such as ``2GB`` (10^9) or ``2GiB`` (2^30) into bytes.
+
+    Raises:
+        BadParameter: the text is not a number with a unit of size.
+    """
+    return _parse_quantity(text, _BYTES, "a size such as 2GB or 500MB")
+
+
+def _parse_quantity(text: str, units: dict[str, int], expected: str) -> int:
     found = _QUANTITY.fullmatch(text.strip())
     if found is None or found[2].lower() not in units:
-        raise click.BadParameter(f"{text!r} is not {what}")
+        raise click.BadParameter(f"{text!r} is not {expected}")
     return int(float(found[1]) * units[found[2].lower()])

@@ -12,7 +12,7 @@ from support.stored_files import age, damage, put
 from support.zoo_entries import entry, reidhub, write_zoo
 
 from reidhub.cache.store import Cache
-from reidhub.cli.options import duration, size
+from reidhub.cli.options import parse_duration, parse_size
 from reidhub.errors import IntegrityError
 from reidhub.testing.hosts import Static
 from reidhub.testing.internet import Internet
@@ -111,8 +111,8 @@ def test_a_quantity_that_is_none_is_wrong_usage(option):
 
 
 def test_quantities_are_read_as_people_write_them():
-    assert [duration(text) for text in ("12h", "30d", "2w", "1.5 h")] == [43200, 2592000, 1209600, 5400]
-    assert [size(text) for text in ("17", "2GB", "500 MB", "1.5GiB", "1kb")] == [
+    assert [parse_duration(text) for text in ("12h", "30d", "2w", "1.5 h")] == [43200, 2592000, 1209600, 5400]
+    assert [parse_size(text) for text in ("17", "2GB", "500 MB", "1.5GiB", "1kb")] == [
         17,
         2 * 10**9,
         5 * 10**8,

@@ -10,8 +10,14 @@ import click
 from reidhub.cache.prune import Checked, Removal, Stored, check, compiled, left_over, prunable, removal_of, stored
 from reidhub.cache.store import Cache
 from reidhub.cli.commands.cache_add import add
-from reidhub.cli.commands.list import selected
-from reidhub.cli.options import duration, size
+from reidhub.cli.options import (
+    SELECTOR,
+    json_option,
+    parse_duration,
+    parse_size,
+    select_checkpoints,
+    selectors_argument,
+)
 from reidhub.cli.tables import counted, human_size, print_table
 from reidhub.zoo.manifest import is_glob
 
@@ -22,11 +28,10 @@ def command() -> None:
 
 
 command.add_command(add)
-_as_data = click.option("--json", "as_data", is_flag=True, help="For programs.")
 
 
 @command.command("dir", short_help="print its path")
-@_as_data
+@json_option
 def folder(*, as_data: bool) -> None:
     """Print the cache's folder: $REIDHUB_HOME, or `reidhub` in torch's own cache folder."""
     root = Cache().root
@@ -34,7 +39,7 @@ def folder(*, as_data: bool) -> None:
 
 
 @command.command("list", short_help="what lies in it")
-@_as_data
+@json_option
 def list_(*, as_data: bool) -> None:
     """Every file in the cache; nothing is hashed."""
     cache = Cache()
@@ -55,7 +60,7 @@ def list_(*, as_data: bool) -> None:
 
 @command.command("check", short_help="hash every file again")
 @click.option("--remove", is_flag=True, help="Remove the broken ones.")
-@_as_data
+@json_option
 def check_(*, remove: bool, as_data: bool) -> None:
     """Hash every file again; exit code 1 where one is broken or cannot be read."""
     results = list(check(stored(Cache())))
@@ -74,13 +79,23 @@ def check_(*, remove: bool, as_data: bool) -> None:
 
 
 @command.command("prune", short_help="remove what is broken, unused or too much")
-@click.option("--unused-since", type=duration, help="Also what was not used for so long: 30d, 12h, 2w.")
-@click.option("--max-size", type=size, help="Also what is over this size, least recently used first: 2GB, 500MB.")
+@click.option(
+    "--unused-since",
+    metavar="TIME",
+    type=parse_duration,
+    help="Also remove files not used for this long: 30d, 12h, 2w.",
+)
+@click.option(
+    "--max-size",
+    metavar="SIZE",
+    type=parse_size,
+    help="Also remove the least recently used files above this total: 2GB, 500MB.",
+)
 @click.option(
     "--compiled", "code", is_flag=True, help="Also the code that embedders keep; the next use compiles again."
 )
 @click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
-@_as_data
+@json_option
 def prune(*, unused_since: int | None, max_size: int | None, code: bool, dry_run: bool, as_data: bool) -> None:
     """Remove broken files and what runs that were cut short have left; on demand, more.
 
@@ -90,17 +105,14 @@ def prune(*, unused_since: int | None, max_size: int | None, code: bool, dry_run
     _removed([*found, *(compiled(Cache()) if code else [])], dry_run=dry_run, as_data=as_data)
 
 
-@command.command("remove", short_help="remove the files of checkpoints")
-@click.argument("selectors", metavar="SELECTOR...", nargs=-1, required=True)
+@command.command("remove", epilog=SELECTOR, short_help="remove the files of checkpoints")
+@selectors_argument
 @click.option("--forget", is_flag=True, help="Of unpinned files, also forget which sha256 the first download had.")
-@_as_data
+@json_option
 def remove(selectors: tuple[str, ...], *, forget: bool, as_data: bool) -> None:
-    """Remove the files of checkpoints, and what is kept beside them.
-
-    SELECTOR is a name (osnet_x1_0.msmt17), a model (osnet_x1_0: its default checkpoint) or a glob ('osnet_x1_0.*').
-    """
+    """Remove the files of checkpoints and their converted copies."""
     cache, found = Cache(), []
-    for checkpoint in selected(selectors):
+    for checkpoint in select_checkpoints(selectors):
         if removal := removal_of(cache, checkpoint.artifact):
             found.append(removal)
         elif not any(map(is_glob, selectors)):

@@ -9,6 +9,7 @@ import click
 
 from reidhub.cache.import_files import Adopted, Adoption, files_below
 from reidhub.cache.store import Cache
+from reidhub.cli.options import json_option
 from reidhub.zoo.checkpoint import Checkpoint
 from reidhub.zoo.manifest import zoo
 
@@ -18,7 +19,7 @@ from reidhub.zoo.manifest import zoo
     "paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, readable=False)
 )
 @click.option("--copy", is_flag=True, help="Copy; without it the disk space is shared (a hard link) where that works.")
-@click.option("--json", "as_data", is_flag=True, help="A list of objects, for programs.")
+@json_option
 def add(paths: tuple[Path, ...], *, copy: bool, as_data: bool) -> None:
     """Take files of this machine into the cache, such as ~/.cache/torch/checkpoints of torchreid.
 

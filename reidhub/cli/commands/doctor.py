@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reidhub.cli.options import json_option
 from reidhub.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command("doctor")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--json", "as_data", is_flag=True, help="A list of objects, for programs.")
+@json_option
 def command(files: tuple[Path, ...], *, as_data: bool) -> None:
     """Say what checkpoint files are, and why they do not load where they do not.
 

@@ -12,10 +12,10 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from reidhub.cache.store import Cache
-from reidhub.cli.commands.list import selected
 from reidhub.cli.delivery import FORMATS, Delivery
 from reidhub.cli.describe import unpinned_notice
 from reidhub.cli.jobs import in_order
+from reidhub.cli.options import SELECTOR, jobs_option, json_option, select_checkpoints, selectors_argument
 from reidhub.cli.tables import counted
 from reidhub.download.fetch import Resolver
 from reidhub.download.progress import Progress
@@ -26,28 +26,27 @@ from reidhub.zoo.checkpoint import Checkpoint
 Result = dict[str, str | int | None]
 
 
-@click.command("download")
-@click.argument("selectors", metavar="SELECTOR...", nargs=-1, required=True)
+@click.command("download", epilog=SELECTOR)
+@selectors_argument
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Also put copies, well named, here."
 )
 @click.option("--format", "form", type=click.Choice(FORMATS), default="original", help="As published, or safetensors.")
-@click.option("-j", "--jobs", type=click.IntRange(1, 64), default=4, show_default=True, help="Files at once.")
+@jobs_option
 @click.option("--source", "kind", type=click.Choice(["mega", "gdrive", "https", "local"]), help="Ask these alone.")
 @click.option("--fresh", is_flag=True, help="Go on with nothing that an earlier run left.")
 @click.option("--offline", is_flag=True, help="Open no socket, and say what is missing; so does REIDHUB_OFFLINE=1.")
-@click.option("--json", "as_data", is_flag=True, help="A list of objects, for programs.")
+@json_option
 def command(
     selectors: tuple[str, ...], *, output: Path | None, form: str, jobs: int, as_data: bool, **terms: Any
 ) -> None:
-    """Bring checkpoints into the cache and print where they are.
+    """Download checkpoints into the cache and print their paths.
 
-    SELECTOR is a name (osnet_x1_0.msmt17), a model (osnet_x1_0: its default checkpoint) or a glob ('osnet_x1_0.*').
-    Every file is held to its sha256, or, where none is known, to the MAC in its Mega link. A download that was cut
-    short goes on where it was. $REIDHUB_MIRROR, a folder or an address, is asked first.
+    Every file is checked by its sha256, or, if that is not known, by the MAC in its Mega link. Interrupted downloads
+    resume. If $REIDHUB_MIRROR is set to a folder or a URL, it is asked first.
     """
     delivery, show = Delivery(output, form), None if as_data else _to(sys.stdout)
-    results = _downloaded(selected(selectors), jobs, delivery, Terms(**terms), show)
+    results = _downloaded(select_checkpoints(selectors), jobs, delivery, Terms(**terms), show)
     if as_data:
         click.echo(json.dumps(results, indent=1))
     if failed := [str(result["name"]) for result in results if result["error"]]:

@@ -8,25 +8,23 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from reidhub.cli.commands.list import selected
+from reidhub.cli.options import OPTIONAL_SELECTOR, json_option, optional_selectors_argument, select_checkpoints
 from reidhub.cli.tables import counted, human_size, print_table
 from reidhub.download.check_links import Link, ask
 from reidhub.download.sources.retry import NO_NETWORK
 from reidhub.zoo.checkpoint import Checkpoint
-from reidhub.zoo.manifest import zoo
 
 
-@click.command("links")
-@click.argument("selectors", metavar="[SELECTOR]...", nargs=-1)
-@click.option("--json", "as_data", is_flag=True, help="A list of objects, for programs.")
+@click.command("links", epilog=OPTIONAL_SELECTOR)
+@optional_selectors_argument
+@json_option
 def command(selectors: tuple[str, ...], *, as_data: bool) -> None:
-    """Ask every source whether it is alive, and its size; nothing is downloaded.
+    """Ask every source whether it still has its file, and how large it is; download nothing.
 
-    SELECTOR is a name (osnet_x1_0.msmt17), a model (osnet_x1_0: its default checkpoint) or a glob ('*.msmt17'); without
-    one, every checkpoint. A source that offers a file of another size than the manifest's is not alive. Exit code 1
-    when a checkpoint has no living source.
+    A source that offers a file of another size than the manifest's is not alive. The exit code is 1 if a checkpoint has
+    no living source.
     """
-    chosen = selected(selectors) if selectors else list(zoo().checkpoints)
+    chosen = select_checkpoints(selectors)
     total = sum(len(checkpoint.artifact.sources) for checkpoint in chosen)
     with tqdm(total=total, desc="asking", unit=" sources", disable=None, leave=False) as bar:
         links = ask(chosen, answered=lambda _: bar.update())

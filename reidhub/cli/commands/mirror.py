@@ -13,32 +13,34 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from reidhub.cache.store import Cache
-from reidhub.cli.commands.list import selected
 from reidhub.cli.jobs import in_order
+from reidhub.cli.options import (
+    OPTIONAL_SELECTOR,
+    jobs_option,
+    json_option,
+    optional_selectors_argument,
+    select_checkpoints,
+)
 from reidhub.download.build_mirror import Mirror, Outcome
 from reidhub.download.fetch import Resolver
 from reidhub.download.progress import Progress
 from reidhub.download.transfer import Terms
 from reidhub.zoo.checkpoint import Checkpoint
-from reidhub.zoo.manifest import zoo
 
 
-@click.command("mirror")
+@click.command("mirror", epilog=OPTIONAL_SELECTOR)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
-@click.argument("selectors", metavar="[SELECTOR]...", nargs=-1)
-@click.option("-j", "--jobs", type=click.IntRange(1, 64), default=4, show_default=True, help="Files at once.")
-@click.option("--json", "as_data", is_flag=True, help="A list of objects, for programs.")
+@optional_selectors_argument
+@jobs_option
+@json_option
 def command(folder: Path, selectors: tuple[str, ...], *, jobs: int, as_data: bool) -> None:
-    """Bring checkpoints into DIR, with an index and SHA256SUMS; print the path of each file that is there.
+    """Fill DIR with checkpoints, an index and SHA256SUMS, and print the path of each file.
 
-    Any static web server can serve DIR, and any machine that reaches it can name it, or its URL, in $REIDHUB_MIRROR.
-    SELECTOR is a name (osnet_x1_0.msmt17), a model (osnet_x1_0: its default checkpoint) or a glob ('*.msmt17'); without
-    one, every checkpoint. What DIR holds already is checked and left as it is. What cannot be had is listed on stderr,
-    and the exit code is 1 then.
+    Any static web server can serve DIR. Other machines set $REIDHUB_MIRROR to its path or URL. Files that DIR has
+    already are checked and kept. Checkpoints that cannot be downloaded are listed on stderr; the exit code is then 1.
     """
-    chosen = selected(selectors) if selectors else list(zoo().checkpoints)
     outcomes = []
-    for outcome in _brought(folder, chosen, jobs):
+    for outcome in _brought(folder, select_checkpoints(selectors), jobs):
         outcomes.append(outcome)
         if outcome.error:
             tqdm.write(f"error: {outcome.error}", file=sys.stderr)

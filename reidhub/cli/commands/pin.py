@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from reidhub.cache.store import Cache, Entry
-from reidhub.cli.commands.list import selected
+from reidhub.cli.options import SELECTOR, json_option, select_checkpoints, selectors_argument
 from reidhub.download.fetch import Resolver
 from reidhub.errors import ReidhubError, UsageError
 from reidhub.files.digest import Digest
@@ -21,18 +21,17 @@ _HELD = {
 }
 
 
-@click.command("pin")
-@click.argument("selectors", metavar="SELECTOR...", nargs=-1, required=True)
-@click.option("--json", "as_data", is_flag=True, help="A list of objects, for programs.")
+@click.command("pin", epilog=SELECTOR)
+@selectors_argument
+@json_option
 def command(selectors: tuple[str, ...], *, as_data: bool) -> None:
     """Print sha256, size and evidence of checkpoints' files, as lines to paste into the manifest.
 
-    Files that are not in the cache are downloaded. What each one was held to is said on stderr and in the evidence.
-    SELECTOR is a name (osnet_x1_0.msmt17), a model (osnet_x1_0: its default checkpoint) or a glob ('osnet_x1_0.*').
+    Files that are not in the cache are downloaded. The evidence says how each file was checked.
     """
     cache = Cache()
     resolver, pins, failed = Resolver(cache), [], []
-    for checkpoint in selected(selectors):
+    for checkpoint in select_checkpoints(selectors):
         try:
             pin = _pin(checkpoint, cache, resolver)
         except UsageError:

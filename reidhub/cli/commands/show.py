@@ -7,13 +7,14 @@ import click
 
 from reidhub.cache.store import Cache
 from reidhub.cli.describe import as_json, computed_cost, file_state, unpinned_notice
+from reidhub.cli.options import json_option
 from reidhub.zoo.checkpoint import METRICS, Checkpoint
 from reidhub.zoo.manifest import zoo
 
 
 @click.command("show")
 @click.argument("selector")
-@click.option("--json", "as_data", is_flag=True, help="A list of objects, for programs.")
+@json_option
 def command(selector: str, *, as_data: bool) -> None:
     """Everything known of the checkpoints that SELECTOR means."""
     found = zoo().find(selector)

@@ -9,10 +9,10 @@ import click
 
 from reidhub.cli.describe import unpinned_notice
 from reidhub.cli.tables import human_size, print_table
+from reidhub.verification.results import Figure, Inspection, Measured, NotMeasured, Report, Result
 
 if TYPE_CHECKING:
     from reidhub.verification.dry_run import Prospect, Share
-    from reidhub.verification.results import Figure, Inspection, Report, Result
     from reidhub.zoo.checkpoint import Checkpoint
 
 
@@ -29,7 +29,7 @@ def tell_notices(checkpoints: Sequence["Checkpoint"]) -> None:
         click.echo(f"note: {notice}", err=True)
 
 
-def print_report(report: "Report", *, as_data: bool) -> None:
+def print_report(report: Report, *, as_data: bool) -> None:
     """The table, or the results as JSON."""
     if as_data:
         from reidhub.verification.receipt import as_json
@@ -41,7 +41,7 @@ def print_report(report: "Report", *, as_data: bool) -> None:
     print_table(header, rows, right=("reported", "measured", "hits"))
 
 
-def print_inspections(inspections: Sequence["Inspection"], *, as_data: bool) -> None:
+def print_inspections(inspections: Sequence[Inspection], *, as_data: bool) -> None:
     """A line for each checkpoint, or JSON."""
     if as_data:
         click.echo(json.dumps([_inspection_json(inspection) for inspection in inspections], indent=1))
@@ -64,9 +64,9 @@ def print_prospects(prospects: Sequence["Prospect"], *, as_data: bool) -> None:
     click.echo(_work(prospects), err=True)
 
 
-def tell_problems(missing: Iterable["Result | Inspection"]) -> None:
+def tell_problems(missing: Iterable[NotMeasured | Inspection]) -> None:
     """Each reason in full, once; behind those that the same can be done about, what that is."""
-    grouped: dict[str | None, dict[str | None, list[Result | Inspection]]] = {}
+    grouped: dict[str | None, dict[str | None, list[NotMeasured | Inspection]]] = {}
     for result in missing:
         grouped.setdefault(result.hint, {}).setdefault(result.reason, []).append(result)
     for hint, by_reason in grouped.items():
@@ -83,32 +83,32 @@ def summary(words: Sequence[str], devices: Sequence[str] = ()) -> str:
     return counts + (f" (on {', '.join(devices)})" if devices else "")
 
 
-def _rows(result: "Result") -> Iterator[tuple[str, ...]]:
+def _rows(result: Result) -> Iterator[tuple[str, ...]]:
     """One row for each reported figure; for each measured one where none is reported."""
-    shown = [figure for figure in result.figures if figure.reported or result.score is None]
+    shown = [figure for figure in result.figures if figure.reported or result.job.score is None]
     note = _note(result)
     for figure in shown:
         cells = _cells(figure, result)
-        yield (result.checkpoint.name, result.dataset, *cells, figure.verdict or result.verdict, note)
+        yield (*result.job.key, *cells, figure.verdict or result.verdict, note)
     if not shown:
-        yield (result.checkpoint.name, result.dataset, "", "", "", "", result.verdict, note)
+        yield (*result.job.key, "", "", "", "", result.verdict, note)
 
 
-def _cells(figure: "Figure", result: "Result") -> tuple[str, ...]:
+def _cells(figure: Figure, result: Result) -> tuple[str, ...]:
     measured = "" if figure.measured is None else f"{figure.measured:.3f}"
-    queries = result.measurement.queries if result.measurement else 0
+    queries = result.measurement.queries if isinstance(result, Measured) else 0
     hits = "" if figure.hits is None else f"{figure.hits}/{queries}"
     return figure.metric, figure.reported or "", measured, hits
 
 
-def _note(result: "Result") -> str:
+def _note(result: Result) -> str:
     notes = [result.reason.splitlines()[0]] if result.reason else []
-    if result.conditions and result.conditions.precision != "fp32":
+    if isinstance(result, Measured) and result.conditions.precision != "fp32":
         notes.append(f"in {result.conditions.precision}")
     return "; ".join(notes)
 
 
-def _inspection_row(inspection: "Inspection") -> tuple[str, ...]:
+def _inspection_row(inspection: Inspection) -> tuple[str, ...]:
     checkpoint, file = inspection.checkpoint, inspection.file
     return (
         checkpoint.name,
@@ -122,7 +122,7 @@ def _inspection_row(inspection: "Inspection") -> tuple[str, ...]:
     )
 
 
-def _inspection_json(inspection: "Inspection") -> dict[str, Any]:
+def _inspection_json(inspection: Inspection) -> dict[str, Any]:
     file, checkpoint = inspection.file, inspection.checkpoint
     return {
         "checkpoint": checkpoint.name,

@@ -12,42 +12,40 @@ from torch import Tensor
 from reidhub.datasets import RetrievalSet, read_dataset
 from reidhub.errors import DatasetError, UsageError
 from reidhub.verification.journal import Journal
-from reidhub.verification.results import Result
+from reidhub.verification.results import Measured
 from reidhub.verification.settings import Settings
 
 
-def embeddings_of(result: Result, journal: Journal) -> tuple[Tensor, Tensor]:
+def embeddings_of(result: Measured, journal: Journal) -> tuple[Tensor, Tensor]:
     """Query (Q, D) and gallery (G, D) of a retrieval that was measured, float32, as the model gave them.
 
     Raises:
-        ValueError: nothing was measured, or it was no retrieval.
+        ValueError: it is a classification, which has no embeddings in the journal.
     """
-    if result.embeddings is None or result.measurement is None or result.copy is None or result.conditions is None:
-        raise ValueError(f"{result.checkpoint.name} was not measured on {result.dataset}")
-    if result.measurement.mAP is None:
-        raise ValueError(f"{result.dataset} is no retrieval")
+    if not result.is_retrieval:
+        raise ValueError(f"{result.job.dataset} is a classification: the journal has no embeddings of it")
     images = result.copy.images
     log = journal.rows(
-        result.embeddings, sum(images.values()), result.measurement.dimensions, result.conditions.batch_size
+        result.embeddings_key, sum(images.values()), result.measurement.dimensions, result.conditions.batch_size
     )
     log.close()
     rows = log.read()
     return rows[: images["query"]], rows[images["query"] :]
 
 
-def retrieval_of(result: Result, settings: Settings) -> RetrievalSet:
+def retrieval_of(result: Measured, settings: Settings) -> RetrievalSet:
     """The records that a retrieval was measured on, read again.
 
     Raises:
         DatasetError: the copy is another one by now, or the dataset is no retrieval.
     """
-    data = read_dataset(result.dataset, settings.data_root, allow_partial=settings.allow_partial)
-    if not isinstance(data, RetrievalSet) or result.copy is None or data.fingerprint != result.copy.fingerprint:
-        raise DatasetError(f"{result.dataset} has changed since it was measured on")
+    data = read_dataset(result.job.dataset, settings.data_root, allow_partial=settings.allow_partial)
+    if not isinstance(data, RetrievalSet) or data.fingerprint != result.copy.fingerprint:
+        raise DatasetError(f"{result.job.dataset} has changed since it was measured on")
     return data
 
 
-def keep_embeddings(result: Result, journal: Journal, settings: Settings, folder: Path) -> Path:
+def keep_embeddings(result: Measured, journal: Journal, settings: Settings, folder: Path) -> Path:
     """Write ``CHECKPOINT.DATASET.npz``: what `reidhub.metrics.evaluate` takes, and what it was computed from.
 
     Args:
@@ -71,16 +69,15 @@ def keep_embeddings(result: Result, journal: Journal, settings: Settings, folder
         f"{split}_paths": np.array([record.path.relative_to(data.root).as_posix() for record in records])
         for split, records in splits.items()
     }
-    assert result.file is not None and result.conditions is not None
     origin = {
-        "checkpoint": np.array(result.checkpoint.name),
+        "checkpoint": np.array(result.job.checkpoint.name),
         "sha256": np.array(result.file.sha256),
         "fingerprint": np.array(data.fingerprint),
         "distance": np.array(str(result.conditions.distance)),
         "precision": np.array(result.conditions.precision),
     }
     arrays = {"query": query.numpy(), "gallery": gallery.numpy(), **labels, **paths, **origin}
-    return _write(folder, f"{result.checkpoint.name}.{result.dataset}.npz", arrays)
+    return _write(folder, f"{result.job.checkpoint.name}.{result.job.dataset}.npz", arrays)
 
 
 def _write(folder: Path, name: str, arrays: dict[str, NDArray[Any]]) -> Path:

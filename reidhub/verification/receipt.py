@@ -21,7 +21,7 @@ from PIL import features
 
 from reidhub._version import __version__
 from reidhub.errors import UsageError
-from reidhub.verification.results import Environment, Figure, Measurement, Report, Result
+from reidhub.verification.results import Environment, Figure, Measured, Measurement, Report, Result
 
 FORMAT = 1
 """Of the receipt; counts up when a field changes its meaning or goes away."""
@@ -33,24 +33,25 @@ def as_json(report: Report) -> dict[str, Any]:
         "format": FORMAT,
         "environment": asdict(report.environment),
         "results": [result_json(result) for result in report.results],
-        "timing": [_timing_json(result) for result in report.results if result.timing],
+        "timing": [_timing_json(result) for result in report.measured],
     }
 
 
 def result_json(result: Result) -> dict[str, Any]:
     """One checkpoint on one dataset; what was not measured is null."""
+    job, measured = result.job, result if isinstance(result, Measured) else None
     return {
-        "checkpoint": result.checkpoint.name,
-        "dataset": result.dataset,
+        "checkpoint": job.checkpoint.name,
+        "dataset": job.dataset,
         "verdict": result.verdict,
         "reason": result.reason,
         "figures": [_figure_json(figure) for figure in result.figures],
-        "source": result.score.source if result.score else None,
+        "source": job.score.source if job.score else None,
         "file": asdict(result.file) if result.file else None,
-        "notices": list(result.checkpoint.notices),
+        "notices": list(job.checkpoint.notices),
         "copy": asdict(result.copy) if result.copy else None,
-        "conditions": asdict(result.conditions) if result.conditions else None,
-        "counts": _counts_json(result.measurement) if result.measurement else None,
+        "conditions": asdict(measured.conditions) if measured else None,
+        "counts": _counts_json(measured.measurement) if measured else None,
     }
 
 
@@ -71,14 +72,12 @@ def _counts_json(measurement: Measurement) -> dict[str, Any]:
     }
 
 
-def _timing_json(result: Result) -> dict[str, Any]:
-    timing = result.timing
-    assert timing is not None
+def _timing_json(result: Measured) -> dict[str, Any]:
     return {
-        "checkpoint": result.checkpoint.name,
-        "dataset": result.dataset,
-        **asdict(timing),
-        "images_per_s": timing.images_per_s,
+        "checkpoint": result.job.checkpoint.name,
+        "dataset": result.job.dataset,
+        **asdict(result.timing),
+        "images_per_s": result.timing.images_per_s,
     }
 
 

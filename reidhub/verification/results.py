@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal, get_args
 
-from reidhub.zoo.checkpoint import Checkpoint, Score
+from reidhub.verification.plan import Job
+from reidhub.zoo.checkpoint import Checkpoint
 
 Verdict = Literal["reproduced", "close", "deviates", "not comparable", "not run"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
@@ -169,41 +170,71 @@ class Timing:
         return self.images / self.seconds if self.seconds else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One checkpoint on one dataset.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    """What every result has: one checkpoint on one dataset, measured or not.
 
     Args:
-        checkpoint: as the manifest has it.
-        dataset: key of the dataset registry.
-        score: the reported figures; None where none are.
-        by_name: True where it was asked for by exact name, so that not running it is a failure.
-        verdict: the gravest verdict of its figures, or why there is none.
-        reason: why it is not comparable or did not run; None otherwise.
+        job: what was asked for, with the reported figures.
+        verdict: the gravest verdict of the figures, or why there is none.
+        reason: why the result is not comparable or was not measured; None otherwise.
         figures: reported and measured, in the order of `reidhub.zoo.checkpoint.METRICS`.
-        hint: what the user can do about the reason.
-        file: None where the weights could not be had.
-        copy: None where the dataset could not be read.
-        conditions: None where nothing was measured, and so for the next two.
-        measurement: the counts.
-        embeddings: key under which the journal has the embeddings, query first, then gallery.
-        timing: seconds and images.
     """
 
-    checkpoint: Checkpoint
-    dataset: str
-    score: Score | None
-    by_name: bool
+    job: Job
     verdict: Verdict
     reason: str | None
     figures: tuple[Figure, ...]
+
+    @property
+    def by_name(self) -> bool:
+        """True where the checkpoint was asked for by its exact name, so that not measuring it is a failure."""
+        return self.job.by_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured(JobResult):
+    """The result of a job that was measured.
+
+    Args:
+        file: the file that the weights were read from.
+        copy: the copy of the dataset.
+        conditions: how it was measured.
+        measurement: the counts.
+        embeddings_key: the journal's key of the embeddings, query first, then gallery.
+        timing: how long it took.
+    """
+
+    file: CheckpointFile
+    copy: DatasetCopy
+    conditions: Conditions
+    measurement: Measurement
+    embeddings_key: str
+    timing: Timing
+
+    @property
+    def is_retrieval(self) -> bool:
+        """True for a retrieval, False for a classification."""
+        return self.measurement.mAP is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotMeasured(JobResult):
+    """The result of a job that could not be measured; `reason` says why.
+
+    Args:
+        hint: what the user can do about the reason.
+        file: the file of the checkpoint; None where it could not be fetched.
+        copy: the copy of the dataset; None where it could not be read.
+    """
+
+    reason: str
     hint: str | None = None
     file: CheckpointFile | None = None
     copy: DatasetCopy | None = None
-    conditions: Conditions | None = None
-    measurement: Measurement | None = None
-    embeddings: str | None = None
-    timing: Timing | None = None
+
+
+Result = Measured | NotMeasured
 
 
 Soundness = Literal["intact", "loads", "as printed", "deviates", "not run"]
@@ -257,13 +288,22 @@ class Report:
     results: tuple[Result, ...]
     environment: Environment
 
+    @property
+    def measured(self) -> tuple[Measured, ...]:
+        """The results of the jobs that were measured."""
+        return tuple(result for result in self.results if isinstance(result, Measured))
+
+    @property
+    def not_measured(self) -> tuple[NotMeasured, ...]:
+        """The results of the jobs that could not be measured."""
+        return tuple(result for result in self.results if isinstance(result, NotMeasured))
+
     def failed(self, *, strict: bool = False) -> bool:
         """True where a figure deviates, or something that was asked for by exact name was not measured.
 
         Args:
             strict: whatever was not measured counts.
         """
-        return any(
-            result.verdict == "deviates" or (result.measurement is None and (strict or result.by_name))
-            for result in self.results
+        return any(result.verdict == "deviates" for result in self.measured) or any(
+            strict or result.by_name for result in self.not_measured
         )

@@ -19,7 +19,7 @@ from reidhub.verification.journal import Journal, key_of
 from reidhub.verification.plan import Job, Plan
 from reidhub.verification.prepare import NeverScoredError, Preparation, Task
 from reidhub.verification.receipt import environment
-from reidhub.verification.results import Conditions, Measurement, Report, Result, Timing
+from reidhub.verification.results import Conditions, Measured, Measurement, NotMeasured, Report, Result, Timing
 from reidhub.verification.scoring import score_classification, score_retrieval
 from reidhub.verification.settings import Settings, device_name
 from reidhub.verification.verdicts import figures_of, gravest, why_not_comparable
@@ -56,7 +56,7 @@ def verify(plan: Plan, settings: Settings, journal: Journal, cache: Cache) -> Re
             results[job.key] = missing_result(job, error)
     for key, result in _measured(tasks, _Bench(settings, journal)):
         results[key] = result
-    devices = [result.conditions.device_name for result in results.values() if result.conditions]
+    devices = [result.conditions.device_name for result in results.values() if isinstance(result, Measured)]
     return Report(tuple(results[job.key] for job in plan.jobs), environment(devices))
 
 
@@ -174,7 +174,7 @@ class _Bench:
         return measurement
 
 
-def missing_result(job: Job, error: ReidhubError, task: Task | None = None) -> Result:
+def missing_result(job: Job, error: ReidhubError, task: Task | None = None) -> NotMeasured:
     """The result of a job that was not measured.
 
     Args:
@@ -182,11 +182,8 @@ def missing_result(job: Job, error: ReidhubError, task: Task | None = None) -> R
         error: why not.
         task: what was ready, where it came that far.
     """
-    return Result(
-        checkpoint=job.checkpoint,
-        dataset=job.dataset,
-        score=job.score,
-        by_name=job.by_name,
+    return NotMeasured(
+        job=job,
         verdict="not comparable" if isinstance(error, NeverScoredError) else "not run",
         reason=error.message,
         figures=figures_of(job.score, None),
@@ -198,7 +195,7 @@ def missing_result(job: Job, error: ReidhubError, task: Task | None = None) -> R
 
 def measured_result(
     task: Task, conditions: Conditions, measurement: Measurement, rows_key: str, timing: Timing
-) -> Result:
+) -> Measured:
     """The result of a job that was measured, with its verdict.
 
     Args:
@@ -211,11 +208,8 @@ def measured_result(
     job = task.job
     reason = why_not_comparable(job.score, task.copy, normalize=conditions.normalize, rerank=conditions.rerank)
     figures = figures_of(job.score, measurement, comparable=reason is None)
-    return Result(
-        checkpoint=job.checkpoint,
-        dataset=job.dataset,
-        score=job.score,
-        by_name=job.by_name,
+    return Measured(
+        job=job,
         verdict=gravest(figure.verdict for figure in figures),
         reason=reason,
         figures=figures,
@@ -223,6 +217,6 @@ def measured_result(
         copy=task.copy,
         conditions=conditions,
         measurement=measurement,
-        embeddings=rows_key,
+        embeddings_key=rows_key,
         timing=timing,
     )

@@ -10,15 +10,17 @@ from torch.nn.functional import normalize
 
 from reidhub.datasets import Record, RetrievalSet
 from reidhub.metrics import evaluate
+from reidhub.verification.plan import Job
 from reidhub.verification.report import Gallery, rank_gallery
 from reidhub.verification.results import (
     CheckpointFile,
     Conditions,
     DatasetCopy,
     Environment,
+    Measured,
     Measurement,
+    NotMeasured,
     Report,
-    Result,
     Timing,
 )
 from reidhub.verification.verdicts import figures_of, gravest, why_not_comparable
@@ -89,18 +91,15 @@ def checkpoint(name: str, **fields: object) -> Checkpoint:
     return replace(real, name=name, **fields)
 
 
-def result(name: str, data: RetrievalSet, counts: Measurement, reported: dict[str, str], **fields: str) -> Result:
+def result(name: str, data: RetrievalSet, counts: Measurement, reported: dict[str, str], **fields: str) -> Measured:
     """A retrieval that was measured; ``fields`` are of the dataset's copy."""
     copy = DatasetCopy("corridor", data.title, None, data.fingerprint, None, {"query": 11, "gallery": 60})
     copy = replace(copy, **fields)
     score = Score("corridor", reported, f"a table {HOSTILE}") if reported else None
     reason = why_not_comparable(score, copy, normalize=False, rerank=False)
     figures = figures_of(score, counts, comparable=reason is None)
-    return Result(
-        checkpoint=checkpoint(name, notices=(f"a notice {HOSTILE}",)),
-        dataset="corridor",
-        score=score,
-        by_name=True,
+    return Measured(
+        job=Job(checkpoint(name, notices=(f"a notice {HOSTILE}",)), "corridor", score, by_name=True),
         verdict=gravest(figure.verdict for figure in figures),
         reason=reason,
         figures=figures,
@@ -108,7 +107,7 @@ def result(name: str, data: RetrievalSet, counts: Measurement, reported: dict[st
         copy=copy,
         conditions=CONDITIONS,
         measurement=counts,
-        embeddings="key",
+        embeddings_key="key",
         timing=Timing(12.5, 71, 1, 0.25),
     )
 
@@ -126,9 +125,14 @@ def report(root: Path) -> tuple[Report, dict[tuple[str, str], Gallery]]:
         )
         results.append(result(name, data, counts, reported, **fields))
         galleries[name, "corridor"] = rank_gallery(vectors, data, counts, CONDITIONS)
-    missing = replace(results[0], checkpoint=checkpoint("osnet_x1_0.missing"), verdict="not run", reason=REASON)
-    nothing = dict.fromkeys(("file", "copy", "conditions", "measurement", "embeddings", "timing"))
-    missing = replace(missing, hint=f"fetch it by hand {HOSTILE}", figures=figures_of(missing.score, None), **nothing)
+    job = replace(results[0].job, checkpoint=checkpoint("osnet_x1_0.missing"))
+    missing = NotMeasured(
+        job=job,
+        verdict="not run",
+        reason=REASON,
+        figures=figures_of(job.score, None),
+        hint=f"fetch it by hand {HOSTILE}",
+    )
     versions = {"reidhub": "0.1", "torch": HOSTILE}
     return Report((*results, missing), Environment(versions, "Linux", (HOSTILE,))), galleries
 

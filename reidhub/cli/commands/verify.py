@@ -201,7 +201,7 @@ def _verify(jobs: "Plan", options: _Options) -> int:
         print_report(report, as_data=options.as_data)
         sys.stdout.flush()
         journal.discard()
-    tell_problems(result for result in report.results if result.measurement is None)
+    tell_problems(report.not_measured)
     click.echo(summary([result.verdict for result in report.results], report.environment.devices), err=True)
     return int(report.failed(strict=options.strict))
 
@@ -223,8 +223,8 @@ def _write_files(report: "Report", journal: "Journal", settings: "Settings", opt
     from reidhub.verification.report import galleries_of, write_report
 
     if options.keep_embeddings:
-        for result in report.results:
-            if result.measurement and result.measurement.mAP is not None:
+        for result in report.measured:
+            if result.is_retrieval:
                 keep_embeddings(result, journal, settings, options.keep_embeddings)
     if options.html:
         page = write_report(report, galleries_of(report, journal, settings), options.html, images=not options.no_images)

@@ -7,7 +7,7 @@ from reidhub.verification.report.figures import figure_table, verdict_mark
 from reidhub.verification.report.galleries import Gallery, Mark, RankedImage, RankedQuery
 from reidhub.verification.report.markup import Child, Markup, element, join
 from reidhub.verification.report.thumbnails import HEIGHT, WIDTH, Thumbnails
-from reidhub.verification.results import Conditions, DatasetCopy, Result
+from reidhub.verification.results import Conditions, DatasetCopy, Measured, NotMeasured, Result
 
 _MARKS: dict[Mark, str] = {"right": "✓ right", "wrong": "✕ wrong", "same camera": "○ same camera"}
 
@@ -21,15 +21,16 @@ def details(place: int, result: Result, gallery: Gallery | None, thumbnails: Thu
         gallery: queries to show; None where there are none.
         thumbnails: makes the images; None for a page without any.
     """
-    name = element("span", result.checkpoint.name, class_="name")
-    title = result.copy.title if result.copy else result.dataset
+    name = element("span", result.job.checkpoint.name, class_="name")
+    hint = result.hint if isinstance(result, NotMeasured) else None
+    title = result.copy.title if result.copy else result.job.dataset
     return element(
         "article",
         element("h3", name, " on ", element("span", title, class_="name"), id=f"result-{place}", tabindex=-1),
         element("p", verdict_mark(result.verdict), f": {result.reason}" if result.reason else None, class_="reason"),
-        element("p", f"hint: {result.hint}", class_="reason") if result.hint else None,
-        element("p", *[element("span", notice) for notice in result.checkpoint.notices], class_="notice")
-        if result.checkpoint.notices
+        element("p", f"hint: {hint}", class_="reason") if hint else None,
+        element("p", *[element("span", notice) for notice in result.job.checkpoint.notices], class_="notice")
+        if result.job.checkpoint.notices
         else None,
         figure_table(result),
         _definitions(_facts(result)),
@@ -45,9 +46,9 @@ def _definitions(facts: Iterable[tuple[str, Child]]) -> Markup:
 
 def _facts(result: Result) -> list[tuple[str, Child]]:
     """Everything that the figures depend on, but for what all results share."""
-    file, measurement, checkpoint = result.file, result.measurement, result.checkpoint
+    file, checkpoint = result.file, result.job.checkpoint
     facts: list[tuple[str, Child]] = [
-        ("reported in", result.score.source if result.score else "no figure is published"),
+        ("reported in", result.job.score.source if result.job.score else "no figure is published"),
         ("trained on", " + ".join(checkpoint.trained_on) + (", all images" if checkpoint.combineall else "")),
     ]
     if file:
@@ -55,9 +56,9 @@ def _facts(result: Result) -> list[tuple[str, Child]]:
         facts += [("weights, sha256", _code(file.sha256)), ("weights, size", f"{file.size:,} bytes, {held}")]
     if result.copy:
         facts += _copy_facts(result.copy)
-    if result.conditions:
+    if isinstance(result, Measured):
         facts += _condition_facts(result.conditions)
-    if measurement:
+        measurement = result.measurement
         skipped = sum(rank == 0 for rank in measurement.first_match_rank) if measurement.average_precision else 0
         why = f", {skipped:,} skipped: no match from another camera" if skipped else ""
         facts += [

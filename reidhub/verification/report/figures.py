@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from reidhub.verification.report.markup import Markup, element, join
 from reidhub.verification.report.plots import signed
-from reidhub.verification.results import VERDICTS, Figure, Report, Result, Verdict
+from reidhub.verification.results import VERDICTS, Figure, Measured, Report, Result, Verdict
 
 MEANINGS: dict[Verdict, tuple[str, str]] = {
     "reproduced": ("●", "equal to the printed figure after rounding to its digits"),
@@ -38,7 +38,7 @@ def overview(report: Report) -> Markup:
 
 def figure_table(result: Result) -> Markup:
     """All figures of one result, those that nobody printed among them."""
-    name = f"{result.checkpoint.name} on {result.dataset}"
+    name = f"{result.job.checkpoint.name} on {result.job.dataset}"
     rows = [
         element("tr", element("th", figure.metric, scope="row"), _cells(figure, result)) for figure in result.figures
     ]
@@ -55,12 +55,12 @@ def legend() -> Markup:
 
 def shown_figures(result: Result) -> list[Figure]:
     """The reported ones; where none is reported, all that were measured."""
-    return [figure for figure in result.figures if figure.reported or result.score is None]
+    return [figure for figure in result.figures if figure.reported or result.job.score is None]
 
 
 def _overview_rows(place: int, result: Result) -> Iterator[Markup]:
     figures: list[Figure | None] = [*shown_figures(result)] or [None]
-    link = element("a", result.checkpoint.name, href=f"#result-{place}", class_="name")
+    link = element("a", result.job.checkpoint.name, href=f"#result-{place}", class_="name")
     note = result.reason.splitlines()[0] if result.reason else None
     for figure in figures:
         verdict = (figure.verdict if figure else None) or result.verdict
@@ -71,7 +71,7 @@ def _overview_rows(place: int, result: Result) -> Iterator[Markup]:
         yield element(
             "tr",
             element("th", link, scope="row"),
-            element("td", result.dataset, class_="name"),
+            element("td", result.job.dataset, class_="name"),
             cells,
             element("td", note, class_="note"),
             data_verdict=verdict,
@@ -79,9 +79,9 @@ def _overview_rows(place: int, result: Result) -> Iterator[Markup]:
 
 
 def _cells(figure: Figure, result: Result) -> Markup:
-    queries = result.measurement.queries if result.measurement else 0
+    queries = result.measurement.queries if isinstance(result, Measured) else 0
     deviation = figure.deviation
-    verdict = figure.verdict or (result.verdict if result.score is None else None)
+    verdict = figure.verdict or (result.verdict if result.job.score is None else None)
     return join(
         _number(figure.reported),
         _number(None if figure.measured is None else f"{figure.measured:.3f}"),

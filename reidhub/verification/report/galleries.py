@@ -101,15 +101,14 @@ def galleries_of(report: Report, journal: Journal, settings: Settings) -> dict[K
     """
     galleries: dict[Key, Gallery] = {}
     read: dict[str, RetrievalSet] = {}
-    for result in report.results:
-        measurement, conditions = result.measurement, result.conditions
-        if measurement is None or conditions is None or measurement.mAP is None:
+    for result in report.measured:
+        if not result.is_retrieval:
             continue
-        data = read.get(result.dataset) or retrieval_of(result, settings)
-        read[result.dataset] = data
+        name, dataset = result.job.key
+        data = read.get(dataset) or retrieval_of(result, settings)
+        read[dataset] = data
         query, gallery = (part.to(settings.device) for part in embeddings_of(result, journal))
-        shown = rank_gallery((query, gallery), data, measurement, conditions)
-        galleries[result.checkpoint.name, result.dataset] = shown
+        galleries[name, dataset] = rank_gallery((query, gallery), data, result.measurement, result.conditions)
     return galleries
 
 

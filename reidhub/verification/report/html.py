@@ -58,8 +58,7 @@ def render(report: Report, galleries: Mapping[Key, Gallery], thumbnails: Thumbna
     """
     style, script = _part("page.css"), _part("page.js")
     results = [
-        details(place, result, galleries.get((result.checkpoint.name, result.dataset)), thumbnails)
-        for place, result in enumerate(report.results)
+        details(place, result, galleries.get(result.job.key), thumbnails) for place, result in enumerate(report.results)
     ]
     return Template(_part("page.html")).substitute(
         policy=_policy(style, script),
@@ -100,10 +99,9 @@ def _tally(report: Report) -> Markup:
 
 def _under(report: Report) -> Markup:
     """The conditions in one line; each result tells its own in full."""
-    conditions = [result.conditions for result in report.results if result.conditions]
-    if not conditions:
+    if not report.measured:
         return element("p", "Nothing was measured.")
-    precisions = ", ".join(dict.fromkeys(condition.precision for condition in conditions))
+    precisions = ", ".join(dict.fromkeys(result.conditions.precision for result in report.measured))
     versions = ", ".join(f"{name} {report.environment.versions.get(name, '?')}" for name in ("reidhub", "torch"))
     return element("p", f"Measured on {', '.join(report.environment.devices)} in {precisions} with {versions}.")
 

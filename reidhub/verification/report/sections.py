@@ -14,7 +14,7 @@ from reidhub.verification.report.plots import (
     cmc_plot,
     deviation_plot,
 )
-from reidhub.verification.results import Report, Result
+from reidhub.verification.results import Measured, Report
 from reidhub.zoo.checkpoint import Checkpoint
 
 _PLOTTED = ("rank1", "top1", "mAP")
@@ -23,24 +23,20 @@ _CMC_NOTE = "The share of queries whose first right image has this rank or a bet
 
 def plots(report: Report) -> Markup:
     """Deviations of all figures; for each dataset accuracy over parameters, and CMC curves."""
-    measured = [result for result in report.results if result.measurement]
+    measured = report.measured
     if not measured:
         return element("p", "Nothing was measured, so there is nothing to plot.")
-    datasets = {result.dataset: _title(result) for result in measured}
+    datasets = {result.job.dataset: result.copy.title for result in measured}
     by_dataset = [
-        _of_dataset(place, title, [result for result in measured if result.dataset == name])
+        _of_dataset(place, title, [result for result in measured if result.job.dataset == name])
         for place, (name, title) in enumerate(datasets.items())
     ]
     return join(_deviations(measured), by_dataset)
 
 
-def _title(result: Result) -> str:
-    return result.copy.title if result.copy else result.dataset
-
-
-def _deviations(results: Iterable[Result]) -> Markup | None:
+def _deviations(results: Iterable[Measured]) -> Markup | None:
     found = [
-        Deviation(result.checkpoint.name, result.dataset, figure.metric, figure.deviation, figure.verdict)
+        Deviation(result.job.checkpoint.name, result.job.dataset, figure.metric, figure.deviation, figure.verdict)
         for result in results
         for figure in result.figures
         if figure.deviation is not None and figure.verdict is not None
@@ -52,14 +48,20 @@ def _deviations(results: Iterable[Result]) -> Markup | None:
     return _plot(title, note, deviation_plot("deviations", title, found))
 
 
-def _of_dataset(place: int, title: str, results: list[Result]) -> Markup:
+def _of_dataset(place: int, title: str, results: list[Measured]) -> Markup:
     points = [
-        Point(result.checkpoint.name, figure.metric, parameters_m(result.checkpoint), figure.measured, figure.verdict)
+        Point(
+            result.job.checkpoint.name,
+            figure.metric,
+            parameters_m(result.job.checkpoint),
+            figure.measured,
+            figure.verdict,
+        )
         for result in results
         for figure in result.figures
         if figure.metric in _PLOTTED and figure.measured is not None
     ]
-    curves = [Curve(result.checkpoint.name, result.measurement.cmc) for result in results if result.measurement]
+    curves = [Curve(result.job.checkpoint.name, result.measurement.cmc) for result in results]
     accuracy, cmc = f"Accuracy over parameters, {title}", f"CMC curves, {title}"
     first = points[0].metric
     square = ", ■ mAP" if any(point.metric == "mAP" for point in points) else ""

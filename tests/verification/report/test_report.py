@@ -17,7 +17,7 @@ from reidhub.verification.report import write_report
 from reidhub.verification.report.axes import Axis
 from reidhub.verification.report.html import render
 from reidhub.verification.report.thumbnails import Thumbnails
-from reidhub.verification.results import Report
+from reidhub.verification.results import Measured, NotMeasured, Report
 
 SHOWN = re.sub("[\x07\u202e]", "\N{REPLACEMENT CHARACTER}", HOSTILE)
 
@@ -47,7 +47,7 @@ def test_every_reported_figure_is_a_row_beside_what_was_measured(page: Node, fou
     expected = []
     for result in found[0].results:
         for figure in result.figures:
-            if figure.reported or result.score is None:
+            if figure.reported or result.job.score is None:
                 measured = "—" if figure.measured is None else f"{figure.measured:.3f}"
                 hits = f"{figure.hits} of 10" if figure.hits is not None else "—"
                 expected.append(
@@ -55,7 +55,7 @@ def test_every_reported_figure_is_a_row_beside_what_was_measured(page: Node, fou
                 )
     rows = table(page)
     assert [[row[2], row[3], row[4], row[7], row[6].split(" ", 1)[1]] for row in rows] == expected
-    assert {row[0] for row in rows} == {r.checkpoint.name.replace(HOSTILE, SHOWN) for r in found[0].results}
+    assert {row[0] for row in rows} == {r.job.checkpoint.name.replace(HOSTILE, SHOWN) for r in found[0].results}
     assert {row[6].split(" ", 1)[1] for row in rows} == {
         "reproduced", "close", "deviates", "not comparable", "not run",
     }  # fmt: skip
@@ -65,7 +65,7 @@ def test_every_reported_figure_is_a_row_beside_what_was_measured(page: Node, fou
 def test_a_result_says_under_what_it_was_measured(page: Node, found) -> None:
     for place, result in enumerate(found[0].results):
         article = _article(page, place)
-        if result.measurement is None:
+        if isinstance(result, NotMeasured):
             assert SHOWN in article.text and "https 404" in article.text and not article.all("details")
             assert "hint: fetch it by hand" in article.text and "https 404" not in page.one("table", id="figures").text
             continue
@@ -135,7 +135,7 @@ def test_tables_and_drawings_tell_what_they_are(page: Node) -> None:
 
 
 def test_plots_have_a_mark_for_each_figure(page: Node, found) -> None:
-    measured = [result for result in found[0].results if result.measurement]
+    measured = found[0].measured
     circles = [c for c in page.all("circle") if "point" in c.classes]
     squares = [c for c in page.all("rect") if "point" in c.classes]
     assert len(circles) == len(squares) == len(measured) == 5
@@ -157,7 +157,7 @@ def _on_axis(deviation: float) -> float:
 
 
 def test_higher_is_better_in_every_plot(page: Node, found) -> None:
-    percents = [result.figures[0].measured for result in found[0].results if result.measurement]
+    percents = [result.figures[0].measured for result in found[0].measured]
     heights = [-float(circle.attributes["cy"] or 0) for circle in page.all("circle") if "point" in circle.classes]
     assert sorted(range(5), key=percents.__getitem__) == sorted(range(5), key=heights.__getitem__)
     for line in page.all("polyline"):
@@ -219,7 +219,7 @@ def test_without_images_there_are_names(found, tmp_path: Path) -> None:
 def test_the_same_results_give_the_same_bytes_however_long_they_took(found, written: str, tmp_path: Path) -> None:
     values, galleries = found
     slower = tuple(
-        r if r.timing is None else replace(r, timing=replace(r.timing, seconds=99.0)) for r in values.results
+        replace(r, timing=replace(r.timing, seconds=99.0)) if isinstance(r, Measured) else r for r in values.results
     )
     again = write_report(Report(slower, values.environment), galleries, tmp_path)
     assert again.read_text() == written

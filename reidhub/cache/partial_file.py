@@ -6,15 +6,15 @@ that loses its file in this manner has lost nothing but work.
 """
 
 import json
-import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
 from reidhub.errors import CacheError
+from reidhub.files.atomic import TEMPORARY, AtomicFile, explain_write_errors
 from reidhub.files.digest import BLOCK, Digest, sha256
 
 NOTES = ".notes"
@@ -101,12 +101,11 @@ class Incoming:
         size: bytes written.
     """
 
-    def __init__(self, folder: Path, prefix: str = ".incoming-", name: str = "") -> None:
-        handle, path = _new_file(folder, prefix, ".part")
-        self.path = Path(path)
+    def __init__(self, folder: Path, prefix: str = TEMPORARY, name: str = "") -> None:
+        self._new = AtomicFile(folder, prefix, ".part")
+        self.path = self._new.path
         self.size = 0
         self._name = name
-        self._file = os.fdopen(handle, "w+b", buffering=0)
         self._hash = sha256()
         self._notes: IO[bytes] | None = None
 
@@ -114,10 +113,11 @@ class Incoming:
         return self
 
     def __exit__(self, *error: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self._file.close()
         noted = self._notes is not None
         self._close_notes()
-        if not noted or not self.path.exists():
+        if noted and self.path.exists():
+            self._new.file.close()
+        else:
             self.discard()
 
     def write(self, chunk: bytes) -> None:
@@ -127,13 +127,9 @@ class Incoming:
             CacheError: the disk does not take them.
         """
         self._hash.update(chunk)
-        left = memoryview(chunk)
-        try:
-            while left:
-                left = left[self._file.write(left) :]
-        except OSError as error:
-            self.discard()  # a full disk is not to be kept full
-            raise CacheError(f"cannot write {self.path.parent}: {error.strerror}", hint=ROOM) from error
+        with self._discard_on_error():
+            self._new.file.write(chunk)
+            self._new.file.flush()  # a note says that the bytes before it are in the file
         self.size += len(chunk)
 
     def note(self, state: dict[str, Any]) -> None:
@@ -146,14 +142,15 @@ class Incoming:
         with suppress(OSError):  # without the note, a run that is cut short only costs more
             if self._notes is None:
                 self._notes = self.path.with_suffix(NOTES).open("ab", buffering=0)
+                self._new.keep()
             self._notes.write(json.dumps(note).encode() + b"\n")  # appended: cheaper than a file put in its place
 
     def discard(self) -> None:
         """Leave nothing of it behind."""
         self._close_notes()
-        for path in (self.path, self.path.with_suffix(NOTES)):
-            with suppress(OSError):
-                path.unlink()
+        self._new.discard()
+        with suppress(OSError):
+            self.path.with_suffix(NOTES).unlink()
 
     def _close_notes(self) -> None:
         if self._notes is not None:
@@ -183,11 +180,9 @@ class Incoming:
         """
         if size == self.size:
             return
-        try:
-            self._file.truncate(size)
-            self._file.seek(size)
-        except OSError as error:
-            raise CacheError(f"cannot write {self.path.parent}: {error.strerror}", hint=ROOM) from error
+        with self._discard_on_error():
+            self._new.file.truncate(size)
+            self._new.file.seek(size)
         self._hash, self.size = sha256(), size
         for block in self.held():
             self._hash.update(block)
@@ -211,50 +206,24 @@ class Incoming:
         Raises:
             CacheError: the disk does not take them.
         """
-        try:
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            self.discard()
-            raise CacheError(f"cannot write {self.path.parent}: {error.strerror}", hint=ROOM) from error
+        with self._discard_on_error():
+            self._new.sync()
         return Digest(self._hash.hexdigest())
 
+    def publish(self, target: Path) -> None:
+        """Give the file its final name, in the same folder or beside it.
 
-def _new_file(folder: Path, prefix: str, suffix: str = "") -> tuple[int, str]:
-    """A file of this process alone: its descriptor and its name."""
-    from tempfile import mkstemp  # costs milliseconds that `reidhub show`, which only looks into the cache, is spared
+        Raises:
+            OSError: the disk does not take it.
+        """
+        self._new.publish(target)
 
-    return mkstemp(prefix=prefix, suffix=suffix, dir=folder)
-
-
-def write_json(path: Path, data: dict[str, Any], *, exclusive: bool = False) -> None:
-    """Write a small file so that its name never stands for half of it.
-
-    Args:
-        path: its name.
-        data: its content.
-        exclusive: never in the place of another; held to as far as the folder knows hard links.
-
-    Raises:
-        FileExistsError: there is another, with ``exclusive``.
-        OSError: the folder does not take it.
-    """
-    handle, name = _new_file(path.parent, f".incoming-{path.stem}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(data, file, indent=1)
-        Path(name).chmod(0o644)  # others who share the folder read it too
-        if exclusive:
-            _link(Path(name), path)
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def _link(existing: Path, path: Path) -> None:
-    try:
-        path.hardlink_to(existing)
-    except FileExistsError:
-        raise
-    except OSError:
-        if path.exists():
-            raise FileExistsError(str(path)) from None
+    @contextmanager
+    def _discard_on_error(self) -> Iterator[None]:
+        """Discard the file when the disk fails, so that a full disk does not stay full."""
+        with explain_write_errors(f"write {self.path.parent}", hint=ROOM):
+            try:
+                yield
+            except OSError:
+                self.discard()
+                raise

@@ -10,12 +10,13 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from reidhub.cache.partial_file import NOTES, ROOM, Incoming, Partial, write_json
+from reidhub.cache.partial_file import NOTES, ROOM, Incoming, Partial
 from reidhub.errors import CacheError, IntegrityError, SourceError
+from reidhub.files.atomic import TEMPORARY, explain_write_errors, write_json
 from reidhub.files.digest import Digest
 from reidhub.zoo.checkpoint import Artifact, Source
 
@@ -126,17 +127,13 @@ class Cache:
         Raises:
             CacheError: the folder cannot be made or written.
         """
-        folder, prefix = self.files, ".incoming-"
+        folder, prefix = self.files, TEMPORARY
         if artifact and source:
             folder, prefix = self.partial, f"{_key(artifact, source)}-"
-        try:
+        with explain_write_errors(f"use the cache folder {self.root}", hint="set REIDHUB_HOME to another folder"):
             self.files.mkdir(parents=True, exist_ok=True)
             folder.mkdir(exist_ok=True)
             incoming = Incoming(folder, prefix, name)
-        except OSError as error:
-            raise CacheError(
-                f"cannot use the cache folder {self.root}: {error.strerror}", hint="set REIDHUB_HOME to another folder"
-            ) from error
         with incoming:
             yield incoming
 
@@ -147,7 +144,7 @@ class Cache:
 
     def partials(self) -> list[Partial]:
         """Everything that runs cut short have left, and what others are writing just now."""
-        left = [path for folder in (self.files, self.pins, self.partial) for path in folder.glob(".incoming-*")]
+        left = [path for folder in (self.files, self.pins, self.partial) for path in folder.glob(TEMPORARY + "*")]
         left += [path for path in self.partial.glob(f"*{NOTES}") if not path.with_suffix(".part").exists()]
         return [*self._partials("*.part"), *(partial for path in left if (partial := Partial.at(path)))]
 
@@ -161,10 +158,9 @@ class Cache:
 
     def start_over(self, artifact: Artifact) -> None:
         """Forget what earlier runs left of a file, whichever source it came from."""
-        for pattern in ("{}-*", ".incoming-{}-*"):
-            for path in self.partial.glob(pattern.format(_key(artifact))):
-                with suppress(OSError):
-                    path.unlink()
+        for path in self.partial.glob(f"{_key(artifact)}-*"):
+            with suppress(OSError):
+                path.unlink()
 
     def check_room(self, size: int) -> None:
         """Is there room for a file of that many bytes?
@@ -183,22 +179,24 @@ class Cache:
 
         Raises:
             IntegrityError: its size or digest is not the artifact's, or not the one remembered for it.
-            CacheError: the disk does not take it.
+            CacheError: the disk does not take it; no pin and no entry stays then.
         """
         digest = incoming.finish()
         self._hold(incoming, digest, artifact)
-        path = self.path(digest)
-        try:
-            if not artifact.pinned:
-                self._pin(artifact, {"name": name, "sha256": digest.hex, "checked_by": checked_by})
-            incoming.path.chmod(0o644)
-            incoming.path.replace(path)
-            entry = Entry(digest.hex, incoming.size, path.stat().st_mtime_ns, checked_by, name, source)
-            write_json(self._entry_path(digest), asdict(entry))
-        except FileNotFoundError as error:
-            return self._kept_by_another(artifact, error)
-        except OSError as error:
-            raise CacheError(f"cannot write {path}: {error.strerror}", hint=ROOM) from error
+        path, entry_path = self.path(digest), self._entry_path(digest)
+        with explain_write_errors(f"write {path}", hint=ROOM):
+            try:
+                with ExitStack() as undo:
+                    if not artifact.pinned:
+                        self._pin(artifact, {"name": name, "sha256": digest.hex, "checked_by": checked_by}, undo)
+                    entry = Entry(digest.hex, incoming.size, incoming.path.stat().st_mtime_ns, checked_by, name, source)
+                    if not path.exists():
+                        undo.callback(entry_path.unlink, missing_ok=True)
+                    write_json(entry_path, asdict(entry))
+                    incoming.publish(path)
+                    undo.pop_all()
+            except FileNotFoundError as error:
+                return self._kept_by_another(artifact, error)
         self.start_over(artifact)
         return path
 
@@ -223,7 +221,7 @@ class Cache:
                 hint=f"if the new file is the right one, remove {self._pin_path(artifact)}",
             )
 
-    def _pin(self, artifact: Artifact, pin: dict[str, str]) -> None:
+    def _pin(self, artifact: Artifact, pin: dict[str, str], undo: ExitStack) -> None:
         """Remember the first download; where two are the first at once, only one of them is."""
         path = self._pin_path(artifact)
         self.pins.mkdir(exist_ok=True)
@@ -231,6 +229,7 @@ class Cache:
             path.unlink(missing_ok=True)  # damaged: it says nothing
         with suppress(FileExistsError):
             write_json(path, dict(pin), exclusive=True)
+            undo.callback(path.unlink, missing_ok=True)
         self._hold_to_pin(Digest(pin["sha256"]), artifact)
 
     def _is_intact(self, path: Path, digest: Digest) -> bool:

@@ -1,12 +1,11 @@
 """How ``reidhub download`` hands a file of the cache to the user."""
 
-import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from reidhub.errors import CacheError
+from reidhub.files.atomic import explain_write_errors, write_atomically
+from reidhub.files.digest import BLOCK
 from reidhub.zoo.checkpoint import Checkpoint
 
 FORMATS = ("original", "safetensors")
@@ -44,17 +43,9 @@ class Delivery:
 
 
 def _copy(path: Path, target: Path) -> Path:
-    """A copy under its final name, or nothing."""
-    try:
+    """Copy a file under its final name."""
+    with explain_write_errors(f"write {target}"):
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(prefix=".incoming-", dir=target.parent)
-        os.close(handle)
-        try:
-            shutil.copyfile(path, partial)
-            Path(partial).chmod(0o644)
-            Path(partial).replace(target)
-        finally:
-            Path(partial).unlink(missing_ok=True)
-    except OSError as error:
-        raise CacheError(f"cannot write {target}: {error.strerror}") from error
+        with path.open("rb") as original, write_atomically(target) as copy:
+            shutil.copyfileobj(original, copy, BLOCK)
     return target

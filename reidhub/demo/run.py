@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 from reidhub.demo import COUNTS, DATA, FILE_NAME, MANIFEST, world
 from reidhub.errors import ReidhubError, UsageError
+from reidhub.files.atomic import explain_write_errors
 from reidhub.testing import Drive, Host, Internet, Mega, Request, Response
 from reidhub.zoo.checkpoint import Checkpoint
 from reidhub.zoo.manifest import read_manifest
@@ -66,10 +67,8 @@ def _open_folder(keep: Path | None) -> Iterator[Path]:
         with TemporaryDirectory(prefix="reidhub-demo-") as folder:
             yield Path(folder)
         return
-    try:
+    with explain_write_errors(f"make the folder {keep}", UsageError):
         keep.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot make the folder {keep}: {error.strerror}") from error
     if any(keep.iterdir()):
         raise UsageError(f"{keep} is not empty", hint="name a new or empty folder")
     yield keep.absolute()

@@ -6,11 +6,7 @@ A file appears whole under its name or not at all, and one that is intact is lef
 
 import hashlib
 import json
-import os
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -18,15 +14,13 @@ from typing import Literal, Self
 from reidhub.cache.identify import hold
 from reidhub.cache.store import Cache
 from reidhub.download.fetch import Resolver
-from reidhub.errors import CacheError, CancelledError, IntegrityError, ReidhubError, UsageError
+from reidhub.errors import CancelledError, IntegrityError, ReidhubError, UsageError
+from reidhub.files.atomic import explain_write_errors, remove_leftovers, write_atomically, write_text
 from reidhub.files.digest import BLOCK, Digest
 from reidhub.zoo.checkpoint import Checkpoint
 
 INDEX = "index.json"
 SUMS = "SHA256SUMS"
-
-_PREFIX = ".incoming-"
-_LEFT_OVER_S = 3600.0  # a temporary file that nobody has written to for so long is of a run that was killed
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +86,14 @@ class Mirror:
         self._outcomes: list[Outcome] = []
 
     def __enter__(self) -> Self:
-        with _writing(self._folder):
+        with _explain_errors(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
-            _clear(self._folder)
+            remove_leftovers(self._folder)
             self._recorded = {copy.name: copy for copy in read_index(self._folder)}
         return self
 
     def __exit__(self, *error: object) -> None:
-        with _writing(self._folder):
+        with _explain_errors(self._folder):
             _write_index(self._folder, list(self._outcomes))
 
     def bring(self, checkpoint: Checkpoint) -> Outcome:
@@ -136,12 +130,9 @@ class Mirror:
         return entry.source if entry and entry.source in public else None
 
 
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise CacheError(f"cannot write the mirror {folder}: {error.strerror}") from error
+def _explain_errors(folder: Path) -> AbstractContextManager[None]:
+    """Replace an OSError of the block by a CacheError."""
+    return explain_write_errors(f"write the mirror {folder}")
 
 
 def read_index(folder: Path) -> list[Copy]:
@@ -172,23 +163,14 @@ def _written(source: Path, target: Path) -> Digest:
         IntegrityError: it does not have the digest that it is named for.
         OSError: it cannot be read, or the copy not written.
     """
-    handle, name = tempfile.mkstemp(prefix=_PREFIX, dir=target.parent)
-    temporary, state = Path(name), hashlib.sha256()
-    try:
-        with os.fdopen(handle, "wb") as copy, source.open("rb") as original:
-            while block := original.read(BLOCK):
-                state.update(block)
-                copy.write(block)
-            copy.flush()
-            os.fsync(copy.fileno())
-        digest = Digest(state.hexdigest())
-        if digest.hex != source.stem:
+    state = hashlib.sha256()
+    with source.open("rb") as original, write_atomically(target) as copy:
+        while block := original.read(BLOCK):
+            state.update(block)
+            copy.write(block)
+        if state.hexdigest() != source.stem:
             raise IntegrityError(f"the cache's file {source} is broken", hint="`reidhub cache check --remove`")
-        temporary.chmod(0o644)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return digest
+    return Digest(state.hexdigest())
 
 
 def _copy(checkpoint: Checkpoint, path: Path, digest: Digest, source: str | None) -> Copy:
@@ -225,16 +207,4 @@ def _replace(path: Path, text: str) -> None:
     with suppress(OSError, ValueError):
         if path.read_text(encoding="utf-8") == text:
             return
-    handle, name = tempfile.mkstemp(prefix=_PREFIX, dir=path.parent)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    Path(name).chmod(0o644)
-    Path(name).replace(path)
-
-
-def _clear(folder: Path) -> None:
-    """Remove what a run that was killed has left."""
-    for path in folder.glob(_PREFIX + "*"):
-        with suppress(FileNotFoundError):  # another run's, done in the meantime
-            if path.stat().st_mtime < time.time() - _LEFT_OVER_S:
-                path.unlink()
+    write_text(path, text)

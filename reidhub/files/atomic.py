@@ -101,9 +101,7 @@ class AtomicFile:
         self.path.replace(target)
 
     def keep(self) -> None:
-        """Close the file and leave it under its temporary name."""
-        with suppress(OSError):
-            self.file.close()
+        """From now on, leave the file under its temporary name when the process ends."""
         _unfinished.pop(self.path, None)
 
     def discard(self) -> None:
@@ -183,12 +181,12 @@ def is_disk_full(error: OSError) -> bool:
 
 @contextmanager
 def explain_write_errors(
-    what: str, failure: type[ReidhubError] = CacheError, *, hint: str | None = None
+    action: str, failure: type[ReidhubError] = CacheError, *, hint: str | None = None
 ) -> Iterator[None]:
     """Replace an OSError of the block by an error in words.
 
     Args:
-        what: is written, as in ``"the receipt r.json"``.
+        action: what the block does, as in ``"write the receipt r.json"``.
         failure: type of the error for every reason but a full disk.
         hint: what the user can do; None for a hint on a full disk alone.
 
@@ -199,7 +197,7 @@ def explain_write_errors(
     try:
         yield
     except OSError as error:
-        message = f"cannot write {what}: {error.strerror or error}"
+        message = f"cannot {action}: {error.strerror or error}"
         if is_disk_full(error):
             raise DiskFullError(message, hint=hint or "make room on that disk") from error
         raise failure(message, hint=hint) from error

@@ -1,16 +1,13 @@
 """Embeddings of a finished measurement: from the journal, and kept in files for whoever wants to go on with them."""
 
-import os
-import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from reidhub.datasets import RetrievalSet, read_dataset
 from reidhub.errors import DatasetError, UsageError
+from reidhub.files.atomic import explain_write_errors, write_atomically
 from reidhub.verification.journal import Journal
 from reidhub.verification.results import Measured
 from reidhub.verification.settings import Settings
@@ -55,7 +52,8 @@ def keep_embeddings(result: Measured, journal: Journal, settings: Settings, fold
         folder: made where it does not exist.
 
     Raises:
-        UsageError: it cannot be written.
+        DiskFullError: there is no room for it.
+        UsageError: it cannot be written for another reason.
     """
     query, gallery = embeddings_of(result, journal)
     data = retrieval_of(result, settings)
@@ -76,18 +74,9 @@ def keep_embeddings(result: Measured, journal: Journal, settings: Settings, fold
         "distance": np.array(str(result.conditions.distance)),
         "precision": np.array(result.conditions.precision),
     }
-    arrays = {"query": query.numpy(), "gallery": gallery.numpy(), **labels, **paths, **origin}
-    return _write(folder, f"{result.job.checkpoint.name}.{result.job.dataset}.npz", arrays)
-
-
-def _write(folder: Path, name: str, arrays: dict[str, NDArray[Any]]) -> Path:
-    """The file under its final name, whole or not at all."""
-    try:
+    path = folder / f"{result.job.checkpoint.name}.{result.job.dataset}.npz"
+    with explain_write_errors(f"keep embeddings in {folder}", UsageError):
         folder.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(prefix=".embeddings-", dir=folder)
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        Path(partial).chmod(0o644)
-        return Path(partial).replace(folder / name)
-    except OSError as error:
-        raise UsageError(f"cannot keep embeddings in {folder}: {error.strerror}") from error
+        with write_atomically(path) as file:
+            np.savez(file, query=query.numpy(), gallery=gallery.numpy(), **labels, **paths, **origin)  # type: ignore[arg-type]
+    return path

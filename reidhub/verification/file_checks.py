@@ -7,7 +7,7 @@ from typing import Literal
 
 from reidhub.cache.store import Cache
 from reidhub.download.fetch import Resolver
-from reidhub.errors import ReidhubError
+from reidhub.errors import DiskFullError, ReidhubError
 from reidhub.inference.complexity import complexity
 from reidhub.verification.dataset_pass import read_model
 from reidhub.verification.plan import Selection
@@ -28,6 +28,9 @@ def inspect(selection: Selection, level: Level, cache: Cache) -> Iterator[Inspec
 
     Yields:
         One inspection for each, as soon as it is done.
+
+    Raises:
+        DiskFullError: the cache has no room for a file.
     """
     resolver = Resolver(cache)
     for checkpoint in selection.checkpoints:
@@ -38,6 +41,8 @@ def inspect(selection: Selection, level: Level, cache: Cache) -> Iterator[Inspec
                 yield Inspection(checkpoint, by_name, "intact", file=file)
             else:
                 yield _weigh(checkpoint, path, file, by_name=by_name)
+        except DiskFullError:
+            raise
         except ReidhubError as error:
             yield Inspection(checkpoint, by_name, "not run", error.message, error.hint)
 

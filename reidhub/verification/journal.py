@@ -10,12 +10,11 @@ file is opened again, so no kill and no loss of power leaves a wrong row behind.
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,8 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from reidhub.errors import CacheError, UsageError
+from reidhub.errors import UsageError
+from reidhub.files.atomic import TEMPORARY, explain_write_errors, write_text
 from reidhub.verification.plan import Plan
 from reidhub.verification.results import Measurement
 from reidhub.verification.settings import Settings
@@ -33,20 +33,10 @@ from reidhub.verification.settings import Settings
 _CRC = 4  # bytes
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """What the disk does not take becomes an error with a hint.
-
-    Raises:
-        CacheError: it did not.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise CacheError(
-            f"cannot write the journal {path.parent}: {error.strerror}",
-            hint="make room, or name a folder on another disk with --journal; a run goes on where it stopped",
-        ) from error
+def _explain_errors(folder: Path) -> AbstractContextManager[None]:
+    """Replace an OSError of the block by a CacheError with a hint."""
+    hint = "make room, or name a folder on another disk with --journal; a run goes on where it stopped"
+    return explain_write_errors(f"write the journal {folder}", hint=hint)
 
 
 class RowLog:
@@ -67,10 +57,10 @@ class RowLog:
         self.dimensions = dimensions
         self._total = total
         self._batch_size = batch_size
-        self.rows, size = self._intact()
-        with writing(path):
-            self._file = path.open("ab")
-            self._file.truncate(size)
+        self.rows, self._size = self._intact()
+        with _explain_errors(path.parent):
+            self._file = path.open("ab", buffering=0)  # nothing is left to write when the file is closed
+            self._file.truncate(self._size)
 
     @property
     def complete(self) -> bool:
@@ -81,13 +71,21 @@ class RowLog:
         """Write the next block, float32 (n, D) on the CPU.
 
         Raises:
-            CacheError: the disk does not take it.
+            CacheError: the disk does not take it; nothing of the block is left then.
         """
         block = np.ascontiguousarray(rows.numpy(), dtype="<f4").tobytes()
-        with writing(self.path):
-            self._file.write(block + zlib.crc32(block).to_bytes(_CRC, "little"))
-            self._file.flush()
+        block += zlib.crc32(block).to_bytes(_CRC, "little")
+        with _explain_errors(self.path.parent):
+            try:
+                written = 0
+                while written < len(block):
+                    written += self._file.write(memoryview(block)[written:])
+            except OSError:
+                with suppress(OSError):
+                    self._file.truncate(self._size)
+                raise
         self.rows += len(rows)
+        self._size += len(block)
 
     def read(self) -> Tensor:
         """All rows that are there, float32 (N, D)."""
@@ -100,8 +98,15 @@ class RowLog:
         return torch.from_numpy(read)
 
     def close(self) -> None:
-        """Let go of the file; rows can still be read."""
-        self._file.close()
+        """Close the file, and remove it where it has no rows; rows can still be read.
+
+        Raises:
+            CacheError: the disk fails.
+        """
+        with _explain_errors(self.path.parent):
+            self._file.close()
+            if not self.rows:
+                self.path.unlink(missing_ok=True)
 
     def _intact(self) -> tuple[int, int]:
         """Rows and bytes of the whole blocks at the beginning of the file."""
@@ -121,7 +126,7 @@ class RowLog:
 
 
 _LOCK = "lock"
-_OWN = re.compile(r"[0-9a-f]{32}\.(rows|json|partial)")  # nothing else in the folder is ever removed
+_OWN = re.compile(rf"[0-9a-f]{{32}}\.(rows|json)|{TEMPORARY}[0-9a-f]{{32}}\.json-\w+")  # nothing else is ever removed
 
 
 def key_of(*parts: Any) -> str:
@@ -161,13 +166,8 @@ class Journal:
         Raises:
             CacheError: the disk does not take it.
         """
-        path = self._measurement_path(key)
-        partial = path.with_suffix(".partial")
-        with writing(path):
-            partial.write_text(json.dumps(asdict(measurement)), encoding="utf-8")
-            with partial.open("rb+") as file:
-                os.fsync(file.fileno())
-            partial.replace(path)
+        with _explain_errors(self.folder):
+            write_text(self._measurement_path(key), json.dumps(asdict(measurement)))
 
     def discard(self) -> None:
         """Remove everything: the run is over, and the next one measures again."""
@@ -196,7 +196,7 @@ def open_journal(folder: Path) -> Iterator[Journal]:
         CacheError: the folder cannot be written.
     """
     lock = FileLock(folder / _LOCK, timeout=0)
-    with writing(folder / _LOCK):
+    with _explain_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire()

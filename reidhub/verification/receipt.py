@@ -5,9 +5,7 @@ depends on the clock stands apart under ``timing``.
 """
 
 import json
-import os
 import platform
-import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +19,7 @@ from PIL import features
 
 from reidhub._version import __version__
 from reidhub.errors import UsageError
+from reidhub.files.atomic import explain_write_errors, write_text
 from reidhub.verification.results import Environment, Figure, Measured, Measurement, Report, Result
 
 FORMAT = 1
@@ -85,18 +84,13 @@ def write_receipt(report: Report, path: Path) -> None:
     """Write the report's JSON; the file is there whole or not at all.
 
     Raises:
-        UsageError: it cannot be written.
+        DiskFullError: there is no room for it.
+        UsageError: it cannot be written for another reason.
     """
     text = json.dumps(as_json(report), indent=1) + "\n"
-    try:
+    with explain_write_errors(f"write the receipt {path}", UsageError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(prefix=".receipt-", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(partial).chmod(0o644)
-        Path(partial).replace(path)
-    except OSError as error:
-        raise UsageError(f"cannot write the receipt {path}: {error.strerror}") from error
+        write_text(path, text)
 
 
 def environment(devices: Iterable[str]) -> Environment:

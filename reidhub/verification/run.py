@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from reidhub.cache.store import Cache
 from reidhub.datasets import ClassificationSet
-from reidhub.errors import DatasetError, ReidhubError
+from reidhub.errors import CacheError, DatasetError, DiskFullError, ReidhubError
 from reidhub.inference.preprocess import Transform
 from reidhub.torch_settings import processors
 from reidhub.verification.dataset_pass import Embedder, Member, Pass, read_model
@@ -45,6 +45,7 @@ def verify(plan: Plan, settings: Settings, journal: Journal, cache: Cache) -> Re
 
     Raises:
         CacheError: the journal cannot be written.
+        DiskFullError: the journal or the cache has no room.
     """
     preparation = Preparation(settings, cache)
     results: dict[Key, Result] = {}
@@ -52,6 +53,8 @@ def verify(plan: Plan, settings: Settings, journal: Journal, cache: Cache) -> Re
     for job in plan.jobs:
         try:
             tasks.append(preparation.task(job))
+        except DiskFullError:
+            raise
         except ReidhubError as error:
             results[job.key] = missing_result(job, error)
     for key, result in _measured(tasks, _Bench(settings, journal)):
@@ -100,17 +103,19 @@ class _Bench:
     def measure(self, tasks: list[Task], bar: "Bar") -> Iterator[tuple[Key, Result]]:
         """The results of tasks that share a dataset and the size of its images."""
         seats: list[_Seat] = []
-        for task in tasks:
-            try:
-                seats.append(self._seat(task))
-            except ReidhubError as error:
-                yield task.job.key, missing_result(task.job, error, task)
-        images = tasks[0].images
-        once = Pass(images, tasks[0].pixels, [seat.member for seat in seats])
-        _skip(bar, once.start)
-        left, start = len(images) - once.start, time.perf_counter()
-        _log.info("%s: %d images to embed, for %d checkpoints", tasks[0].job.dataset, left, len(seats))
         try:
+            for task in tasks:
+                try:
+                    seats.append(self._seat(task))
+                except CacheError:
+                    raise
+                except ReidhubError as error:
+                    yield task.job.key, missing_result(task.job, error, task)
+            images = tasks[0].images
+            once = Pass(images, tasks[0].pixels, [seat.member for seat in seats])
+            _skip(bar, once.start)
+            left, start = len(images) - once.start, time.perf_counter()
+            _log.info("%s: %d images to embed, for %d checkpoints", tasks[0].job.dataset, left, len(seats))
             once.run(self._settings, bar.update)
         except DatasetError as error:  # an image that cannot be decoded
             for seat in seats:
@@ -155,6 +160,8 @@ class _Bench:
         start = time.perf_counter()
         try:
             measurement = self._counted(seat)
+        except CacheError:
+            raise
         except ReidhubError as error:
             return missing_result(seat.task.job, error, seat.task)
         timing = replace(timing, ranking_s=time.perf_counter() - start)

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from reidhub.cache.partial_file import ROOM, Incoming, write_json
-from reidhub.errors import CacheError, WeightsError
+from reidhub.cache.partial_file import ROOM
+from reidhub.errors import WeightsError
+from reidhub.files.atomic import AtomicFile, explain_write_errors, write_json
 from reidhub.files.digest import Digest
 from reidhub.weights.containers import map_safetensors
 from reidhub.weights.state_dict import read_weights
@@ -81,18 +82,14 @@ def convert(path: Path, tensors: Mapping[str, Tensor], layout: StateDictLayout) 
 
     if found := conversion_of(path, layout):
         return found
-    converted = path.with_suffix(SUFFIX)
-    try:
-        with Incoming(path.parent) as incoming:
-            incoming.write(save(dict(tensors), metadata={ORIGINAL: path.stem}))
-            digest = incoming.finish()
-            incoming.path.chmod(0o644)
-            state = incoming.path.stat()
-            incoming.path.replace(converted)
-        known = {"original": path.stem, "layout": asdict(layout), "sha256": digest.hex}
+    converted, data = path.with_suffix(SUFFIX), save(dict(tensors), metadata={ORIGINAL: path.stem})
+    with explain_write_errors(f"write {converted}", hint=ROOM), AtomicFile(path.parent) as new:
+        new.file.write(data)
+        new.sync()
+        state = new.path.stat()
+        known = {"original": path.stem, "layout": asdict(layout), "sha256": Digest.of_bytes(data).hex}
         write_json(_note(converted), known | {"size": state.st_size, "mtime_ns": state.st_mtime_ns})
-    except OSError as error:
-        raise CacheError(f"cannot write {converted}: {error.strerror}", hint=ROOM) from error
+        new.publish(converted)
     return converted
 
 

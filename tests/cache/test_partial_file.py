@@ -1,19 +1,18 @@
 """Files on their way: nobody writes to another's, and what is left is gone on with only where it is what was noted."""
 
-import json
 import os
-import resource
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from support.full_disks import file_size_limit
 from support.generated_zoo import files_below
 
-from reidhub.cache.partial_file import NOTES, Incoming, Partial, write_json
+from reidhub.cache.partial_file import NOTES, Incoming, Partial
 from reidhub.cache.store import Cache
-from reidhub.errors import CacheError
+from reidhub.errors import DiskFullError
 from reidhub.files.digest import Digest
 from reidhub.zoo.checkpoint import Artifact, Source
 
@@ -144,27 +143,12 @@ def test_leftovers_of_every_kind_are_listed(tmp_path):
 
 
 def test_a_disk_that_fills_up_is_told_and_left_as_it_was(tmp_path):
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, limit[1]))
-    try:
-        with (
-            pytest.raises(CacheError, match=r"cannot write .*: File too large\nhint: make room"),
-            Cache(tmp_path).incoming(FILE, HERE, name="a.b") as incoming,
-        ):
-            incoming.write(BODY[:300_000])
-            incoming.note({"validator": "x"})
-            incoming.write(BODY[300_000:])
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-        signal.signal(signal.SIGXFSZ, handler)
+    with (
+        pytest.raises(DiskFullError, match=r"cannot write .*: File too large\nhint: make room"),
+        file_size_limit(400_000),
+        Cache(tmp_path).incoming(FILE, HERE, name="a.b") as incoming,
+    ):
+        incoming.write(BODY[:300_000])
+        incoming.note({"validator": "x"})
+        incoming.write(BODY[300_000:])
     assert files_below(tmp_path) == {}
-
-
-def test_a_small_file_is_never_put_in_the_place_of_another_where_that_was_not_wanted(tmp_path):
-    write_json(tmp_path / "a.json", {"a": 1}, exclusive=True)
-    with pytest.raises(FileExistsError):
-        write_json(tmp_path / "a.json", {"a": 2}, exclusive=True)
-    assert json.loads((tmp_path / "a.json").read_text()) == {"a": 1}
-    assert list(files_below(tmp_path)) == ["a.json"]
-    assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o644

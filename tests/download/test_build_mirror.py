@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 from support.faults import flip, spoiled
+from support.full_disks import file_size_limit
 from support.zoo_entries import DRIVE, FILE_ID, checkpoints, entry, reidhub, write_zoo
 
 from reidhub.cache.store import Cache
 from reidhub.download.build_mirror import INDEX, SUMS, Mirror, read_index
 from reidhub.download.fetch import Resolver
 from reidhub.download.transfer import Terms
-from reidhub.errors import CacheError, CancelledError
+from reidhub.errors import CacheError, CancelledError, DiskFullError
 from reidhub.files.digest import Digest
 from reidhub.testing.hosts import Drive, Mega, Static, mega_link
 from reidhub.testing.internet import Internet, online
@@ -209,6 +210,27 @@ def test_a_folder_that_cannot_be_made_is_told(zoo, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CacheError, match="cannot write the mirror"):
         mirror(tmp_path / "file" / "mirror", zoo, Cache(tmp_path / "c"))
+
+
+def test_copies_that_the_disk_does_not_take_are_named_and_leave_nothing(folder, zoo, tmp_path):
+    cache = Cache(tmp_path / "c")
+    with online(hosts()):
+        mirror(tmp_path / "another", zoo, cache)
+    with file_size_limit(10_000):
+        outcomes = mirror(folder, zoo, cache)
+    assert ["File too large" in str(outcome.error) for outcome in outcomes] == [True] * 3
+    assert sorted(path.name for path in folder.iterdir()) == sorted([INDEX, SUMS])
+
+
+def test_an_index_that_the_disk_does_not_take_is_told_and_leaves_nothing(folder, zoo, tmp_path):
+    with online(hosts()):
+        fill(folder, zoo, tmp_path / "c")
+    for name in (INDEX, SUMS):
+        (folder / name).unlink()
+    message = r"cannot write the mirror .*: File too large\nhint: make room"
+    with pytest.raises(DiskFullError, match=message), file_size_limit(100):
+        fill(folder, zoo, tmp_path / "c")
+    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
 
 
 def test_what_a_killed_run_left_is_cleared_once_nobody_writes_to_it(folder, tmp_path):

@@ -123,6 +123,18 @@ def wait_for(condition) -> None:
         time.sleep(0.01)
 
 
+def test_a_copy_that_the_disk_does_not_take_is_named_and_leaves_nothing(tmp_path, manifest, reidhub_home):
+    with Internet(hosts(FILES)) as internet:
+        environment = shell(internet, reidhub_home)
+        assert reidhub("--manifest", manifest, "download", NAMES[0], environment=environment).returncode == 0
+        command = f"{sys.executable} -m reidhub --manifest {manifest} download {NAMES[0]} -o {tmp_path}/out"
+        limited = ["bash", "-c", f"ulimit -f 100; {command}"]  # blocks of 1024 bytes
+        done = subprocess.run(limited, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"error: cannot write {tmp_path}/out/{NAMES[0]}.pth: File too large\nhint: make room" in done.stderr
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_ctrl_c_ends_at_once_and_leaves_beginnings_alone(tmp_path, reidhub_home):
     files = [File(f"big{number}", content(6_000_000, number), kinds=("https",)) for number in range(3)]
     manifest = str(write_manifest(tmp_path / "zoo.yaml", files))

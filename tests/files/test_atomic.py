@@ -65,7 +65,7 @@ def test_a_full_disk_leaves_the_old_files_and_nothing_else(tmp_path):
         "folder = Path(sys.argv[1])\n"
         "write_text(folder / 'a.txt', 'small')\n"
         "try:\n"
-        "    with explain_write_errors('a.txt', UsageError): write_text(folder / 'a.txt', 'x' * 300_000)\n"
+        "    with explain_write_errors('write a.txt', UsageError): write_text(folder / 'a.txt', 'x' * 300_000)\n"
         "except DiskFullError as error: print(error)\n"
         "print([(path.name, path.stat().st_size) for path in folder.iterdir()])\n"
         "write_text(folder / 'b.txt', 'x' * 100_000)\n"
@@ -178,7 +178,7 @@ def test_what_killed_runs_left_is_removed_once_nobody_writes_to_it(target):
 def test_a_path_that_cannot_be_written_is_an_error_of_the_wanted_type(failure, target):
     with (
         pytest.raises(failure, match="cannot write a page: Not a directory\nhint: look") as caught,
-        explain_write_errors("a page", failure, hint="look"),
+        explain_write_errors("write a page", failure, hint="look"),
     ):
         write_text(target / "page", "text")
     assert not isinstance(caught.value, DiskFullError)
@@ -188,7 +188,7 @@ def test_a_disk_that_is_full_is_no_wrong_usage(target):
     with (
         pytest.raises(DiskFullError, match="cannot write a page: File too large\nhint: make room") as caught,
         file_size_limit(10),
-        explain_write_errors("a page", UsageError),
+        explain_write_errors("write a page", UsageError),
     ):
         write_text(target, "x" * 11)
     assert caught.value.exit_code == 1

@@ -10,9 +10,10 @@ import safetensors
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from support.full_disks import file_size_limit
 from support.hostile_files import saved, weights
 
-from reidhub.errors import CacheError, WeightsError
+from reidhub.errors import CacheError, DiskFullError, WeightsError
 from reidhub.files.digest import Digest
 from reidhub.weights import conversion_of, convert, stored_weights
 from reidhub.zoo.checkpoint import StateDictLayout
@@ -118,6 +119,17 @@ def test_folder_that_takes_nothing_is_an_error_and_leaves_nothing(path, monkeypa
         convert(path, stored_weights(path, LAYOUT), LAYOUT)
 
     assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("size", [10, 200], ids=["neither fits", "the weights fit, the note on them does not"])
+def test_a_full_disk_is_an_error_and_leaves_nothing(size, tmp_path):
+    content = saved({"state_dict": {"a": torch.zeros(4)}})
+    path = tmp_path / f"{Digest.of_bytes(content)}.pth"
+    path.write_bytes(content)
+    with pytest.raises(DiskFullError, match="File too large"), file_size_limit(size):
+        convert(path, stored_weights(path, LAYOUT), LAYOUT)
+
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 def test_weights_that_cannot_be_read_are_never_converted(path):

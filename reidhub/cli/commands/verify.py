@@ -18,6 +18,7 @@ from reidhub.cli.verify_output import (
     tell_problems,
 )
 from reidhub.errors import UsageError
+from reidhub.files.atomic import explain_write_errors
 from reidhub.zoo.manifest import zoo
 
 if TYPE_CHECKING:
@@ -210,10 +211,8 @@ def _make_folders(options: _Options) -> None:
     """For what is written in the end, before hours are spent."""
     for folder in (options.html, options.keep_embeddings, options.receipt and options.receipt.parent):
         if folder:
-            try:
+            with explain_write_errors(f"make the folder {folder}", UsageError):
                 folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise UsageError(f"cannot make the folder {folder}: {error.strerror}") from error
 
 
 def _write_files(report: "Report", journal: "Journal", settings: "Settings", options: _Options) -> None:

@@ -2,8 +2,6 @@
 
 import base64
 import hashlib
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from importlib.resources import files
@@ -11,6 +9,7 @@ from pathlib import Path
 from string import Template
 
 from reidhub.errors import UsageError
+from reidhub.files.atomic import explain_write_errors, write_text
 from reidhub.verification.report.details import details
 from reidhub.verification.report.figures import legend, overview, verdict_mark
 from reidhub.verification.report.galleries import Gallery, Key
@@ -34,18 +33,14 @@ def write_report(report: Report, galleries: Mapping[Key, Gallery], folder: Path,
         images: False for names in the place of images of people.
 
     Raises:
-        UsageError: it cannot be written.
+        DiskFullError: there is no room for it.
+        UsageError: it cannot be written for another reason.
     """
-    page = render(report, galleries, Thumbnails() if images else None)
-    try:
+    page, path = render(report, galleries, Thumbnails() if images else None), folder / FILE_NAME
+    with explain_write_errors(f"write the report into {folder}", UsageError):
         folder.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(prefix=".report-", dir=folder)
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(page)
-        Path(partial).chmod(0o644)
-        return Path(partial).replace(folder / FILE_NAME)
-    except OSError as error:
-        raise UsageError(f"cannot write the report into {folder}: {error.strerror}") from error
+        write_text(path, page)
+    return path
 
 
 def render(report: Report, galleries: Mapping[Key, Gallery], thumbnails: Thumbnails | None) -> str:

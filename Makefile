@@ -1,14 +1,20 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+IN_PROCESSES := --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test suite test-long lint bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m reidhub demo
 
-test: $(VENV)/.installed-test lint
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+test: lint suite
+
+suite: $(VENV)/.installed-test
+	$(BIN)/python -m pytest $(IN_PROCESSES)
+
+test-long: $(VENV)/.installed-test
+	$(BIN)/python -m pytest --long $(IN_PROCESSES)
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks

@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from reidhub.errors import UsageError
 from reidhub.inference import Embedder as Plain
 from reidhub.inference import uploaded
 from reidhub.inference.preprocess import PixelSpec, load_batches
@@ -138,7 +137,7 @@ class Pass:
         Raises:
             DatasetError: an image cannot be decoded.
             CacheError: the disk does not take the rows.
-            UsageError: a GPU has not enough memory for a batch.
+            torch.OutOfMemoryError: the GPU has too little memory for a batch.
         """
         groups = _turns([m for m in self.members if not m.log.complete], settings.device)
         for stretch in _stretches(self._batches(settings), held=len(groups) > 1):
@@ -192,9 +191,6 @@ def _on_device(group: Sequence[Member], device: torch.device) -> Iterator[None]:
 def _embed(group: Sequence[Member], pixels: Tensor, first: int) -> None:
     """Embed a batch with each member that does not have it yet."""
     missing = [member for member in group if member.log.rows == first]
-    try:
-        rows = [member.embedder(pixels) for member in missing]  # a GPU has it all queued before the first is waited for
-    except torch.OutOfMemoryError as error:
-        raise UsageError(f"{pixels.device} is out of memory", hint="choose a smaller --batch-size") from error
+    rows = [member.embedder(pixels) for member in missing]  # a GPU has it all queued before the first is waited for
     for member, embedded in zip(missing, rows, strict=True):
         member.log.append(embedded.cpu())

@@ -46,6 +46,7 @@ def verify(plan: Plan, settings: Settings, journal: Journal, cache: Cache) -> Re
     Raises:
         CacheError: the journal cannot be written.
         DiskFullError: the journal or the cache has no room.
+        torch.OutOfMemoryError: the GPU has too little memory.
     """
     preparation = Preparation(settings, cache)
     results: dict[Key, Result] = {}

@@ -2,14 +2,15 @@
 
 import os
 import platform
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from reidhub.errors import UsageError
+from reidhub.errors import DeviceMemoryError, UsageError
 from reidhub.torch_settings import has_bf16
 from reidhub.verification.results import Precision
 
@@ -57,6 +58,20 @@ class Settings:
         on_gpu = device.type == "cuda"
         workers = (os.cpu_count() or 1) if on_gpu else 2  # a CPU is busy with the models
         return cls(data_root, device, batch_size or (256 if on_gpu else 32), workers, **chosen)
+
+
+@contextmanager
+def explain_out_of_memory(device: torch.device) -> Iterator[None]:
+    """Replace torch's error of a GPU whose memory is used up by one in words.
+
+    Raises:
+        DeviceMemoryError: an allocation of the block failed.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        hint = "choose a smaller --batch-size, or --device cpu"
+        raise DeviceMemoryError(f"the device {device} is out of memory", hint=hint) from error
 
 
 def device_name(device: torch.device) -> str:

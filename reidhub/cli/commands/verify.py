@@ -187,12 +187,14 @@ def _rehearse(jobs: "Plan", options: _Options) -> int:
 def _verify(jobs: "Plan", options: _Options) -> int:
     from reidhub.verification.journal import default_journal, open_journal
     from reidhub.verification.run import verify
+    from reidhub.verification.settings import explain_out_of_memory
 
     settings, cache = options.settings(), Cache()
     if settings.emulated:
         click.echo(f"note: this {settings.device.type} emulates {settings.precision}, which takes long", err=True)
     _make_folders(options)
-    with open_journal(options.journal or default_journal(cache.root, jobs, settings)) as journal:
+    folder = options.journal or default_journal(cache.root, jobs, settings)
+    with explain_out_of_memory(settings.device), open_journal(folder) as journal:
         try:
             report = verify(jobs, settings, journal, cache)
         except KeyboardInterrupt:

@@ -6,13 +6,13 @@ Nothing is downloaded: a source is asked what it would give, and its size is hel
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event, Lock
 from urllib.parse import urlsplit
 
 from reidhub.download.fetch import offline_by_environment
 from reidhub.download.sources import name_host, probe
-from reidhub.download.sources.retry import Patience
+from reidhub.download.sources.patience import Patience
 from reidhub.errors import SourceError
 from reidhub.zoo.checkpoint import Artifact, Checkpoint, Source
 
@@ -66,11 +66,11 @@ def ask(
     """
     questions = [(checkpoint, source) for checkpoint in checkpoints for source in checkpoint.artifact.sources]
     found: dict[int, Link] = {}
-    stopped, told = Event(), Lock()
+    patience, told = replace(patience, stop=Event()), Lock()
 
     def work(lane: list[int]) -> None:
         for number in lane:
-            if stopped.is_set():
+            if patience.stop.is_set():
                 return
             found[number] = _asked(*questions[number], patience)
             with told:
@@ -80,8 +80,8 @@ def ask(
         try:
             for _ in pool.map(work, _lanes([source for _, source in questions])):
                 pass
-        finally:  # Ctrl-C waits for the questions under way alone
-            stopped.set()
+        finally:  # Ctrl-C waits for the connections under way alone
+            patience.stop.set()
     return [found[number] for number in range(len(questions))]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from reidhub.cache.store import Cache
 from reidhub.download.progress import Progress
 from reidhub.download.sources import name_host
-from reidhub.download.sources.retry import NO_NETWORK
+from reidhub.download.sources.patience import NO_NETWORK
 from reidhub.download.transfer import Order, Receiver, Terms
 from reidhub.download.user_mirror import mirror_source
 from reidhub.errors import CancelledError, FetchError, SourceError

@@ -14,7 +14,7 @@ from reidhub.cache.partial_file import Incoming, Partial
 from reidhub.cache.store import Cache
 from reidhub.download.progress import Progress
 from reidhub.download.sources import Resume, Stream, open_stream
-from reidhub.download.sources.retry import PATIENCE, Patience
+from reidhub.download.sources.patience import Patience
 from reidhub.errors import CancelledError, IntegrityError, SourceError
 from reidhub.zoo.checkpoint import Artifact, Checkpoint, Source
 
@@ -32,15 +32,18 @@ class Terms:
         kind: of the only sources to ask; None for all.
         fresh: nothing that an earlier run left is gone on with.
         offline: no socket is opened.
-        patience: with each source.
-        stop: set from another thread to end everything at the next chunk.
+        patience: with each source; its stop event ends everything.
     """
 
     kind: str | None = None
     fresh: bool = False
     offline: bool = False
-    patience: Patience = PATIENCE
-    stop: threading.Event = field(default_factory=threading.Event)
+    patience: Patience = field(default_factory=Patience)
+
+    @property
+    def stop(self) -> threading.Event:
+        """Ends everything when it is set."""
+        return self.patience.stop
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,6 +191,23 @@ def test_ctrl_c_waits_for_the_questions_under_way_alone(tmp_path):
         assert len(internet.log) <= 2 * PER_HOST
 
 
+def test_ctrl_c_ends_the_pause_before_another_attempt(tmp_path):
+    asked = threading.Semaphore(0)
+
+    def busy(request):
+        asked.release()
+        return Response(503, headers={"Retry-After": "5"})
+
+    file = write_zoo(tmp_path, entry("a.a", "https: https://busy.org/a"))
+    with Internet({"busy.org": busy}) as internet:
+        command = [sys.executable, "-m", "reidhub", "--manifest", str(file), "links", "a.a"]
+        process = subprocess.Popen(command, env={**os.environ, **internet.environment}, stderr=subprocess.DEVNULL)
+        assert asked.acquire(timeout=60)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 1
+        assert len(internet.log) == 1
+
+
 def test_a_selector_that_means_nothing_is_wrong_usage():
     done = reidhub("links", "osnet_x9_0")
     assert done.returncode == 2

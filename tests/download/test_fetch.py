@@ -350,7 +350,7 @@ def test_stopped_download_raises_its_own_error_and_asks_no_further_source(tmp_pa
         return Response(response.status, blocks(), {**response.headers, "Content-Length": str(len(body))})
 
     with online(spoil(ONE, MEGA_STORAGE=stopping)) as internet, pytest.raises(CancelledError, match="was stopped"):
-        fetched(ONE, tmp_path, stop=stop)
+        fetched(ONE, tmp_path, patience=replace(QUICK, stop=stop))
     assert asked(internet) == ["mega"]
     assert stored(tmp_path / "cache") == {}
 
@@ -363,7 +363,7 @@ def test_error_of_the_last_source_after_a_stop_counts_as_cancellation(tmp_path):
         return GONE(response)
 
     with online(spoil(ONE, MEGA_API=gone)), pytest.raises(CancelledError):
-        fetched(ONE, tmp_path, kind="mega", stop=stop)
+        fetched(ONE, tmp_path, kind="mega", patience=replace(QUICK, stop=stop))
 
 
 # --- offline -------------------------------------------------------------------------------------------------------

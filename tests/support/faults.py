@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import repeat
 
-from reidhub.download.sources.retry import Patience
+from reidhub.download.sources.patience import Patience
 from reidhub.testing.internet import ConnectionDroppedError, Host, Request, Response
 
 Edit = Callable[[Response], Response]

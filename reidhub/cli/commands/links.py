@@ -11,7 +11,7 @@ from tqdm import tqdm
 from reidhub.cli.options import OPTIONAL_SELECTOR, json_option, optional_selectors_argument, select_checkpoints
 from reidhub.cli.tables import counted, human_size, print_table
 from reidhub.download.check_links import Link, ask
-from reidhub.download.sources.retry import NO_NETWORK
+from reidhub.download.sources.patience import NO_NETWORK
 from reidhub.zoo.checkpoint import Checkpoint
 
 

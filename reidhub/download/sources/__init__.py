@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from reidhub.download.sources.retry import PATIENCE, Patience
+from reidhub.download.sources.patience import PATIENCE, Patience
 from reidhub.errors import UsageError
 from reidhub.zoo.checkpoint import Source
 

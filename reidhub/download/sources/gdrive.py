@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
 from typing import BinaryIO, Self, cast
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,10 +18,12 @@ import requests
 import urllib3
 
 from reidhub.download.sources import Claim, Resume, Stream
-from reidhub.download.sources.http import beginning, body, failure, followed, host_of, length_of, refusal, session
-from reidhub.download.sources.retry import PATIENCE, Attempts, Hiccup, Patience, retried
+from reidhub.download.sources.failures import describe_break, describe_failure, name_web_host
+from reidhub.download.sources.http import Session, describe_refusal, read_length
+from reidhub.download.sources.patience import PATIENCE, Patience, TransientError
+from reidhub.download.sources.retry import Attempts
 from reidhub.errors import IntegrityError, SourceError
-from reidhub.files.sniff import HEAD, PAGE, looked_at, page_words
+from reidhub.files.sniff import PAGE, looked_at, page_words
 
 _ID = re.compile(r"[A-Za-z0-9_-]{10,100}")
 _PATH = re.compile(r"/file(?:/u/\d+)?/d/([^/]+)(?:/(?:view|edit|preview))?/?")
@@ -53,9 +56,9 @@ def _begun(file_id: str, attempts: Attempts, stack: ExitStack) -> tuple["_Transf
         transfer = stack.enter_context(_Transfer(file_id, attempts.patience))
         try:
             return transfer, looked_at(stack.enter_context(closing(transfer.chunks())))
-        except Hiccup as error:
+        except TransientError as error:
             stack.close()
-            attempts.again(error)
+            attempts.wait_after(error)
 
 
 def id_of(location: str) -> str:
@@ -179,7 +182,7 @@ class _Transfer:
         """The file.
 
         Raises:
-            SourceError: it does not come, or not to its end; a `Hiccup` where another attempt makes sense.
+            SourceError: it does not come, or not to its end; a `TransientError` where another attempt makes sense.
         """
         held = 0
         while chunk := self._next(held):
@@ -202,9 +205,10 @@ class _Transfer:
         except (FileURLRetrievalError, requests.HTTPError):
             raise _page_instead(self._id, self._patience) from None
         except DownloadError:
-            raise Hiccup("Google ended the file early").after(held, self.size) from None
+            raise _placed(TransientError("Google ended the file early"), held, self.size) from None
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise _placed(failure(error, _FRONT), held, self.size) from None
+            describe = describe_break if held else describe_failure
+            raise _placed(describe(error, _FRONT), held, self.size) from None
         except Exception as error:  # gdown reads pages by pattern, and falls over new ones in many ways
             raise _page_instead(self._id, self._patience) from error
 
@@ -233,19 +237,21 @@ class _Transfer:
 
 
 def _placed(error: SourceError, held: int, size: int | None) -> SourceError:
-    return error.after(held, size) if isinstance(error, Hiccup) else error
+    if isinstance(error, TransientError):
+        error.add_position(held, size)
+    return error
 
 
 def _page_instead(file_id: str, patience: Patience) -> SourceError:
     """The error for a page in the file's place, in the page's own words; gdown drops them, so it is read once more."""
     try:
-        with session() as http, followed(http, _confirmed(file_id), patience) as response:
+        with Session(replace(patience, attempts=1)) as http, http.follow(_confirmed(file_id)) as response:
             if response.status_code != 200:
-                return refusal(response)
+                return describe_refusal(response)
             if "Content-Disposition" in response.headers:
-                return Hiccup("Google showed a page, and the file a moment later")
-            page = body(response, PAGE)
-            return _page_error(page, host_of(response.url))
+                return TransientError("Google showed a page, and the file a moment later")
+            page = http.read_start(response, PAGE)
+            return _page_error(page, name_web_host(response.url))
     except SourceError as error:
         return error
 
@@ -274,15 +280,15 @@ def probe(location: str, *, patience: Patience = PATIENCE) -> Claim:
         SourceError: the link is malformed, or Google shows a page instead of the file; its own words are quoted.
     """
     url = _confirmed(id_of(location))
-    with session() as http:
-        return retried(lambda: _first_look(http, url, patience), patience)
+    with Session(patience) as http:
+        return http.repeat(lambda: _first_look(http, url))
 
 
-def _first_look(http: requests.Session, url: str, patience: Patience) -> Claim:
-    with followed(http, url, patience) as response:
+def _first_look(http: Session, url: str) -> Claim:
+    with http.follow(url) as response:
         if response.status_code != 200:
-            raise refusal(response)
+            raise describe_refusal(response)
         if "Content-Disposition" not in response.headers:
-            raise _page_error(body(response, PAGE), host_of(response.url))
-        looked_at(beginning(response, HEAD))
-        return Claim(length_of(response))
+            raise _page_error(http.read_start(response, PAGE), name_web_host(response.url))
+        looked_at(http.read_blocks(response))
+        return Claim(read_length(response))

@@ -1,97 +1,152 @@
-"""What all hosts that speak HTTPS have in common: the session, timeouts, and failures put into words.
+"""Requests to web hosts, as all sources on the web send them: with retries, careful redirects, and bounded bodies.
 
-Proxy and certificate settings come from the environment, as requests reads them. No text of an exception is passed on,
-for a few of them quote the proxy's address, password included.
+Proxy and certificate settings come from the environment, as requests reads them.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
-import urllib3
+from urllib3.exceptions import HTTPError
 
 from reidhub._version import __version__
-from reidhub.download.sources.retry import Hiccup, Patience, Unreachable, format_duration
+from reidhub.download.sources.failures import describe_break, describe_failure, describe_status, name_web_host
+from reidhub.download.sources.patience import Patience, TransientError
+from reidhub.download.sources.retry import Attempts
 from reidhub.errors import SourceError
 
-BLOCK = 256 * 1024  # bytes that are handed on together
-_READ = 16 * 1024  # bytes; no more lie in one TLS record
-_PROMPT_S = 0.5  # or after that time, so that a slow download is seen to move
-
-_REDIRECTS = 10
+T = TypeVar("T")
 Check = Callable[[str, str], str]
-"""Takes an address and the one it is relative to; gives the absolute one, or raises `SourceError`."""
+"""Takes an address and the one it is relative to; returns the absolute one, or raises `SourceError`."""
 
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
-
-
-@contextmanager
-def session() -> Iterator[requests.Session]:
-    """A fresh session, closed at the end."""
-    with requests.Session() as http:
-        http.headers["User-Agent"] = f"reidhub/{__version__}"
-        http.headers["Accept-Encoding"] = "identity"  # offsets and sizes are those of the file
-        yield http
+_BLOCK = 256 * 1024  # bytes that are handed on together
+_READ = 16 * 1024  # bytes; no more lie in one TLS record
+_PROMPT_S = 0.5  # a block is handed on after this time, so that a slow download is seen to move
+_REDIRECTS = 10
 
 
-@contextmanager
-def answer(
-    http: requests.Session, method: str, url: str, patience: Patience, **options: Any
-) -> Iterator[requests.Response]:
-    """One answer with its body still to be read; redirects are not followed.
-
-    Raises:
-        Hiccup: none came.
-        SourceError: TLS or an address is wrong, which no further attempt mends.
-    """
-    try:
-        response = http.request(method, url, stream=True, allow_redirects=False, timeout=patience.timeout, **options)
-    except (OSError, urllib3.exceptions.HTTPError) as error:  # those of requests are OSErrors
-        raise failure(error, host_of(url)) from None
-    with response:
-        yield response
-
-
-@contextmanager
-def followed(
-    http: requests.Session,
-    url: str,
-    patience: Patience,
-    headers_for: Callable[[str], dict[str, str]] = lambda _: {},
-    check: Check | None = None,
-) -> Iterator[requests.Response]:
-    """The answer at the end of the redirects.
+class Session(requests.Session):
+    """The requests of one download from one source.
 
     Args:
-        http: a session.
-        url: where to begin; must be checked already.
-        patience: gives the timeouts.
-        headers_for: called with each address, so that nothing meant for one host goes to another.
-        check: called with each target and where it stands; `checked` where None.
+        patience: limits on the download.
 
-    Raises:
-        Hiccup: no answer came.
-        SourceError: there are too many redirects, or one leads to an address without TLS.
+    Attributes:
+        attempts: what is left of the patience.
     """
-    at = url
-    for _ in range(_REDIRECTS + 1):
-        with answer(http, "GET", at, patience, headers=headers_for(at)) as response:
-            target = response.headers.get("Location")
-            if response.status_code not in (301, 302, 303, 307, 308) or target is None:
-                yield response
-                return
-            at = (check or checked)(target, at)
-    raise SourceError(f"{host_of(url)}: more than {_REDIRECTS} redirects")
+
+    def __init__(self, patience: Patience) -> None:
+        super().__init__()
+        self.attempts = Attempts(patience)
+        self.headers["User-Agent"] = f"reidhub/{__version__}"
+        self.headers["Accept-Encoding"] = "identity"  # offsets and sizes are those of the file
+        for scheme in ("https://", "http://"):
+            self.mount(scheme, self.attempts.adapter)
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """None: requests would read the body of a redirect to its end, even where it does not follow it."""
+
+    @contextmanager
+    def open(self, method: str, url: str, **options: Any) -> Iterator[requests.Response]:
+        """Send a request, and give the answer with its body still to be read. Redirects are not followed.
+
+        Raises:
+            SourceError: no answer came, or only refusals that urllib3 has repeated in vain.
+        """
+        patience, self.attempts.host = self.attempts.patience, name_web_host(url)
+        timeout = (patience.connect_s, patience.read_s)
+        try:
+            response = self.request(method, url, stream=True, allow_redirects=False, timeout=timeout, **options)
+        except (OSError, HTTPError) as error:  # those of requests are OSErrors
+            raise describe_failure(error, name_web_host(url)) from None
+        with response:
+            yield response
+
+    @contextmanager
+    def follow(
+        self, url: str, headers_for: Callable[[str], dict[str, str]] = lambda _: {}, check: Check | None = None
+    ) -> Iterator[requests.Response]:
+        """Ask for an address that was checked, and give the answer at the end of the redirects.
+
+        Args:
+            url: the address.
+            headers_for: called with each address, so that nothing meant for one host goes to another.
+            check: called with each target and the address that leads there; `check_https` where None.
+
+        Raises:
+            SourceError: no answer came, there are too many redirects, or one leads to an address without TLS.
+        """
+        at = url
+        for _ in range(_REDIRECTS + 1):
+            with self.open("GET", at, headers=headers_for(at)) as response:
+                target = response.headers.get("Location")
+                if response.status_code not in (301, 302, 303, 307, 308) or target is None:
+                    yield response
+                    return
+                at = (check or check_https)(target, at)
+        raise SourceError(f"{name_web_host(url)}: more than {_REDIRECTS} redirects")
+
+    def read_blocks(self, response: requests.Response) -> Iterator[bytes]:
+        """Read a body. What came before a connection broke is handed on before the error is raised.
+
+        Raises:
+            TransientError: the connection broke, stalled, or ended before the length it had announced.
+            SourceError: the time for the download is over.
+            CancelledError: the stop event was set.
+        """
+        read = getattr(response.raw, "read1", response.raw.read)  # read() waits, and loses what came before a break
+        ended = False
+        while not ended:
+            pieces: list[bytes] = []
+            broken = None
+            try:
+                ended = self._read_block(read, pieces)
+            except (HTTPError, OSError) as error:
+                broken = describe_break(error, name_web_host(response.url))
+            if pieces:
+                yield b"".join(pieces)
+            if broken:
+                raise broken
+
+    def _read_block(self, read: Callable[[int], bytes], pieces: list[bytes]) -> bool:
+        """Append what comes until it is worth handing on; True at the end of the body."""
+        room, due = _BLOCK, time.monotonic() + _PROMPT_S
+        while room > 0 and time.monotonic() < due:
+            self.attempts.check()
+            piece = read(_READ)
+            if not piece:
+                return True
+            pieces.append(piece)
+            room -= len(piece)
+        return False
+
+    def read_start(self, response: requests.Response, size: int) -> bytes:
+        """Read the first ``size`` bytes of a body, or up to one block more. Raises what `read_blocks` does."""
+        data = bytearray()
+        for block in self.read_blocks(response):
+            data += block
+            if len(data) >= size:
+                break
+        return bytes(data)
+
+    def repeat(self, ask: Callable[[], T]) -> T:
+        """Return what ``ask`` returns; call it again after each `TransientError`, as long as attempts are left.
+
+        Raises:
+            SourceError: the last one of ``ask``.
+        """
+        while True:
+            try:
+                return ask()
+            except TransientError as error:
+                self.attempts.wait_after(error)
 
 
-def checked(url: str, base: str = "") -> str:
-    """The absolute address.
+def check_https(url: str, base: str = "") -> str:
+    """Return the absolute address.
 
     Raises:
         SourceError: it is malformed, goes without TLS, or carries a password; permanent.
@@ -108,141 +163,18 @@ def checked(url: str, base: str = "") -> str:
     return whole
 
 
-def blocks(response: requests.Response, came: Callable[[], None]) -> Iterator[bytes]:
-    """The body; what came before a connection broke is handed on before that is told.
-
-    Args:
-        response: its body not yet read.
-        came: called whenever bytes have come; may raise to end it.
-
-    Raises:
-        Hiccup: the connection broke, stalled, or ended before the length it had announced.
-    """
-    read = getattr(response.raw, "read1", response.raw.read)  # read() waits, and loses what came before a break
-    ended = False
-    while not ended:
-        pieces: list[bytes] = []
-        broken = None
-        try:
-            ended = _gather(pieces, read, came)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            broken = failure(error, host_of(response.url))
-        if pieces:
-            yield b"".join(pieces)
-        if broken:
-            raise broken
+def describe_refusal(response: requests.Response) -> SourceError:
+    """Put an answer that is no success into words: its status, and when to come back."""
+    return describe_status(name_web_host(response.url), response.status_code, response.headers)
 
 
-def _gather(pieces: list[bytes], read: Callable[[int], bytes], came: Callable[[], None]) -> bool:
-    """Append what comes until it is worth handing on; True at the end of the body."""
-    room, due = BLOCK, time.monotonic() + _PROMPT_S
-    while room > 0 and time.monotonic() < due:
-        piece = read(_READ)
-        if not piece:
-            return True
-        came()
-        pieces.append(piece)
-        room -= len(piece)
-    return False
-
-
-def body(response: requests.Response, most: int) -> bytes:
-    """A short body: ``most`` bytes of it, or one block more."""
-    data = bytearray()
-    for block in blocks(response, lambda: None):
-        data += block
-        if len(data) >= most:
-            break
-    return bytes(data)
-
-
-def beginning(response: requests.Response, most: int) -> Iterator[bytes]:
-    """The body for somebody who mostly wants its start: ``most`` bytes of it, the rest where it is asked for.
-
-    Raises:
-        Hiccup: the connection broke.
-    """
-    try:
-        yield response.raw.read(most)
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise failure(error, host_of(response.url)) from None
-    yield from blocks(response, lambda: None)
-
-
-def failure(error: Exception, host: str) -> SourceError:
-    """An exception of requests or urllib3 in words of our own."""
-    if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return SourceError(f"{host}: its certificate is not trusted", hint=_TLS_HINT, host_down=True)
-    if type(error) is OSError:  # before any connection, requests looks for the bundle
-        return SourceError("the bundle of trusted certificates cannot be read", hint="look at REQUESTS_CA_BUNDLE")
-    for kinds, make, words in _FAILURES:
-        if isinstance(error, kinds):
-            return make(f"{host}: {words}")
-    reason = getattr(error.args[0], "reason", None) if error.args else None
-    if isinstance(reason, urllib3.exceptions.NewConnectionError):  # no such name, or refused
-        return Unreachable(f"{host}: cannot connect")
-    return Hiccup(f"{host}: the connection broke")
-
-
-_TLS_HINT = "behind a proxy that ends TLS, set REQUESTS_CA_BUNDLE to its certificate"
-_FAILURES: tuple[tuple[tuple[type[Exception], ...], type[SourceError], str], ...] = (
-    ((requests.exceptions.SSLError,), Unreachable, "no TLS connection"),
-    ((requests.exceptions.ProxyError,), Unreachable, "no connection through the proxy in HTTPS_PROXY"),
-    ((requests.exceptions.ConnectTimeout,), Unreachable, "no connection in time"),
-    ((requests.exceptions.ReadTimeout,), Unreachable, "no answer in time"),
-    ((urllib3.exceptions.TimeoutError,), Hiccup, "the connection stalled"),
-    (
-        (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, urllib3.exceptions.LocationValueError),
-        SourceError,
-        "malformed address of the host, or of the proxy in HTTPS_PROXY",
-    ),
-)
-
-
-def refusal(response: requests.Response) -> SourceError:
-    """The error of an answer that is no success: its status in words, and when to come back."""
-    host, status = host_of(response.url), response.status_code
-    wait_s = retry_after_s(response.headers)
-    later = f"; try again in {format_duration(wait_s)}" if wait_s else ""
-    message = f"{host}: {status_words(status)}{later}"
-    if status in _PASSING:
-        return Hiccup(message, retry_after_s=wait_s, host_down=True)
-    return SourceError(message, permanent=400 <= status < 500)
-
-
-def status_words(status: int) -> str:
-    """``404 Not Found``."""
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)
-
-
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """The ``Retry-After`` header, given in seconds or as a date; None where there is none to understand."""
-    text = headers.get("Retry-After", "").strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        date = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    aware = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return max(0.0, (aware - datetime.now(UTC)).total_seconds())
-
-
-def length_of(response: requests.Response) -> int | None:
-    """``Content-Length``, where it counts the bytes that will be read."""
+def read_length(response: requests.Response) -> int | None:
+    """Read ``Content-Length``, where it counts the bytes that will be read."""
     text = response.headers.get("Content-Length", "")
-    coded = "Transfer-Encoding" in response.headers or encoded(response)
+    coded = "Transfer-Encoding" in response.headers or is_encoded(response)
     return int(text) if text.isascii() and text.isdigit() and not coded else None
 
 
-def encoded(response: requests.Response) -> bool:
-    """True where the body came compressed although it was not to be."""
+def is_encoded(response: requests.Response) -> bool:
+    """True where the body is compressed, which nobody asked for."""
     return response.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity")
-
-
-def host_of(url: str | None) -> str:
-    """The host's name alone: addresses carry keys, tokens and file names."""
-    return urlsplit(url or "").hostname or "no host"

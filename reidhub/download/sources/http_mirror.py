@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager
 from urllib.parse import urljoin, urlsplit
 
 from reidhub.download.sources import Claim, Resume, Stream
-from reidhub.download.sources.https import opened, probed
-from reidhub.download.sources.retry import PATIENCE, Patience
+from reidhub.download.sources.http import Session
+from reidhub.download.sources.https import open_checked, probe_checked
+from reidhub.download.sources.patience import PATIENCE, Patience
 from reidhub.errors import SourceError
 
 
@@ -20,10 +21,10 @@ def open_stream(
     Raises:
         SourceError: the host does not give the file.
     """
-    return opened(location, resume=resume, patience=patience, check=_checked)
+    return open_checked(location, Session(patience), _check_mirror, resume)
 
 
-def _checked(url: str, base: str = "") -> str:
+def _check_mirror(url: str, base: str = "") -> str:
     try:
         whole = urljoin(base, url)
         parts, home = urlsplit(whole), urlsplit(base or whole)
@@ -37,4 +38,4 @@ def _checked(url: str, base: str = "") -> str:
 
 def probe(location: str, *, patience: Patience = PATIENCE) -> Claim:
     """Ask an ``http:`` URL for its first bytes; see `Prober`. Raises what `open_stream` does."""
-    return probed(location, patience=patience, check=_checked)
+    return probe_checked(location, Session(patience), _check_mirror)

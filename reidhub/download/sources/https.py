@@ -9,19 +9,9 @@ from urllib.parse import urlsplit
 import requests
 
 from reidhub.download.sources import Claim, Resume, Stream
-from reidhub.download.sources.http import (
-    Check,
-    beginning,
-    blocks,
-    checked,
-    encoded,
-    followed,
-    host_of,
-    length_of,
-    refusal,
-    session,
-)
-from reidhub.download.sources.retry import PATIENCE, Attempts, Hiccup, Patience, retried
+from reidhub.download.sources.failures import name_web_host
+from reidhub.download.sources.http import Check, Session, check_https, describe_refusal, is_encoded, read_length
+from reidhub.download.sources.patience import PATIENCE, Patience, TransientError
 from reidhub.errors import IntegrityError, SourceError
 from reidhub.files.sniff import HEAD, looked_at
 
@@ -38,133 +28,131 @@ def open_stream(
     Raises:
         SourceError: the host does not give the file; permanent for 401, 403, 404, 410 and addresses without TLS.
     """
-    return opened(location, resume=resume, patience=patience, check=checked)
+    return open_checked(location, Session(patience), check_https, resume)
 
 
 @contextmanager
-def opened(location: str, *, resume: Resume | None, patience: Patience, check: Check) -> Iterator[Stream]:
+def open_checked(location: str, session: Session, check: Check, resume: Resume | None) -> Iterator[Stream]:
     """Open a URL that ``check`` lets pass, and follow redirects that it lets pass."""
     url = check(location, "")
-    with session() as http, ExitStack() as connection:
-        download = _Download(http, url, check, Attempts(patience), connection)
+    with session as http, ExitStack() as connection:
+        download = _Download(http, url, check, connection)
         offset = download.open(resume)
-        with closing(download.chunks()) as chunks:
+        with closing(download.read()) as chunks:
             yield Stream(
                 chunks if offset else looked_at(chunks), size=download.size, offset=offset, state=download.state
             )
 
 
 class _Download:
-    """One file over as many connections as it takes."""
+    """One file over as many connections as it takes.
 
-    def __init__(
-        self, http: requests.Session, url: str, check: Check, attempts: Attempts, connection: ExitStack
-    ) -> None:
+    Attributes:
+        size: bytes of the whole file, where the host tells.
+    """
+
+    def __init__(self, http: Session, url: str, check: Check, connection: ExitStack) -> None:
+        self.size: int | None = None
         self._http = http
         self._url = url
         self._check = check
-        self._attempts = attempts
         self._connection = connection
-        self._at = 0  # bytes of the file that are held
-        self._skip = 0  # bytes to come that are held already
-        self._validator: str | None = None
-        self.size: int | None = None
+        self._offset = 0  # of the next byte that is new
+        self._skip = 0  # bytes that come again before it
+        self._validator: str | None = None  # names the state of the file: only parts of one state belong together
 
     def state(self) -> dict[str, str | int | None]:
         return {"validator": self._validator, "size": self.size} if self._validator else {}
 
     def open(self, resume: Resume | None) -> int:
-        """The first connection that stands; where in the file it starts."""
+        """Make the first connection; return where in the file it starts."""
         if resume and resume.offset > 0 and isinstance(resume.state.get("validator"), str):
             size = resume.state.get("size")
             last = size - 1 if isinstance(size, int) and size > 1 else resume.offset
-            self._at, self._validator = min(resume.offset, last), resume.state["validator"]  # no host sends 0 bytes
-        self._response = self._connected(starts_over=True)
-        return self._at
+            self._offset, self._validator = min(resume.offset, last), resume.state["validator"]  # no host sends 0 bytes
+        self._response = self._connect(is_first=True)
+        return self._offset
 
-    def chunks(self) -> Generator[bytes, None, None]:
+    def read(self) -> Generator[bytes, None, None]:
+        """Read the rest of the file; ask for what is missing where a connection breaks."""
         while True:
             try:
-                for block in blocks(self._response, self._came):
+                for block in self._http.read_blocks(self._response):
                     fresh = block[self._skip :]
                     self._skip -= len(block) - len(fresh)
-                    self._at += len(fresh)
-                    yield fresh
+                    if fresh:
+                        self._http.attempts.note_progress()
+                        self._offset += len(fresh)
+                        yield fresh
                 return
-            except Hiccup as error:
-                self._reconnect(error.after(self._at, self.size))
+            except TransientError as error:
+                self._reconnect(error)
 
-    def _came(self) -> None:
-        if self._skip:
-            self._attempts.check_time()
-        else:
-            self._attempts.progressed()
+    def _reconnect(self, broken: TransientError) -> None:
+        broken.add_position(self._offset, self.size)
+        if self._validator is None:
+            raise broken
+        self._http.attempts.wait_after(broken)
+        try:
+            self._response = self._connect(is_first=False)
+        except TransientError as error:
+            error.add_position(self._offset, self.size)
+            raise
 
-    def _reconnect(self, error: Hiccup) -> None:
-        if self._validator is None:  # nothing would tell that the rest belongs to the same file
-            raise error
-        self._attempts.again(error)
-        self._response = self._connected(starts_over=False)
-
-    def _connected(self, *, starts_over: bool) -> requests.Response:
-        while True:
-            try:
-                return self._connect(starts_over=starts_over)
-            except Hiccup as error:
-                self._attempts.again(error.after(self._at, self.size))
-
-    def _connect(self, *, starts_over: bool) -> requests.Response:
+    def _connect(self, *, is_first: bool) -> requests.Response:
         headers = {}
-        if self._at and self._validator:
-            headers = {"Range": f"bytes={self._at}-", "If-Range": self._validator}
+        if self._offset and self._validator:
+            headers = {"Range": f"bytes={self._offset}-", "If-Range": self._validator}
         self._connection.close()
-        answered = followed(
-            self._http, self._url, self._attempts.patience, lambda url: {**headers, **_token_for(url)}, self._check
-        )
-        response = self._connection.enter_context(answered)
+        answer = self._http.follow(self._url, lambda url: {**headers, **_token_for(url)}, self._check)
+        response = self._connection.enter_context(answer)
         if response.status_code == 416 and headers:
-            if not starts_over:
-                raise IntegrityError(f"the host announced {self.size} bytes and ends after {self._at}")
-            self._at = 0
-            return self._connect(starts_over=True)
-        if response.status_code not in (200, 206):
-            raise refusal(response)
-        if encoded(response):
-            raise SourceError(f"{host_of(response.url)}: the file came compressed, which was not asked for")
+            if not is_first:
+                raise IntegrityError(f"the host announced {self.size} bytes and ends after {self._offset}")
+            self._offset = 0
+            return self._connect(is_first=True)
+        _check_answer(response)
         if response.status_code == 206:
-            self._check_range(response)
+            self._accept_rest(response)
         else:
-            self._take_whole(response, starts_over=starts_over)
+            self._accept_whole(response, is_first=is_first)
         return response
 
-    def _take_whole(self, response: requests.Response, *, starts_over: bool) -> None:
-        """An answer from the beginning: a range was not asked for, is not granted, or the file is another one now."""
-        validator = _validator(response)
-        if starts_over:
-            self._at, self._validator, self.size = 0, validator, length_of(response)
+    def _accept_whole(self, response: requests.Response, *, is_first: bool) -> None:
+        """Take an answer that starts with the file: no range was asked for or granted, or the file is another now."""
+        validator = _read_validator(response)
+        if is_first:
+            self._offset, self._validator, self.size = 0, validator, read_length(response)
         elif validator == self._validator:
-            self._skip = self._at
+            self._skip = self._offset
         else:
-            raise SourceError(f"{host_of(response.url)}: the file was replaced while it was read")
+            raise SourceError(f"{name_web_host(response.url)}: the file was replaced while it was read")
 
-    def _check_range(self, response: requests.Response) -> None:
+    def _accept_rest(self, response: requests.Response) -> None:
         text = response.headers.get("Content-Range", "")
         found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", text)
-        if found is None or int(found[1]) != self._at or int(found[2]) + 1 != int(found[3]):
-            raise IntegrityError(f"asked for the bytes from {self._at} on, got {text[:60]!r}")
+        if found is None or int(found[1]) != self._offset or int(found[2]) + 1 != int(found[3]):
+            raise IntegrityError(f"asked for the bytes from {self._offset} on, got {text[:60]!r}")
         if self.size not in (None, int(found[3])):
             raise IntegrityError(f"expected {self.size} bytes, the host now offers {found[3]}")
         self.size = int(found[3])
 
 
-def _validator(response: requests.Response) -> str | None:
-    """What names this state of the file: a strong ETag, else the date."""
+def _check_answer(response: requests.Response) -> None:
+    if response.status_code not in (200, 206):
+        raise describe_refusal(response)
+    if is_encoded(response):
+        raise SourceError(f"{name_web_host(response.url)}: the file came compressed, which was not asked for")
+
+
+def _read_validator(response: requests.Response) -> str | None:
+    """Read what names this state of the file: a strong ETag, else the date."""
     tag = response.headers.get("ETag")
     return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
 
 
 def _token_for(url: str) -> dict[str, str]:
-    """The user's token, for the one host it belongs to; redirects lead elsewhere without it."""
+    """Return the user's token for the one host it belongs to; other hosts, by redirect too, get none."""
     token = os.environ.get("HF_TOKEN", "").strip()
     if not token or urlsplit(url)[:2] != ("https", _TOKEN_HOST):
         return {}
@@ -179,25 +167,22 @@ def probe(location: str, *, patience: Patience = PATIENCE) -> Claim:
     Raises:
         SourceError: the host does not give the file.
     """
-    return probed(location, patience=patience, check=checked)
+    return probe_checked(location, Session(patience), check_https)
 
 
-def probed(location: str, *, patience: Patience, check: Check) -> Claim:
+def probe_checked(location: str, session: Session, check: Check) -> Claim:
     """Ask a URL that ``check`` lets pass, and where it redirects to, for the first bytes."""
     url = check(location, "")
-    with session() as http:
-        return retried(lambda: _first_look(http, url, check, patience), patience)
+    with session as http:
+        return http.repeat(lambda: _read_claim(http, url, check))
 
 
-def _first_look(http: requests.Session, url: str, check: Check, patience: Patience) -> Claim:
-    few = {"Range": f"bytes=0-{HEAD - 1}"}
-    with followed(http, url, patience, lambda at: {**few, **_token_for(at)}, check) as response:
-        if response.status_code not in (200, 206):
-            raise refusal(response)
-        if encoded(response):
-            raise SourceError(f"{host_of(response.url)}: the file comes compressed, which was not asked for")
-        looked_at(beginning(response, HEAD))
+def _read_claim(http: Session, url: str, check: Check) -> Claim:
+    start = {"Range": f"bytes=0-{HEAD - 1}"}
+    with http.follow(url, lambda at: {**start, **_token_for(at)}, check) as response:
+        _check_answer(response)
+        looked_at(http.read_blocks(response))
         if response.status_code == 200:
-            return Claim(length_of(response))
+            return Claim(read_length(response))
         found = re.fullmatch(r"bytes 0-\d+/(\d+)", response.headers.get("Content-Range", ""))
         return Claim(int(found[1]) if found else None)

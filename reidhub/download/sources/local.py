@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from reidhub.download.sources import Claim, Resume, Stream
-from reidhub.download.sources.retry import PATIENCE, Patience
+from reidhub.download.sources.patience import PATIENCE, Patience
 from reidhub.errors import IntegrityError, SourceError
 from reidhub.files.sniff import looked_at
 

@@ -1,159 +1,163 @@
-"""How long a source keeps trying: one policy for every host."""
+"""urllib3's Retry, with what it cannot do itself.
+
+urllib3 counts the attempts and repeats a request after a failed connection, or after a status such as 503. But
+
+- it waits up to 6 hours when ``Retry-After`` asks for that, and its waits cannot be ended. Here they end with the
+  download, and the source gives up where a host asks for more than 30 s;
+- it reads the body of a refused answer to the end, however long that is. Here it stays unread;
+- it does not know that a body broke off. The source that reads the body asks for the rest of it, and counts the attempt
+  with `Attempts.wait_after`;
+- it warns of a failed connection with the whole address, tokens included. Here the host alone is named.
+"""
 
 import logging
 import random
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Self, TypeVar
+from types import TracebackType
+from typing import Any, Self
 
-from reidhub.errors import SourceError
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError
 
-T = TypeVar("T")
+from reidhub.download.sources.failures import RETRY_STATUSES, describe_failure, describe_status
+from reidhub.download.sources.patience import Patience, TransientError, UnreachableError, format_duration
+from reidhub.errors import CancelledError, SourceError
 
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """The bounds on one download from one source.
-
-    Args:
-        attempts: in a row without a new byte.
-        connections: that broke, over the whole file, however many bytes came in between.
-        pause_s: before the second attempt; doubled for each further one, and jittered.
-        longest_pause_s: also the longest wait a host may ask for; for more, the caller is told to come back.
-        connect_s: for a connection to stand.
-        read_s: without a byte on an open connection.
-        first_byte_s: until Google Drive has led to a file.
-        puzzle_s: of computing, where Mega asks for a proof of work.
-        total_s: for everything.
-    """
-
-    attempts: int = 6
-    connections: int = 100
-    pause_s: float = 0.5
-    longest_pause_s: float = 30.0
-    connect_s: float = 10.0
-    read_s: float = 30.0
-    first_byte_s: float = 60.0
-    puzzle_s: float = 60.0
-    total_s: float = 4 * 3600.0
-
-    @property
-    def timeout(self) -> tuple[float, float]:
-        """Connect and read timeout, as requests takes them."""
-        return self.connect_s, self.read_s
-
-
-PATIENCE = Patience()
-
-_TOLD_S = 2.0  # a pause from here on is told to everybody, a shorter one to who asks for details
+_TOLD_S = 2.0  # a pause from here on is a warning; a shorter one is logged for those who ask for details
 
 _log = logging.getLogger(__name__)
 
 
-NO_NETWORK = "is there a network, or a proxy to be set in $HTTPS_PROXY?"
-
-
-class Hiccup(SourceError):
-    """A failure that the next attempt may not meet; past the end of patience it is the source's error."""
-
-    def after(self, held: int, size: int | None) -> Self:
-        """The same failure, saying how far the file had come; nothing where it had not begun."""
-        if not held:
-            return self
-        place = f" after {held} bytes" if size is None else f" after {held} of {size} bytes"
-        return type(self)(
-            self.message + place, hint=self.hint, retry_after_s=self.retry_after_s, host_down=self.host_down
-        )
-
-
-class Unreachable(Hiccup):
-    """No connection came about. Before the first answer that rarely mends itself: it is tried once more, then left."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        hint: str | None = NO_NETWORK,
-        retry_after_s: float | None = None,
-        host_down: bool = True,
-    ) -> None:
-        super().__init__(message, hint=hint, retry_after_s=retry_after_s, host_down=host_down)
-
-
 class Attempts:
-    """What is left of a `Patience` in the course of one download."""
+    """What one download from one source has left of its patience.
+
+    Args:
+        patience: limits on the download.
+
+    Attributes:
+        patience: limits on the download.
+        adapter: sends requests, and repeats them.
+        host: that is asked now, for messages.
+    """
 
     def __init__(self, patience: Patience) -> None:
         self.patience = patience
+        self.host = "no host"
         self._end = time.monotonic() + patience.total_s
-        self._failed = 0
         self._broken = 0
-        self._reached = False
+        self.adapter = HTTPAdapter(max_retries=self._all(connect=1))
 
-    def progressed(self) -> None:
-        """New bytes came.
+    def _all(self, connect: int | None) -> "_Retry":
+        return _Retry(
+            self,
+            total=self.patience.attempts - 1,
+            connect=connect,
+            status_forcelist=RETRY_STATUSES,
+            allowed_methods=None,  # all of them
+            backoff_factor=self.patience.pause_s,
+            backoff_max=self.patience.longest_pause_s,
+        )
 
-        Raises:
-            SourceError: the time for everything is over.
-        """
-        self._failed = 0
-        self._reached = True
-        self.check_time()
-
-    def again(self, error: Hiccup) -> None:
-        """Pause before the next attempt.
-
-        Raises:
-            Hiccup: ``error``, where there is no next attempt.
-        """
-        self._failed += 1
-        self._broken += 1
-        most = 2 if isinstance(error, Unreachable) and not self._reached else self.patience.attempts
-        pause_s = self._pause_s(error)
-        if self._failed >= most or self._broken >= self.patience.connections or pause_s is None:
-            raise error
-        if time.monotonic() + pause_s > self._end:
-            raise error
-        level = logging.WARNING if pause_s >= _TOLD_S else logging.INFO
-        _log.log(level, "%s; the next attempt is in %s", error.message, format_duration(pause_s))
-        time.sleep(pause_s)
-        self.check_time()
-
-    def _pause_s(self, error: Hiccup) -> float | None:
-        """None where the host asks for a longer pause than patience allows."""
-        asked_s = error.retry_after_s or 0.0
-        if asked_s > self.patience.longest_pause_s:
-            return None
-        own_s = self.patience.pause_s * 2.0 ** (self._failed - 1) * random.uniform(0.5, 1.0)
-        return max(asked_s, min(own_s, self.patience.longest_pause_s))
-
-    def check_time(self) -> None:
-        """Is there time left?
+    def check(self) -> None:
+        """Raise an error if the download has to end.
 
         Raises:
-            SourceError: the time for everything is over.
+            CancelledError: the stop event is set.
+            SourceError: the time is over.
         """
+        if self.patience.stop.is_set():
+            raise CancelledError("the download was stopped")
         if time.monotonic() > self._end:
             raise SourceError(f"not done after {format_duration(self.patience.total_s)}")
 
+    def note_progress(self) -> None:
+        """New bytes came: all attempts are open again, for a host that is known to be reachable."""
+        self.adapter.max_retries = self._all(connect=None)
 
-def format_duration(seconds: float) -> str:
-    """A time for people: ``30 s``, ``41 min``, ``5.5 h``."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+    def wait_after(self, error: TransientError) -> None:
+        """Count an attempt that failed, and pause before the next one.
+
+        Raises:
+            TransientError: ``error``, where no attempt is left, or the host asks for too long a pause.
+            CancelledError: the stop event was set.
+        """
+        self._broken += 1
+        if self._broken >= self.patience.connections:
+            raise error
+        self.adapter.max_retries.increment(error=error).sleep()
+
+    def pause(self, seconds: float, after: TransientError) -> None:
+        """Wait for the next attempt.
+
+        Raises:
+            TransientError: ``after``, where the time for the download would be over then.
+            CancelledError: the stop event was set.
+        """
+        if time.monotonic() + seconds > self._end:
+            raise after from None
+        level = logging.WARNING if seconds >= _TOLD_S else logging.INFO
+        _log.log(level, "%s; the next attempt is in %s", after.message, format_duration(seconds))
+        self.patience.stop.wait(seconds)
+        self.check()
 
 
-def retried(ask: Callable[[], T], patience: Patience) -> T:
-    """What ``ask`` gives, asked again for each `Hiccup` as long as patience lasts.
+class _Retry(urllib3.Retry):
+    """The attempts in a row that are left; a failure is raised in words of our own where there are none.
 
-    Raises:
-        SourceError: what ``ask`` raised last.
+    Args:
+        attempts: told of each failed attempt, so that the next request goes on counting.
+        options: those of urllib3.
     """
-    attempts = Attempts(patience)
-    while True:
+
+    def __init__(self, attempts: Attempts, **options: Any) -> None:
+        super().__init__(**options)
+        self._attempts = attempts
+        self._failure = TransientError("")
+
+    def new(self, **options: Any) -> Self:
+        return super().new(attempts=self._attempts, **options)
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: urllib3.BaseHTTPResponse | None = None,
+        error: Exception | None = None,
+        _pool: Any = None,
+        _stacktrace: TracebackType | None = None,
+    ) -> Self:
+        failure = self._describe(response, error)
+        if response is not None:
+            response.close()  # urllib3 would read the rest of its body
+        if not isinstance(failure, TransientError) or (failure.retry_after_s or 0) > self.backoff_max:
+            raise failure from None
+        if isinstance(failure, UnreachableError):
+            error = ConnectTimeoutError()  # urllib3 counts some failures of TLS and of proxies as others
         try:
-            return ask()
-        except Hiccup as error:
-            attempts.again(error)
+            retry = super().increment(method, url, response, error, _pool, _stacktrace)
+        except MaxRetryError:
+            raise failure from None
+        retry._failure = failure
+        self._attempts.adapter.max_retries = retry
+        return retry
+
+    def _describe(self, response: urllib3.BaseHTTPResponse | None, error: Exception | None) -> SourceError:
+        if response is not None:
+            return describe_status(self._attempts.host, response.status, response.headers)
+        if isinstance(error, SourceError):
+            return error
+        return describe_failure(error or HTTPError(), self._attempts.host)
+
+    def get_backoff_time(self) -> float:
+        return min(self.backoff_factor * 2.0 ** (len(self.history) - 1), self.backoff_max) * random.uniform(0.5, 1.0)
+
+    def sleep(self, response: urllib3.BaseHTTPResponse | None = None) -> None:
+        self._attempts.pause(max(self._failure.retry_after_s or 0.0, self.get_backoff_time()), self._failure)
+
+
+def _is_not_ours(record: logging.LogRecord) -> bool:
+    return not (isinstance(record.args, tuple) and record.args and isinstance(record.args[0], _Retry))
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_is_not_ours)

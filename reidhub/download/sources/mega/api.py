@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import requests
-
-from reidhub.download.sources.http import answer, body, refusal
+from reidhub.download.sources.http import Session, describe_refusal
 from reidhub.download.sources.mega.hashcash import solve
-from reidhub.download.sources.retry import Attempts, Hiccup, format_duration
+from reidhub.download.sources.patience import TransientError, format_duration
 from reidhub.errors import SourceError
 from reidhub.files.sniff import page_words
 
@@ -51,9 +49,8 @@ class Offer:
 class Api:
     """Asks Mega's API, as often as patience allows."""
 
-    def __init__(self, http: requests.Session, attempts: Attempts) -> None:
+    def __init__(self, http: Session) -> None:
         self._http = http
-        self._attempts = attempts
         self._request_id = random.randrange(1 << 31)
         self._proof: dict[str, str] = {}
 
@@ -64,30 +61,27 @@ class Api:
             SourceError: nowhere (permanent), not now (``retry_after_s``), or the API does not answer.
         """
         self._request_id += 1  # one id per question; the same for its repetitions
-        while True:
-            try:
-                return _offer(self._ask(handle))
-            except Hiccup as error:
-                self._attempts.again(error)
+        return self._http.repeat(lambda: _offer(self._ask(handle)))
 
     def _ask(self, handle: str) -> Any:
         url = f"{_API}?id={self._request_id}"
         question = [{"a": "g", "g": 1, "ssl": 2, "p": handle}]
-        options = {"json": question, "headers": self._proof}
-        with answer(self._http, "POST", url, self._attempts.patience, **options) as response:
+        with self._http.open("POST", url, json=question, headers=self._proof) as response:
             self._proof = {}
             if response.status_code == 402:
                 self._work_for(response.headers)
             if response.status_code == 509:
                 raise over_quota(response.headers)
             if response.status_code != 200:
-                raise refusal(response)
-            return _parsed(body(response, _ANSWER))
+                raise describe_refusal(response)
+            return _parsed(self._http.read_start(response, _ANSWER))
 
     def _work_for(self, headers: Mapping[str, str]) -> None:
-        _log.warning("Mega asks for a proof of work; at most %s", format_duration(self._attempts.patience.puzzle_s))
-        self._proof = {"X-Hashcash": solve(headers.get("X-Hashcash", ""), self._attempts.patience.puzzle_s)}
-        raise Hiccup("Mega asks for one proof of work after another")
+        attempts = self._http.attempts
+        limit_s = attempts.patience.puzzle_s
+        _log.warning("Mega asks for a proof of work, which takes at most %s", format_duration(limit_s))
+        self._proof = {"X-Hashcash": solve(headers.get("X-Hashcash", ""), limit_s, attempts.check)}
+        raise TransientError("Mega asks for one proof of work after another")
 
 
 def over_quota(headers: Mapping[str, str]) -> SourceError:
@@ -97,9 +91,9 @@ def over_quota(headers: Mapping[str, str]) -> SourceError:
 
 
 def _quota(wait_s: float | None) -> SourceError:
-    """A `Hiccup` where Mega says how long it lasts: a short while is waited for."""
+    """A `TransientError` where Mega says how long it lasts: a short while is waited for."""
     when = f"in {format_duration(wait_s)}" if wait_s else "in some hours"
-    kind = Hiccup if wait_s else SourceError
+    kind = TransientError if wait_s else SourceError
     return kind(f"quota of this address is used up; try again {when}", retry_after_s=wait_s, host_down=True)
 
 
@@ -137,5 +131,5 @@ def _refused(code: int, wait_s: Any) -> SourceError:
     if code == _QUOTA:
         return _quota(float(wait_s) if type(wait_s) is int and wait_s > 0 else None)
     if code in _PASSING:
-        return Hiccup(f"{_PASSING[code]} (error {code})", host_down=code not in _OF_ONE_FILE)
+        return TransientError(f"{_PASSING[code]} (error {code})", host_down=code not in _OF_ONE_FILE)
     return SourceError(f"{_PERMANENT.get(code, 'the API refuses')} (error {code})", permanent=code in _PERMANENT)

@@ -4,15 +4,16 @@ import base64
 import hashlib
 import re
 import time
+from collections.abc import Callable
 
-from reidhub.download.sources.retry import format_duration
+from reidhub.download.sources.patience import format_duration
 from reidhub.errors import SourceError
 
 _REPEATS = 262144  # of the token, behind 4 bytes that are searched for
 _HEADER = re.compile(r"1:(\d{1,3}):\d+:([A-Za-z0-9_-]{64})")
 
 
-def solve(challenge: str, limit_s: float) -> str:
+def solve(challenge: str, limit_s: float, check: Callable[[], object]) -> str:
     """The answer to an ``X-Hashcash`` header, as the header of the next request wants it.
 
     The search is luck; an easiness of 192 takes some 256 tries of about 8 ms.
@@ -20,6 +21,7 @@ def solve(challenge: str, limit_s: float) -> str:
     Args:
         challenge: ``1:easiness:time:token``.
         limit_s: seconds of computing.
+        check: called before each try; raises an error where the download has to end.
 
     Raises:
         SourceError: the challenge cannot be read, or was not solved in time.
@@ -31,6 +33,7 @@ def solve(challenge: str, limit_s: float) -> str:
     buffer = bytearray(4) + base64.urlsafe_b64decode(found[2]) * _REPEATS
     end = time.monotonic() + limit_s
     for prefix in range(1 << 32):
+        check()
         buffer[:4] = prefix.to_bytes(4)
         if int.from_bytes(hashlib.sha256(buffer).digest()[:4]) <= threshold:
             return f"1:{found[2]}:{base64.urlsafe_b64encode(buffer[:4]).decode().rstrip('=')}"

@@ -9,9 +9,10 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from reidhub.download.sources import Claim, Resume, Stream
-from reidhub.download.sources.http import answer, blocks, host_of, length_of, refusal, session, status_words
+from reidhub.download.sources.failures import name_status, name_web_host
+from reidhub.download.sources.http import Session, describe_refusal, read_length
 from reidhub.download.sources.mega.api import Api, Offer, over_quota
-from reidhub.download.sources.retry import PATIENCE, Attempts, Hiccup, Patience
+from reidhub.download.sources.patience import PATIENCE, Patience, TransientError
 from reidhub.errors import IntegrityError
 from reidhub.files.mega_link import Link
 from reidhub.files.mega_mac import ContentMac
@@ -27,8 +28,8 @@ def open_stream(location: str, *, resume: Resume | None = None, patience: Patien
         IntegrityError: at the end of the chunks: the content is not the one the link was made for.
     """
     link = Link.parse(location)
-    with session() as http:
-        storage = Storage(http, Attempts(patience), link.handle)
+    with Session(patience) as http:
+        storage = Storage(http, link.handle)
         mac = _begun(link, resume, storage.size)
         offset = mac.offset
         with closing(_plain(storage, link, mac)) as chunks:
@@ -50,11 +51,10 @@ class Storage:
         SourceError: Mega does not give the file.
     """
 
-    def __init__(self, http: requests.Session, attempts: Attempts, handle: str) -> None:
+    def __init__(self, http: Session, handle: str) -> None:
         self._http = http
-        self._attempts = attempts
         self._handle = handle
-        self._api = Api(http, attempts)
+        self._api = Api(http)
         self._offer: Offer | None = self._api.locate(handle)
         self.size = self._offer.size
 
@@ -69,19 +69,21 @@ class Storage:
         while at < self.size:
             try:
                 for block in self._connection(at):
+                    self._http.attempts.note_progress()
                     at += len(block)
                     yield block
                 if at < self.size:
-                    raise Hiccup("Mega's storage ended the file")
-            except Hiccup as error:
-                self._attempts.again(error.after(at, self.size))
+                    raise TransientError("Mega's storage ended the file")
+            except TransientError as error:
+                error.add_position(at, self.size)
+                self._http.attempts.wait_after(error)
 
     def _connection(self, at: int) -> Iterator[bytes]:
         url = f"{self._address()}/{at}-{self.size - 1}"
-        with answer(self._http, "GET", url, self._attempts.patience) as response:
+        with self._http.open("GET", url) as response:
             self._check(response, self.size - at)
             left = self.size - at
-            for block in blocks(response, self._attempts.progressed):
+            for block in self._http.read_blocks(response):
                 left -= len(block)
                 if left < 0:
                     raise IntegrityError(f"expected {self.size} bytes, and more keep coming")
@@ -98,12 +100,13 @@ class Storage:
     def _check(self, response: requests.Response, expected: int) -> None:
         if response.status_code in (403, 404):
             self._offer = None
-            raise Hiccup(f"{host_of(response.url)}: {status_words(response.status_code)} for one address after another")
+            words = f"{name_web_host(response.url)}: {name_status(response.status_code)}"
+            raise TransientError(f"{words} for one address after another")
         if response.status_code == 509:
             raise over_quota(response.headers)
         if response.status_code not in (200, 206):
-            raise refusal(response)
-        length = length_of(response)
+            raise describe_refusal(response)
+        length = read_length(response)
         if length is not None and length > expected:
             raise IntegrityError(f"expected {expected} more of {self.size} bytes, the storage host sends {length}")
 
@@ -138,5 +141,5 @@ def probe(location: str, *, patience: Patience = PATIENCE) -> Claim:
         SourceError: the link is malformed or the file gone (permanent), or Mega does not give it now.
     """
     handle = Link.parse(location).handle
-    with session() as http:
-        return Claim(Api(http, Attempts(patience)).locate(handle).size)
+    with Session(patience) as http:
+        return Claim(Api(http).locate(handle).size)

@@ -281,7 +281,7 @@ def probe(location: str, *, patience: Patience = PATIENCE) -> Claim:
     """
     url = _confirmed(id_of(location))
     with Session(patience) as http:
-        return http.repeat(lambda: _first_look(http, url))
+        return http.attempts.repeat(lambda: _first_look(http, url))
 
 
 def _first_look(http: Session, url: str) -> Claim:

@@ -6,7 +6,7 @@ Proxy and certificate settings come from the environment, as requests reads them
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -14,11 +14,10 @@ from urllib3.exceptions import HTTPError
 
 from reidhub._version import __version__
 from reidhub.download.sources.failures import describe_break, describe_failure, describe_status, name_web_host
-from reidhub.download.sources.patience import Patience, TransientError
+from reidhub.download.sources.patience import Patience
 from reidhub.download.sources.retry import Attempts
 from reidhub.errors import SourceError
 
-T = TypeVar("T")
 Check = Callable[[str, str], str]
 """Takes an address and the one it is relative to; returns the absolute one, or raises `SourceError`."""
 
@@ -131,18 +130,6 @@ class Session(requests.Session):
             if len(data) >= size:
                 break
         return bytes(data)
-
-    def repeat(self, ask: Callable[[], T]) -> T:
-        """Return what ``ask`` returns; call it again after each `TransientError`, as long as attempts are left.
-
-        Raises:
-            SourceError: the last one of ``ask``.
-        """
-        while True:
-            try:
-                return ask()
-            except TransientError as error:
-                self.attempts.wait_after(error)
 
 
 def check_https(url: str, base: str = "") -> str:

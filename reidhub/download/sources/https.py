@@ -174,7 +174,7 @@ def probe_checked(location: str, session: Session, check: Check) -> Claim:
     """Ask a URL that ``check`` lets pass, and where it redirects to, for the first bytes."""
     url = check(location, "")
     with session as http:
-        return http.repeat(lambda: _read_claim(http, url, check))
+        return http.attempts.repeat(lambda: _read_claim(http, url, check))
 
 
 def _read_claim(http: Session, url: str, check: Check) -> Claim:

@@ -13,8 +13,9 @@ urllib3 counts the attempts and repeats a request after a failed connection, or 
 import logging
 import random
 import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import urllib3
 from requests.adapters import HTTPAdapter
@@ -24,6 +25,7 @@ from reidhub.download.sources.failures import RETRY_STATUSES, describe_failure, 
 from reidhub.download.sources.patience import Patience, TransientError, UnreachableError, format_duration
 from reidhub.errors import CancelledError, SourceError
 
+T = TypeVar("T")
 _TOLD_S = 2.0  # a pause from here on is a warning; a shorter one is logged for those who ask for details
 
 _log = logging.getLogger(__name__)
@@ -86,6 +88,18 @@ class Attempts:
         if self._broken >= self.patience.connections:
             raise error
         self.adapter.max_retries.increment(error=error).sleep()
+
+    def repeat(self, ask: Callable[[], T]) -> T:
+        """Return what ``ask`` returns; call it again after each `TransientError`, as long as attempts are left.
+
+        Raises:
+            SourceError: the last one of ``ask``.
+        """
+        while True:
+            try:
+                return ask()
+            except TransientError as error:
+                self.wait_after(error)
 
     def pause(self, seconds: float, after: TransientError) -> None:
         """Wait for the next attempt.

@@ -72,7 +72,7 @@ def test_failures_of_the_connection_of_the_answer_and_of_the_body_count_together
 
     host = spoiled(Static({"/a.pth": b"\x80"}), status(503), cut, status(503), always=status(503))
     with online({"example.org": host}) as internet, Session(QUICK) as http, pytest.raises(TransientError):
-        http.repeat(lambda: fail_after_answer(http))
+        http.attempts.repeat(lambda: fail_after_answer(http))
     assert len(internet.log) == QUICK.attempts
 
 

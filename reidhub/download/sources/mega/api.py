@@ -61,7 +61,7 @@ class Api:
             SourceError: nowhere (permanent), not now (``retry_after_s``), or the API does not answer.
         """
         self._request_id += 1  # one id per question; the same for its repetitions
-        return self._http.repeat(lambda: _offer(self._ask(handle)))
+        return self._http.attempts.repeat(lambda: _offer(self._ask(handle)))
 
     def _ask(self, handle: str) -> Any:
         url = f"{_API}?id={self._request_id}"

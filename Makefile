@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 IN_PROCESSES := --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test suite test-long lint bench clean
+.PHONY: demo test suite test-long test-integrations lint bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m reidhub demo
@@ -16,6 +16,9 @@ suite: $(VENV)/.installed-test
 test-long: $(VENV)/.installed-test
 	$(BIN)/python -m pytest --long $(IN_PROCESSES)
 
+test-integrations: $(VENV)-integrations/.installed
+	$(VENV)-integrations/bin/python -m pytest tests/integrations
+
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks
 
@@ -26,7 +29,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-integrations build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "reidhub needs Python 3.11 or later; name one with: make PYTHON=python3.12")'
@@ -43,3 +46,8 @@ $(VENV)/.installed-bench: setup.cfg setup.py | $(BIN)/python
 $(VENV)/.installed-test: setup.cfg setup.py | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@ $(VENV)/.installed
+
+$(VENV)-integrations/.installed: setup.cfg setup.py tests/integrations/requirements.txt
+	$(PYTHON) -m venv $(VENV)-integrations
+	$(VENV)-integrations/bin/python -m pip install --quiet --editable '.[test]' -r tests/integrations/requirements.txt
+	touch $@

@@ -4,14 +4,17 @@ Data goes to stdout, log and progress to stderr. Exit codes: 0 done, 1 failed, 2
 """
 
 import os
+import signal
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from reidhub._version import __version__
 from reidhub.errors import ReidhubError
+from reidhub.files.atomic import is_disk_full
 from reidhub.zoo.manifest import ENVIRONMENT
 
 COMMANDS = {
@@ -85,9 +88,21 @@ def cli(ctx: click.Context, *, verbose: bool) -> None:
 
 
 def main() -> None:
-    """Run the command line; errors of the package become a message on stderr and an exit code."""
+    """Run the command line; errors of the package, and a full disk, become a message on stderr and an exit code."""
+    signal.signal(signal.SIGTERM, _stop)
     try:
         cli(prog_name="reidhub")
     except ReidhubError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        click.echo(f"error: cannot write: {error.strerror}\nhint: make room on that disk", err=True)
+        sys.exit(1)
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    """Leave all blocks, so that temporary files and locks go; a second signal ends the process at once."""
+    signal.signal(number, signal.SIG_DFL)
+    sys.exit(128 + number)

@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from support.paths import ROOT
@@ -114,6 +115,7 @@ def test_table_is_drawn_on_a_terminal_and_names_stay_whole(columns):
 def test_missing_data_root_is_told_before_anything_heavy_is_imported():
     code = """
 import sys
+from pathlib import Path
 sys.argv = ["reidhub", "verify", "osnet_x1_0.market1501"]
 from reidhub.cli import cli
 from reidhub.errors import UsageError
@@ -129,6 +131,7 @@ except UsageError as error:
 def test_listing_imports_nothing_heavy(command):
     code = f"""
 import sys
+from pathlib import Path
 sys.argv = ["reidhub", *{command.split()!r}]
 before = set(sys.modules)
 from reidhub.cli import cli
@@ -192,3 +195,13 @@ def test_every_command_explains_itself(command):
 
     assert done.returncode == 0
     assert done.stdout.startswith(f"Usage: reidhub {command}")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is a thing of Linux")
+@pytest.mark.parametrize("command", [("list",), ("list", "--json"), ("cache", "dir")])
+def test_output_that_the_disk_does_not_take_is_told_without_a_traceback(command):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "reidhub", *command], stdout=full, stderr=-1, text=True)
+
+    assert done.returncode == 1
+    assert done.stderr == "error: cannot write: No space left on device\nhint: make room on that disk\n"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
-from support.faults import slow, status
+from support.faults import header, slow, spoiled, status
 from support.generated_zoo import WEB, File, content, files_below, hosts, reidhub, shell, stored, write_manifest
 from support.local_zoos import Entry, file_of, state_of, write_zoo
 
@@ -135,6 +135,21 @@ def test_a_copy_that_the_disk_does_not_take_is_named_and_leaves_nothing(tmp_path
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_reader_that_goes_away_and_a_full_disk_behind_stdout_give_no_traceback(manifest, reidhub_home):
+    with Internet(hosts(FILES)) as internet:
+        environment = shell(internet, reidhub_home)
+        reading, writing = os.pipe()
+        os.close(reading)
+        command = [sys.executable, "-m", "reidhub", "--manifest", manifest, "download", NAMES[0]]
+        gone = subprocess.run(command, env=environment, stdout=writing, stderr=-1, text=True)
+        os.close(writing)
+        with Path("/dev/full").open("w") as disk:
+            full = subprocess.run(command, env=environment, stdout=disk, stderr=-1, text=True)
+    assert (gone.returncode, gone.stderr) == (1, "")
+    assert (full.returncode, full.stderr.splitlines()[0]) == (1, "error: cannot write: No space left on device")
+    assert "Exception" not in full.stderr
+
+
 def test_ctrl_c_ends_at_once_and_leaves_beginnings_alone(tmp_path, reidhub_home):
     files = [File(f"big{number}", content(6_000_000, number), kinds=("https",)) for number in range(3)]
     manifest = str(write_manifest(tmp_path / "zoo.yaml", files))
@@ -147,6 +162,20 @@ def test_ctrl_c_ends_at_once_and_leaves_beginnings_alone(tmp_path, reidhub_home)
     assert process.returncode == 1
     assert output.strip() == "Aborted!"
     assert {Path(name).parent.name for name in files_below(reidhub_home)} <= {"partial", "locks"}
+
+
+def test_sigterm_removes_what_cannot_be_resumed_and_leaves_no_lock(tmp_path, reidhub_home):
+    file = File("big", content(6_000_000), kinds=("https",))
+    manifest = str(write_manifest(tmp_path / "zoo.yaml", [file]))
+    host = spoiled(hosts([file])[WEB], always=header(ETag=None))  # nothing tells later whether the file is the same
+    with Internet({WEB: slow(host, 2_000_000)}) as internet:
+        command = [sys.executable, "-m", "reidhub", "--manifest", manifest, "download", file.name]
+        with subprocess.Popen(command, env=shell(internet, reidhub_home), stdout=-1, stderr=-1) as process:
+            wait_for(lambda: partial(reidhub_home) > 1_000_000)
+            process.send_signal(signal.SIGTERM)
+            output = process.communicate(timeout=10)
+    assert (process.returncode, output) == (128 + signal.SIGTERM, (b"", b""))
+    assert files_below(reidhub_home) == {}
 
 
 def test_a_terminal_sees_a_line_for_each_file_and_one_for_all(manifest, reidhub_home):

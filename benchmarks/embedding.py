@@ -24,7 +24,7 @@ from traffic import bytes_passed, copy_speed
 from reidhub.inference import Embedder, Plan, plan_for
 from reidhub.models import ARCHITECTURES, build
 from reidhub.models.base import ReidModel
-from reidhub.torch_settings import processors
+from reidhub.torch_settings import count_processors
 from reidhub.zoo.checkpoint import InputSpec
 
 STEPS = {
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--steps", action="store_true", help="measure each step by itself")
     given = parser.parse_args()
     torch.backends.cudnn.conv.fp32_precision = "ieee"
-    torch.set_num_threads(min(torch.get_num_threads(), processors()))  # as the embedder does, for both sides
+    torch.set_num_threads(min(torch.get_num_threads(), count_processors()))  # as the embedder does, for both sides
     bytes_per_s, rows = copy_speed(given.device), []
     for name in given.architectures:
         rows.append(measure(name, given, bytes_per_s))

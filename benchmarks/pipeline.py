@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from reidhub.inference import Embedder, plan_for
-from reidhub.torch_settings import processors
+from reidhub.torch_settings import count_processors
 from reidhub.zoo.checkpoint import InputSpec
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     torch.backends.cudnn.conv.fp32_precision = "ieee"
-    torch.set_num_threads(min(torch.get_num_threads(), processors()))
+    torch.set_num_threads(min(torch.get_num_threads(), count_processors()))
     with tempfile.TemporaryDirectory() as scratch:
         row = measure(market_like(Path(scratch), given.images), given)
     header = ["architecture", "usual, images/s", "`embed_files`, images/s", "ratio", "busy share", "relative error"]

@@ -118,12 +118,12 @@ def load(
         FetchError: no source gave the file.
         WeightsError: the file does not hold the weights of this architecture.
     """
-    from reidhub.torch_settings import device_of
+    from reidhub.torch_settings import find_device
     from reidhub.weights import CLASSIFIER, convert, num_classes_of, stored_weights
     from reidhub.weights.load import filled
     from reidhub.zoo.torchvision_weights import HEAD, start_of
 
-    place = device_of(device)
+    place = find_device(device)
     start = start_of(model, dataset)
     checkpoint = start or find_one(model, dataset)
     path = _fetch(checkpoint, Cache())
@@ -163,11 +163,11 @@ def embedder(
         UsageError: the precision is unknown or not to be had here, the batch is below 1, or there is no such device.
     """
     from reidhub.inference import Embedder, plan_for
-    from reidhub.torch_settings import check, device_of
+    from reidhub.torch_settings import check_precision, find_device
 
-    checkpoint, place = find_one(model, dataset), device_of(device)
+    checkpoint, place = find_one(model, dataset), find_device(device)
     plan = plan_for(checkpoint.model, place.type)
-    check(precision, place)  # before anything is fetched, and so is the batch
+    check_precision(precision, place)  # before anything is fetched, and so is the batch
     batch = plan.at_once(batch)
     loaded = load(checkpoint.name, device=place)
     return Embedder(loaded, checkpoint.input, precision=precision, batch=batch, plan=plan)

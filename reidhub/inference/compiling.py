@@ -1,9 +1,7 @@
 """Code made for one graph and one size: when it first runs, kept for later processes, and never a reason to fail."""
 
 import logging
-import os
 import platform
-import tempfile
 import threading
 import time
 import warnings
@@ -17,8 +15,8 @@ from torch import Tensor, nn
 
 from reidhub.cache.store import Cache
 from reidhub.files.digest import Digest
+from reidhub.torch_settings import keep_compiled_code, tag_compiled_code
 
-_KEPT_IN = "TORCHINDUCTOR_CACHE_DIR"
 _SETTINGS: dict[str, dict[str, Any]] = {  # small models wait for the calls of their layers more than for arithmetic
     "cpu": {"options": {"cpp_wrapper": True}},  # the layers are called from C++, not from Python
     "cuda": {"options": {"triton.cudagraphs": True, "conv_1x1_as_mm": True}},  # cuDNN's float32 1x1 are the slower ones
@@ -30,7 +28,6 @@ _TELLING = ("model name", "flags", "Features", "CPU implementer", "CPU part")  #
 _LONG_S = 10.0  # code that was kept is there sooner
 _STILL = "the embedder compiles in its first call, which takes a minute or more; in later processes it takes seconds"
 
-_compiler: Any = torch.compiler.config
 _log = logging.getLogger(__name__)
 
 Forward = Callable[[Tensor], Tensor]
@@ -46,8 +43,7 @@ class Compiled:
     """
 
     def __init__(self, module: nn.Module, device: torch.device, backend: str | Callable[..., Any] = "inductor") -> None:
-        if not _chosen(os.environ.get(_KEPT_IN, "")):
-            os.environ[_KEPT_IN] = str(Cache().compiled / processor_id())
+        self._folder = keep_compiled_code(Cache().compiled / processor_id())
         self._module = module
         settings = _SETTINGS.get(device.type, {}) if backend == "inductor" else {}
         self._compiled: Forward = torch.compile(module, fullgraph=True, dynamic=False, backend=backend, **settings)
@@ -72,20 +68,15 @@ class Compiled:
         still.start()
         key = f"{processor_id()}, {torch.get_num_threads()} threads"  # what some releases leave out of their own
         try:
-            with warnings.catch_warnings(), _compiler.patch(cache_key_tag=key):
+            with warnings.catch_warnings(), tag_compiled_code(key):
                 warnings.filterwarnings("ignore", "TensorFloat32")  # not using it is meant
                 embeddings = self._compiled(images)
         finally:
             still.cancel()
         took = time.perf_counter() - start
-        _log.info("compiled code is there after %.0f s; later processes find it in %s", took, os.environ[_KEPT_IN])
+        _log.info("compiled code is there after %.0f s; later processes find it in %s", took, self._folder)
         self._run = self._compiled
         return embeddings
-
-
-def _chosen(folder: str) -> bool:
-    """True for a folder that the user named; importing torchvision already makes torch write its own there."""
-    return folder != "" and not folder.startswith(str(Path(tempfile.gettempdir(), "torchinductor_")))
 
 
 @lru_cache(maxsize=1)

@@ -16,7 +16,7 @@ from reidhub.inference.plans import Plan
 from reidhub.inference.preprocess import PixelSpec, load_batches, normalise_into
 from reidhub.inference.upload import uploaded
 from reidhub.models.base import ReidModel
-from reidhub.torch_settings import Arithmetic, Precision, check, threads_that_run
+from reidhub.torch_settings import Arithmetic, Precision, check_precision, limit_threads
 
 EVERY_STEP = Plan()
 
@@ -58,7 +58,7 @@ class Embedder:
         if other := {str(p.dtype) for p in model.parameters()} - {"torch.float32"}:
             raise UsageError(f"an embedder needs a model of float32, got {', '.join(other)}", hint="call model.float()")
         self.device = next(model.parameters()).device
-        check(precision, self.device)
+        check_precision(precision, self.device)
         self.dimensions = model.embedding_dim
         self.batch = batch
         self._spec = spec
@@ -100,7 +100,7 @@ class Embedder:
         """
         self._check(images)
         embeddings = torch.empty((len(images), self.dimensions), dtype=torch.float32, device=self.device)
-        with threads_that_run():
+        with limit_threads():
             for first in range(0, len(images), self.batch):
                 rows = slice(first, first + self.batch)
                 self._embed(images[rows], embeddings[rows])
@@ -145,7 +145,7 @@ class Embedder:
         else:
             batch[:count].copy_(images)
         batch[count:].zero_()
-        with self._turn, self._arithmetic.on(self.device):
+        with self._arithmetic.on(self.device), self._turn:  # a thread that has its turn never waits for an arithmetic
             embeddings.copy_(self._run(batch)[:count])
 
     def _check(self, images: Tensor) -> None:

@@ -13,7 +13,7 @@ from reidhub.cache.store import Cache
 from reidhub.datasets import ClassificationSet
 from reidhub.errors import CacheError, DatasetError, DiskFullError, ReidhubError
 from reidhub.inference.preprocess import Transform
-from reidhub.torch_settings import processors
+from reidhub.torch_settings import count_processors
 from reidhub.verification.dataset_pass import Embedder, Member, Pass, read_model
 from reidhub.verification.journal import Journal, key_of
 from reidhub.verification.plan import Job, Plan
@@ -148,7 +148,7 @@ class _Bench:
         return Conditions(
             device=settings.device.type,
             device_name=device_name(settings.device),
-            threads=min(torch.get_num_threads(), processors()),
+            threads=min(torch.get_num_threads(), count_processors()),
             precision=settings.precision,
             batch_size=settings.batch_size,
             pixels=str(Transform(task.pixels)),

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ from reidhub.inference.folding import folded
 from reidhub.inference.preprocess import normalise
 from reidhub.models import ARCHITECTURES
 from reidhub.models.base import ReidModel
-from reidhub.torch_settings import has_bf16, processors, threads_that_run
+from reidhub.torch_settings import Arithmetic, count_processors, has_bf16, limit_threads
 from reidhub.zoo.checkpoint import InputSpec
 
 EAGER = Plan(compile=False)
@@ -377,6 +378,25 @@ def test_threads_get_their_own_rows_where_every_batch_is_written_to_one_place(sm
     assert all(torch.equal(rows, want[number % 4]) for number, rows in enumerate(got))
 
 
+def test_threads_with_settings_of_their_own_can_share_an_embedder(small, images) -> None:
+    embedder = Embedder(small, spec_of(small), batch=4, plan=EAGER)
+    want = embedder(images)
+    got: list[Tensor] = []
+
+    def work() -> None:
+        for _ in range(20):
+            with Arithmetic(tf32=True).on(torch.device("cpu")):
+                got.append(embedder(images))
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert len(got) == 40 and all(torch.equal(rows, want) for rows in got)
+
+
 def test_images_run_in_the_batches_of_the_plan_unless_the_caller_says_otherwise(small) -> None:
     assert Embedder(small, spec_of(small), plan=Plan(batch=5, compile=False)).batch == 5
     assert Embedder(small, spec_of(small), plan=Plan(batch=5, compile=False), batch=2).batch == 2
@@ -579,15 +599,15 @@ def test_every_architecture_has_a_recorded_plan() -> None:
 def test_processors_are_no_more_than_the_container_may_use(tmp_path: Path, quota: str, most: int) -> None:
     (tmp_path / "cpu.max").write_text(quota)
 
-    assert processors(tmp_path / "cpu.max") == min(most, processors(tmp_path / "none"))
+    assert count_processors(tmp_path / "cpu.max") == min(most, count_processors(tmp_path / "none"))
 
 
 def test_threads_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
-    monkeypatch.setattr("reidhub.torch_settings.processors", lambda: 1)
+    monkeypatch.setattr("reidhub.torch_settings.count_processors", lambda: 1)
     torch.set_num_threads(2)
     try:
-        with pytest.raises(ZeroDivisionError), threads_that_run():
+        with pytest.raises(ZeroDivisionError), limit_threads():
             assert torch.get_num_threads() == 1
             1 / 0  # noqa: B018
         assert torch.get_num_threads() == 2

@@ -133,11 +133,11 @@ class _Options:
 
     def settings(self) -> "Settings":
         """How to measure."""
-        from reidhub.torch_settings import device_of
+        from reidhub.torch_settings import find_device
         from reidhub.verification.settings import Settings
 
         return Settings.on(
-            device_of(self.device),
+            find_device(self.device),
             self.root,
             batch_size=self.batch_size,
             precision=self.precision,

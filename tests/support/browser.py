@@ -52,7 +52,8 @@ class Tab:
             answer = self._next()
             if answer.get("id") == self._count:
                 assert "error" not in answer, answer
-                return answer["result"]
+                result: dict[str, Any] = answer["result"]
+                return result
             self.events.append(answer)
 
     def _next(self) -> dict[str, Any]:
@@ -61,7 +62,8 @@ class Tab:
             assert part, f"chromium ended with {self._process.wait()}"
             self._buffer += part
         message, _, self._buffer = self._buffer.partition(b"\0")
-        return json.loads(message)
+        answer: dict[str, Any] = json.loads(message)
+        return answer
 
     def open(self, path: Path, *, width: int = 1280, height: int = 900, scheme: str = "light") -> None:
         mobile = width < 600

@@ -61,7 +61,8 @@ def zip_with(pickled: bytes, **data: bytes) -> bytes:
 
 def legacy_with(*pickles: bytes, rest: bytes = b"") -> bytes:
     """A legacy file of five pickles, the first ones given; the others are as they should be."""
-    usual = [pickle.dumps(part, 2) for part in (MAGIC, PROTOCOL, SYSTEM, OrderedDict(), [])]
+    parts: tuple[Any, ...] = (MAGIC, PROTOCOL, SYSTEM, OrderedDict(), [])
+    usual = [pickle.dumps(part, 2) for part in parts]
     return b"".join([*pickles, *usual[len(pickles) :]]) + rest
 
 

@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from PIL import Image
@@ -72,9 +73,19 @@ def embeddings(data: RetrievalSet, seed: int, noise: float = 1.2) -> Embeddings:
 def measured(data: RetrievalSet, vectors: Embeddings, conditions: Conditions = CONDITIONS) -> Measurement:
     """What the metrics count."""
     query, gallery = map(normalize, vectors) if conditions.normalize else vectors
-    pids = ([record.pid for record in records] for records in (data.query, data.gallery))
-    camids = ([record.camid for record in records] for records in (data.query, data.gallery))
-    found = evaluate(query, gallery, *pids, *camids, conditions.distance or "euclidean", rerank=conditions.rerank)
+    query_pids, gallery_pids = ([record.pid for record in records] for records in (data.query, data.gallery))
+    query_camids, gallery_camids = ([record.camid for record in records] for records in (data.query, data.gallery))
+    distance: Literal["euclidean", "cosine"] = "cosine" if conditions.distance == "cosine" else "euclidean"
+    found = evaluate(
+        query,
+        gallery,
+        query_pids,
+        gallery_pids,
+        query_camids,
+        gallery_camids,
+        distance,
+        rerank=conditions.rerank,
+    )
     return Measurement(
         tuple(found.first_match_rank.tolist()),
         tuple(found.average_precision.tolist()),
@@ -85,13 +96,13 @@ def measured(data: RetrievalSet, vectors: Embeddings, conditions: Conditions = C
     )
 
 
-def checkpoint(name: str, **fields: object) -> Checkpoint:
+def checkpoint(name: str, **fields: Any) -> Checkpoint:
     """A checkpoint of the zoo under another name."""
     (real,) = zoo().find("osnet_x1_0.market1501")
     return replace(real, name=name, **fields)
 
 
-def result(name: str, data: RetrievalSet, counts: Measurement, reported: dict[str, str], **fields: str) -> Measured:
+def result(name: str, data: RetrievalSet, counts: Measurement, reported: dict[str, str], **fields: Any) -> Measured:
     """A retrieval that was measured; ``fields`` are of the dataset's copy."""
     copy = DatasetCopy("corridor", data.title, None, data.fingerprint, None, {"query": 11, "gallery": 60})
     copy = replace(copy, **fields)

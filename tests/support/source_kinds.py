@@ -1,8 +1,9 @@
 """One source of each kind, with the hosts on which its content lies."""
 
 import os
+from pathlib import Path
 
-from reidhub.testing.hosts import Drive, Mega, Static, mega_link
+from reidhub.testing import Drive, Host, Mega, Static, mega_link
 from reidhub.zoo.checkpoint import Source
 
 KINDS = ["mega", "gdrive", "https", "local"]
@@ -11,7 +12,7 @@ DATA = b"\x80\x02" + os.urandom(700_000)
 PAGE = b"<!DOCTYPE html><html><head><title>Quota\nexceeded \x1b[31m</title></head></html>"
 
 
-def offered(kind, content, folder):
+def offered(kind: str, content: bytes, folder: Path) -> tuple[Source, dict[str, Host]]:
     """A source of that kind, and the hosts on which its content lies."""
     if kind == "mega":
         link = mega_link("AbCdEfGh", content)

@@ -9,6 +9,6 @@ setup(
     package_data={
         "reidhub.manifest": ["*.yaml"],
         "reidhub": ["py.typed", "datasets/*.yaml", "inference/*.yaml", "demo/data/*"],
-        "reidhub.verification.report": ["page.*"],
+        "reidhub.verification.report": ["templates/*"],
     },
 )

@@ -85,13 +85,9 @@ def summary(words: Sequence[str], devices: Sequence[str] = ()) -> str:
 
 def _rows(result: Result) -> Iterator[tuple[str, ...]]:
     """One row for each reported figure; for each measured one where none is reported."""
-    shown = [figure for figure in result.figures if figure.reported or result.job.score is None]
     note = _note(result)
-    for figure in shown:
-        cells = _cells(figure, result)
-        yield (*result.job.key, *cells, figure.verdict or result.verdict, note)
-    if not shown:
-        yield (*result.job.key, "", "", "", "", result.verdict, note)
+    for figure in result.shown_figures:
+        yield (*result.job.key, *_cells(figure, result), figure.verdict or result.verdict, note)
 
 
 def _cells(figure: Figure, result: Result) -> tuple[str, ...]:

@@ -59,10 +59,9 @@ def _figure_json(figure: Figure) -> dict[str, Any]:
 
 
 def _counts_json(measurement: Measurement) -> dict[str, Any]:
-    skipped = len(measurement.first_match_rank) - measurement.queries if measurement.average_precision else 0
     return {
         "queries": measurement.queries,
-        "skipped": skipped,
+        "skipped": measurement.skipped,
         "hits": list(measurement.hits),
         "cmc": list(measurement.cmc),
         "mAP": measurement.mAP,

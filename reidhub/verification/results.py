@@ -129,6 +129,11 @@ class Measurement:
     dimensions: int
 
     @property
+    def skipped(self) -> int:
+        """Queries without a match in the gallery; 0 for classification."""
+        return len(self.first_match_rank) - self.queries
+
+    @property
     def cmc(self) -> tuple[float, ...]:
         """`hits` as fractions."""
         return tuple(count / self.queries for count in self.hits)
@@ -185,6 +190,11 @@ class JobResult:
     verdict: Verdict
     reason: str | None
     figures: tuple[Figure, ...]
+
+    @property
+    def shown_figures(self) -> tuple[Figure, ...]:
+        """The reported figures; where none is reported, all of them."""
+        return tuple(figure for figure in self.figures if figure.reported or self.job.score is None)
 
     @property
     def by_name(self) -> bool:

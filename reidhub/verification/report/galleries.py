@@ -83,6 +83,10 @@ class Gallery:
             yield query.record
             yield from (image.record for image in query.images)
 
+    def name_of(self, record: Record) -> str:
+        """The path of an image below the root, with forward slashes."""
+        return record.path.relative_to(self.root).as_posix()
+
 
 Key = tuple[str, str]
 """Checkpoint and dataset: what tells results apart."""

@@ -1,24 +1,82 @@
-"""The plots of a report as inline SVG: accuracy over parameters, deviations, CMC curves.
+"""The plots of a report: what they show and where it lies. ``templates/plots.html`` draws them as SVG.
 
-Every mark has a shape of its own beside its colour, and a title that says what it stands for.
+Every kind of mark has a shape of its own beside its colour, and a title that says what it stands for.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
+from functools import cache
 
-from reidhub.verification.report.axes import Axis, drawing, frame, span
-from reidhub.verification.report.markup import Markup, element, join
-from reidhub.verification.results import Verdict
+from reidhub.inference.complexity import complexity
+from reidhub.models import build
+from reidhub.verification.report.axes import Axis, round_bounds
+from reidhub.verification.results import Measured, Report, Verdict
+from reidhub.zoo.checkpoint import Checkpoint
 
-_LINES = 8  # colours; behind them come dashes
-_LETTER = 6.9  # pixels, of the labels' font; more than the mean, so that labels rarely touch
+WIDTH = 640
+"""Pixels of every plot."""
+
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 620, 30, 330  # pixels of the area between the axes
+_UNDER = 44  # pixels below it, for ticks and the label of the axis
+_ROW = 19  # pixels from one deviation to the next
+_LETTER = 6.9  # pixels; more than the mean width in the labels' font, so that labels rarely touch
+_PLOTTED = ("rank1", "top1", "mAP")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    """What every plot has.
+
+    Args:
+        key: makes ids; letters, digits and hyphens.
+        title: what the plot shows.
+        note: what its marks mean.
+        description: its content in a sentence, for screen readers.
+        x: the axis from left to right.
+        y: the axis from the bottom up, or of deviations from the top down.
+        height: pixels.
+    """
+
+    key: str
+    title: str
+    note: str
+    description: str
+    x: Axis
+    y: Axis
+    height: float = _BOTTOM + _UNDER
+    width: float = WIDTH
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """The distance of a measured figure from the printed one.
+
+    Args:
+        name: of the checkpoint.
+        dataset: key of the dataset registry.
+        metric: one of `reidhub.zoo.checkpoint.METRICS`.
+        points: measured minus printed.
+        verdict: on the figure.
+    """
+
+    name: str
+    dataset: str
+    metric: str
+    points: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviationPlot(Plot):
+    """A line for each figure, with a mark at its deviation."""
+
+    deviations: Sequence[Deviation]
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One checkpoint's accuracy.
+    """The accuracy of one checkpoint.
 
     Args:
         name: of the checkpoint.
@@ -35,190 +93,192 @@ class Point:
     verdict: Verdict | None
 
 
-def accuracy_plot(key: str, title: str, points: Sequence[Point]) -> Markup:
-    """Accuracy over parameters of one dataset.
-
-    Args:
-        key: makes ids.
-        title: what the plot is of.
-        points: at least one.
-    """
-    params = [point.params_m for point in points]
-    x = Axis("parameters, millions (logarithmic)", min(params) / 1.6, max(params) * 1.6, 48, 620, log=True)
-    y = Axis("measured, %", *span([point.percent for point in points], 5, 0, 100), 330, 30)
-    shapes = [_shape(point, x(point.params_m), y(point.percent)) for point in points]
-    first = points[0].metric
-    placed = [("" if p.metric != first else p.name, x(p.params_m), y(p.percent)) for p in points]
-    labels = _labels(placed)
-    models = len({point.name for point in points})
-    description = (
-        f"{models} checkpoints, {len(points)} measured figures from {min(p.percent for p in points):.1f} to "
-        f"{max(p.percent for p in points):.1f} percent, over {min(params):.3g} to {max(params):.3g} million "
-        "parameters. The table of figures holds the same numbers."
-    )
-    return drawing(key, (640, 374), (title, description), frame(x, y), join(shapes), join(labels))
-
-
-def _shape(point: Point, x: float, y: float) -> Markup:
-    """A circle for the first rank, a square for mAP; hollow where it is not comparable."""
-    hollow = " hollow" if point.verdict in (None, "not comparable") else ""
-    words = f"{point.name}: {point.metric} {point.percent:.3f} %, {point.params_m:.3g} million parameters"
-    title = element("title", words)
-    if point.metric == "mAP":
-        return element("rect", title, class_=f"point second{hollow}", x=x - 4.5, y=y - 4.5, width=9, height=9)
-    return element("circle", title, class_=f"point first{hollow}", cx=x, cy=y, r=5)
-
-
-def _labels(points: Sequence[tuple[str, float, float]]) -> list[Markup]:
-    """Names beside points, left out where there is no room; a point may have none."""
-    taken = [(x - 6, y - 6, x + 6, y + 6) for _, x, y in points]
-    labels = []
-    for name, x, y in filter(itemgetter(0), points):
-        width = len(name) * _LETTER
-        for left, base in ((x + 9, y + 4), (x - 9 - width, y + 4), (x - width / 2, y - 10), (x - width / 2, y + 19)):
-            box = (left, base - 10, left + width, base + 3)
-            if left >= 48 and box[2] <= 640 and not any(_overlap(box, other) for other in taken):
-                taken.append(box)
-                labels.append(element("text", name, class_="label", x=left, y=base))
-                break
-    return labels
-
-
-def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
 @dataclass(frozen=True, slots=True)
-class Deviation:
-    """How far one figure is from the printed one: ``points`` is measured minus printed."""
+class Label:
+    """A text on the canvas; ``x`` is its left end, ``y`` its base line."""
 
-    name: str
-    dataset: str
-    metric: str
-    points: float
-    verdict: Verdict
+    text: str
+    x: float
+    y: float
 
 
-def deviation_plot(key: str, title: str, deviations: Sequence[Deviation]) -> Markup:
-    """One line for each figure, a mark at its deviation; ``deviations`` holds at least one.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccuracyPlot(Plot):
+    """Accuracy over parameters on one dataset; ``labels`` are names beside points."""
 
-    The axis ends at one point; what is further away sits at its end and has an arrow.
-    """
-    largest = max(abs(deviation.points) for deviation in deviations)
-    limit = min(max(0.2, math.ceil(largest * 10) / 10), 1.0)
-    height = 30 + 19 * len(deviations)
-    x = Axis("measured minus printed, points", -limit, limit, 306, 566)
-    y = Axis("", len(deviations), 0, height, 30)
-    rows = [_deviation_row(deviation, x, y(place + 0.5)) for place, deviation in enumerate(deviations)]
-    band = element("rect", class_="band", x=x(-0.1), y=30, width=x(0.1) - x(-0.1), height=height - 30)
-    zero = element("line", class_="zero", x1=x(0), x2=x(0), y1=30, y2=height)
-    description = (
-        f"{len(deviations)} figures; the largest deviation is {largest:.3f} points. "
-        "The band is 0.1 points to either side: inside it a figure is reproduced or close."
-    )
-    return drawing(key, (640, height + 40), (title, description), band, _grid(x, height), zero, join(rows))
-
-
-def _grid(x: Axis, height: float) -> Markup:
-    ticks = [
-        join(
-            element("line", class_="grid", x1=x(value), x2=x(value), y1=30, y2=height),
-            element("text", _tick(value), class_="tick", x=x(value), y=height + 16, text_anchor="middle"),
-        )
-        for value in x.ticks()
-    ]
-    label = element("text", x.label, class_="axis", x=(x.start + x.end) / 2, y=height + 34, text_anchor="middle")
-    return join(ticks, label)
-
-
-def _tick(points: float) -> str:
-    return f"{points:+.3g}".replace("-", "\N{MINUS SIGN}") if abs(points) > 1e-9 else "0"
-
-
-def _deviation_row(deviation: Deviation, x: Axis, y: float) -> Markup:
-    at = x(deviation.points)
-    beyond = abs(deviation.points) > x.high
-    words = f"{deviation.name} on {deviation.dataset}, {deviation.metric}"
-    title = element("title", f"{words}: {signed(deviation.points)} points, {deviation.verdict}")
-    shape = "M-6,-5L6,0L-6,5Z" if deviation.points > 0 else "M6,-5L-6,0L6,5Z"
-    path = shape if beyond else _SHAPES[deviation.verdict]
-    mark = element(
-        "path",
-        title,
-        class_=f"mark {deviation.verdict.replace(' ', '-')}",
-        d=path,
-        transform=f"translate({at:.2f} {y:.2f})",
-    )
-    label = _shortened(f"{deviation.name} · {deviation.dataset} · {deviation.metric}", 47)
-    return join(
-        element("text", label, class_="label", x=290, y=y + 4, text_anchor="end"),
-        element("line", class_="stem", x1=x(0), x2=at, y1=y, y2=y),
-        mark,
-        element("text", signed(deviation.points), class_="tick", x=634, y=y + 4, text_anchor="end"),
-    )
-
-
-_SHAPES: dict[Verdict, str] = {
-    "reproduced": "M-5,0A5,5 0 1 1 5,0A5,5 0 1 1 -5,0Z",
-    "close": "M-6,0L0,-6L6,0L0,6Z",
-    "deviates": "M-5,-5L5,5M-5,5L5,-5",
-    "not comparable": "M-5,-5H5V5H-5Z",
-    "not run": "",
-}
-"""A circle, a diamond, a cross and a square around the middle."""
-
-
-def signed(points: float) -> str:
-    """Three decimals with a sign."""
-    return f"{points:+.3f}".replace("-", "\N{MINUS SIGN}")
-
-
-def _shortened(words: str, length: int) -> str:
-    return words if len(words) <= length else "…" + words[1 - length :]
+    points: Sequence[Point]
+    labels: Sequence[Label]
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """The CMC curve of one checkpoint: at place k - 1 the fraction found at rank k or better."""
+    """The CMC curve of one checkpoint.
+
+    Args:
+        name: of the checkpoint.
+        percents: at place k - 1 the percentage of queries that are found at rank k or better.
+    """
 
     name: str
-    fractions: tuple[float, ...]
+    percents: tuple[float, ...]
 
 
-def cmc_plot(key: str, title: str, curves: Sequence[Curve]) -> Markup:
-    """CMC curves of one dataset in one plot, with a legend; ``curves`` holds at least one."""
-    ranks = max(len(curve.fractions) for curve in curves)
-    values = [100 * fraction for curve in curves for fraction in curve.fractions]
-    x = Axis("rank (a query is found at it or better)", 1, ranks, 48, 620)
-    y = Axis("queries found, %", *span(values, 5, 0, 100), 330, 30)
-    lines = [_line(curve, place, x, y) for place, curve in enumerate(curves)]
-    description = "; ".join(
-        f"{curve.name}: {100 * curve.fractions[0]:.1f} percent at rank 1, {100 * curve.fractions[-1]:.1f} at rank "
-        f"{len(curve.fractions)}"
-        for curve in curves
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CmcPlot(Plot):
+    """CMC curves on one dataset."""
+
+    curves: Sequence[Curve]
+
+
+def plot_deviations(deviations: Sequence[Deviation]) -> DeviationPlot:
+    """The deviations of at least one figure.
+
+    The axis ends at one point: a figure that is further away has an arrow at its end.
+    """
+    largest = max(abs(deviation.points) for deviation in deviations)
+    limit = min(max(0.2, math.ceil(largest * 10) / 10), 1.0)
+    bottom = _TOP + _ROW * len(deviations)
+    return DeviationPlot(
+        key="deviations",
+        title="Measured minus printed",
+        note="● reproduced, ◆ close, ✕ deviates, □ not comparable, ▶ beyond one point; the band is what counts as "
+        "close",
+        description=f"{len(deviations)} figures; the largest deviation is {largest:.3f} points. The band is 0.1 points "
+        "to either side: inside it a figure is reproduced or close.",
+        x=Axis("measured minus printed, points", -limit, limit, 306, 566),
+        y=Axis("", 0, len(deviations), _TOP, bottom),
+        height=bottom + _UNDER,
+        deviations=deviations,
     )
-    plot = drawing(key, (640, 374), (title, description), frame(x, y), join(lines))
-    return join(plot, _legend(curves))
 
 
-def _line(curve: Curve, place: int, x: Axis, y: Axis) -> Markup:
-    places = [f"{x(rank):.1f},{y(100 * fraction):.1f}" for rank, fraction in enumerate(curve.fractions, 1)]
-    return element("polyline", element("title", curve.name), class_=f"curve {_style(place)}", points=" ".join(places))
+def plot_accuracy(key: str, dataset: str, points: Sequence[Point]) -> AccuracyPlot:
+    """Accuracy over parameters of at least one checkpoint.
+
+    Args:
+        key: makes ids; letters, digits and hyphens.
+        dataset: title of the dataset.
+        points: at least one.
+    """
+    params, percents = [point.params_m for point in points], [point.percent for point in points]
+    x = Axis("parameters, millions (logarithmic)", min(params) / 1.6, max(params) * 1.6, _LEFT, _RIGHT, log=True)
+    y = Axis("measured, %", *round_bounds(percents, 5, 0, 100), _BOTTOM, _TOP)
+    first = points[0].metric
+    square = ", ■ mAP" if any(point.metric == "mAP" for point in points) else ""
+    return AccuracyPlot(
+        key=key,
+        title=f"Accuracy over parameters, {dataset}",
+        note=f"● {first}{square}; hollow: not comparable. Parameters as printed, else as counted.",
+        description=f"{len({point.name for point in points})} checkpoints, {len(points)} measured figures from "
+        f"{min(percents):.1f} to {max(percents):.1f} percent, over {min(params):.3g} to {max(params):.3g} million "
+        "parameters. The table of figures holds the same numbers.",
+        x=x,
+        y=y,
+        points=points,
+        labels=_place_labels([(p.name if p.metric == first else "", x(p.params_m), y(p.percent)) for p in points]),
+    )
 
 
-def _legend(curves: Sequence[Curve]) -> Markup:
-    """Which line is whose; screen readers have it from the description."""
-    entries = [
-        element("li", _swatch(place), " ", element("span", curve.name, class_="name"))
-        for place, curve in enumerate(curves)
+def plot_cmc(key: str, dataset: str, curves: Sequence[Curve]) -> CmcPlot:
+    """CMC curves of at least one checkpoint.
+
+    Args:
+        key: makes ids; letters, digits and hyphens.
+        dataset: title of the dataset.
+        curves: at least one.
+    """
+    ranks = max(len(curve.percents) for curve in curves)
+    values = [percent for curve in curves for percent in curve.percents]
+    return CmcPlot(
+        key=key,
+        title=f"CMC curves, {dataset}",
+        note="The share of queries whose first right image has this rank or a better one",
+        description="; ".join(
+            f"{curve.name}: {curve.percents[0]:.1f} percent at rank 1, {curve.percents[-1]:.1f} at rank "
+            f"{len(curve.percents)}"
+            for curve in curves
+        ),
+        x=Axis("rank (a query is found at it or better)", 1, ranks, _LEFT, _RIGHT),
+        y=Axis("queries found, %", *round_bounds(values, 5, 0, 100), _BOTTOM, _TOP),
+        curves=curves,
+    )
+
+
+def list_deviations(report: Report) -> list[Deviation]:
+    """All figures that have a printed and a measured value."""
+    return [
+        Deviation(result.job.checkpoint.name, result.job.dataset, figure.metric, figure.deviation, figure.verdict)
+        for result in report.measured
+        for figure in result.figures
+        if figure.deviation is not None and figure.verdict is not None
     ]
-    return element("ul", entries, class_="legend")
 
 
-def _swatch(place: int) -> Markup:
-    line = element("line", class_=f"curve {_style(place)}", x1=0, x2=34, y1=6, y2=6)
-    return element("svg", line, viewBox="0 0 34 12", width=34, height=12, aria_hidden="true")
+def plot_datasets(report: Report) -> list[tuple[AccuracyPlot, CmcPlot]]:
+    """The plots of each dataset, in the order of the results."""
+    by_dataset: dict[str, list[Measured]] = {}
+    for result in report.measured:
+        by_dataset.setdefault(result.job.dataset, []).append(result)
+    plots = []
+    for number, results in enumerate(by_dataset.values()):
+        title = results[0].copy.title
+        points = [point for result in results for point in _list_points(result)]
+        curves = [Curve(r.job.checkpoint.name, tuple(100 * share for share in r.measurement.cmc)) for r in results]
+        plots.append((plot_accuracy(f"accuracy-{number}", title, points), plot_cmc(f"cmc-{number}", title, curves)))
+    return plots
 
 
-def _style(place: int) -> str:
-    return f"colour-{place % _LINES} dash-{place // _LINES % 4}"
+def _list_points(result: Measured) -> Iterable[Point]:
+    checkpoint = result.job.checkpoint
+    for figure in result.figures:
+        if figure.metric in _PLOTTED and figure.measured is not None:
+            yield Point(checkpoint.name, figure.metric, count_parameters_m(checkpoint), figure.measured, figure.verdict)
+
+
+def count_parameters_m(checkpoint: Checkpoint) -> float:
+    """Parameters of an embedding in millions: as printed, else counted by the definition of the printed figures."""
+    if checkpoint.params_m is not None:
+        return float(checkpoint.params_m)
+    return _count_parameters(checkpoint.model, (checkpoint.input.height, checkpoint.input.width)) / 1e6
+
+
+@cache
+def _count_parameters(architecture: str, size: tuple[int, int]) -> int:
+    return complexity(build(architecture, 1, device="meta").eval(), size).params_by_calls
+
+
+_Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+def _place_labels(points: Sequence[tuple[str, float, float]]) -> list[Label]:
+    """Labels beside points, left out where there is no room.
+
+    Args:
+        points: text, x and y of each; a point without a text has no label, but keeps its own place free.
+    """
+    taken = [(x - 6, y - 6, x + 6, y + 6) for _, x, y in points]
+    labels = []
+    for text, x, y in points:
+        label = _find_place(text, x, y, taken) if text else None
+        if label:
+            labels.append(label)
+            taken.append(_box(label))
+    return labels
+
+
+def _find_place(text: str, x: float, y: float, taken: Sequence[_Box]) -> Label | None:
+    """The first free place of these: right of a point, left of it, above, below."""
+    width = len(text) * _LETTER
+    for left, base in ((x + 9, y + 4), (x - 9 - width, y + 4), (x - width / 2, y - 10), (x - width / 2, y + 19)):
+        label = Label(text, left, base)
+        if left >= _LEFT and left + width <= WIDTH and not any(_overlap(_box(label), box) for box in taken):
+            return label
+    return None
+
+
+def _box(label: Label) -> _Box:
+    return label.x, label.y - 10, label.x + len(label.text) * _LETTER, label.y + 3
+
+
+def _overlap(a: _Box, b: _Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

@@ -6,12 +6,6 @@ from pathlib import Path
 
 from PIL import Image
 
-WIDTH, HEIGHT = 64, 128
-"""Largest size of a thumbnail in pixels; the image keeps its proportions."""
-
-QUALITY = 70
-"""Of the JPEG files."""
-
 BUDGET = 16 << 20
 """Bytes of JPEG that one page may hold; the whole zoo needs about half of it."""
 
@@ -29,6 +23,9 @@ class Thumbnails:
         unreadable: images that could not be read any more.
     """
 
+    width, height = 64, 128  # pixels of the largest thumbnail; an image keeps its proportions
+    quality = 70  # of the JPEG files
+
     def __init__(self, budget: int = BUDGET) -> None:
         self.count = self.size = self.left_out = self.unreadable = 0
         self._budget = budget
@@ -37,7 +34,7 @@ class Thumbnails:
     def uri(self, path: Path) -> str | None:
         """A ``data:`` URI of the image; None where it cannot be shown."""
         if path not in self._files:
-            self._files[path] = _thumbnail(path)
+            self._files[path] = self._compress(path)
         file = self._files[path]
         if file is None:
             self.unreadable += 1
@@ -48,16 +45,15 @@ class Thumbnails:
         self.count, self.size = self.count + 1, self.size + len(file)
         return "data:image/jpeg;base64," + base64.b64encode(file).decode()
 
-
-def _thumbnail(path: Path) -> bytes | None:
-    """The JPEG file, without any of the original's metadata; None where there is no image."""
-    try:
-        with Image.open(path) as image:
-            small = image.convert("RGB")
-        small.thumbnail((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
-        small.info.clear()  # a comment would be written again
-        file = io.BytesIO()
-        small.save(file, "JPEG", quality=QUALITY)
-        return file.getvalue()
-    except (OSError, ValueError, Image.DecompressionBombError):
-        return None
+    def _compress(self, path: Path) -> bytes | None:
+        """The JPEG file, without any of the original's metadata; None where there is no image."""
+        try:
+            with Image.open(path) as image:
+                small = image.convert("RGB")
+            small.thumbnail((self.width, self.height), Image.Resampling.LANCZOS)
+            small.info.clear()  # a comment would be written again
+            file = io.BytesIO()
+            small.save(file, "JPEG", quality=self.quality)
+            return file.getvalue()
+        except (OSError, ValueError, Image.DecompressionBombError):
+            return None

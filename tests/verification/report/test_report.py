@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from jinja2 import UndefinedError
 from PIL import Image
 from support.html_pages import Node, read
 from support.reports import HOSTILE, report
@@ -16,6 +17,7 @@ from reidhub.errors import UsageError
 from reidhub.verification.report import write_report
 from reidhub.verification.report.axes import Axis
 from reidhub.verification.report.html import render
+from reidhub.verification.report.page import load_templates
 from reidhub.verification.report.thumbnails import Thumbnails
 from reidhub.verification.results import Measured, NotMeasured, Report
 
@@ -236,3 +238,8 @@ def test_nothing_measured_is_a_page_as_well(found) -> None:
     values, _ = found
     page = read(render(Report(values.results[-1:], values.environment), {}, Thumbnails()))
     assert "Nothing was measured" in page.text and len(table(page)) == 2 and "holds no image" in page.text
+
+
+def test_a_template_that_names_an_unknown_value_is_an_error(found) -> None:
+    with pytest.raises(UndefinedError, match="'environments'"):
+        load_templates().from_string("{{ report.environments }}").render(report=found[0])

@@ -1,0 +1,86 @@
+"""HTML pages from the templates in ``templates/``.
+
+A page is one file that loads nothing else. Every value is escaped, and a template that names an unknown value is an
+error.
+"""
+
+import base64
+import hashlib
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from reidhub.verification.results import Measured
+
+_UNFIT = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff"  # not allowed in HTML, but possible in names of files
+    r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # change the direction of the text behind them
+)
+
+
+def render_page(template: str, **values: Any) -> str:
+    """Render a template that extends ``base.html``.
+
+    Args:
+        template: its file name.
+        values: what the template names, beside ``style``, ``script`` and ``policy``.
+    """
+    style, script = _read("page.css"), _read("page.js")
+    frame = {"style": style, "script": script, "policy": _policy(style, script)}
+    page = load_templates().get_template(template).render(**frame, **values)
+    return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", page)
+
+
+@cache
+def load_templates() -> Environment:
+    """The templates of this package, with the filters and tests that they use."""
+    templates = Environment(
+        loader=PackageLoader("reidhub.verification.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    formats = {
+        "decimals": lambda value, count: f"{value:.{count}f}",
+        "digits": format_digits,
+        "last_characters": lambda text, count: text if len(text) <= count else "…" + text[1 - count :],
+        "px": lambda value: f"{value:.2f}".rstrip("0").rstrip("."),
+        "signed": lambda points: use_minus_sign(f"{points:+.3f}"),
+        "thousands": lambda count: f"{count:,.0f}",
+    }
+    templates.filters.update(formats)
+    templates.globals.update(format_digits=format_digits, format_signed=format_signed)
+    templates.tests["measured"] = lambda result: isinstance(result, Measured)
+    return templates
+
+
+def format_digits(value: float, count: int = 4) -> str:
+    """At most ``count`` significant digits."""
+    return f"{value:.{count}g}"
+
+
+def format_signed(value: float) -> str:
+    """At most three significant digits with a sign, which 0 lacks."""
+    return use_minus_sign(f"{value:+.3g}") if abs(value) > 1e-9 else "0"
+
+
+def use_minus_sign(number: str) -> str:
+    """The number with a minus sign in the place of a hyphen."""
+    return number.replace("-", "\N{MINUS SIGN}")
+
+
+def _read(name: str) -> str:
+    return files(__package__).joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    """A content security policy: nothing is loaded, and only this style and this script are allowed."""
+    hashes = [base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in (style, script)]
+    return (
+        f"default-src 'none'; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )

@@ -11,7 +11,7 @@ from support.faults import QUICK
 from support.generated_zoo import File, content, write_manifest
 
 from reidhub.download.sources import open_stream
-from reidhub.download.sources.gdrive import id_of
+from reidhub.download.sources.gdrive import parse_id
 from reidhub.errors import ManifestError, ReidhubError, SourceError
 from reidhub.files.mega_link import Link, mac_of
 from reidhub.testing.internet import online
@@ -61,7 +61,7 @@ links = st.one_of(scraps, nearly_right())
 def test_a_link_is_read_or_refused(long):
     @given(links)
     def check(text):
-        for read in (Link.parse, mac_of, id_of):
+        for read in (Link.parse, mac_of, parse_id):
             try:
                 read(text)
                 COUNT["links read"] += 1

@@ -9,7 +9,7 @@ from reidhub.testing.internet import ConnectionDroppedError, Host, Request, Resp
 
 Edit = Callable[[Response], Response]
 
-QUICK = Patience(attempts=4, pause_s=0.001, longest_pause_s=0.05, connect_s=2, read_s=0.5, puzzle_s=20, first_byte_s=5)
+QUICK = Patience(attempts=4, pause_s=0.001, longest_pause_s=0.05, connect_s=2, read_s=0.5, puzzle_s=20, first_byte_s=10)
 """The real policy with its waits cut short."""
 
 

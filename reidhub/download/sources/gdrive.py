@@ -1,39 +1,36 @@
-"""Google Drive, by way of gdown: Google's pages change, and gdown is kept up with them.
+"""Google Drive. gdown follows Google's pages, which change often; it runs in a process of its own.
 
-gdown writes into a queue here, not into a file: no name that Google sends is used, and nothing is left behind. It is
-always called with a file's id, for with other addresses it takes a page for the file.
+That process writes the file into a pipe, so nothing can stay behind on the disk. `gdown_process` says how it is
+limited.
 """
 
-import queue
 import re
+import sys
 import threading
-import time
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import BinaryIO, Self, cast
+from io import BufferedReader
+from subprocess import PIPE, Popen
+from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
-import requests
-import urllib3
-
-from reidhub.download.sources import Claim, Resume, Stream
-from reidhub.download.sources.failures import describe_break, describe_failure, name_web_host
+from reidhub.download.sources import Claim, Resume, Stream, gdown_process
+from reidhub.download.sources.failures import name_web_host
 from reidhub.download.sources.http import Session, describe_refusal, read_length
-from reidhub.download.sources.patience import PATIENCE, Patience, TransientError
+from reidhub.download.sources.patience import PATIENCE, Patience, TransientError, UnreachableError
 from reidhub.download.sources.retry import Attempts
-from reidhub.errors import IntegrityError, SourceError
+from reidhub.errors import CancelledError, IntegrityError, SourceError
 from reidhub.files.sniff import PAGE, looked_at, page_words
 
 _ID = re.compile(r"[A-Za-z0-9_-]{10,100}")
 _PATH = re.compile(r"/file(?:/u/\d+)?/d/([^/]+)(?:/(?:view|edit|preview))?/?")
-_HOSTS = ("drive.google.com", "docs.google.com", "drive.usercontent.google.com")
 _FRONT = "drive.google.com"
+_HOSTS = (_FRONT, "docs.google.com", "drive.usercontent.google.com")
 _SIGN_IN = "accounts.google.com"
-
-_WAITING = 8  # chunks of 512 KiB that gdown may be ahead of the reader
-_REQUESTS = 20  # to Google, for one file: a direct one takes 2, one behind a form 3
-_GRACE_S = 2.0  # for gdown to notice that its time is over
+_QUOTA_HINT = "Google lifts the quota of a file after about a day"
+_BLOCK = 256 * 1024  # bytes
+_STOP_S = 0.1  # between two looks at the stop event
 
 
 @contextmanager
@@ -41,31 +38,36 @@ def open_stream(location: str, *, resume: Resume | None = None, patience: Patien
     """Open a link to a file on Google Drive; see `reidhub.download.sources.Opener`. Always starts at offset 0.
 
     Raises:
-        SourceError: the link is malformed, or Google shows a page instead of the file; its own words are quoted.
+        SourceError: the link is malformed, or Google shows a page instead of the file; its title is quoted.
     """
-    file_id = id_of(location)
-    attempts = Attempts(patience)
-    with ExitStack() as stack:
-        transfer, chunks = _begun(file_id, attempts, stack)
-        yield Stream(chunks, size=transfer.size)
+    file_id = parse_id(location)
 
-
-def _begun(file_id: str, attempts: Attempts, stack: ExitStack) -> tuple["_Transfer", Iterator[bytes]]:
-    """A transfer whose first bytes have come."""
-    while True:
-        transfer = stack.enter_context(_Transfer(file_id, attempts.patience))
+    def attempt() -> Stream:
         try:
-            return transfer, looked_at(stack.enter_context(closing(transfer.chunks())))
-        except TransientError as error:
-            stack.close()
-            attempts.wait_after(error)
+            return stack.enter_context(_run_gdown(file_id, patience))
+        except _NoFileError as error:
+            raise _find_reason(file_id, patience, str(error)) from error
+
+    with ExitStack() as stack:
+        yield Attempts(patience).repeat(attempt)
 
 
-def id_of(location: str) -> str:
-    """The file's id in any of Drive's forms of address.
+def probe(location: str, *, patience: Patience = PATIENCE) -> Claim:
+    """Follow a link to a file on Google Drive to the file's headers; see `reidhub.download.sources.Prober`.
 
     Raises:
-        SourceError: there is no single one; permanent.
+        SourceError: the link is malformed, or Google shows a page instead of the file; its title is quoted.
+    """
+    file_id = parse_id(location)
+    with Session(patience) as http:
+        return http.attempts.repeat(lambda: _ask_for_file(http, file_id))
+
+
+def parse_id(location: str) -> str:
+    """Return the id of the file in any of Drive's forms of address.
+
+    Raises:
+        SourceError: the address holds no single id; permanent.
     """
     try:
         url = urlsplit(location)
@@ -81,214 +83,95 @@ def id_of(location: str) -> str:
     return ids[0]
 
 
-class _Leash(threading.Event):
-    """gdown's cancel event: set by hand, or by the clock."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__()
-        self.end = time.monotonic() + seconds
-
-    def is_set(self) -> bool:
-        return super().is_set() or time.monotonic() > self.end
+class _NoFileError(Exception):
+    """gdown ended before the first byte; the text is the type of its exception."""
 
 
-class _CountedTimeout(urllib3.Timeout):
-    """A timeout that urllib3 copies for each request, which counts them: gdown follows confirm pages without end."""
-
-    def __init__(self, patience: Patience, leash: _Leash) -> None:
-        super().__init__(connect=patience.connect_s, read=patience.read_s)
-        self._leash = leash
-        self._copies = 0
-
-    def clone(self) -> urllib3.Timeout:
-        self._copies += 1
-        if self._copies > 2 * _REQUESTS:  # two copies for each request
-            self._leash.set()
-        return super().clone()
-
-
-class _Pipe:
-    """Takes what gdown writes in its thread and gives it to the reader's; never holds more than a few chunks.
-
-    Attributes:
-        size: bytes, as Google says once the first ones have come; None where it does not.
-    """
-
-    def __init__(self) -> None:
-        self.size: int | None = None
-        self._queue: queue.Queue[bytes | Exception | None] = queue.Queue(_WAITING)
-        self._written = b""
-        self._closed = threading.Event()
-
-    def write(self, chunk: bytes) -> int:
-        """Called by gdown for each chunk, before `progress` tells the size."""
-        self._written = chunk
-        return len(chunk)
-
-    def flush(self) -> None:
-        """Called by gdown; nothing is held back."""
-
-    def progress(self, _held: int, size: int | None) -> None:
-        """Called by gdown behind each `write`."""
-        self.size = size
-        self.put(self._written)
-
-    def put(self, item: bytes | Exception | None) -> None:
-        """Hand on a chunk, the end (None), or the error in its place; wait for the reader, as long as there is one."""
-        while not self._closed.is_set():
-            try:
-                return self._queue.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-        raise InterruptedError("the reader has left")
-
-    def get(self, until: float) -> bytes | None:
-        """The next chunk, or None at the end; raises what stands in its place, `queue.Empty` past ``until``."""
-        item = self._queue.get(timeout=max(0.0, until - time.monotonic()))
-        if isinstance(item, Exception):
-            raise item
-        return item
-
-    def close(self) -> None:
-        """The reader leaves."""
-        self._closed.set()
-
-
-class _Transfer:
-    """gdown at work in a thread of its own, until the ``with`` block is left."""
-
-    def __init__(self, file_id: str, patience: Patience) -> None:
-        self._id = file_id
-        self._patience = patience
-        self._leash = _Leash(patience.first_byte_s)
-        self._pipe = _Pipe()
-        self._thread = threading.Thread(target=self._work, name="reidhub-gdrive", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._leash.set()
-        self._pipe.close()
-        self._thread.join(_GRACE_S)
-
-    @property
-    def size(self) -> int | None:
-        """Bytes, as Google says with the first ones."""
-        return self._pipe.size
-
-    def chunks(self) -> Generator[bytes, None, None]:
-        """The file.
-
-        Raises:
-            SourceError: it does not come, or not to its end; a `TransientError` where another attempt makes sense.
-        """
-        held = 0
-        while chunk := self._next(held):
-            if not held:
-                self._leash.end = time.monotonic() + self._patience.total_s
-            held += len(chunk)
-            yield chunk
-        if self.size not in (None, held):
-            raise IntegrityError(f"expected {self.size} bytes, got {held}")
-
-    def _next(self, held: int) -> bytes | None:
-        from gdown.exceptions import DownloadCancelled, DownloadError, FileURLRetrievalError
-
-        try:
-            return self._pipe.get(self._leash.end + _GRACE_S)
-        except (DownloadCancelled, queue.Empty):
-            if time.monotonic() > self._leash.end:
-                raise SourceError("not done in time" if held else "Google led to no file in time") from None
-            raise _page_instead(self._id, self._patience) from None  # one page after another
-        except (FileURLRetrievalError, requests.HTTPError):
-            raise _page_instead(self._id, self._patience) from None
-        except DownloadError:
-            raise _placed(TransientError("Google ended the file early"), held, self.size) from None
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            describe = describe_break if held else describe_failure
-            raise _placed(describe(error, _FRONT), held, self.size) from None
-        except Exception as error:  # gdown reads pages by pattern, and falls over new ones in many ways
-            raise _page_instead(self._id, self._patience) from error
-
-    def _work(self) -> None:
-        with suppress(InterruptedError):
-            try:
-                self._download()
-            except Exception as error:
-                self._pipe.put(error)
-            else:
-                self._pipe.put(None)
-
-    def _download(self) -> None:
-        import gdown  # slow to import, and no other source needs it
-
-        gdown.download(
-            id=self._id,
-            output=cast(BinaryIO, self._pipe),
-            quiet=True,
-            use_cookies=False,
-            progress=self._pipe.progress,
-            timeout=cast(float, _CountedTimeout(self._patience, self._leash)),
-            retries=0,
-            cancel=self._leash,
-        )
-
-
-def _placed(error: SourceError, held: int, size: int | None) -> SourceError:
-    if isinstance(error, TransientError):
-        error.add_position(held, size)
-    return error
-
-
-def _page_instead(file_id: str, patience: Patience) -> SourceError:
-    """The error for a page in the file's place, in the page's own words; gdown drops them, so it is read once more."""
+@contextmanager
+def _run_gdown(file_id: str, patience: Patience) -> Iterator[Stream]:
+    """Run gdown until the first bytes come; its process is killed when the ``with`` block ends."""
+    limits = (patience.connect_s, patience.read_s, patience.first_byte_s, patience.total_s)
+    command = [sys.executable, "-P", gdown_process.__file__, file_id, *map(str, limits)]
     try:
-        with Session(replace(patience, attempts=1)) as http, http.follow(_confirmed(file_id)) as response:
-            if response.status_code != 200:
-                return describe_refusal(response)
-            if "Content-Disposition" in response.headers:
-                return TransientError("Google showed a page, and the file a moment later")
-            page = http.read_start(response, PAGE)
-            return _page_error(page, name_web_host(response.url))
+        process = Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+    except OSError as error:
+        raise SourceError(f"gdown cannot be started: {error.strerror}") from None
+    watch = threading.Thread(target=_kill_when_stopped, args=(process, patience.stop), daemon=True)
+    watch.start()
+    with process:
+        try:
+            line = cast(BufferedReader, process.stdout).readline().strip()
+            size = int(line) if line.isdigit() else None
+            yield Stream(looked_at(_read_chunks(process, size, patience.stop)), size=size)
+        finally:
+            process.kill()
+            watch.join()
+
+
+def _kill_when_stopped(process: Popen[bytes], stop: threading.Event) -> None:
+    while process.poll() is None and not stop.wait(_STOP_S):
+        pass
+    process.kill()
+
+
+def _read_chunks(process: Popen[bytes], size: int | None, stop: threading.Event) -> Iterator[bytes]:
+    """Read the file from gdown's output; at the end, raise the error if it is not whole."""
+    held = 0
+    while chunk := cast(BufferedReader, process.stdout).read1(_BLOCK):
+        held += len(chunk)
+        yield chunk
+    if process.wait() == 0:
+        if size not in (None, held):
+            raise IntegrityError(f"expected {size} bytes, got {held}")
+        return
+    if stop.is_set():
+        raise CancelledError("the download was stopped")
+    if process.returncode == gdown_process.LATE:
+        raise SourceError("not done in time" if held else "Google led to no file in time")
+    words = cast(BufferedReader, process.stderr).read().decode("utf-8", "replace").split()
+    reason = words[-1] if words else f"exit status {process.returncode}"
+    if not held:
+        raise _NoFileError(reason)
+    ended = "Google ended the file early" if reason == "DownloadError" else f"{_FRONT}: the connection broke"
+    error = TransientError(ended)
+    error.add_position(held, size)
+    raise error
+
+
+def _find_reason(file_id: str, patience: Patience, exception: str) -> SourceError:
+    """Return why gdown got no file, in the words of the page that Google shows; gdown drops them."""
+    try:
+        with Session(replace(patience, attempts=1)) as http:
+            _ask_for_file(http, file_id)
+    except UnreachableError as error:  # gdown made the first attempt already
+        return SourceError(error.message, hint=error.hint, host_down=error.host_down)
     except SourceError as error:
         return error
+    return TransientError(f"gdown got no file ({exception}), but Google offers it")
 
 
-def _page_error(page: bytes, host: str) -> SourceError:
+def _ask_for_file(http: Session, file_id: str) -> Claim:
+    """Ask Google for the file without gdown, and read only its beginning.
+
+    Raises:
+        SourceError: Google shows a page or is not reached; a `TransientError` where another attempt makes sense.
+        IntegrityError: a page comes as if it were the file.
+    """
+    past_form = f"https://{_FRONT}/uc?id={file_id}&export=download&confirm=t"  # there is a form before a large file
+    with http.follow(past_form) as response:
+        if response.status_code != 200:
+            raise describe_refusal(response)
+        if "Content-Disposition" not in response.headers:
+            raise _explain_page(http.read_start(response, PAGE), name_web_host(response.url))
+        looked_at(http.read_blocks(response))
+        return Claim(read_length(response))
+
+
+def _explain_page(page: bytes, host: str) -> SourceError:
+    """Return the error for a page in the place of the file; it quotes the title."""
     words = page_words(page).removeprefix("Google Drive - ")
     quoted = f' ("{words}")' if words else ""
     if host == _SIGN_IN:
         return SourceError(f"Google asks for a sign-in{quoted}; the file is not shared with everybody", permanent=True)
     hint = _QUOTA_HINT if "quota" in words.lower() else None
     return SourceError(f"expected the file, got {len(page)} bytes of text/html{quoted}", hint=hint)
-
-
-_QUOTA_HINT = "Google lifts the quota of a file after about a day"
-
-
-def _confirmed(file_id: str) -> str:
-    """The address that leads past the form in front of a large file."""
-    return f"https://{_FRONT}/uc?id={file_id}&export=download&confirm=t"
-
-
-def probe(location: str, *, patience: Patience = PATIENCE) -> Claim:
-    """Follow a link to a file on Google Drive to the file's headers; see `reidhub.download.sources.Prober`.
-
-    Raises:
-        SourceError: the link is malformed, or Google shows a page instead of the file; its own words are quoted.
-    """
-    url = _confirmed(id_of(location))
-    with Session(patience) as http:
-        return http.attempts.repeat(lambda: _first_look(http, url))
-
-
-def _first_look(http: Session, url: str) -> Claim:
-    with http.follow(url) as response:
-        if response.status_code != 200:
-            raise describe_refusal(response)
-        if "Content-Disposition" not in response.headers:
-            raise _page_error(http.read_start(response, PAGE), name_web_host(response.url))
-        looked_at(http.read_blocks(response))
-        return Claim(read_length(response))

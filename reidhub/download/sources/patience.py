@@ -35,7 +35,7 @@ class Patience:
     longest_pause_s: float = 30.0
     connect_s: float = 10.0
     read_s: float = 30.0
-    first_byte_s: float = 60.0
+    first_byte_s: float = 20.0
     puzzle_s: float = 60.0
     total_s: float = 4 * 3600.0
     stop: threading.Event = field(default_factory=threading.Event, compare=False)

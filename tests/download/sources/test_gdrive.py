@@ -1,18 +1,29 @@
 """Google Drive over the loopback internet, through the real gdown."""
 
+import os
 import random
+import signal
+import subprocess
+import sys
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
 from support.faults import QUICK, announce, drop, endless, flip, header, spoiled, stall, status, unsized
+from support.generated_zoo import File, files_below, shell, write_manifest
+from support.processes import is_running, list_children
 
-from reidhub.download.sources.gdrive import id_of, open_stream
-from reidhub.errors import IntegrityError, SourceError
+from reidhub.cache.store import Cache
+from reidhub.download.fetch import Resolver
+from reidhub.download.sources.gdrive import open_stream, parse_id
+from reidhub.download.transfer import Terms
+from reidhub.errors import CancelledError, IntegrityError, SourceError
 from reidhub.testing.hosts import Drive, page
-from reidhub.testing.internet import Response, online
+from reidhub.testing.internet import Internet, Response, online
 
 FILE_ID = "1-CaioD9NaqbHK_kzSMW8VE4_3KcsRjEo"
 URL = f"https://drive.google.com/uc?id={FILE_ID}"
@@ -27,6 +38,14 @@ def hosts(*edits, always=None, large=(), refused=None, data=DATA):
 def read(url=URL, patience=QUICK):
     with open_stream(url, patience=patience) as stream:
         return b"".join(stream.chunks)
+
+
+def wait_for(condition):
+    end = time.monotonic() + 30
+    while not (found := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return found
 
 
 def refused_by(*edits, patience=QUICK, **options):
@@ -48,7 +67,7 @@ def refused_by(*edits, patience=QUICK, **options):
     ],
 )
 def test_every_form_of_link_holds_the_same_id(url):
-    assert id_of(url) == FILE_ID
+    assert parse_id(url) == FILE_ID
 
 
 @pytest.mark.parametrize(
@@ -68,7 +87,7 @@ def test_every_form_of_link_holds_the_same_id(url):
 )
 def test_a_link_without_a_single_id_is_refused_for_good(url):
     with pytest.raises(SourceError, match="malformed Drive link") as caught:
-        id_of(url)
+        parse_id(url)
     assert caught.value.permanent
 
 
@@ -96,14 +115,59 @@ def test_the_size_is_known_before_the_first_chunk_is_read():
 
 
 def test_no_file_is_written_nothing_printed_and_no_cookie_kept(tmp_path, monkeypatch, capfd):
-    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("HOME", "TMPDIR"):
+        monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    before = set(tmp_path.rglob("*"))
     with online(hosts(header(Set_Cookie="NID=1; Domain=google.com; Path=/"))):
+        before = set(tmp_path.rglob("*"))
         assert read() == DATA
-    assert set(tmp_path.rglob("*")) == before
+        assert set(tmp_path.rglob("*")) == before
     assert not Path(tmp_path.parent, "outside.pth").exists()
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_cookies_of_the_user_are_neither_sent_nor_changed(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    cookies = tmp_path / ".cache" / "gdown" / "cookies.txt"
+    cookies.parent.mkdir(parents=True)
+    cookies.write_text("# Netscape HTTP Cookie File\n.google.com\tTRUE\t/\tTRUE\t0\tSID\tsecret\n")
+    before = cookies.read_bytes()
+    with online(hosts(header(Set_Cookie="NID=1; Domain=google.com; Path=/"))) as internet:
+        assert read() == DATA
+    assert len(internet.log) == 2
+    assert not [request for request in internet.log if "Cookie" in request.headers]
+    assert cookies.read_bytes() == before
+
+
+def test_no_module_of_the_working_folder_is_imported(tmp_path, monkeypatch):
+    for name in ("gdown", "requests", "io"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a stranger')")
+    monkeypatch.chdir(tmp_path)
+    with online(hosts()):
+        assert read() == DATA
+
+
+def test_a_process_that_cannot_be_started_is_an_error_of_the_source(monkeypatch):
+    monkeypatch.setattr("sys.executable", "/no/python")
+    with online(hosts()), pytest.raises(SourceError, match=r"gdown cannot be started: No such file"):
+        read()
+
+
+def test_chunks_arrive_while_the_file_is_still_on_its_way():
+    arrived = threading.Event()
+
+    def body():
+        yield DATA[:2_000_000]
+        arrived.wait(10)
+        yield DATA[2_000_000:]
+
+    slow = hosts(lambda response: Response(200, body(), response.headers))
+    with online(slow), open_stream(URL, patience=replace(QUICK, read_s=20)) as stream:
+        first = next(stream.chunks)
+        before_the_rest = not arrived.is_set()
+        arrived.set()
+        assert first + b"".join(stream.chunks) == DATA
+    assert before_the_rest
 
 
 # --- pages ---------------------------------------------------------------------------------------------------------
@@ -184,15 +248,57 @@ def test_a_confirm_page_that_repeats_is_not_followed_for_ever():
     assert time.monotonic() - start < QUICK.first_byte_s
 
 
-def test_a_page_that_never_ends_is_left_at_the_deadline():
-    start = time.monotonic()
-    error, _ = refused_by(always=endless_page, patience=replace(QUICK, first_byte_s=0.5))
-    assert error.message == "Google led to no file in time"
-    assert time.monotonic() - start < 5
+def silent(_):
+    time.sleep(3)
+    return Response(200, b"too late")
 
 
-def endless_page(_):
+def slow_page(_):
     return Response(200, (time.sleep(0.05) or b"<p>" for _ in range(200)), {"Content-Type": "text/html"})
+
+
+@pytest.mark.parametrize("host", [silent, slow_page])
+def test_a_file_of_which_no_byte_comes_in_time_is_given_up(host):
+    with online({**hosts(), Drive.CONTENT: host}), pytest.raises(SourceError) as caught:
+        start = time.monotonic()
+        try:
+            read(patience=replace(QUICK, first_byte_s=1, read_s=5))
+        finally:
+            duration = time.monotonic() - start
+    assert caught.value.message == "Google led to no file in time"
+    assert duration < 3
+    assert not list_children(os.getpid())
+
+
+MEASURED_READ = """
+import resource, sys
+from support.faults import QUICK
+from reidhub.download.sources.gdrive import open_stream
+try:
+    with open_stream(sys.argv[1], patience=QUICK):
+        pass
+except Exception as error:
+    print(error)
+for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
+    print(resource.getrusage(who).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits what a process allocates")
+@pytest.mark.parametrize("line", [b"<p>more</p>\n", b"more"], ids=["lines", "one line"])
+def test_a_page_without_end_takes_little_memory_and_is_quoted(line):
+    def endless_page(_):
+        start = b"<html><title>Google Drive - Without end</title>"
+        return Response(200, chain([start], repeat(line * 10_000)), {"Content-Type": "text/html"})
+
+    start = time.monotonic()
+    with Internet({**hosts(), Drive.CONTENT: endless_page}) as internet:
+        command = [sys.executable, "-c", MEASURED_READ, URL]
+        done = subprocess.run(command, env={**os.environ, **internet.environment}, capture_output=True, text=True)
+    *message, own_mib, mib_of_gdown = done.stdout.splitlines()
+    assert '("Without end")' in message[0], done.stderr
+    assert max(int(own_mib), int(mib_of_gdown)) < 200
+    assert time.monotonic() - start < QUICK.first_byte_s
 
 
 # --- bodies --------------------------------------------------------------------------------------------------------
@@ -235,13 +341,17 @@ def test_a_wrong_bit_is_for_the_reader_to_find():
         assert read() != DATA
 
 
+def endless_file(response):
+    return header(Content_Disposition='attachment; filename="a"')(endless(response))
+
+
 def test_an_endless_body_costs_no_more_than_is_read():
-    endless_file = header(Content_Disposition='attachment; filename="a"')
-    with online(hosts(lambda response: endless_file(endless(response)))) as internet:
+    with online(hosts(endless_file)):
         with open_stream(URL, patience=QUICK) as stream:
             assert stream.size is None
             assert sum(len(next(stream.chunks)) for _ in range(20)) > 1_000_000
-        assert not [thread for thread in threading.enumerate() if thread.name == "reidhub-gdrive"], internet
+            assert list_children(os.getpid())
+        assert not list_children(os.getpid())
 
 
 def test_a_page_under_a_file_s_name_is_found_out():
@@ -253,5 +363,71 @@ def test_a_page_under_a_file_s_name_is_found_out():
 def test_what_gdown_falls_over_is_told_in_google_s_words():
     broken = page(200, "A new design", '<form id="download-form"></form>')
     error, _ = refused_by(always=lambda _: broken)
-    assert isinstance(error.__cause__, KeyError)
+    assert str(error.__cause__) == "KeyError"
     assert error.message.endswith('bytes of text/html ("A new design")')
+
+
+# --- the end of the process ------------------------------------------------------------------------------------------
+
+BIG = File("big", random.Random(5).randbytes(3_000_000), kinds=("gdrive",))
+
+
+@contextmanager
+def stuck_at(held):
+    """An internet in which Drive's answer stops behind ``held`` bytes of the file until the block ends."""
+    left = threading.Event()
+    drive = Drive({BIG.drive_id: BIG.data})
+
+    def content(request):
+        response = drive.content(request)
+
+        def body():
+            yield response.body[:held]
+            left.wait(20)
+
+        return Response(200, body(), {**response.headers, "Content-Length": str(len(response.body))})
+
+    with Internet({**drive.hosts, Drive.CONTENT: content}) as internet:
+        try:
+            yield internet
+        finally:
+            left.set()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda how: how.name)
+@pytest.mark.parametrize("held", [0, 2_000_000], ids=["before the file", "within the file"])
+def test_a_process_that_ends_leaves_neither_gdown_nor_a_temporary_file(held, how, tmp_path, reidhub_home):
+    manifest = write_manifest(tmp_path / "zoo.yaml", [BIG])
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    with stuck_at(held) as internet:
+        command = [sys.executable, "-m", "reidhub", "--manifest", str(manifest), "download", BIG.name]
+        environment = shell(internet, reidhub_home, TMPDIR=str(temporary))
+        with subprocess.Popen(command, env=environment, stdout=-1, stderr=-1) as process:
+            wait_for(lambda: internet.requests(Drive.CONTENT))
+            if held:
+                wait_for(lambda: any(len(data) >= 1_000_000 for data in files_below(reidhub_home).values()))
+            (gdown,) = list_children(process.pid)
+            start = time.monotonic()
+            process.send_signal(how)
+            output = process.communicate(timeout=10)[1].decode()
+        wait_for(lambda: not is_running(gdown))
+        assert time.monotonic() - start < 5
+    assert output.strip() == ("Aborted!" if how is signal.SIGINT else "")
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("held", [0, 2_000_000], ids=["before the file", "within the file"])
+def test_the_stop_event_ends_gdown_although_no_byte_comes(held, tmp_path, reidhub_home, monkeypatch):
+    stop = threading.Event()
+    terms = Terms(patience=replace(QUICK, read_s=15, first_byte_s=15, stop=stop))
+    with stuck_at(held) as internet:
+        for name, value in internet.environment.items():
+            monkeypatch.setenv(name, value)
+        threading.Timer(2, stop.set).start()
+        start = time.monotonic()
+        with pytest.raises(CancelledError):
+            Resolver(Cache(), terms).fetch(BIG.checkpoint(tmp_path))
+        assert time.monotonic() - start < 5
+        assert len(internet.requests(Drive.CONTENT)) == 1
+    assert not list_children(os.getpid())

@@ -1,10 +1,13 @@
 """The registry of sources, and what holds for every source."""
 
+import os
 import subprocess
 import sys
+import threading
 
 import pytest
 from support.faults import QUICK
+from support.processes import list_children
 from support.source_kinds import DATA, KINDS, PAGE, offered
 
 from reidhub.download.sources import open_stream
@@ -107,19 +110,19 @@ def test_a_bundle_of_certificates_that_is_not_there_is_told(kind, tmp_path, monk
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_leaving_early_leaves_no_thread_and_no_file_behind(kind, tmp_path, monkeypatch):
+def test_leaving_early_leaves_no_thread_no_process_and_no_file_behind(kind, tmp_path, monkeypatch):
     source, hosts = offered(kind, b"\x80" + bytes(20_000_000), tmp_path)
     private = tmp_path / "tmp"
     private.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(private))
     with online(hosts) as internet:
+        before = set(threading.enumerate())
         with open_stream(source, patience=QUICK) as stream:
             next(stream.chunks)
+        assert not list_children(os.getpid())
         inside = set(private.iterdir())
         assert all(path.name.startswith("reidhub-internet-") for path in inside), internet
-    import threading
-
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("reidhub-gdrive")]
+    assert set(threading.enumerate()) <= before
 
 
 def test_an_unknown_kind_is_a_mistake_of_the_caller():

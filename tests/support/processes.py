@@ -1,0 +1,16 @@
+"""Which processes run, as ``ps`` tells it on Linux and macOS."""
+
+import subprocess
+
+
+def list_children(parent: int) -> list[int]:
+    """List the running processes that were started by ``parent``."""
+    lines = subprocess.check_output(["ps", "-A", "-o", "pid=,ppid=,stat=,comm="], text=True).splitlines()
+    rows = [line.split(maxsplit=3) for line in lines]
+    return [int(pid) for pid, of, state, name in rows if int(of) == parent and "Z" not in state and name != "ps"]
+
+
+def is_running(pid: int) -> bool:
+    """True while the process runs; False once it has ended, even if nobody has asked for its exit status."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout
+    return bool(state.strip()) and "Z" not in state

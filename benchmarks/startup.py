@@ -57,7 +57,7 @@ def thousand_files(root: Path) -> None:
     for number in range(1000):
         body = str(number).encode()
         artifact = Artifact(Digest.of_bytes(body), len(body), (Source("local", f"{number}.pth"),))
-        with cache.incoming() as incoming:
+        with cache.open_incoming() as incoming:
             incoming.write(body)
             cache.keep(incoming, artifact, name=f"osnet_x1_0.{number}", source="local", checked_by="sha256")
 

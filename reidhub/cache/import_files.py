@@ -1,4 +1,4 @@
-"""Files of this machine come into the cache, once it is known which checkpoint they are."""
+"""Add files of this machine to the cache, once it is known which checkpoints they belong to."""
 
 import os
 import secrets
@@ -8,27 +8,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from reidhub.cache.identify import recognised
+from reidhub.cache.identify import identify
 from reidhub.cache.store import Cache
 from reidhub.errors import IntegrityError, SourceError
+from reidhub.files.atomic import TEMPORARY
 from reidhub.files.digest import BLOCK, Digest
 from reidhub.files.sniff import looked_at
 from reidhub.zoo.checkpoint import Checkpoint
 
-ByContent = Callable[[Path, list[Checkpoint]], list[Checkpoint]]
-"""Tells by the tensors in a file which of the checkpoints it may be."""
+IdentifyByTensors = Callable[[Path, list[Checkpoint]], list[Checkpoint]]
+"""Tells by the tensors in a file which of the given checkpoints it may belong to."""
 
 
 @dataclass(frozen=True, slots=True)
-class Adopted:
-    """What became of a file.
+class ImportResult:
+    """What happened to one file.
 
     Args:
-        path: where it lies.
+        path: the file.
         state: ``added``, ``known`` (the cache had it already), or ``refused``.
-        names: of the checkpoints that it is the file of.
-        checked_by: what its bytes were held to: ``sha256``, ``mega-mac``, or ``nothing`` (known by its tensors).
-        linked: True where the cache shares the disk space of the file.
+        names: the checkpoints that the file belongs to.
+        checked_by: how it was recognised: ``sha256``, ``mega-mac``, or ``nothing`` (only by its tensors).
+        linked: True if the cache shares the disk space of the file.
         reason: why it was refused.
     """
 
@@ -40,95 +41,98 @@ class Adopted:
     reason: str | None = None
 
 
-class Adoption:
-    """Takes files into a cache.
+class Importer:
+    """Adds files to a cache.
 
     Args:
-        cache: where they come.
-        checkpoints: whose files they may be.
-        by_content: asked about a file that neither sha256 nor MAC knows, with the checkpoints that have neither.
-        link: share the disk space of the files where the disk allows it.
+        cache: where the files go.
+        checkpoints: the candidates that a file may belong to.
+        by_tensors: asked about a file that neither sha256 nor MAC identifies, with the checkpoints that have neither.
+        link: share the disk space of the files by hard links, where the disk allows it.
     """
 
     def __init__(
-        self, cache: Cache, checkpoints: tuple[Checkpoint, ...], by_content: ByContent, *, link: bool = True
+        self, cache: Cache, checkpoints: tuple[Checkpoint, ...], by_tensors: IdentifyByTensors, *, link: bool = True
     ) -> None:
         self._cache = cache
         self._checkpoints = checkpoints
-        self._by_content = by_content
+        self._by_tensors = by_tensors
         self._link = link
 
-    def adopt(self, path: Path) -> Adopted:
-        """Take one file in, where it is a checkpoint's; the file itself stays as it is.
+    def add(self, path: Path) -> ImportResult:
+        """Add one file to the cache, if it belongs to a checkpoint; the file itself does not change.
 
         Raises:
             CacheError: the cache cannot be written.
         """
         try:
-            found, digest = self._recognised(path)
-            return self._taken(path, digest, found)
+            checkpoints, digest = self._identify(path)
+            return self._add(path, digest, checkpoints)
         except SourceError as error:
-            return Adopted(path, "refused", reason="; ".join(filter(None, (error.message, error.hint))))
+            return ImportResult(path, "refused", reason="; ".join(filter(None, (error.message, error.hint))))
         except OSError as error:
-            return Adopted(path, "refused", reason=f"cannot be read: {error.strerror}")
+            return ImportResult(path, "refused", reason=f"cannot be read: {error.strerror}")
 
-    def _recognised(self, path: Path) -> tuple[list[Checkpoint], Digest]:
+    def _identify(self, path: Path) -> tuple[list[Checkpoint], Digest]:
+        """Find the checkpoints of a file, at least one, and its sha256."""
         if not path.is_file():
             raise SourceError("is no regular file")
         with path.open("rb") as file:
             looked_at(iter(lambda: file.read(BLOCK), b""))
         digest = Digest.of_file(path)
-        found = recognised(path, digest, self._checkpoints)
+        found = identify(path, digest, self._checkpoints)
         if not found:
-            found = self._by_content(path, [c for c in self._checkpoints if c.artifact.held_to == "nothing"])
+            found = self._by_tensors(path, [c for c in self._checkpoints if c.artifact.held_to == "nothing"])
         if not found:
             raise SourceError(f"is no file that the manifest knows (sha256 {digest})")
         return found, digest
 
-    def _taken(self, path: Path, digest: Digest, found: list[Checkpoint]) -> Adopted:
-        names, held_to = tuple(checkpoint.name for checkpoint in found), found[0].artifact.held_to
+    def _add(self, path: Path, digest: Digest, checkpoints: list[Checkpoint]) -> ImportResult:
+        names, checked_by = tuple(checkpoint.name for checkpoint in checkpoints), checkpoints[0].artifact.held_to
         stored = self._cache.path(digest)
-        missing = [checkpoint for checkpoint in found if self._cache.find(checkpoint.artifact) != stored]
+        missing = [checkpoint for checkpoint in checkpoints if self._cache.find(checkpoint.artifact) != stored]
         for checkpoint in missing:
             self._copy(path, digest, checkpoint)
         if not missing:
-            return Adopted(path, "known", names, held_to)
-        linked = self._link and self._shared(path, missing[0], digest)
-        return Adopted(path, "added", names, held_to, linked)
+            return ImportResult(path, "known", names, checked_by)
+        linked = self._link and self._replace_by_link(path, missing[0], digest)
+        return ImportResult(path, "added", names, checked_by, linked)
 
     def _copy(self, path: Path, digest: Digest, checkpoint: Checkpoint) -> None:
-        """Through the one gate of the cache, which hashes what it gets."""
-        with self._cache.incoming() as incoming, path.open("rb") as file:
+        """Store a copy as a download is stored: hashed while it is written."""
+        with self._cache.open_incoming() as incoming, path.open("rb") as file:
             while block := file.read(BLOCK):
                 incoming.write(block)
             if incoming.finish() != digest:
                 raise IntegrityError("changed while it was read")
-            held_to, source = checkpoint.artifact.held_to, path.absolute().as_uri()
-            self._cache.keep(incoming, checkpoint.artifact, name=checkpoint.name, source=source, checked_by=held_to)
+            checked_by, source = checkpoint.artifact.held_to, path.absolute().as_uri()
+            self._cache.keep(incoming, checkpoint.artifact, name=checkpoint.name, source=source, checked_by=checked_by)
 
-    def _shared(self, path: Path, checkpoint: Checkpoint, digest: Digest) -> bool:
-        """Put the file itself, under a second name, in the place of its copy; the cache hashes it once more then.
+    def _replace_by_link(self, path: Path, checkpoint: Checkpoint, digest: Digest) -> bool:
+        """Replace the copy by a hard link to the file itself, which the cache then hashes once more.
 
-        A file that not everybody may read stays copied, as the cache may be shared by many.
+        Returns:
+            False if it stays a copy: the disk allows no link, or not everybody may read the file. The cache may be
+            shared by many users.
         """
         real, stored = path.resolve(), self._cache.path(digest)
-        link = stored.parent / f".incoming-{secrets.token_hex(8)}"
+        link = stored.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
         try:
             if real.stat().st_mode & 0o444 != 0o444:
                 return False
             os.link(real, link)
             link.replace(stored)
-        except OSError:  # another disk, or one that knows no links
+        except OSError:  # another disk, or one without hard links
             return False
         finally:
             link.unlink(missing_ok=True)
-        if self._cache.find(checkpoint.artifact) is None:  # it changed in this very moment, and the cache let it go
+        if self._cache.find(checkpoint.artifact) is None:  # the file changed meanwhile, and the cache removed the link
             raise IntegrityError("changed while it was read")
         return True
 
 
-def files_below(path: Path) -> Iterator[Path]:
-    """The file itself, or every file in a folder and those below it, by name; hidden ones left out."""
+def list_files(path: Path) -> Iterator[Path]:
+    """List the file itself, or all files in a folder and the folders below it, sorted by name, without hidden ones."""
     if not path.is_dir():
         yield path
         return

@@ -1,8 +1,8 @@
-"""A file on its way into the cache, and what a run that was cut short leaves of it.
+"""A file while it is downloaded, and what an interrupted download leaves of it.
 
-Always true: nobody but its process writes to it, locks or no locks. Whoever goes on with what another run left copies
-those bytes into a file of its own and hashes them on the way; the other file is removed only afterwards, and a process
-that loses its file in this manner has lost nothing but work.
+Only one process ever writes to a partial file, with or without locks. A process that resumes another one's download
+copies the bytes into a file of its own and hashes them on the way, and only then removes the other file. A process that
+loses its file in this way has lost work, but its bytes are never mixed with those of another.
 """
 
 import json
@@ -18,21 +18,21 @@ from reidhub.files.atomic import TEMPORARY, AtomicFile, explain_write_errors
 from reidhub.files.digest import BLOCK, Digest, sha256
 
 NOTES = ".notes"
-"""Ends the name of the file beside a beginning that tells, in one line of JSON after another, how far it is good."""
+"""Suffix of the file beside a partial file that says how many bytes are good: one line of JSON per note."""
 
 ROOM = "make room, or set REIDHUB_HOME to a folder on another disk"
 
 
 @dataclass(frozen=True, slots=True)
-class Partial:
-    """The beginning of a file, left by a run that was cut short, or being written by one that was not.
+class PartialFile:
+    """The first part of a file, left by an interrupted download or just being written by another process.
 
     Args:
         path: where the bytes are.
-        name: checkpoint they belong to; empty where nothing was noted of it.
-        offset: bytes that were noted as good; 0 where nothing was.
+        name: the checkpoint they belong to; empty if there is no note.
+        offset: bytes that the last note calls good; 0 if there is no note.
         sha256: of those bytes.
-        state: what the source needs to go on behind them.
+        state: what the source needs to continue behind them.
         size: bytes on the disk.
         mtime_ns: when it was last written to.
     """
@@ -46,40 +46,40 @@ class Partial:
     mtime_ns: int
 
     @classmethod
-    def at(cls, path: Path) -> Self | None:
-        """What lies there; None where it cannot be looked at."""
+    def read(cls, path: Path) -> Self | None:
+        """Describe the file at a path; None if it cannot be read."""
         try:
             info = path.stat()
         except OSError:
             return None
-        name, offset, sha256, state = _noted(path.with_suffix(NOTES))
+        name, offset, sha256, state = _read_note(path.with_suffix(NOTES))
         return cls(path, name, offset, sha256, state, info.st_size, info.st_mtime_ns)
 
     @property
     def resumable(self) -> bool:
-        """True where a later run can go on with it."""
+        """True if a later run can continue the download."""
         return 0 < self.offset <= self.size
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The bytes and the notes on them, whether or not there are any."""
+        """The bytes and the notes on them; either may be missing."""
         return tuple(dict.fromkeys([self.path, self.path.with_suffix(NOTES)]))
 
     def remove(self) -> None:
-        """Take it away, as far as the folder allows."""
+        """Remove the file and its notes, as far as the folder allows."""
         for path in self.paths:
             with suppress(OSError):
                 path.unlink()
 
-    def remove_unless_written(self) -> None:
-        """Take it away; not where somebody has written to it since it was looked at."""
+    def remove_if_unchanged(self) -> None:
+        """Remove the file and its notes, unless a process has written to it since it was read."""
         with suppress(OSError):
             if self.path.stat().st_mtime_ns == self.mtime_ns:
                 self.remove()
 
 
-def _noted(path: Path) -> tuple[str, int, str, dict[str, Any]]:
-    """The last note that is whole."""
+def _read_note(path: Path) -> tuple[str, int, str, dict[str, Any]]:
+    """Read name, offset, sha256 and state from the last complete note."""
     with suppress(OSError):
         for line in reversed(path.read_bytes().splitlines()):
             with suppress(ValueError, TypeError, KeyError):
@@ -88,17 +88,22 @@ def _noted(path: Path) -> tuple[str, int, str, dict[str, Any]]:
     return "", 0, "", {}
 
 
-class Incoming:
-    """A temporary name, a running digest, a byte count.
+class IncomingFile:
+    """A new file that grows, is hashed on the way, and can be resumed later from its last note.
+
+    Leaving the ``with`` block closes the file. It is removed then, unless it was published or has a note.
 
     Args:
-        folder: where the final name will be, or beside it.
-        prefix: of the temporary name.
-        name: checkpoint the file belongs to.
+        folder: of the final name, or another one on the same disk.
+        prefix: start of the temporary name.
+        name: the checkpoint that the file belongs to.
 
     Attributes:
         path: the temporary name, ending in ``.part``.
         size: bytes written.
+
+    Raises:
+        OSError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path, prefix: str = TEMPORARY, name: str = "") -> None:
@@ -113,9 +118,9 @@ class Incoming:
         return self
 
     def __exit__(self, *error: type[BaseException] | BaseException | TracebackType | None) -> None:
-        noted = self._notes is not None
+        has_note = self._notes is not None
         self._close_notes()
-        if noted and self.path.exists():
+        if has_note and self.path.exists():
             self._new.file.close()
         else:
             self.discard()
@@ -124,7 +129,7 @@ class Incoming:
         """Append bytes.
 
         Raises:
-            CacheError: the disk does not take them.
+            CacheError: the disk does not take them; the file is removed then.
         """
         self._hash.update(chunk)
         with self._discard_on_error():
@@ -133,32 +138,34 @@ class Incoming:
         self.size += len(chunk)
 
     def note(self, state: dict[str, Any]) -> None:
-        """Note that a later run can go on behind the bytes written so far, even where this process is killed.
+        """Note that a later run can continue behind the bytes written so far, even if this process is killed.
 
         Args:
             state: what the source needs for that.
         """
         note = {"name": self._name, "offset": self.size, "sha256": self._hash.hexdigest(), "state": state}
-        with suppress(OSError):  # without the note, a run that is cut short only costs more
+        with suppress(OSError):  # without the note, the next run only has more to download
             if self._notes is None:
                 self._notes = self.path.with_suffix(NOTES).open("ab", buffering=0)
                 self._new.keep()
-            self._notes.write(json.dumps(note).encode() + b"\n")  # appended: cheaper than a file put in its place
+            self._notes.write(json.dumps(note).encode() + b"\n")  # appending is cheaper than replacing a file
 
     def discard(self) -> None:
-        """Leave nothing of it behind."""
+        """Remove the file and its notes."""
         self._close_notes()
         self._new.discard()
         with suppress(OSError):
             self.path.with_suffix(NOTES).unlink()
 
-    def _close_notes(self) -> None:
-        if self._notes is not None:
-            self._notes.close()
-            self._notes = None
+    def resume_from(self, partial: PartialFile) -> bool:
+        """Start with a copy of the good bytes of a partial file.
 
-    def take_over(self, partial: Partial) -> bool:
-        """Begin with a copy of what another run left; False, and nothing held, where it is not what was noted then."""
+        Returns:
+            False if they are not the bytes that were noted; this file is empty then.
+
+        Raises:
+            CacheError: the disk does not take them.
+        """
         left = partial.offset
         try:
             with partial.path.open("rb") as file:
@@ -168,12 +175,12 @@ class Incoming:
         except OSError:
             left = -1
         if left or self._hash.hexdigest() != partial.sha256:
-            self.cut(0)
+            self.truncate(0)
             return False
         return True
 
-    def cut(self, size: int) -> None:
-        """Keep the first ``size`` bytes only.
+    def truncate(self, size: int) -> None:
+        """Keep only the first ``size`` bytes.
 
         Raises:
             CacheError: the disk fails.
@@ -184,11 +191,11 @@ class Incoming:
             self._new.file.truncate(size)
             self._new.file.seek(size)
         self._hash, self.size = sha256(), size
-        for block in self.held():
+        for block in self.read_blocks():
             self._hash.update(block)
 
-    def held(self) -> Iterator[bytes]:
-        """The bytes written so far.
+    def read_blocks(self) -> Iterator[bytes]:
+        """Read the bytes written so far.
 
         Raises:
             CacheError: the disk fails.
@@ -201,7 +208,7 @@ class Incoming:
             raise CacheError(f"cannot read {self.path}: {error.strerror}") from error
 
     def finish(self) -> Digest:
-        """Flush everything to the disk; the digest of all bytes written.
+        """Flush everything to the disk, and return the sha256 of all bytes.
 
         Raises:
             CacheError: the disk does not take them.
@@ -211,16 +218,22 @@ class Incoming:
         return Digest(self._hash.hexdigest())
 
     def publish(self, target: Path) -> None:
-        """Give the file its final name, in the same folder or beside it.
+        """Give the file its final name, on the same disk.
 
         Raises:
+            FileNotFoundError: another process has resumed this download and removed the file.
             OSError: the disk does not take it.
         """
         self._new.publish(target)
 
+    def _close_notes(self) -> None:
+        if self._notes is not None:
+            self._notes.close()
+            self._notes = None
+
     @contextmanager
     def _discard_on_error(self) -> Iterator[None]:
-        """Discard the file when the disk fails, so that a full disk does not stay full."""
+        """Remove the file when the disk fails, so that a full disk does not stay full."""
         with explain_write_errors(f"write {self.path.parent}", hint=ROOM):
             try:
                 yield

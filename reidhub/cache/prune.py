@@ -1,6 +1,6 @@
-"""What lies in the cache, whether it is intact, and what can go.
+"""List and check the files in the cache, and find those that can be removed.
 
-Nothing here is needed to load a checkpoint: the cache never grows unusable, only large.
+Nothing has to be removed for the cache to work; it only grows.
 """
 
 import json
@@ -15,25 +15,25 @@ from typing import Literal
 
 from reidhub.cache.store import Cache, Entry
 from reidhub.errors import CacheError
+from reidhub.files.atomic import LEFTOVER_S
 from reidhub.files.digest import Digest
 from reidhub.zoo.checkpoint import Artifact
 
 _NAME = re.compile(r"([0-9a-f]{64})\..+")
-_LEFT_OVER_S = 3600.0  # what nobody has written to for so long is of a run that was killed
-_AT_ONCE = 4  # files that are hashed together
+_WORKERS = 4  # files hashed at a time
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """A file of the cache.
+class StoredFile:
+    """A file in the cache.
 
     Args:
-        digest: that its name says.
-        paths: the file itself, then what is kept beside it.
+        digest: the sha256 in its name.
+        paths: the checkpoint's file, then the files kept beside it.
         size: bytes of all of them.
-        entry: what is remembered of it; None where nothing readable is.
-        last_used: seconds since 1970; noted once a day.
-        changed: True where it was touched since it was stored, so that its next use hashes it again.
+        entry: what the cache remembers of it; None if there is no readable entry.
+        last_used: seconds since 1970, noted once a day.
+        changed: True if it was touched since it was stored, so that its next use hashes it again.
     """
 
     digest: Digest
@@ -50,20 +50,20 @@ class Stored:
 
     @property
     def name(self) -> str:
-        """The checkpoint it was first fetched for; ``?`` where that is not remembered."""
+        """The checkpoint it was first fetched for; ``?`` if there is no entry."""
         return str(self.entry.name) if self.entry else "?"
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """Something that can go from the cache, and why.
+    """Files that can be removed from the cache together, and the reason.
 
     Args:
-        name: of a checkpoint; ``?`` where it is not known.
-        paths: files to remove.
+        name: of the checkpoint; ``?`` if it is not known.
+        paths: the files.
         size: bytes of all of them.
         reason: in words.
-        tree: True where the path is a folder, which goes with all that is in it.
+        tree: True if the path is a folder, to be removed with everything in it.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Removal:
     tree: bool = False
 
     def carry_out(self) -> None:
-        """Remove the files; those that are gone already do not matter.
+        """Remove the files that are still there.
 
         Raises:
             CacheError: the folder does not allow it.
@@ -89,113 +89,114 @@ class Removal:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """A file after its bytes were hashed, with those of its conversion; ``reason`` says why it is not ``intact``.
+class CheckedFile:
+    """A file whose bytes were hashed, together with its converted copy.
 
     Args:
-        file: of the cache.
-        state: of all of it.
-        reason: in words.
-        paths: what has to go where it is broken: the conversion alone, or everything.
+        file: the file.
+        state: of both; ``intact`` only if both are.
+        reason: why it is not intact, in words.
+        paths: the broken files: only the converted copy, or all files of the checkpoint.
     """
 
-    file: Stored
+    file: StoredFile
     state: Literal["intact", "broken", "unreadable"]
     reason: str | None = None
     paths: tuple[Path, ...] = ()
 
     @property
     def removal(self) -> Removal:
-        """What it takes to be rid of it."""
-        return Removal(self.file.name, self.paths, sum(map(_size, self.paths)), self.reason or "intact")
+        """The `Removal` that deletes the broken files."""
+        return Removal(self.file.name, self.paths, sum(map(_read_size, self.paths)), self.reason or "intact")
 
 
-def stored(cache: Cache) -> list[Stored]:
-    """Every file of the cache by the name of its checkpoint; no file's content is read.
+def list_stored(cache: Cache) -> list[StoredFile]:
+    """List the files in the cache, sorted by the name of the checkpoint, without reading their content.
 
     Raises:
         CacheError: the folder cannot be read.
     """
-    found = (_stored(cache, digest, paths) for digest, paths in _groups(cache).items())
+    found = (_describe(cache, digest, paths) for digest, paths in _group_by_digest(cache).items())
     return sorted((file for file in found if file), key=lambda file: (file.name, file.digest.hex))
 
 
-def check(files: Iterable[Stored]) -> Iterator[Checked]:
-    """Hash every file, in their order."""
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="reidhub-check") as pool:
-        yield from pool.map(_checked, files)
+def check(files: Iterable[StoredFile]) -> Iterator[CheckedFile]:
+    """Hash every file, and yield the results in the same order."""
+    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="reidhub-check") as pool:
+        yield from pool.map(_check, files)
 
 
-def left_over(cache: Cache) -> list[Removal]:
-    """What runs that were killed have left and nobody has written to for an hour; resumable downloads among it."""
-    gone = time.time() - _LEFT_OVER_S
+def find_leftovers(cache: Cache) -> list[Removal]:
+    """Find what killed runs have left, resumable downloads included, if nobody has written to it for an hour."""
+    before = time.time() - LEFTOVER_S
     found = []
-    for partial in cache.partials():
-        if partial.mtime_ns / 1e9 < gone:
-            found.append(Removal(partial.name or "?", partial.paths, partial.size, "left by a run that was cut short"))
-    for digest, paths in _groups(cache).items():
-        if paths[0].name != f"{digest.hex}.pth" and all(_mtime(path) < gone for path in paths):
-            found.append(Removal("?", paths, sum(map(_size, paths)), "belongs to a file that is gone"))
+    for partial in cache.list_partials():
+        if partial.mtime_ns / 1e9 < before:
+            found.append(Removal(partial.name or "?", partial.paths, partial.size, "left by an interrupted run"))
+    for digest, paths in _group_by_digest(cache).items():
+        if paths[0].name != f"{digest.hex}.pth" and all(_read_mtime(path) < before for path in paths):
+            found.append(Removal("?", paths, sum(map(_read_size, paths)), "belongs to a file that is gone"))
     return found
 
 
-def unused(files: Iterable[Stored], seconds: float) -> list[Removal]:
-    """The files that nobody has used for so long."""
-    now = time.time()
-    return [_removal(file, f"last used {_day(file.last_used)}") for file in files if file.last_used < now - seconds]
+def find_prunable(cache: Cache, *, unused_since_s: float | None = None, max_size: int | None = None) -> list[Removal]:
+    """Find what can be removed: always leftovers and broken files, on demand unused files and those over a size.
+
+    Args:
+        cache: every file in it is hashed, except the unused ones.
+        unused_since_s: files that were not used for so many seconds can go.
+        max_size: bytes that may stay; the least recently used files can go first.
+
+    Raises:
+        CacheError: the folder cannot be read.
+    """
+    files = list_stored(cache)
+    leftovers = find_leftovers(cache)
+    unused = _find_unused(files, unused_since_s) if unused_since_s is not None else []
+    gone = {removal.paths for removal in unused}
+    checked = check(file for file in files if file.paths not in gone)
+    broken = [result.removal for result in checked if result.state == "broken"]
+    gone |= {removal.paths for removal in broken}
+    rest = [file for file in files if file.paths not in gone]
+    return [*leftovers, *broken, *unused, *(_find_excess(rest, max_size) if max_size is not None else [])]
 
 
-def over(files: Iterable[Stored], size: int) -> list[Removal]:
-    """The files that have to go, least recently used first, until no more than ``size`` bytes are left."""
+def find_compiled_code(cache: Cache) -> list[Removal]:
+    """Find the compiled code that embedders keep; one `Removal` for all of it, or none."""
+    size = sum(_read_size(path) for path in cache.compiled.rglob("*") if path.is_file())
+    removal = Removal("compiled code", (cache.compiled,), size, "made again when it is needed", tree=True)
+    return [removal] if size else []
+
+
+def find_removal(cache: Cache, artifact: Artifact) -> Removal | None:
+    """The `Removal` of one checkpoint's files, intact or not; None if the cache has none."""
+    digest = artifact.digest or cache.read_pin(artifact)
+    paths = _group_by_digest(cache).get(digest) if digest else None
+    file = _describe(cache, digest, paths) if digest and paths else None
+    return _make_removal(file, "asked for") if file else None
+
+
+def _find_unused(files: Iterable[StoredFile], seconds: float) -> list[Removal]:
+    before = time.time() - seconds
+    return [
+        _make_removal(file, f"last used {_format_day(file.last_used)}") for file in files if file.last_used < before
+    ]
+
+
+def _find_excess(files: Iterable[StoredFile], size: int) -> list[Removal]:
+    """The least recently used files, as many as have to go until at most ``size`` bytes are left."""
     by_use = sorted(files, key=lambda file: (file.last_used, file.digest.hex))
     total, found = sum(file.size for file in by_use), []
     for file in by_use:
         if total <= size:
             break
         total -= file.size
-        found.append(_removal(file, f"over the size, last used {_day(file.last_used)}"))
+        found.append(_make_removal(file, f"over the size, last used {_format_day(file.last_used)}"))
     return found
 
 
-def prunable(cache: Cache, *, unused_since_s: float | None = None, max_size: int | None = None) -> list[Removal]:
-    """What can go: left-overs and broken files always; what is unused or over the size as far as that is asked for.
-
-    Args:
-        cache: looked through; every file that is not unused is hashed.
-        unused_since_s: seconds.
-        max_size: bytes.
-
-    Raises:
-        CacheError: the folder cannot be read.
-    """
-    files = stored(cache)
-    found = left_over(cache)
-    old = unused(files, unused_since_s) if unused_since_s is not None else []
-    removed = {removal.paths for removal in old}
-    checked = check(file for file in files if file.paths not in removed)
-    faulty = [result.removal for result in checked if result.state == "broken"]
-    removed |= {removal.paths for removal in faulty}
-    rest = [file for file in files if file.paths not in removed]
-    return [*found, *faulty, *old, *(over(rest, max_size) if max_size is not None else [])]
-
-
-def compiled(cache: Cache) -> list[Removal]:
-    """The code that embedders keep, all of it; none where there is none."""
-    size = sum(_size(path) for path in cache.compiled.rglob("*") if path.is_file())
-    removal = Removal("compiled code", (cache.compiled,), size, "made again when it is needed", tree=True)
-    return [removal] if size else []
-
-
-def removal_of(cache: Cache, artifact: Artifact) -> Removal | None:
-    """The removal of one checkpoint's file; None where the cache has none, intact or not."""
-    digest = artifact.digest or cache.pin_of(artifact)
-    paths = _groups(cache).get(digest) if digest else None
-    file = _stored(cache, digest, paths) if digest and paths else None
-    return _removal(file, "asked for") if file else None
-
-
-def _groups(cache: Cache) -> dict[Digest, tuple[Path, ...]]:
-    """The files of the cache by the digest in their names; the checkpoint's file first where it is there."""
+def _group_by_digest(cache: Cache) -> dict[Digest, tuple[Path, ...]]:
+    """Group the files of the cache by the digest in their names, the checkpoint's own file first."""
     groups: dict[Digest, list[Path]] = {}
     try:
         for path in cache.files.iterdir():
@@ -205,38 +206,40 @@ def _groups(cache: Cache) -> dict[Digest, tuple[Path, ...]]:
         return {}
     except OSError as error:
         raise CacheError(f"cannot read the cache folder {cache.files}: {error.strerror}") from error
-    return {digest: tuple(sorted(paths, key=_file_first)) for digest, paths in groups.items()}
+    return {digest: tuple(sorted(paths, key=_own_file_first)) for digest, paths in groups.items()}
 
 
-def _file_first(path: Path) -> tuple[bool, str]:
+def _own_file_first(path: Path) -> tuple[bool, str]:
     return path.suffix != ".pth", path.name
 
 
-def _stored(cache: Cache, digest: Digest, paths: tuple[Path, ...]) -> Stored | None:
+def _describe(cache: Cache, digest: Digest, paths: tuple[Path, ...]) -> StoredFile | None:
     if paths[0] != cache.path(digest):
         return None
     try:
         info = paths[0].stat()
     except OSError:  # removed in the meantime
         return None
-    entry = cache.entry(digest)
-    known = entry and (entry.size, entry.mtime_ns) == (info.st_size, info.st_mtime_ns)
-    used = _mtime(paths[0].with_suffix(".json")) if entry else info.st_mtime
-    return Stored(digest, paths, sum(map(_size, paths)), entry, used, not known)
+    entry = cache.read_entry(digest)
+    unchanged = entry and (entry.size, entry.mtime_ns) == (info.st_size, info.st_mtime_ns)
+    last_used = _read_mtime(paths[0].with_suffix(".json")) if entry else info.st_mtime
+    return StoredFile(digest, paths, sum(map(_read_size, paths)), entry, last_used, not unchanged)
 
 
-def _checked(file: Stored) -> Checked:
+def _check(file: StoredFile) -> CheckedFile:
     try:
-        digest, converted = Digest.of_file(file.path), _broken_conversion(file)
+        digest, conversion = Digest.of_file(file.path), _find_broken_conversion(file)
     except OSError as error:
-        return Checked(file, "unreadable", f"cannot be read: {error.strerror}")
+        return CheckedFile(file, "unreadable", f"cannot be read: {error.strerror}")
     if digest != file.digest:
-        return Checked(file, "broken", f"broken: expected sha256 {file.digest}, got {digest}", file.paths)
-    return Checked(file, "broken", "its conversion is broken", converted) if converted else Checked(file, "intact")
+        return CheckedFile(file, "broken", f"broken: expected sha256 {file.digest}, got {digest}", file.paths)
+    if conversion:
+        return CheckedFile(file, "broken", "its conversion is broken", conversion)
+    return CheckedFile(file, "intact")
 
 
-def _broken_conversion(file: Stored) -> tuple[Path, ...]:
-    """The converted weights beside a file, with the note on them, where the two do not agree."""
+def _find_broken_conversion(file: StoredFile) -> tuple[Path, ...]:
+    """The converted copy beside a file and the note on it, if the two do not agree; else an empty tuple."""
     path = file.path.with_suffix(".safetensors")
     note = path.with_suffix(".safetensors.json")
     if path not in file.paths:
@@ -249,23 +252,23 @@ def _broken_conversion(file: Stored) -> tuple[Path, ...]:
     return () if agrees else (path, note)
 
 
-def _removal(file: Stored, reason: str) -> Removal:
+def _make_removal(file: StoredFile, reason: str) -> Removal:
     return Removal(file.name, file.paths, file.size, reason)
 
 
-def _size(path: Path) -> int:
+def _read_size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError:
         return 0
 
 
-def _mtime(path: Path) -> float:
+def _read_mtime(path: Path) -> float:
     try:
         return path.stat().st_mtime
     except OSError:
         return 0.0
 
 
-def _day(seconds: float) -> str:
+def _format_day(seconds: float) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(seconds))

@@ -1,8 +1,7 @@
 """The content-addressed store of downloaded files.
 
-Always true: a file under ``files/<sha256>.pth`` holds exactly the bytes of that digest at the moment it appears there.
-It is written under a temporary name on the same disk, hashed on the way, flushed and then renamed. No name ever comes
-from a server. Reading needs no right to write.
+When a file appears as ``files/<sha256>.pth``, its bytes have that digest: it was written under a temporary name, hashed
+on the way, flushed to the disk and then renamed. No name comes from a server. Reading needs no permission to write.
 """
 
 import json
@@ -14,8 +13,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from reidhub.cache.partial_file import NOTES, ROOM, Incoming, Partial
-from reidhub.errors import CacheError, IntegrityError, SourceError
+from reidhub.cache.partial_file import NOTES, ROOM, IncomingFile, PartialFile
+from reidhub.errors import DiskFullError, IntegrityError, SourceError
 from reidhub.files.atomic import TEMPORARY, explain_write_errors, write_json
 from reidhub.files.digest import Digest
 from reidhub.zoo.checkpoint import Artifact, Source
@@ -37,15 +36,15 @@ def default_root() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is remembered of a stored file; when it was last used, the modification time of the entry's own file tells.
+    """What the cache remembers of a stored file; the modification time of the entry's own file is that of the last use.
 
     Args:
         sha256: of its bytes.
         size: bytes.
-        mtime_ns: modification time when it was stored; size and time unchanged means the bytes are not hashed again.
-        checked_by: what its bytes were held to: ``sha256``, ``mega-mac``, or ``nothing`` (unpinned).
-        name: checkpoint it was first fetched for.
-        source: location it came from.
+        mtime_ns: modification time of the stored file; as long as it and the size stay, the file is not hashed again.
+        checked_by: what its bytes were compared with: ``sha256``, ``mega-mac``, or ``nothing`` (unpinned).
+        name: the checkpoint it was first fetched for.
+        source: the location it came from.
     """
 
     sha256: str
@@ -57,10 +56,10 @@ class Entry:
 
 
 class Cache:
-    """The store below one folder, made when the first file comes in.
+    """The store in one folder, which is made when the first file is written.
 
     Args:
-        root: the folder; `default_root` where None.
+        root: the folder; `default_root` if None.
     """
 
     def __init__(self, root: Path | None = None) -> None:
@@ -71,11 +70,14 @@ class Cache:
         self.compiled = self.root / "compiled"
 
     def find(self, artifact: Artifact) -> Path | None:
-        """The intact file of an artifact, or None; a pinned one by its digest, an unpinned one by its remembered pin.
+        """Find the intact file of an artifact: by its sha256, or for an unpinned one by its pin.
 
-        A file that was touched since it was stored is hashed again; one that is broken is removed.
+        A file that was touched since it was stored is hashed again, and removed if it is broken.
+
+        Returns:
+            None if there is no intact file.
         """
-        digest = artifact.digest or self.pin_of(artifact)
+        digest = artifact.digest or self.read_pin(artifact)
         if digest is None:
             return None
         path = self.path(digest)
@@ -85,163 +87,166 @@ class Cache:
         return path
 
     def path(self, digest: Digest) -> Path:
-        """Where the file of that digest lies, or would lie."""
+        """Path of the file with that digest, whether it is there or not."""
         return self.files / f"{digest.hex}.pth"
 
-    def entry(self, digest: Digest) -> Entry | None:
-        """What is remembered of a stored file; None where nothing readable is."""
+    def read_entry(self, digest: Digest) -> Entry | None:
+        """Read what is remembered of a stored file; None if there is no readable entry."""
         try:
             return Entry(**json.loads(self._entry_path(digest).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
-    def pin_of(self, artifact: Artifact) -> Digest | None:
-        """The digest an unpinned artifact had when it was first fetched."""
+    def read_pin(self, artifact: Artifact) -> Digest | None:
+        """Read the sha256 that an unpinned artifact had when it was first fetched; None if it never was."""
         try:
             return Digest(json.loads(self._pin_path(artifact).read_text(encoding="utf-8"))["sha256"])
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
-    def forget(self, artifact: Artifact) -> None:
-        """Remember no longer which digest an unpinned artifact had; the next download decides.
+    def remove_pin(self, artifact: Artifact) -> None:
+        """Forget the sha256 of an unpinned artifact; the next download sets it again.
 
         Raises:
             CacheError: the folder does not allow it.
         """
-        try:
-            self._pin_path(artifact).unlink(missing_ok=True)
-        except OSError as error:
-            raise CacheError(f"cannot remove {self._pin_path(artifact)}: {error.strerror}") from error
+        path = self._pin_path(artifact)
+        with explain_write_errors(f"remove {path}"):
+            path.unlink(missing_ok=True)
 
     @contextmanager
-    def incoming(
+    def open_incoming(
         self, artifact: Artifact | None = None, source: Source | None = None, *, name: str = ""
-    ) -> Iterator[Incoming]:
-        """A place for a new file; whatever is not handed to `keep` is gone at the end.
+    ) -> Iterator[IncomingFile]:
+        """Open a new file, which is removed at the end of the block unless `keep` stored it.
 
         Args:
-            artifact: with ``source``: the bytes noted as good remain, for `partial_of` to find.
+            artifact: if given with ``source``, a file with a note stays, and `find_partial` finds it later.
             source: where the bytes come from.
-            name: checkpoint the file belongs to.
+            name: the checkpoint that the file belongs to.
 
         Raises:
             CacheError: the folder cannot be made or written.
         """
         folder, prefix = self.files, TEMPORARY
         if artifact and source:
-            folder, prefix = self.partial, f"{_key(artifact, source)}-"
+            folder, prefix = self.partial, f"{_partial_prefix(artifact, source)}-"
         with explain_write_errors(f"use the cache folder {self.root}", hint="set REIDHUB_HOME to another folder"):
             self.files.mkdir(parents=True, exist_ok=True)
             folder.mkdir(exist_ok=True)
-            incoming = Incoming(folder, prefix, name)
+            incoming = IncomingFile(folder, prefix, name)
         with incoming:
             yield incoming
 
-    def partial_of(self, artifact: Artifact, source: Source) -> Partial | None:
-        """The longest beginning of that very file from that very source that an earlier run left."""
-        found = [p for p in self._partials(f"{_key(artifact, source)}-*.part") if p.resumable]
+    def find_partial(self, artifact: Artifact, source: Source) -> PartialFile | None:
+        """Find the longest resumable download of that artifact from that source."""
+        found = [p for p in self._list_partials(f"{_partial_prefix(artifact, source)}-*.part") if p.resumable]
         return max(found, key=lambda partial: partial.offset, default=None)
 
-    def partials(self) -> list[Partial]:
-        """Everything that runs cut short have left, and what others are writing just now."""
-        left = [path for folder in (self.files, self.pins, self.partial) for path in folder.glob(TEMPORARY + "*")]
-        left += [path for path in self.partial.glob(f"*{NOTES}") if not path.with_suffix(".part").exists()]
-        return [*self._partials("*.part"), *(partial for path in left if (partial := Partial.at(path)))]
+    def list_partials(self) -> list[PartialFile]:
+        """List everything that interrupted runs have left, and what other processes are writing now."""
+        paths = [path for folder in (self.files, self.pins, self.partial) for path in folder.glob(TEMPORARY + "*")]
+        paths += [path for path in self.partial.glob(f"*{NOTES}") if not path.with_suffix(".part").exists()]
+        return [*self._list_partials("*.part"), *(partial for path in paths if (partial := PartialFile.read(path)))]
 
     def last_written(self, artifact: Artifact) -> int:
-        """When any process last wrote bytes of a file that is still on its way; ns, 0 where there is none."""
-        return max((partial.mtime_ns for partial in self._partials(f"{_key(artifact)}-*.part")), default=0)
+        """Time at which any process last wrote to a partial file of that artifact, in ns; 0 if there is none."""
+        partials = self._list_partials(f"{_partial_prefix(artifact)}-*.part")
+        return max((partial.mtime_ns for partial in partials), default=0)
 
     def lock_path(self, artifact: Artifact) -> Path:
-        """For processes that want the same file to take turns."""
-        return self.root / "locks" / f"{_key(artifact)}.lock"
+        """Path of the lock that processes take to download the artifact one after another."""
+        return self.root / "locks" / f"{_partial_prefix(artifact)}.lock"
 
-    def start_over(self, artifact: Artifact) -> None:
-        """Forget what earlier runs left of a file, whichever source it came from."""
-        for path in self.partial.glob(f"{_key(artifact)}-*"):
+    def remove_partials(self, artifact: Artifact) -> None:
+        """Remove what interrupted runs have left of an artifact, from every source."""
+        for path in self.partial.glob(f"{_partial_prefix(artifact)}-*"):
             with suppress(OSError):
                 path.unlink()
 
     def check_room(self, size: int) -> None:
-        """Is there room for a file of that many bytes?
+        """Check that the disk has room for a file of ``size`` bytes.
 
         Raises:
-            CacheError: there is not.
+            DiskFullError: it has not.
         """
-        from shutil import disk_usage  # as with tempfile, `reidhub show` is spared it
+        from shutil import disk_usage  # takes milliseconds to import, and `reidhub show` writes nothing
 
         free = next(disk_usage(path).free for path in (self.files, *self.files.parents) if path.exists())
         if free < size:
-            raise CacheError(f"expected room for {size} bytes in {self.root}, {free} are free", hint=ROOM)
+            raise DiskFullError(f"expected room for {size} bytes in {self.root}, {free} are free", hint=ROOM)
 
-    def keep(self, incoming: Incoming, artifact: Artifact, *, name: str, source: str, checked_by: str) -> Path:
-        """Give a complete file its final name.
+    def keep(self, incoming: IncomingFile, artifact: Artifact, *, name: str, source: str, checked_by: str) -> Path:
+        """Check a complete file and store it under its final name.
+
+        Args:
+            incoming: the file.
+            artifact: what it must be.
+            name: the checkpoint it was fetched for.
+            source: the location it came from.
+            checked_by: what its bytes were compared with; see `Entry`.
 
         Raises:
-            IntegrityError: its size or digest is not the artifact's, or not the one remembered for it.
-            CacheError: the disk does not take it; no pin and no entry stays then.
+            IntegrityError: its size or sha256 is not the artifact's, or not that of the pin.
+            CacheError: the disk does not take it; a new pin is removed again then.
+            SourceError: another process has resumed the download, and has not stored the file yet.
         """
         digest = incoming.finish()
-        self._hold(incoming, digest, artifact)
-        path, entry_path = self.path(digest), self._entry_path(digest)
+        self._check(incoming, digest, artifact)
+        path = self.path(digest)
         with explain_write_errors(f"write {path}", hint=ROOM):
             try:
+                entry = Entry(digest.hex, incoming.size, incoming.path.stat().st_mtime_ns, checked_by, name, source)
                 with ExitStack() as undo:
                     if not artifact.pinned:
-                        self._pin(artifact, {"name": name, "sha256": digest.hex, "checked_by": checked_by}, undo)
-                    entry = Entry(digest.hex, incoming.size, incoming.path.stat().st_mtime_ns, checked_by, name, source)
-                    if not path.exists():
-                        undo.callback(entry_path.unlink, missing_ok=True)
-                    write_json(entry_path, asdict(entry))
+                        self._write_pin(artifact, {"name": name, "sha256": digest.hex, "checked_by": checked_by}, undo)
+                    write_json(self._entry_path(digest), asdict(entry))
                     incoming.publish(path)
                     undo.pop_all()
             except FileNotFoundError as error:
-                return self._kept_by_another(artifact, error)
-        self.start_over(artifact)
+                if stored := self.find(artifact):
+                    return stored
+                raise SourceError("another process has resumed this download") from error
+        self.remove_partials(artifact)
         return path
 
-    def _kept_by_another(self, artifact: Artifact, error: OSError) -> Path:
-        if path := self.find(artifact):
-            return path
-        raise SourceError("another process has taken over what was downloaded") from error
-
-    def _hold(self, incoming: Incoming, digest: Digest, artifact: Artifact) -> None:
+    def _check(self, incoming: IncomingFile, digest: Digest, artifact: Artifact) -> None:
         if artifact.size not in (None, incoming.size):
             raise IntegrityError(f"expected {artifact.size} bytes, got {incoming.size}")
         if artifact.digest not in (None, digest):
             raise IntegrityError(f"expected sha256 {artifact.digest}, got {digest}")
         if artifact.digest is None:
-            self._hold_to_pin(digest, artifact)
+            self._check_pin(digest, artifact)
 
-    def _hold_to_pin(self, digest: Digest, artifact: Artifact) -> None:
-        pinned = self.pin_of(artifact)
-        if pinned not in (None, digest):
+    def _check_pin(self, digest: Digest, artifact: Artifact) -> None:
+        pin = self.read_pin(artifact)
+        if pin not in (None, digest):
             raise IntegrityError(
-                f"the first download had sha256 {pinned}, this one has {digest}",
+                f"the first download had sha256 {pin}, this one has {digest}",
                 hint=f"if the new file is the right one, remove {self._pin_path(artifact)}",
             )
 
-    def _pin(self, artifact: Artifact, pin: dict[str, str], undo: ExitStack) -> None:
-        """Remember the first download; where two are the first at once, only one of them is."""
+    def _write_pin(self, artifact: Artifact, pin: dict[str, str], undo: ExitStack) -> None:
+        """Remember the sha256 of the first download; if two run at once, one writes the pin, the other is checked."""
         path = self._pin_path(artifact)
         self.pins.mkdir(exist_ok=True)
-        if path.exists() and self.pin_of(artifact) is None:
-            path.unlink(missing_ok=True)  # damaged: it says nothing
+        if path.exists() and self.read_pin(artifact) is None:
+            path.unlink(missing_ok=True)  # damaged
         with suppress(FileExistsError):
             write_json(path, dict(pin), exclusive=True)
             undo.callback(path.unlink, missing_ok=True)
-        self._hold_to_pin(Digest(pin["sha256"]), artifact)
+        self._check_pin(Digest(pin["sha256"]), artifact)
 
     def _is_intact(self, path: Path, digest: Digest) -> bool:
-        entry, state = self.entry(digest), path.stat()
+        entry, state = self.read_entry(digest), path.stat()
         if entry and (entry.size, entry.mtime_ns) == (state.st_size, state.st_mtime_ns):
             return True
         if Digest.of_file(path) == digest:
             if entry:
-                with suppress(OSError):  # the next look is a short one again
+                with suppress(OSError):  # then the next call hashes the file again
                     write_json(self._entry_path(digest), asdict(replace(entry, mtime_ns=state.st_mtime_ns)))
             return True
-        with suppress(OSError):  # a read-only cache keeps its broken file; nobody is given it
+        with suppress(OSError):  # in a read-only cache the broken file stays, but is never returned
             path.unlink()
         return False
 
@@ -251,8 +256,8 @@ class Cache:
             if time.time() - path.stat().st_mtime > _DAY_S:
                 os.utime(path)
 
-    def _partials(self, pattern: str) -> list[Partial]:
-        return [partial for path in self.partial.glob(pattern) if (partial := Partial.at(path))]
+    def _list_partials(self, pattern: str) -> list[PartialFile]:
+        return [partial for path in self.partial.glob(pattern) if (partial := PartialFile.read(path))]
 
     def _entry_path(self, digest: Digest) -> Path:
         return self.files / f"{digest.hex}.json"
@@ -262,8 +267,8 @@ class Cache:
         return self.pins / f"{identity.hex}.json"
 
 
-def _key(artifact: Artifact, source: Source | None = None) -> str:
-    """Names the beginnings of one file; with a source, those that came from there, keys in its address included."""
+def _partial_prefix(artifact: Artifact, source: Source | None = None) -> str:
+    """File-name prefix of an artifact's partial files; with a source, of those from that location, with its keys."""
     known = [artifact.digest and artifact.digest.hex, artifact.size, artifact.mega_link, artifact.sources[0].location]
     parts = [known] if source is None else [known, [source.kind, source.location]]
     return "-".join(Digest.of_bytes(json.dumps(part).encode()).hex[:32] for part in parts)

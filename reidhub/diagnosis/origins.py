@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from reidhub.cache.identify import recognised
+from reidhub.cache.identify import identify
 from reidhub.datasets.counts import trained_with
 from reidhub.files.digest import Digest
 from reidhub.zoo.checkpoint import Checkpoint
@@ -39,7 +39,7 @@ def origin_of(path: Path, sha256: Digest, *, architecture: str | None) -> Origin
         OSError: the file cannot be read.
     """
     of_interest = [c for c in zoo().checkpoints if c.artifact.pinned or architecture in (None, c.model)]
-    found = tuple(recognised(path, sha256, of_interest))
+    found = tuple(identify(path, sha256, of_interest))
     if not found:
         return Origin(sha256, (), None)
     return Origin(sha256, found, "sha256" if found[0].artifact.pinned else "mega-mac")

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from reidhub.cache.identify import hold
+from reidhub.cache.identify import check_file
 from reidhub.cache.store import Cache
 from reidhub.download.fetch import Resolver
 from reidhub.errors import CancelledError, IntegrityError, ReidhubError, UsageError
@@ -125,7 +125,7 @@ class Mirror:
 
     def _source(self, checkpoint: Checkpoint, digest: Digest) -> str | None:
         """Where a file came from, if that may be told to everybody: a public location of the manifest, no path."""
-        entry = self._cache.entry(digest)
+        entry = self._cache.read_entry(digest)
         public = {source.location for source in checkpoint.artifact.sources if source.kind != "local"}
         return entry.source if entry and entry.source in public else None
 
@@ -147,10 +147,10 @@ def _intact(path: Path, checkpoint: Checkpoint, cache: Cache, recorded: Copy | N
     """The digest of the file that lies there, where it is the checkpoint's; an unpinned one is held to its memory."""
     artifact = checkpoint.artifact
     try:
-        digest = hold(path, artifact)
+        digest = check_file(path, artifact)
     except (OSError, IntegrityError):
         return None
-    remembered = cache.pin_of(artifact) or (Digest(recorded.sha256) if recorded else None)
+    remembered = cache.read_pin(artifact) or (Digest(recorded.sha256) if recorded else None)
     if artifact.pinned or digest == remembered:
         return digest
     return digest if remembered is None and artifact.held_to == "mega-mac" else None

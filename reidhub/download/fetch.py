@@ -65,13 +65,13 @@ class Resolver:
         """
         artifact = checkpoint.artifact
         if path := self._cache.find(artifact):
-            self._cache.start_over(artifact)  # a process killed just behind its last step has left its notes
+            self._cache.remove_partials(artifact)  # a process killed just behind its last step has left its notes
             return path
         with turn(self._cache.lock_path(artifact), f"fetching {checkpoint.name}", _Watch(self._cache, checkpoint)):
             if path := self._cache.find(artifact):
                 return path
             if self.terms.fresh:
-                self._cache.start_over(artifact)
+                self._cache.remove_partials(artifact)
             return self._from_sources(checkpoint)
 
     def _from_sources(self, checkpoint: Checkpoint) -> Path:

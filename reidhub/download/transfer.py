@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reidhub.cache.partial_file import Incoming, Partial
+from reidhub.cache.partial_file import IncomingFile, PartialFile
 from reidhub.cache.store import Cache
 from reidhub.download.progress import Progress
 from reidhub.download.sources import Resume, Stream, open_stream
@@ -76,7 +76,7 @@ class Receiver:
             IntegrityError: the source gives another file; nothing of that is kept.
             CacheError: the cache folder does not take it.
         """
-        partial = None if self._terms.fresh else self._cache.partial_of(order.artifact, order.source)
+        partial = None if self._terms.fresh else self._cache.find_partial(order.artifact, order.source)
         if partial is None:
             return self._received(order, None)
         try:
@@ -85,10 +85,10 @@ class Receiver:
             _log.info("%s: %s; starting over", order.checkpoint.name, error.message)
             return self._received(order, None)
 
-    def _received(self, order: Order, partial: Partial | None) -> Path:
+    def _received(self, order: Order, partial: PartialFile | None) -> Path:
         artifact, name = order.artifact, order.checkpoint.name
-        with self._cache.incoming(artifact, order.source, name=name) as incoming:
-            resume = Resume(partial.offset, partial.state) if partial and incoming.take_over(partial) else None
+        with self._cache.open_incoming(artifact, order.source, name=name) as incoming:
+            resume = Resume(partial.offset, partial.state) if partial and incoming.resume_from(partial) else None
             try:
                 with open_stream(order.source, resume=resume, patience=self._terms.patience) as stream:
                     self._take(order, stream, incoming, partial)
@@ -101,14 +101,14 @@ class Receiver:
         _compare_prefix(order.checkpoint, path)
         return path
 
-    def _take(self, order: Order, stream: Stream, incoming: Incoming, partial: Partial | None) -> None:
+    def _take(self, order: Order, stream: Stream, incoming: IncomingFile, partial: PartialFile | None) -> None:
         size = _agreed_size(order.artifact, stream)
-        incoming.cut(stream.offset)
+        incoming.truncate(stream.offset)
         self._cache.check_room((size or 0) - incoming.size)
         notes = _Notes(stream, incoming)
         if partial:
             notes.take()
-            partial.remove_unless_written()
+            partial.remove_if_unchanged()
         with self._progress.line(order.checkpoint, order.label, size, incoming.size) as advance:
             for chunk in notes.taken(_checked(stream.chunks, incoming, order)):
                 if self._terms.stop.is_set():
@@ -123,7 +123,7 @@ class Receiver:
 class _Notes:
     """Where to go on later: noted whenever the source's state changes, every `_STEP`, and where the bytes stop."""
 
-    def __init__(self, stream: Stream, incoming: Incoming) -> None:
+    def __init__(self, stream: Stream, incoming: IncomingFile) -> None:
         self._stream = stream
         self._incoming = incoming
         self._state: dict[str, Any] = {}
@@ -166,13 +166,13 @@ def _agreed_size(artifact: Artifact, stream: Stream) -> int | None:
     return artifact.size if artifact.size is not None else stream.size
 
 
-def _check_not_over(incoming: Incoming, size: int | None) -> None:
+def _check_not_over(incoming: IncomingFile, size: int | None) -> None:
     limit = LARGEST if size is None else size
     if incoming.size > limit:
         raise IntegrityError(f"expected {'at most ' if size is None else ''}{limit} bytes, and more keep coming")
 
 
-def _checked(chunks: Iterator[bytes], incoming: Incoming, order: Order) -> Iterator[bytes]:
+def _checked(chunks: Iterator[bytes], incoming: IncomingFile, order: Order) -> Iterator[bytes]:
     """The same chunks; at their end the whole content is held to the link's MAC where nothing else is known of it."""
     link = order.artifact.mega_link
     if order.artifact.pinned or link is None or order.source.kind == "mega":  # Mega's own stream checks its MAC
@@ -181,7 +181,7 @@ def _checked(chunks: Iterator[bytes], incoming: Incoming, order: Order) -> Itera
     from reidhub.files.mega_mac import ContentMac  # the only place that needs cryptography for other sources
 
     mac = ContentMac(link)
-    for block in incoming.held():
+    for block in incoming.read_blocks():
         mac.update(block)
     for chunk in chunks:
         mac.update(chunk)

@@ -118,7 +118,7 @@ def hashed(path: Path, checkpoint: Checkpoint, cache: Cache) -> tuple[Path, Chec
     Raises:
         IntegrityError: the cache does not hold what it was given.
     """
-    digest, expected = Digest.of_file(path), checkpoint.artifact.digest or cache.pin_of(checkpoint.artifact)
+    digest, expected = Digest.of_file(path), checkpoint.artifact.digest or cache.read_pin(checkpoint.artifact)
     if digest != expected:
         raise IntegrityError(f"{path}: expected sha256 {expected}, got {digest}", hint="remove the file and try again")
     return path, CheckpointFile(digest.hex, path.stat().st_size, checkpoint.artifact.held_to)

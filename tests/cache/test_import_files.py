@@ -8,7 +8,7 @@ import pytest
 from support.stored_files import damage
 from support.zoo_entries import DRIVE, checkpoints, entry
 
-from reidhub.cache.import_files import Adoption, files_below
+from reidhub.cache.import_files import Importer, list_files
 from reidhub.cache.store import Cache
 from reidhub.testing.hosts import mega_link
 
@@ -48,7 +48,7 @@ def nobody(path, candidates):
 
 
 def adopt(path, cache, zoo, by_content=nobody, **options):
-    return Adoption(cache, tuple(zoo), by_content, **options).adopt(path)
+    return Importer(cache, tuple(zoo), by_content, **options).add(path)
 
 
 @pytest.mark.parametrize(("body", "number", "held_to"), [(PINNED, 0, "sha256"), (MACED, 1, "mega-mac")])
@@ -58,7 +58,7 @@ def test_a_file_is_known_by_its_sha256_or_mac_and_found_from_then_on(body, numbe
     assert (result.state, result.names, result.checked_by) == ("added", (zoo[number].name,), held_to)
     found = cache.find(zoo[number].artifact)
     assert found.read_bytes() == body
-    assert cache.entry(cache.pin_of(zoo[number].artifact) or zoo[number].artifact.digest).source == path.as_uri()
+    assert cache.read_entry(cache.read_pin(zoo[number].artifact) or zoo[number].artifact.digest).source == path.as_uri()
     assert adopt(path, cache, zoo).state == "known"
 
 
@@ -174,7 +174,7 @@ def test_a_broken_file_in_the_cache_is_replaced(tmp_path, cache, zoo):
 def test_a_file_of_the_cache_itself_is_remembered_again(tmp_path, cache, zoo):
     adopt(given(tmp_path, MACED), cache, zoo)
     path = cache.find(zoo[1].artifact)
-    cache.forget(zoo[1].artifact)
+    cache.remove_pin(zoo[1].artifact)
     assert adopt(path, cache, zoo).state == "added"
     assert cache.find(zoo[1].artifact).read_bytes() == MACED
     assert [p.name for p in cache.files.iterdir() if p.name.startswith(".")] == []
@@ -185,6 +185,6 @@ def test_files_of_folders_come_by_name_and_hidden_ones_not_at_all(tmp_path):
     for name in ("b/2.pth", "b/1.pth", "a.pth", ".hidden.pth", ".git/x.pth", "b/c/3"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(b"x")
-    found = [str(path.relative_to(root)) for path in files_below(root)]
+    found = [str(path.relative_to(root)) for path in list_files(root)]
     assert found == ["a.pth", "b/1.pth", "b/2.pth", "b/c/3"]
-    assert list(files_below(root / ".hidden.pth")) == [root / ".hidden.pth"]
+    assert list(list_files(root / ".hidden.pth")) == [root / ".hidden.pth"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from support.stored_files import age, artifact_of, damage, put
 
-from reidhub.cache.prune import check, left_over, prunable, removal_of, stored
+from reidhub.cache.prune import check, find_leftovers, find_prunable, find_removal, list_stored
 from reidhub.cache.store import Cache
 from reidhub.errors import CacheError
 from reidhub.weights.conversion import convert
@@ -37,12 +37,12 @@ def carried_out(removals):
 
 
 def test_a_cache_that_was_never_used_holds_nothing(cache):
-    assert stored(cache) == left_over(cache) == prunable(cache) == []
+    assert list_stored(cache) == find_leftovers(cache) == find_prunable(cache) == []
     assert not cache.root.exists()
 
 
 def test_each_file_is_listed_with_what_is_remembered_of_it(cache, paths):
-    files = stored(cache)
+    files = list_stored(cache)
     assert [file.name for file in files] == list(BODIES)
     assert [file.path for file in files] == list(paths.values())
     assert files[0].entry.source == "https://example.org/a.a"
@@ -51,34 +51,34 @@ def test_each_file_is_listed_with_what_is_remembered_of_it(cache, paths):
 
 
 def test_the_size_counts_what_is_kept_beside_a_file(cache, paths):
-    before = stored(cache)[0].size
+    before = list_stored(cache)[0].size
     paths["a.a"].with_suffix(".safetensors").write_bytes(bytes(500))
     assert before > len(BODIES["a.a"])
-    assert stored(cache)[0].size == before + 500
+    assert list_stored(cache)[0].size == before + 500
 
 
 def test_a_file_that_was_touched_is_listed_as_changed(cache, paths):
     os.utime(paths["a.b"], (1, 1))
-    assert [file.changed for file in stored(cache)] == [False, True, False]
+    assert [file.changed for file in list_stored(cache)] == [False, True, False]
 
 
 @pytest.mark.parametrize("damaged", ["", "[]", '{"name": 3}'])
 def test_a_file_whose_entry_is_damaged_is_listed_without_a_name(damaged, cache, paths):
     paths["a.c"].with_suffix(".json").write_text(damaged)
-    assert [file.name for file in stored(cache)] == ["?", "a.a", "a.b"]
+    assert [file.name for file in list_stored(cache)] == ["?", "a.a", "a.b"]
 
 
 def test_other_files_in_the_folder_are_let_be(cache, paths):
     (cache.files / "notes.txt").write_text("mine")
     (cache.files / ("g" * 64 + ".pth")).write_text("mine")
-    assert len(stored(cache)) == 3
-    assert prunable(cache) == []
+    assert len(list_stored(cache)) == 3
+    assert find_prunable(cache) == []
 
 
 @pytest.mark.parametrize("unnoticed", [False, True])
 def test_checking_finds_a_turned_bit_even_where_the_files_times_hide_it(unnoticed, cache, paths):
     damage(paths["a.b"], unnoticed=unnoticed)
-    results = list(check(stored(cache)))
+    results = list(check(list_stored(cache)))
     assert [result.state for result in results] == ["intact", "broken", "intact"]
     assert "expected sha256" in results[1].reason
     assert paths["a.b"].exists()
@@ -87,11 +87,11 @@ def test_checking_finds_a_turned_bit_even_where_the_files_times_hide_it(unnotice
 def test_converted_weights_are_checked_as_well_and_go_alone_where_they_are_broken(cache, paths):
     converted = convert(paths["a.b"], {"weight": torch.ones(100)}, StateDictLayout())
     os.utime(paths["a.b"].with_suffix(".json"), (5, 5))
-    assert [(file.name, file.last_used) for file in stored(cache) if file.last_used < 10] == [("a.b", 5)]
-    assert [result.state for result in check(stored(cache))] == ["intact"] * 3
+    assert [(file.name, file.last_used) for file in list_stored(cache) if file.last_used < 10] == [("a.b", 5)]
+    assert [result.state for result in check(list_stored(cache))] == ["intact"] * 3
     damage(converted, unnoticed=True)
-    assert [result.reason for result in check(stored(cache))] == [None, "its conversion is broken", None]
-    assert carried_out(prunable(cache)) == ["a.b"]
+    assert [result.reason for result in check(list_stored(cache))] == [None, "its conversion is broken", None]
+    assert carried_out(find_prunable(cache)) == ["a.b"]
     assert [path.exists() for path in paths.values()] == [True] * 3
     assert len(list(cache.files.iterdir())) == 6
 
@@ -99,44 +99,44 @@ def test_converted_weights_are_checked_as_well_and_go_alone_where_they_are_broke
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_a_file_that_cannot_be_read_is_not_called_broken(cache, paths):
     paths["a.b"].chmod(0)
-    assert [result.state for result in check(stored(cache))] == ["intact", "unreadable", "intact"]
-    assert prunable(cache) == []
+    assert [result.state for result in check(list_stored(cache))] == ["intact", "unreadable", "intact"]
+    assert find_prunable(cache) == []
 
 
 def test_pruning_removes_what_is_broken_and_what_belongs_to_it(cache, paths):
     damage(paths["a.b"], unnoticed=True)
     beside = paths["a.b"].with_suffix(".safetensors")
     beside.write_bytes(b"x")
-    assert carried_out(prunable(cache)) == ["a.b"]
+    assert carried_out(find_prunable(cache)) == ["a.b"]
     assert not beside.exists()
-    assert [file.name for file in stored(cache)] == ["a.a", "a.c"]
+    assert [file.name for file in list_stored(cache)] == ["a.a", "a.c"]
     assert len(list(cache.files.iterdir())) == 4
 
 
 def test_pruning_removes_what_was_not_used_for_so_long(cache, paths):
-    assert carried_out(prunable(cache, unused_since_s=25 * 86400)) == ["a.a"]
-    assert carried_out(prunable(cache, unused_since_s=15 * 86400)) == ["a.b"]
-    assert carried_out(prunable(cache, unused_since_s=15 * 86400)) == []
+    assert carried_out(find_prunable(cache, unused_since_s=25 * 86400)) == ["a.a"]
+    assert carried_out(find_prunable(cache, unused_since_s=15 * 86400)) == ["a.b"]
+    assert carried_out(find_prunable(cache, unused_since_s=15 * 86400)) == []
 
 
 def test_a_file_that_is_used_again_stays(cache, paths):
     assert cache.find(artifact_of("a.a", BODIES["a.a"])) == paths["a.a"]
-    assert names(prunable(cache, unused_since_s=15 * 86400)) == ["a.b"]
+    assert names(find_prunable(cache, unused_since_s=15 * 86400)) == ["a.b"]
 
 
 def test_pruning_to_a_size_removes_the_least_recently_used_first_and_no_more_than_needed(cache, paths):
-    total = sum(file.size for file in stored(cache))
-    assert names(prunable(cache, max_size=total)) == []
-    assert names(prunable(cache, max_size=total - 1)) == ["a.a"]
+    total = sum(file.size for file in list_stored(cache))
+    assert names(find_prunable(cache, max_size=total)) == []
+    assert names(find_prunable(cache, max_size=total - 1)) == ["a.a"]
     age(paths["a.c"].with_suffix(".json"), 90 * 86400)
-    assert names(prunable(cache, max_size=total - 1)) == ["a.c"]
-    assert names(prunable(cache, max_size=0)) == ["a.c", "a.a", "a.b"]
+    assert names(find_prunable(cache, max_size=total - 1)) == ["a.c"]
+    assert names(find_prunable(cache, max_size=0)) == ["a.c", "a.a", "a.b"]
 
 
 def test_what_is_unused_or_broken_counts_no_longer_towards_the_size(cache, paths):
     damage(paths["a.c"])
-    sizes = [file.size for file in stored(cache)]
-    assert names(prunable(cache, unused_since_s=25 * 86400, max_size=sizes[1])) == ["a.c", "a.a"]
+    sizes = [file.size for file in list_stored(cache)]
+    assert names(find_prunable(cache, unused_since_s=25 * 86400, max_size=sizes[1])) == ["a.c", "a.a"]
 
 
 def test_what_killed_runs_left_goes_once_nobody_writes_to_it(cache, paths):
@@ -149,7 +149,7 @@ def test_what_killed_runs_left_goes_once_nobody_writes_to_it(cache, paths):
         path.write_bytes(b"x" * 10)
         age(path, 7200 if number % 2 == 0 else 60)
     (cache.partial / "key-0.notes").write_text("{}")
-    removals = prunable(cache)
+    removals = find_prunable(cache)
     assert sum(removal.size for removal in removals) == 40
     carried_out(removals)
     assert [path.exists() for path in [*left, *orphans]] == [False, True] * 4
@@ -159,32 +159,32 @@ def test_what_killed_runs_left_goes_once_nobody_writes_to_it(cache, paths):
 def test_one_checkpoints_file_is_removed_with_all_that_belongs_to_it(cache, paths):
     paths["a.a"].with_suffix(".safetensors").write_bytes(b"x")
     artifact = artifact_of("a.a", BODIES["a.a"])
-    removal_of(cache, artifact).carry_out()
+    find_removal(cache, artifact).carry_out()
     assert len(list(cache.files.iterdir())) == 4
-    assert removal_of(cache, artifact) is None
+    assert find_removal(cache, artifact) is None
 
 
 def test_an_unpinned_file_is_removed_by_its_pin_which_stays_until_it_is_forgotten(cache):
     put(cache, "u.u", b"\x80first", pinned=False)
     artifact = artifact_of("u.u", b"", pinned=False)
-    removal_of(cache, artifact).carry_out()
+    find_removal(cache, artifact).carry_out()
     assert cache.find(artifact) is None
-    assert cache.pin_of(artifact) is not None
-    cache.forget(artifact)
-    cache.forget(artifact)
-    assert cache.pin_of(artifact) is None
+    assert cache.read_pin(artifact) is not None
+    cache.remove_pin(artifact)
+    cache.remove_pin(artifact)
+    assert cache.read_pin(artifact) is None
 
 
 def test_a_folder_in_the_place_of_a_file_is_told_and_not_removed(cache, paths):
     (cache.files / f"{'a' * 64}.pth").mkdir()
-    (removal,) = [file for file in stored(cache) if file.name == "?"]
+    (removal,) = [file for file in list_stored(cache) if file.name == "?"]
     assert [result.state for result in check([removal])] == ["unreadable"]
-    assert prunable(cache) == []
+    assert find_prunable(cache) == []
     with pytest.raises(CacheError, match="cannot remove"):
-        carried_out(prunable(cache, max_size=0))
+        carried_out(find_prunable(cache, max_size=0))
 
 
 def test_a_cache_that_is_no_folder_is_told(tmp_path):
     (tmp_path / "files").write_text("")
     with pytest.raises(CacheError, match="cannot read the cache folder"):
-        stored(Cache(tmp_path))
+        list_stored(Cache(tmp_path))

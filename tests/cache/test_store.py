@@ -8,10 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from support.full_disks import file_size_limit
 from support.generated_zoo import File, files_below, write_manifest
 
 from reidhub.cache.store import Cache, default_root
-from reidhub.errors import CacheError, IntegrityError
+from reidhub.errors import CacheError, DiskFullError, IntegrityError
 from reidhub.files.digest import Digest
 from reidhub.zoo.checkpoint import Artifact, Source
 
@@ -22,7 +23,7 @@ UNPINNED = Artifact(None, None, HOME)
 
 
 def put(cache: Cache, body: bytes, artifact: Artifact) -> Path:
-    with cache.incoming() as incoming:
+    with cache.open_incoming() as incoming:
         for start in range(0, len(body), 65_536):
             incoming.write(body[start : start + 65_536])
         return cache.keep(incoming, artifact, name="a.b", source="somewhere", checked_by=artifact.held_to)
@@ -47,7 +48,7 @@ def test_bytes_that_are_not_the_files_leave_nothing_behind(tmp_path, body):
 
 def test_an_interrupted_write_leaves_nothing_behind(tmp_path):
     cache = Cache(tmp_path)
-    with pytest.raises(KeyboardInterrupt), cache.incoming() as incoming:
+    with pytest.raises(KeyboardInterrupt), cache.open_incoming() as incoming:
         incoming.write(BODY)
         raise KeyboardInterrupt
     assert list(cache.files.iterdir()) == []
@@ -56,7 +57,7 @@ def test_an_interrupted_write_leaves_nothing_behind(tmp_path):
 def test_a_process_killed_while_writing_leaves_no_final_name(tmp_path):
     code = (
         "import os, signal, sys; from pathlib import Path; from reidhub.cache.store import Cache\n"
-        "with Cache(Path(sys.argv[1])).incoming() as i:\n"
+        "with Cache(Path(sys.argv[1])).open_incoming() as i:\n"
         "    i.write(b'x' * 100_000); i.finish(); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
@@ -83,7 +84,7 @@ def test_an_unpinned_file_is_remembered_and_a_different_one_refused_later(tmp_pa
     cache = Cache(tmp_path)
     path = put(cache, BODY, UNPINNED)
     assert cache.find(UNPINNED) == path
-    assert cache.pin_of(UNPINNED) == Digest.of_bytes(BODY)
+    assert cache.read_pin(UNPINNED) == Digest.of_bytes(BODY)
     with pytest.raises(IntegrityError, match="the first download had sha256"):
         put(cache, b"another file", UNPINNED)
     assert cache.find(UNPINNED) == path
@@ -101,12 +102,12 @@ def test_a_damaged_memory_of_the_cache_is_not_believed(tmp_path, damage):
 
 def test_of_two_first_downloads_at_once_one_is_remembered_and_the_other_refused(tmp_path):
     cache, other = Cache(tmp_path), Cache(tmp_path)
-    with other.incoming() as slower:
+    with other.open_incoming() as slower:
         slower.write(b"another file")
         path = put(cache, BODY, UNPINNED)
-        other.pin_of = lambda artifact: None  # what it saw before the first was through
+        other.read_pin = lambda artifact: None  # what it saw before the first was through
         with pytest.raises(IntegrityError, match="the first download had sha256"):
-            del other.pin_of
+            del other.read_pin
             other.keep(slower, UNPINNED, name="a.b", source="s", checked_by="nothing")
     assert cache.find(UNPINNED) == path
 
@@ -134,10 +135,32 @@ def test_a_file_that_was_only_touched_is_hashed_once(tmp_path, monkeypatch):
 
 
 def test_too_little_room_is_told_before_anything_is_written(tmp_path):
-    with pytest.raises(CacheError, match=r"expected room for \d+ bytes in .*, \d+ are free\nhint: make room"):
+    with pytest.raises(DiskFullError, match=r"expected room for \d+ bytes in .*, \d+ are free\nhint: make room"):
         Cache(tmp_path).check_room(1 << 60)
     Cache(tmp_path / "not made yet").check_room(1)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [10, 150], ids=["no room for the pin", "no room for the entry"])
+@pytest.mark.parametrize("artifact", [PINNED, UNPINNED], ids=["pinned", "unpinned"])
+def test_a_file_whose_pin_or_entry_has_no_room_leaves_nothing_behind(artifact, size, tmp_path):
+    cache = Cache(tmp_path)
+    with cache.open_incoming() as incoming:
+        incoming.write(BODY)
+        with pytest.raises(DiskFullError, match=r"cannot write .*: File too large"), file_size_limit(size):
+            cache.keep(incoming, artifact, name="a.b", source="somewhere", checked_by=artifact.held_to)
+    assert files_below(tmp_path) == {}
+
+
+def test_a_stored_file_keeps_its_entry_where_it_cannot_be_stored_again(tmp_path):
+    cache = Cache(tmp_path)
+    put(cache, BODY, UNPINNED)
+    before = files_below(tmp_path)
+    with cache.open_incoming() as incoming:
+        incoming.write(BODY)
+        with pytest.raises(DiskFullError), file_size_limit(10):
+            cache.keep(incoming, UNPINNED, name="c.d", source="elsewhere", checked_by="nothing")
+    assert files_below(tmp_path) == before
 
 
 READ = """

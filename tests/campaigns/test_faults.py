@@ -239,7 +239,7 @@ def test_a_fault_ends_in_the_file_or_in_a_reason(fault, pinned, tmp_path):
     COUNT["came whole" if words == WELL else "ended in an error"] += 1
     right = {Digest.of_bytes(DATA).hex: DATA}
     assert stored(tmp_path / "cache") == (right if words == WELL else {})
-    for partial in cache.partials():
+    for partial in cache.list_partials():
         assert partial.resumable, partial
         COUNT["left a beginning"] += 1
         assert DATA.startswith(partial.path.read_bytes())

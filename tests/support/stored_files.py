@@ -19,7 +19,7 @@ def artifact_of(name: str, body: bytes, *, pinned: bool = True) -> Artifact:
 def put(cache: Cache, name: str, body: bytes, *, pinned: bool = True, days_ago: float = 0) -> Path:
     """Store a file as a download does, last used so long ago."""
     artifact = artifact_of(name, body, pinned=pinned)
-    with cache.incoming() as incoming:
+    with cache.open_incoming() as incoming:
         incoming.write(body)
         source = artifact.sources[0].location
         path = cache.keep(incoming, artifact, name=name, source=source, checked_by=artifact.held_to)

@@ -7,7 +7,17 @@ from typing import Any
 
 import click
 
-from reidhub.cache.prune import Checked, Removal, Stored, check, compiled, left_over, prunable, removal_of, stored
+from reidhub.cache.prune import (
+    CheckedFile,
+    Removal,
+    StoredFile,
+    check,
+    find_compiled_code,
+    find_leftovers,
+    find_prunable,
+    find_removal,
+    list_stored,
+)
 from reidhub.cache.store import Cache
 from reidhub.cli.commands.cache_add import add
 from reidhub.cli.options import (
@@ -43,7 +53,7 @@ def folder(*, as_data: bool) -> None:
 def list_(*, as_data: bool) -> None:
     """Every file in the cache; nothing is hashed."""
     cache = Cache()
-    files = stored(cache)
+    files = list_stored(cache)
     if as_data:
         click.echo(json.dumps([_as_json(file) for file in files], indent=1))
     else:
@@ -51,10 +61,10 @@ def list_(*, as_data: bool) -> None:
         print_table(header, [_row(file) for file in files], right=("size",))
     total = sum(file.size for file in files)
     click.echo(f"{counted(len(files), 'file')}, {human_size(total)}, in {cache.root}", err=True)
-    if rest := left_over(cache):
+    if rest := find_leftovers(cache):
         room = human_size(sum(removal.size for removal in rest))
         click.echo(f"{counted(len(rest), 'left-over')}, {room}, for `reidhub cache prune` to remove", err=True)
-    for code in compiled(cache):
+    for code in find_compiled_code(cache):
         click.echo(f"{code.name}, {human_size(code.size)}, for `reidhub cache prune --compiled` to remove", err=True)
 
 
@@ -63,7 +73,7 @@ def list_(*, as_data: bool) -> None:
 @json_option
 def check_(*, remove: bool, as_data: bool) -> None:
     """Hash every file again; exit code 1 where one is broken or cannot be read."""
-    results = list(check(stored(Cache())))
+    results = list(check(list_stored(Cache())))
     wrong = [result for result in results if result.state != "intact"]
     removed = [result for result in wrong if remove and result.state == "broken"]
     for result in removed:
@@ -101,8 +111,8 @@ def prune(*, unused_since: int | None, max_size: int | None, code: bool, dry_run
 
     A download that was cut short more than an hour ago counts as left over. The last use of a file is noted once a day.
     """
-    found = prunable(Cache(), unused_since_s=unused_since, max_size=max_size)
-    _removed([*found, *(compiled(Cache()) if code else [])], dry_run=dry_run, as_data=as_data)
+    found = find_prunable(Cache(), unused_since_s=unused_since, max_size=max_size)
+    _removed([*found, *(find_compiled_code(Cache()) if code else [])], dry_run=dry_run, as_data=as_data)
 
 
 @command.command("remove", epilog=SELECTOR, short_help="remove the files of checkpoints")
@@ -113,12 +123,12 @@ def remove(selectors: tuple[str, ...], *, forget: bool, as_data: bool) -> None:
     """Remove the files of checkpoints and their converted copies."""
     cache, found = Cache(), []
     for checkpoint in select_checkpoints(selectors):
-        if removal := removal_of(cache, checkpoint.artifact):
+        if removal := find_removal(cache, checkpoint.artifact):
             found.append(removal)
         elif not any(map(is_glob, selectors)):
             click.echo(f"note: {checkpoint.name} is not in the cache", err=True)
         if forget:
-            cache.forget(checkpoint.artifact)
+            cache.remove_pin(checkpoint.artifact)
     _removed(found, dry_run=False, as_data=as_data)
 
 
@@ -135,7 +145,7 @@ def _removed(removals: list[Removal], *, dry_run: bool, as_data: bool) -> None:
     click.echo(f"{len(removals)} {'to remove' if dry_run else 'removed'}, {room}", err=True)
 
 
-def _row(file: Stored) -> tuple[str, ...]:
+def _row(file: StoredFile) -> tuple[str, ...]:
     held = str(file.entry.checked_by) if file.entry else "?"
     return (
         file.name,
@@ -146,7 +156,7 @@ def _row(file: Stored) -> tuple[str, ...]:
     )
 
 
-def _as_json(file: Stored) -> dict[str, Any]:
+def _as_json(file: StoredFile) -> dict[str, Any]:
     return {
         "name": file.entry.name if file.entry else None,
         "sha256": file.digest.hex,
@@ -159,7 +169,7 @@ def _as_json(file: Stored) -> dict[str, Any]:
     }
 
 
-def _checked_json(result: Checked, removed: bool) -> dict[str, Any]:
+def _checked_json(result: CheckedFile, removed: bool) -> dict[str, Any]:
     own = {"state": result.state, "reason": result.reason, "removed": removed}
     return {"name": result.file.name, "sha256": result.file.digest.hex, "path": str(result.file.path), **own}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from reidhub.cache.import_files import Adopted, Adoption, files_below
+from reidhub.cache.import_files import Importer, ImportResult, list_files
 from reidhub.cache.store import Cache
 from reidhub.cli.options import json_option
 from reidhub.zoo.checkpoint import Checkpoint
@@ -27,10 +27,10 @@ def add(paths: tuple[Path, ...], *, copy: bool, as_data: bool) -> None:
     number of classes and the author's file name. Of folders, every file is looked at. Exit code 1 where a file that was
     named is refused, or nothing was taken in.
     """
-    adoption = Adoption(Cache(), zoo().checkpoints, _by_content, link=not copy)
+    importer = Importer(Cache(), zoo().checkpoints, _by_tensors, link=not copy)
     results = []
-    for file in dict.fromkeys(file for path in paths for file in files_below(path)):
-        results.append(adoption.adopt(file))
+    for file in dict.fromkeys(file for path in paths for file in list_files(path)):
+        results.append(importer.add(file))
         if not as_data:
             click.echo(_line(results[-1]), err=results[-1].state == "refused")
     if as_data:
@@ -43,20 +43,20 @@ def add(paths: tuple[Path, ...], *, copy: bool, as_data: bool) -> None:
         sys.exit(1)
 
 
-def _by_content(path: Path, checkpoints: list[Checkpoint]) -> list[Checkpoint]:
+def _by_tensors(path: Path, checkpoints: list[Checkpoint]) -> list[Checkpoint]:
     from reidhub.diagnosis.resembling import resembling  # torch, for files that nothing else tells apart
 
     return resembling(path, checkpoints)
 
 
-def _line(result: Adopted) -> str:
+def _line(result: ImportResult) -> str:
     if result.state == "refused":
         return f"refused  {result.path}: {result.reason}"
     how = {"sha256": "by its sha256", "mega-mac": "by its Mega MAC"}.get(str(result.checked_by), "by its tensors alone")
     return f"{result.state:<7}  {result.path}: {', '.join(result.names)}, {how}{', linked' if result.linked else ''}"
 
 
-def _as_json(result: Adopted) -> dict[str, Any]:
+def _as_json(result: ImportResult) -> dict[str, Any]:
     return {
         "path": str(result.path),
         "state": result.state,

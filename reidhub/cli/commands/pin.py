@@ -110,7 +110,7 @@ def _pin(checkpoint: Checkpoint, cache: Cache, resolver: Resolver) -> _Pin:
     """The file's digest and size as they are now, not as they are remembered."""
     path = resolver.fetch(checkpoint)
     digest = Digest.of_file(path)
-    return _Pin(checkpoint, digest, path.stat().st_size, _origin(checkpoint, cache.entry(digest)))
+    return _Pin(checkpoint, digest, path.stat().st_size, _origin(checkpoint, cache.read_entry(digest)))
 
 
 def _origin(checkpoint: Checkpoint, entry: Entry | None) -> str:

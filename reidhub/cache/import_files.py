@@ -103,7 +103,7 @@ class Importer:
         with self._cache.open_incoming() as incoming, path.open("rb") as file:
             while block := file.read(BLOCK):
                 incoming.write(block)
-            if incoming.finish() != digest:
+            if incoming.digest != digest:
                 raise IntegrityError("changed while it was read")
             checked_by, source = checkpoint.artifact.held_to, path.absolute().as_uri()
             self._cache.keep(incoming, checkpoint.artifact, name=checkpoint.name, source=source, checked_by=checked_by)

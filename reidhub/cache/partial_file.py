@@ -207,18 +207,13 @@ class IncomingFile:
         except OSError as error:
             raise CacheError(f"cannot read {self.path}: {error.strerror}") from error
 
-    def finish(self) -> Digest:
-        """Flush everything to the disk, and return the sha256 of all bytes.
-
-        Raises:
-            CacheError: the disk does not take them.
-        """
-        with self._discard_on_error():
-            self._new.sync()
+    @property
+    def digest(self) -> Digest:
+        """The sha256 of the bytes written so far."""
         return Digest(self._hash.hexdigest())
 
     def publish(self, target: Path) -> None:
-        """Give the file its final name, on the same disk.
+        """Flush everything to the disk, and give the file its final name, on the same disk.
 
         Raises:
             FileNotFoundError: another process has resumed this download and removed the file.

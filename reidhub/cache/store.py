@@ -188,27 +188,36 @@ class Cache:
 
         Raises:
             IntegrityError: its size or sha256 is not the artifact's, or not that of the pin.
-            CacheError: the disk does not take it; a new pin is removed again then.
+            CacheError: the disk does not take it; nothing of it stays then.
             SourceError: another process has resumed the download, and has not stored the file yet.
         """
-        digest = incoming.finish()
+        digest = incoming.digest
         self._check(incoming, digest, artifact)
         path = self.path(digest)
         with explain_write_errors(f"write {path}", hint=ROOM):
             try:
                 entry = Entry(digest.hex, incoming.size, incoming.path.stat().st_mtime_ns, checked_by, name, source)
-                with ExitStack() as undo:
-                    if not artifact.pinned:
-                        self._write_pin(artifact, {"name": name, "sha256": digest.hex, "checked_by": checked_by}, undo)
-                    write_json(self._entry_path(digest), asdict(entry))
-                    incoming.publish(path)
-                    undo.pop_all()
+                self._publish(incoming, artifact, entry)
             except FileNotFoundError as error:
                 if stored := self.find(artifact):
                     return stored
                 raise SourceError("another process has resumed this download") from error
         self.remove_partials(artifact)
         return path
+
+    def _publish(self, incoming: IncomingFile, artifact: Artifact, entry: Entry) -> None:
+        """Write pin, file and entry, or none of them."""
+        digest = Digest(entry.sha256)
+        path = self.path(digest)
+        with ExitStack() as undo:
+            if not artifact.pinned:
+                self._write_pin(artifact, entry, undo)
+            existed = path.exists()
+            incoming.publish(path)
+            if not existed:
+                undo.callback(path.unlink, missing_ok=True)
+            write_json(self._entry_path(digest), asdict(entry))
+            undo.pop_all()
 
     def _check(self, incoming: IncomingFile, digest: Digest, artifact: Artifact) -> None:
         if artifact.size not in (None, incoming.size):
@@ -226,16 +235,17 @@ class Cache:
                 hint=f"if the new file is the right one, remove {self._pin_path(artifact)}",
             )
 
-    def _write_pin(self, artifact: Artifact, pin: dict[str, str], undo: ExitStack) -> None:
+    def _write_pin(self, artifact: Artifact, entry: Entry, undo: ExitStack) -> None:
         """Remember the sha256 of the first download; if two run at once, one writes the pin, the other is checked."""
         path = self._pin_path(artifact)
+        pin = {"name": entry.name, "sha256": entry.sha256, "checked_by": entry.checked_by}
         self.pins.mkdir(exist_ok=True)
         if path.exists() and self.read_pin(artifact) is None:
             path.unlink(missing_ok=True)  # damaged
         with suppress(FileExistsError):
-            write_json(path, dict(pin), exclusive=True)
+            write_json(path, pin, exclusive=True)
             undo.callback(path.unlink, missing_ok=True)
-        self._check_pin(Digest(pin["sha256"]), artifact)
+        self._check_pin(Digest(entry.sha256), artifact)
 
     def _is_intact(self, path: Path, digest: Digest) -> bool:
         entry, state = self.read_entry(digest), path.stat()

@@ -40,7 +40,7 @@ def test_what_was_noted_can_be_gone_on_with(tmp_path):
         assert incoming.resume_from(left)
         assert incoming.size == 300_000
         incoming.write(BODY[300_000:])
-        assert incoming.finish() == FILE.digest
+        assert incoming.digest == FILE.digest
     assert left.path.read_bytes() == BODY
 
 
@@ -52,7 +52,7 @@ def test_what_is_not_what_was_noted_is_not_taken_over(damage, tmp_path):
         assert not incoming.resume_from(left)
         assert incoming.size == 0
         incoming.write(BODY)
-        assert incoming.finish() == FILE.digest
+        assert incoming.digest == FILE.digest
         assert incoming.path.read_bytes() == BODY
 
 
@@ -77,7 +77,7 @@ def test_what_is_cut_back_is_hashed_as_if_it_had_never_been_longer(size, tmp_pat
         incoming.write(BODY[:300_000])
         incoming.truncate(size)
         incoming.write(BODY[size:])
-        assert incoming.finish() == FILE.digest
+        assert incoming.digest == FILE.digest
         assert incoming.path.read_bytes() == BODY
 
 
@@ -91,7 +91,7 @@ def test_a_file_that_is_still_being_written_is_neither_removed_nor_changed(tmp_p
             writer.write(BODY[300_000:])
             other.write(bytes(1000))
             seen.remove_if_unchanged()
-        assert writer.finish() == FILE.digest
+        assert writer.digest == FILE.digest
         assert writer.path.read_bytes() == BODY
 
 

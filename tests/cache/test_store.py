@@ -58,7 +58,7 @@ def test_a_process_killed_while_writing_leaves_no_final_name(tmp_path):
     code = (
         "import os, signal, sys; from pathlib import Path; from reidhub.cache.store import Cache\n"
         "with Cache(Path(sys.argv[1])).open_incoming() as i:\n"
-        "    i.write(b'x' * 100_000); i.finish(); os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    i.write(b'x' * 100_000); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert done.returncode == -9
@@ -152,14 +152,15 @@ def test_a_file_whose_pin_or_entry_has_no_room_leaves_nothing_behind(artifact, s
     assert files_below(tmp_path) == {}
 
 
-def test_a_stored_file_keeps_its_entry_where_it_cannot_be_stored_again(tmp_path):
+@pytest.mark.parametrize("artifact", [PINNED, UNPINNED], ids=["pinned", "unpinned"])
+def test_a_stored_file_stays_with_its_entry_where_it_cannot_be_stored_again(artifact, tmp_path):
     cache = Cache(tmp_path)
-    put(cache, BODY, UNPINNED)
+    put(cache, BODY, artifact)
     before = files_below(tmp_path)
     with cache.open_incoming() as incoming:
         incoming.write(BODY)
         with pytest.raises(DiskFullError), file_size_limit(10):
-            cache.keep(incoming, UNPINNED, name="c.d", source="elsewhere", checked_by="nothing")
+            cache.keep(incoming, artifact, name="c.d", source="elsewhere", checked_by=artifact.held_to)
     assert files_below(tmp_path) == before
 
 

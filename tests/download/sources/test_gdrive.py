@@ -420,15 +420,21 @@ def test_a_process_that_ends_leaves_neither_gdown_nor_a_temporary_file(held, how
 
 @pytest.mark.parametrize("held", [0, 2_000_000], ids=["before the file", "within the file"])
 def test_the_stop_event_ends_gdown_although_no_byte_comes(held, tmp_path, reidhub_home, monkeypatch):
-    stop = threading.Event()
+    stop, stopped_at = threading.Event(), []
     terms = Terms(patience=replace(QUICK, read_s=15, first_byte_s=15, stop=stop))
+
+    def set_stop():
+        wait_for(lambda: internet.requests(Drive.CONTENT))
+        time.sleep(0.5)
+        stopped_at.append(time.monotonic())
+        stop.set()
+
     with stuck_at(held) as internet:
         for name, value in internet.environment.items():
             monkeypatch.setenv(name, value)
-        threading.Timer(2, stop.set).start()
-        start = time.monotonic()
+        threading.Thread(target=set_stop).start()
         with pytest.raises(CancelledError):
             Resolver(Cache(), terms).fetch(BIG.checkpoint(tmp_path))
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - stopped_at[0] < 5
         assert len(internet.requests(Drive.CONTENT)) == 1
     assert not list_children(os.getpid())

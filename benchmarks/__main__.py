@@ -14,7 +14,7 @@ import torch
 
 from reidhub import __version__
 from reidhub.torch_settings import has_bf16
-from reidhub.verification.settings import device_name
+from reidhub.verification.settings import read_device_name
 
 HERE = Path(__file__).parent
 CPU = (
@@ -50,7 +50,7 @@ def machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     capability = torch.backends.cpu.get_cpu_capability()
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    processor = device_name(torch.device("cpu"))
+    processor = read_device_name(torch.device("cpu"))
     return (
         f"{processor}, {os.cpu_count()} cores ({capability}), {memory:.0f} GiB, {gpu}; {platform.system()}, "
         f"Python {platform.python_version()}, torch {torch.__version__}, reidhub {__version__}"

@@ -23,7 +23,7 @@ from side_by_side import medians, print_table
 from reidhub.datasets import published_counts
 from reidhub.metrics import evaluate
 from reidhub.models import build
-from reidhub.verification.dataset_pass import Embedder, Member, Pass
+from reidhub.verification.dataset_pass import DatasetPass, Embedder, PassMember
 from reidhub.verification.journal import RowLog
 from reidhub.verification.settings import Settings
 from reidhub.zoo.checkpoint import InputSpec
@@ -73,7 +73,7 @@ def passes(given: argparse.Namespace) -> None:
     """Print one row: a pass for each model beside one pass for all, and how often a file was opened."""
     with tempfile.TemporaryDirectory() as folder:
         images = write_images(Path(folder) / "images", given.images, given.size)
-        settings = Settings.on(given.device, Path(folder), batch_size=given.batch_size)
+        settings = Settings.for_device(given.device, Path(folder), batch_size=given.batch_size)
         models = [Embedder(build(given.model, 751).eval(), SPEC, classify=False) for _ in range(given.models)]
         opened = count_openings()
 
@@ -111,8 +111,8 @@ def run(images: list[Path], models: list[Embedder], settings: Settings, folder: 
         RowLog(folder / str(place), len(images), model.dimensions, settings.batch_size)
         for place, model in enumerate(models)
     ]
-    members = [Member(model, log) for model, log in zip(models, logs, strict=True)]
-    Pass(images, SPEC, members).run(settings, lambda count: None)
+    members = [PassMember(model, log) for model, log in zip(models, logs, strict=True)]
+    DatasetPass(images, SPEC, members).run(settings, lambda count: None)
     for log in logs:
         log.close()
 

@@ -1,4 +1,4 @@
-"""What ``reidhub verify`` says: tables and JSON on stdout, notes on stderr."""
+"""The output of ``reidhub verify``: tables and JSON on stdout, notes on stderr."""
 
 import json
 from collections import Counter
@@ -9,28 +9,29 @@ import click
 
 from reidhub.cli.describe import unpinned_notice
 from reidhub.cli.tables import human_size, print_table
-from reidhub.verification.results import Figure, Inspection, Measured, NotMeasured, Report, Result
+from reidhub.verification.results import Figure, Measured, NotMeasured, Report, Result
 
 if TYPE_CHECKING:
-    from reidhub.verification.dry_run import Prospect, Share
+    from reidhub.verification.dry_run import JobPreview
+    from reidhub.verification.file_checks import FileCheck
     from reidhub.zoo.checkpoint import Checkpoint
 
 
-_FEW = 3  # unpinned checkpoints that are told of one by one
+_FEW = 3  # so many unpinned checkpoints have a note each; more have one together
 
 
-def tell_notices(checkpoints: Sequence["Checkpoint"]) -> None:
-    """Say once what every user has to be told."""
+def print_notices(checkpoints: Sequence["Checkpoint"]) -> None:
+    """Print the notices of the checkpoints, each once."""
     unpinned = [notice for checkpoint in checkpoints if (notice := unpinned_notice(checkpoint))]
     if len(unpinned) > _FEW:
         names = ", ".join(checkpoint.name for checkpoint in checkpoints if unpinned_notice(checkpoint))
-        unpinned = [f"{len(unpinned)} checkpoints are unpinned, no sha256 of them is known: {names}"]
+        unpinned = [f"{len(unpinned)} checkpoints are unpinned: their sha256 is not known: {names}"]
     for notice in dict.fromkeys([*unpinned, *(notice for c in checkpoints for notice in c.notices)]):
         click.echo(f"note: {notice}", err=True)
 
 
 def print_report(report: Report, *, as_data: bool) -> None:
-    """The table, or the results as JSON."""
+    """Print the table, or the results as JSON."""
     if as_data:
         from reidhub.verification.receipt import as_json
 
@@ -41,50 +42,50 @@ def print_report(report: Report, *, as_data: bool) -> None:
     print_table(header, rows, right=("reported", "measured", "hits"))
 
 
-def print_inspections(inspections: Sequence[Inspection], *, as_data: bool) -> None:
-    """A line for each checkpoint, or JSON."""
+def print_checks(checks: Sequence["FileCheck"], *, as_data: bool) -> None:
+    """Print a line for each checkpoint, or JSON."""
     if as_data:
-        click.echo(json.dumps([_inspection_json(inspection) for inspection in inspections], indent=1))
+        click.echo(json.dumps([_check_json(check) for check in checks], indent=1))
         return
     header = ("checkpoint", "size", "sha256", "params", "measured", "GFLOPs", "measured", "state")
-    rows = [_inspection_row(inspection) for inspection in inspections]
+    rows = [_check_row(check) for check in checks]
     print_table(header, rows, right=("size", "params", "measured", "GFLOPs"))
 
 
-def print_prospects(prospects: Sequence["Prospect"], *, as_data: bool) -> None:
-    """What would run and what is missing, or JSON."""
+def print_previews(previews: Sequence["JobPreview"], *, as_data: bool) -> None:
+    """Print what would run and what is missing, or JSON."""
     if as_data:
-        click.echo(json.dumps([_prospect_json(prospect) for prospect in prospects], indent=1))
+        click.echo(json.dumps([_preview_json(preview) for preview in previews], indent=1))
     else:
         header = ("checkpoint", "dataset", "images", "weights", "would run")
-        print_table(header, [_prospect_row(prospect) for prospect in prospects], right=("images",))
-    for share in {prospect.share.name: prospect.share for prospect in prospects}.values():
-        if share.missing:
-            click.echo(f"note: {share.missing}\n  expected below the data root: {share.expected}", err=True)
-    click.echo(_work(prospects), err=True)
+        print_table(header, [_preview_row(preview) for preview in previews], right=("images",))
+    for dataset in {preview.dataset.name: preview.dataset for preview in previews}.values():
+        if dataset.missing:
+            click.echo(f"note: {dataset.missing}\n  expected below the data root: {dataset.expected}", err=True)
+    click.echo(_summarize_work(previews), err=True)
 
 
-def tell_problems(missing: Iterable[NotMeasured | Inspection]) -> None:
-    """Each reason in full, once; behind those that the same can be done about, what that is."""
-    grouped: dict[str | None, dict[str | None, list[NotMeasured | Inspection]]] = {}
-    for result in missing:
-        grouped.setdefault(result.hint, {}).setdefault(result.reason, []).append(result)
-    for hint, by_reason in grouped.items():
-        for reason, results in by_reason.items():
-            level = "error" if any(result.by_name for result in results) else "note"
+def print_problems(problems: Iterable["NotMeasured | FileCheck"]) -> None:
+    """Print why jobs and checks were not possible. Each reason and each hint is printed once."""
+    by_hint: dict[str | None, dict[str | None, list[NotMeasured | FileCheck]]] = {}
+    for problem in problems:
+        by_hint.setdefault(problem.hint, {}).setdefault(problem.reason, []).append(problem)
+    for hint, by_reason in by_hint.items():
+        for reason, alike in by_reason.items():
+            level = "error" if any(problem.by_name for problem in alike) else "note"
             click.echo(f"{level}: {reason}", err=True)
         if hint:
             click.echo(f"hint: {hint}", err=True)
 
 
-def summary(words: Sequence[str], devices: Sequence[str] = ()) -> str:
-    """How often each word occurs, in the order in which they come."""
+def summarize(words: Sequence[str], devices: Sequence[str] = ()) -> str:
+    """Count how often each word occurs, as in ``2 reproduced, 1 close``; words are in the order of their first use."""
     counts = ", ".join(f"{count} {word}" for word, count in Counter(words).items())
     return counts + (f" (on {', '.join(devices)})" if devices else "")
 
 
 def _rows(result: Result) -> Iterator[tuple[str, ...]]:
-    """One row for each reported figure; for each measured one where none is reported."""
+    """The rows of one result in the table: one for each figure that is shown."""
     note = _note(result)
     for figure in result.shown_figures:
         yield (*result.job.key, *_cells(figure, result), figure.verdict or result.verdict, note)
@@ -104,61 +105,60 @@ def _note(result: Result) -> str:
     return "; ".join(notes)
 
 
-def _inspection_row(inspection: Inspection) -> tuple[str, ...]:
-    checkpoint, file = inspection.checkpoint, inspection.file
+def _check_row(check: "FileCheck") -> tuple[str, ...]:
+    checkpoint, file = check.checkpoint, check.file
     return (
         checkpoint.name,
         human_size(file.size) if file else "",
         file.sha256[:8] if file else "",
         checkpoint.params_m or "",
-        f"{inspection.params_m:.3f}" if inspection.params_m is not None else "",
+        f"{check.params_m:.3f}" if check.params_m is not None else "",
         checkpoint.gflops or "",
-        f"{inspection.gflops:.3f}" if inspection.gflops is not None else "",
-        inspection.state + (f": {inspection.reason.splitlines()[0]}" if inspection.reason else ""),
+        f"{check.gflops:.3f}" if check.gflops is not None else "",
+        check.state + (f": {check.reason.splitlines()[0]}" if check.reason else ""),
     )
 
 
-def _inspection_json(inspection: Inspection) -> dict[str, Any]:
-    file, checkpoint = inspection.file, inspection.checkpoint
+def _check_json(check: "FileCheck") -> dict[str, Any]:
+    file, checkpoint = check.file, check.checkpoint
     return {
         "checkpoint": checkpoint.name,
-        "state": inspection.state,
-        "reason": inspection.reason,
+        "state": check.state,
+        "reason": check.reason,
         "file": {"sha256": file.sha256, "size": file.size, "held_to": file.held_to} if file else None,
-        "params_m": {"reported": checkpoint.params_m, "measured": inspection.params_m},
-        "gflops": {"reported": checkpoint.gflops, "measured": inspection.gflops},
+        "params_m": {"reported": checkpoint.params_m, "measured": check.params_m},
+        "gflops": {"reported": checkpoint.gflops, "measured": check.gflops},
     }
 
 
-def _prospect_row(prospect: "Prospect") -> tuple[str, ...]:
-    checkpoint, share = prospect.job.checkpoint, prospect.share
-    weights = "cached" if prospect.cached else f"to be fetched, {human_size(checkpoint.artifact.size)}"
-    problem = prospect.refused or (share.missing.splitlines()[0] if share.missing else "")
-    return checkpoint.name, share.name, str(share.images or ""), weights, f"no: {problem}" if problem else "yes"
+def _preview_row(preview: "JobPreview") -> tuple[str, ...]:
+    checkpoint, dataset = preview.job.checkpoint, preview.dataset
+    weights = "cached" if preview.cached else f"to be fetched, {human_size(checkpoint.artifact.size)}"
+    problem = preview.refused or (dataset.missing.splitlines()[0] if dataset.missing else "")
+    return checkpoint.name, dataset.name, str(dataset.images or ""), weights, f"no: {problem}" if problem else "yes"
 
 
-def _prospect_json(prospect: "Prospect") -> dict[str, Any]:
-    share = prospect.share
+def _preview_json(preview: "JobPreview") -> dict[str, Any]:
+    dataset = preview.dataset
     return {
-        "checkpoint": prospect.job.checkpoint.name,
-        "dataset": share.name,
-        "runs": prospect.runs,
-        "refused": prospect.refused,
-        "weights": {"cached": prospect.cached, "size": prospect.job.checkpoint.artifact.size},
-        "images": share.images,
-        "bytes": share.size,
-        "missing": share.missing,
-        "expected": share.expected,
+        "checkpoint": preview.job.checkpoint.name,
+        "dataset": dataset.name,
+        "runs": preview.runs,
+        "refused": preview.refused,
+        "weights": {"cached": preview.cached, "size": preview.job.checkpoint.artifact.size},
+        "images": dataset.images,
+        "bytes": dataset.size,
+        "missing": dataset.missing,
+        "expected": dataset.expected,
     }
 
 
-def _work(prospects: Sequence["Prospect"]) -> str:
-    """The work of the whole run in one line; each dataset is decoded once for each size of its images."""
-    running = [prospect for prospect in prospects if prospect.runs]
-    passes = {(p.share.name, p.job.checkpoint.input.height): p.share for p in running}
-    shares: list[Share] = list(passes.values())
-    images, size = sum(share.images for share in shares), sum(share.size for share in shares)
+def _summarize_work(previews: Sequence["JobPreview"]) -> str:
+    """Describe the work of the whole run in one line; a dataset is decoded once for each size of its images."""
+    running = [preview for preview in previews if preview.runs]
+    passes = {(p.dataset.name, p.job.checkpoint.input.height, p.job.checkpoint.input.width): p.dataset for p in running}
+    images, size = sum(data.images for data in passes.values()), sum(data.size for data in passes.values())
     return (
-        f"{len(running)} of {len(prospects)} would run: {images:,} images to decode ({human_size(size)}), "
-        f"{sum(prospect.share.images for prospect in running):,} embeddings; nothing was run"
+        f"{len(running)} of {len(previews)} would run: {images:,} images to decode ({human_size(size)}), "
+        f"{sum(preview.dataset.images for preview in running):,} embeddings; nothing was run"
     )

@@ -1,7 +1,7 @@
-"""One pass over the images of a dataset: each is decoded once, and every model embeds it.
+"""One pass over the images of a dataset: each image is decoded once, and every model embeds it.
 
-Models that fit on the device together stay there; those that do not take turns, a stretch of batches at a time, so that
-no image is decoded twice for them either.
+The models stay on the device if it has room for all of them. If not, they are split into groups, and the groups are on
+the device one after the other, each for the same few batches. So no image is decoded twice for them either.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,13 +26,13 @@ from reidhub.weights.load import filled
 from reidhub.zoo.checkpoint import Checkpoint
 
 BEST_CLASSES = 5
-"""Classes kept of each image: top-5 needs no more."""
+"""Number of classes that are kept for each image; top-5 needs no more."""
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def read_model(checkpoint: Checkpoint, file: Path) -> ReidModel:
-    """The model of a checkpoint in eval mode, on the CPU.
+    """Read the model of a checkpoint; it is in eval mode, on the CPU.
 
     Raises:
         WeightsError: the file does not hold the weights of this architecture.
@@ -85,79 +85,83 @@ class Embedder:
 
 
 def best_classes(logits: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """The best classes (N, C) -> (N, 5), best first; equal logits in the order of the classes.
+    """Find the best classes, best first; classes with equal logits are in the order of their numbers.
 
-    Two classifiers, as hacnn has them, count as one: their logits are added.
+    Args:
+        logits: (N, C); or several such tensors, which are added, because hacnn has two classifiers.
+
+    Returns:
+        int64 (N, 5).
     """
     total = logits if isinstance(logits, Tensor) else torch.stack(logits).sum(0)
     return total.float().argsort(dim=1, descending=True, stable=True)[:, :BEST_CLASSES]
 
 
-_STRETCH = 64  # batches that are held while models take turns: 1.6 GB of pixels at 256 images of 256x128
-_SHARE = 0.5  # of the free memory of a GPU; the rest is for what models compute
+_CHUNK = 64  # batches that wait in memory for several groups: 1.6 GB of pixels at 256 images of 256x128
+_MEMORY_SHARE = 0.5  # of the free memory of a GPU, for weights; the rest is for activations
 
 Batch = tuple[Tensor, int]
-"""uint8 pixels (N, 3, H, W) and the place of the first image."""
+"""uint8 pixels (N, 3, H, W), and the place of the first of these images in the dataset."""
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
-    """A model that takes part in a pass, and the file its rows go to."""
+class PassMember:
+    """A model that takes part in a pass, and the file for its rows."""
 
     embedder: Embedder
     log: RowLog
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
-    """The images of one dataset in one size.
+class DatasetPass:
+    """One pass over the images of a dataset in one size.
 
     Args:
-        paths: in the order of the rows.
-        pixels: size of the images; mean and standard deviation are each model's own.
-        members: models that embed them.
+        paths: the images, in the order of the rows.
+        pixels: the size of the images; each model has its own mean and standard deviation.
+        members: the models that embed the images.
     """
 
     paths: Sequence[Path]
     pixels: PixelSpec
-    members: Sequence[Member]
+    members: Sequence[PassMember]
 
     @property
     def start(self) -> int:
-        """Images that no member needs any more."""
+        """Number of images, from the first one, that every member has already."""
         return min((member.log.rows for member in self.members), default=len(self.paths))
 
     def run(self, settings: Settings, advance: Callable[[int], object]) -> None:
-        """Embed what is missing.
+        """Embed the images that the members lack.
 
         Args:
-            settings: device, precision, size of batches.
-            advance: is told the number of images after each batch.
+            settings: device, batch size and number of workers.
+            advance: is called after each batch with its number of images.
 
         Raises:
             DatasetError: an image cannot be decoded.
             CacheError: the disk does not take the rows.
             torch.OutOfMemoryError: the GPU has too little memory for a batch.
         """
-        groups = _turns([m for m in self.members if not m.log.complete], settings.device)
-        for stretch in _stretches(self._batches(settings), held=len(groups) > 1):
+        groups = _group_by_memory([m for m in self.members if not m.log.complete], settings.device)
+        for chunk in _split(self._read_batches(settings), chunked=len(groups) > 1):
             for group in groups:
                 with _on_device(group, settings.device):
-                    for pixels, first in uploaded(iter(stretch), settings.device):
+                    for pixels, first in uploaded(iter(chunk), settings.device):
                         _embed(group, pixels, first)
                         if group is groups[-1]:
                             advance(len(pixels))
 
-    def _batches(self, settings: Settings) -> Iterator[Batch]:
+    def _read_batches(self, settings: Settings) -> Iterator[Batch]:
         start = self.start
         for pixels, places in load_batches(self.paths[start:], self.pixels, settings.batch_size, settings.workers):
             yield pixels, start + int(places[0])
 
 
-def _turns(members: Sequence[Member], device: torch.device) -> list[list[Member]]:
-    """Groups of members whose weights fit on the device together; a CPU takes all of them."""
-    room = _SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")
-    groups: list[list[Member]] = []
+def _group_by_memory(members: Sequence[PassMember], device: torch.device) -> list[list[PassMember]]:
+    """Group the members so that the weights of a group fit on the device together; a CPU has one group."""
+    room = _MEMORY_SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")
+    groups: list[list[PassMember]] = []
     used = 0.0
     for member in members:
         used += member.embedder.size
@@ -168,17 +172,18 @@ def _turns(members: Sequence[Member], device: torch.device) -> list[list[Member]
     return groups
 
 
-def _stretches(batches: Iterator[Batch], *, held: bool) -> Iterator[Iterable[Batch]]:
-    """All batches as they come, or where they are needed several times, so many as are held at a time."""
-    if not held:
+def _split(batches: Iterator[Batch], *, chunked: bool) -> Iterator[Iterable[Batch]]:
+    """Split the batches into lists of `_CHUNK`, which can be read several times; without ``chunked``, do not split."""
+    if not chunked:
         yield batches
         return
-    while stretch := list(islice(batches, _STRETCH)):
-        yield stretch
+    while chunk := list(islice(batches, _CHUNK)):
+        yield chunk
 
 
 @contextmanager
-def _on_device(group: Sequence[Member], device: torch.device) -> Iterator[None]:
+def _on_device(group: Sequence[PassMember], device: torch.device) -> Iterator[None]:
+    """Keep the models of a group on the device during the block."""
     for member in group:
         member.embedder.move(device)
     try:
@@ -188,9 +193,9 @@ def _on_device(group: Sequence[Member], device: torch.device) -> Iterator[None]:
             member.embedder.move(torch.device("cpu"))
 
 
-def _embed(group: Sequence[Member], pixels: Tensor, first: int) -> None:
-    """Embed a batch with each member that does not have it yet."""
+def _embed(group: Sequence[PassMember], pixels: Tensor, first: int) -> None:
+    """Embed a batch with each member that lacks it."""
     missing = [member for member in group if member.log.rows == first]
-    rows = [member.embedder(pixels) for member in missing]  # a GPU has it all queued before the first is waited for
+    rows = [member.embedder(pixels) for member in missing]  # queues the work of all models on a GPU, and waits below
     for member, embedded in zip(missing, rows, strict=True):
         member.log.append(embedded.cpu())

@@ -1,4 +1,4 @@
-"""What a run would do, found out without fetching, decoding or computing anything."""
+"""A preview of a run: what would be measured and what is missing. Nothing is downloaded, decoded or computed."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from reidhub.verification.verdicts import why_never_scored
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """A dataset as a run would read it.
+class DatasetPreview:
+    """A dataset as a run would find it.
 
     Args:
         name: key of the dataset registry.
-        images: to be decoded; 0 where it is missing.
+        images: number of images that would be decoded; 0 where the dataset is missing.
         size: bytes of their files.
-        missing: why it cannot be read; None where it can.
-        expected: the folder that is looked for below the data root, in words.
+        missing: why the dataset cannot be read; None where it can.
+        expected: a description of the folder that must lie below the data root.
     """
 
     name: str
@@ -31,53 +31,55 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Prospect:
+class JobPreview:
     """One job as a run would find it.
 
     Args:
         job: what was asked for.
-        share: the dataset.
-        cached: True where the file of the checkpoint need not be fetched.
-        refused: why it would not be measured, whatever is there; None where it would.
+        dataset: its dataset.
+        cached: True where the file of the checkpoint is in the cache.
+        refused: why this checkpoint is never scored on this dataset; None where it may be.
     """
 
     job: Job
-    share: Share
+    dataset: DatasetPreview
     cached: bool
     refused: str | None
 
     @property
     def runs(self) -> bool:
-        """True where the job would run, once the file of the checkpoint is there."""
-        return self.refused is None and self.share.missing is None
+        """True where the job would run as soon as the file of the checkpoint is in the cache."""
+        return self.refused is None and self.dataset.missing is None
 
 
-def rehearse(plan: Plan, data_root: Path, cache: Cache, *, allow_partial: bool = False) -> list[Prospect]:
-    """Look what is there for each job of a plan.
+def preview_plan(plan: Plan, data_root: Path, cache: Cache, *, allow_partial: bool = False) -> list[JobPreview]:
+    """Look for the dataset and the file of each job.
 
     Args:
         plan: what would be measured.
-        data_root: folder that datasets lie below.
-        cache: where files of checkpoints would be found.
-        allow_partial: take copies that differ from the published counts.
+        data_root: the folder that has the datasets.
+        cache: the cache that may have the files.
+        allow_partial: accept copies that differ from the published counts.
     """
-    shares = {name: _share(name, data_root, allow_partial=allow_partial) for name in plan.datasets}
+    datasets = {name: _preview_dataset(name, data_root, allow_partial=allow_partial) for name in plan.datasets}
     cached = {c.name: cache.find(c.artifact) is not None for c in plan.checkpoints}
     return [
-        Prospect(job, shares[job.dataset], cached[job.checkpoint.name], why_never_scored(job.checkpoint, job.dataset))
+        JobPreview(
+            job, datasets[job.dataset], cached[job.checkpoint.name], why_never_scored(job.checkpoint, job.dataset)
+        )
         for job in plan.jobs
     ]
 
 
-def _share(name: str, data_root: Path, *, allow_partial: bool) -> Share:
+def _preview_dataset(name: str, data_root: Path, *, allow_partial: bool) -> DatasetPreview:
     expected = expected_folder(name)
     try:
-        images = list(_images(read_dataset(name, data_root, allow_partial=allow_partial)))
+        images = list(_list_images(read_dataset(name, data_root, allow_partial=allow_partial)))
     except DatasetError as error:
-        return Share(name, 0, 0, error.message, expected)
-    return Share(name, len(images), sum(path.stat().st_size for path in images), None, expected)
+        return DatasetPreview(name, 0, 0, error.message, expected)
+    return DatasetPreview(name, len(images), sum(path.stat().st_size for path in images), None, expected)
 
 
-def _images(data: RetrievalSet | ClassificationSet) -> Iterable[Path]:
+def _list_images(data: RetrievalSet | ClassificationSet) -> Iterable[Path]:
     records = data.images if isinstance(data, ClassificationSet) else (*data.query, *data.gallery)
     return (record.path for record in records)

@@ -1,4 +1,4 @@
-"""Embeddings of a finished measurement: from the journal, and kept in files for whoever wants to go on with them."""
+"""Embeddings of a measured retrieval: read from the journal, and written to .npz files for other programs."""
 
 from pathlib import Path
 
@@ -13,16 +13,16 @@ from reidhub.verification.results import Measured
 from reidhub.verification.settings import Settings
 
 
-def embeddings_of(result: Measured, journal: Journal) -> tuple[Tensor, Tensor]:
-    """Query (Q, D) and gallery (G, D) of a retrieval that was measured, float32, as the model gave them.
+def read_embeddings(result: Measured, journal: Journal) -> tuple[Tensor, Tensor]:
+    """Read the embeddings of a retrieval as the model computed them: queries (Q, D) and gallery (G, D), float32.
 
     Raises:
-        ValueError: it is a classification, which has no embeddings in the journal.
+        ValueError: the result is a classification; the journal has no embeddings of it.
     """
     if not result.is_retrieval:
         raise ValueError(f"{result.job.dataset} is a classification: the journal has no embeddings of it")
     images = result.copy.images
-    log = journal.rows(
+    log = journal.open_rows(
         result.embeddings_key, sum(images.values()), result.measurement.dimensions, result.conditions.batch_size
     )
     log.close()
@@ -30,11 +30,11 @@ def embeddings_of(result: Measured, journal: Journal) -> tuple[Tensor, Tensor]:
     return rows[: images["query"]], rows[images["query"] :]
 
 
-def retrieval_of(result: Measured, settings: Settings) -> RetrievalSet:
-    """The records that a retrieval was measured on, read again.
+def read_records(result: Measured, settings: Settings) -> RetrievalSet:
+    """Read the records that a retrieval was measured on.
 
     Raises:
-        DatasetError: the copy is another one by now, or the dataset is no retrieval.
+        DatasetError: the dataset has changed since the measurement, or it is no retrieval.
     """
     data = read_dataset(result.job.dataset, settings.data_root, allow_partial=settings.allow_partial)
     if not isinstance(data, RetrievalSet) or data.fingerprint != result.copy.fingerprint:
@@ -42,21 +42,25 @@ def retrieval_of(result: Measured, settings: Settings) -> RetrievalSet:
     return data
 
 
-def keep_embeddings(result: Measured, journal: Journal, settings: Settings, folder: Path) -> Path:
-    """Write ``CHECKPOINT.DATASET.npz``: what `reidhub.metrics.evaluate` takes, and what it was computed from.
+def export_embeddings(result: Measured, journal: Journal, settings: Settings, folder: Path) -> Path:
+    """Write ``CHECKPOINT.DATASET.npz`` with the arguments of `reidhub.metrics.evaluate`, file names and digests.
 
     Args:
         result: a retrieval that was measured.
-        journal: of the run that measured it.
-        settings: of that run.
-        folder: made where it does not exist.
+        journal: the journal of the run that measured it.
+        settings: the settings of that run.
+        folder: the folder to write to; created where it does not exist.
+
+    Returns:
+        The path of the file.
 
     Raises:
-        DiskFullError: there is no room for it.
+        DatasetError: the dataset has changed since the measurement.
+        DiskFullError: the disk has no room for it.
         UsageError: it cannot be written for another reason.
     """
-    query, gallery = embeddings_of(result, journal)
-    data = retrieval_of(result, settings)
+    query, gallery = read_embeddings(result, journal)
+    data = read_records(result, settings)
     splits = {"query": data.query, "gallery": data.gallery}
     labels = {
         f"{split}_{field}s": np.array([getattr(record, field) for record in records])

@@ -1,11 +1,11 @@
-"""What a run has done so far, on the disk, so that a killed one goes on where it stopped.
+"""The journal: the embeddings and counts that a run has so far, on the disk, so that an interrupted run can resume.
 
-Everything lies under a key that is made of all it depends on: the checkpoint's digest, the dataset's fingerprint and
-the settings. What was measured under other ones is never taken for this run's.
+Each entry has a key that is made of everything it depends on: the checkpoint's digest, the dataset's fingerprint and
+the settings. So a run never takes an entry that was measured in another way.
 
-Embeddings are files that grow batch by batch and survive being cut off at any byte. Each batch is a block: its rows as
-little-endian float32, then their CRC-32. What does not end in a whole block with the right CRC is taken off when the
-file is opened again, so no kill and no loss of power leaves a wrong row behind.
+A file of embeddings grows batch by batch. Each batch is a block: its rows as little-endian float32, then their CRC-32.
+When the file is opened again, everything behind the last whole block with the right CRC is removed. So a run that was
+killed, or a computer that lost power, leaves no wrong row behind.
 """
 
 import hashlib
@@ -35,21 +35,24 @@ _CRC = 4  # bytes
 
 def _explain_errors(folder: Path) -> AbstractContextManager[None]:
     """Replace an OSError of the block by a CacheError with a hint."""
-    hint = "make room, or name a folder on another disk with --journal; a run goes on where it stopped"
+    hint = "make room, or name a folder on another disk with --journal; the same command resumes the run"
     return explain_write_errors(f"write the journal {folder}", hint=hint)
 
 
 class RowLog:
-    """Rows (N, D), complete or on the way.
+    """A file of rows, float32 (N, D): embeddings, or the best classes of images.
 
     Args:
-        path: the file, made where it does not exist.
-        total: N when it is complete.
+        path: the file; created where it does not exist.
+        total: N of the complete file.
         dimensions: D.
-        batch_size: rows of a block; the last one may have fewer.
+        batch_size: rows of a block; the last block may have fewer.
 
     Attributes:
-        rows: how many are there.
+        rows: number of rows that the file has.
+
+    Raises:
+        CacheError: the file cannot be written.
     """
 
     def __init__(self, path: Path, total: int, dimensions: int, batch_size: int) -> None:
@@ -57,21 +60,24 @@ class RowLog:
         self.dimensions = dimensions
         self._total = total
         self._batch_size = batch_size
-        self.rows, self._size = self._intact()
+        self.rows, self._size = self._measure_intact()
         with _explain_errors(path.parent):
             self._file = path.open("ab", buffering=0)  # nothing is left to write when the file is closed
             self._file.truncate(self._size)
 
     @property
     def complete(self) -> bool:
-        """True when all rows are there."""
+        """True where the file has all rows."""
         return self.rows == self._total
 
     def append(self, rows: Tensor) -> None:
-        """Write the next block, float32 (n, D) on the CPU.
+        """Write the next block.
+
+        Args:
+            rows: float32 (n, D), on the CPU.
 
         Raises:
-            CacheError: the disk does not take it; nothing of the block is left then.
+            CacheError: the disk does not take the block; no part of it is left in the file.
         """
         block = np.ascontiguousarray(rows.numpy(), dtype="<f4").tobytes()
         block += zlib.crc32(block).to_bytes(_CRC, "little")
@@ -88,7 +94,7 @@ class RowLog:
         self._size += len(block)
 
     def read(self) -> Tensor:
-        """All rows that are there, float32 (N, D)."""
+        """Read the rows that the file has, float32 (N, D)."""
         read = np.empty((self.rows, self.dimensions), np.float32)
         with self.path.open("rb") as file:
             for start in range(0, self.rows, self._batch_size):
@@ -108,8 +114,8 @@ class RowLog:
             if not self.rows:
                 self.path.unlink(missing_ok=True)
 
-    def _intact(self) -> tuple[int, int]:
-        """Rows and bytes of the whole blocks at the beginning of the file."""
+    def _measure_intact(self) -> tuple[int, int]:
+        """Count the rows and bytes of the whole blocks at the start of the file."""
         rows = size = 0
         if not self.path.exists():
             return 0, 0
@@ -129,48 +135,48 @@ _LOCK = "lock"
 _OWN = re.compile(rf"[0-9a-f]{{32}}\.(rows|json)|{TEMPORARY}[0-9a-f]{{32}}\.json-\w+")  # nothing else is ever removed
 
 
-def key_of(*parts: Any) -> str:
-    """A name for what depends on these parts and nothing else; they must be JSON."""
+def make_key(*parts: Any) -> str:
+    """Make the key of an entry from everything that the entry depends on; the parts must be JSON."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def default_journal(root: Path, plan: Plan, settings: Settings) -> Path:
-    """The folder below ``root`` of the run that measures a plan under some settings, and of no other."""
+def choose_folder(root: Path, plan: Plan, settings: Settings) -> Path:
+    """Choose the folder below ``root`` for the journal of a run; another plan or other settings have another folder."""
     jobs = [job.key for job in plan.jobs]
     fields = {name: str(value) for name, value in asdict(settings).items() if name != "workers"}
-    key = key_of(jobs, fields | {"data_root": str(settings.data_root.absolute())})
+    key = make_key(jobs, fields | {"data_root": str(settings.data_root.absolute())})
     return root / f"verify-{key}"
 
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """The journal of one run; made by `open_journal`, which lets one run in at a time."""
+    """The journal of one run. `open_journal` opens it, for one run at a time."""
 
     folder: Path
 
-    def rows(self, key: str, total: int, dimensions: int, batch_size: int) -> RowLog:
-        """The embeddings under a key, as far as they are there; see `RowLog`."""
+    def open_rows(self, key: str, total: int, dimensions: int, batch_size: int) -> RowLog:
+        """Open the rows of a key; the arguments are those of `RowLog`."""
         return RowLog(self._rows_path(key), total, dimensions, batch_size)
 
-    def measurement(self, key: str) -> Measurement | None:
-        """What was counted under a key; None where nothing readable is."""
+    def read_measurement(self, key: str) -> Measurement | None:
+        """Read the counts of a key; None where the journal has none, or a broken file."""
         try:
             fields = json.loads(self._measurement_path(key).read_text(encoding="utf-8"))
             return Measurement(**{**fields, **{name: tuple(fields[name]) for name in _TUPLES}})
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
-    def keep(self, key: str, measurement: Measurement) -> None:
-        """Remember what was counted; it is there whole or not at all.
+    def write_measurement(self, key: str, measurement: Measurement) -> None:
+        """Write the counts of a key.
 
         Raises:
-            CacheError: the disk does not take it.
+            CacheError: the disk does not take them.
         """
         with _explain_errors(self.folder):
             write_text(self._measurement_path(key), json.dumps(asdict(measurement)))
 
     def discard(self) -> None:
-        """Remove everything: the run is over, and the next one measures again."""
+        """Remove all entries, at the end of a run. The next run measures again."""
         for path in self.folder.iterdir():
             if _OWN.fullmatch(path.name):
                 path.unlink()
@@ -187,12 +193,12 @@ _TUPLES = ("first_match_rank", "average_precision", "hits")
 
 @contextmanager
 def open_journal(folder: Path) -> Iterator[Journal]:
-    """The journal in a folder, for one run alone.
+    """Open the journal in a folder, for one run at a time.
 
-    A folder that is empty in the end is removed.
+    In the end, the folder is removed if it is empty.
 
     Raises:
-        UsageError: another run is using it.
+        UsageError: another run uses the journal.
         CacheError: the folder cannot be written.
     """
     lock = FileLock(folder / _LOCK, timeout=0)

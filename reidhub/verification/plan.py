@@ -1,4 +1,4 @@
-"""What a run will measure: checkpoints times datasets, known before anything is fetched or read."""
+"""The plan of a run: which checkpoint is measured on which dataset. Nothing is downloaded or read for it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,16 +11,19 @@ from reidhub.zoo.manifest import Manifest, is_glob
 CLASSIFICATION = "imagenet"
 """The dataset that classifiers are scored on; all others are retrievals."""
 
+JobKey = tuple[str, str]
+"""The names of the checkpoint and the dataset of a job, which no other job of a plan has together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One checkpoint to be scored on one dataset.
+    """One checkpoint that is to be scored on one dataset.
 
     Args:
-        checkpoint: as the manifest has it.
+        checkpoint: the manifest's entry.
         dataset: key of the dataset registry.
-        score: the reported figures; None where none are.
-        by_name: True where the checkpoint was asked for by exact name.
+        score: the reported figures; None where the manifest has none.
+        by_name: True where the checkpoint was asked for by its exact name.
     """
 
     checkpoint: Checkpoint
@@ -29,26 +32,26 @@ class Job:
     by_name: bool
 
     @property
-    def key(self) -> tuple[str, str]:
-        """Checkpoint and dataset: what tells jobs of a plan apart."""
+    def key(self) -> JobKey:
+        """The names of checkpoint and dataset."""
         return self.checkpoint.name, self.dataset
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Jobs in the manifest's order, each pair of checkpoint and dataset once."""
+    """The jobs of a run in the manifest's order. No two have the same checkpoint and dataset."""
 
     jobs: tuple[Job, ...]
 
     @property
     def datasets(self) -> tuple[str, ...]:
-        """Each dataset once, in the order of the registry."""
+        """The datasets of the jobs, each once, in the order of the registry."""
         used = {job.dataset for job in self.jobs}
         return tuple(name for name in DATASETS if name in used)
 
     @property
     def checkpoints(self) -> tuple[Checkpoint, ...]:
-        """Each checkpoint once."""
+        """The checkpoints of the jobs, each once."""
         return tuple({job.checkpoint.name: job.checkpoint for job in self.jobs}.values())
 
 
@@ -58,7 +61,7 @@ class Selection:
 
     Args:
         checkpoints: in the manifest's order, each once.
-        by_name: names of those that were asked for by exact name.
+        by_name: the names of those that were asked for by their exact name.
     """
 
     checkpoints: tuple[Checkpoint, ...]
@@ -66,15 +69,15 @@ class Selection:
 
     @classmethod
     def of(cls, zoo: Manifest, selectors: Sequence[str], *, everything: bool = False) -> "Selection":
-        """What selectors mean.
+        """Find the checkpoints that selectors mean.
 
         Args:
-            zoo: where they are looked up.
+            zoo: the manifest that has them.
             selectors: names, models or globs, as `Manifest.find` takes them.
-            everything: all checkpoints instead.
+            everything: take all checkpoints; there must be no selector then.
 
         Raises:
-            UsageError: no selector, or both selectors and ``everything``.
+            UsageError: there is no selector, or there are selectors and ``everything``.
             UnknownCheckpointError: a selector matches nothing.
         """
         if everything == bool(selectors):
@@ -90,23 +93,24 @@ class Selection:
 def plan(selection: Selection, datasets: Sequence[str] = ()) -> Plan:
     """Plan the jobs of some checkpoints.
 
-    A checkpoint is scored where figures of it are reported, and a classifier on ImageNet in any case. With
-    ``datasets``, one that is asked for by exact name is scored on all of these, reported or not.
+    A checkpoint is scored on the datasets that its figures are reported for, and a classifier always on ImageNet.
+    ``datasets`` leaves out all others. A checkpoint that is asked for by its exact name is scored on each of
+    ``datasets``, even where no figure is reported.
 
     Args:
-        selection: what was asked for.
-        datasets: keys of the dataset registry; all where empty.
+        selection: the checkpoints.
+        datasets: keys of the dataset registry; all of them if empty.
 
     Raises:
-        UsageError: there is nothing to be scored.
-        DatasetError: no dataset is called so.
+        UsageError: there is nothing to score.
+        DatasetError: a name is not in the dataset registry.
     """
     for name in datasets:
-        expected_folder(name)  # raises for a name that is not known
+        expected_folder(name)  # raises for an unknown name
     jobs = tuple(
         job
         for checkpoint in selection.checkpoints
-        for job in _jobs(checkpoint, datasets, by_name=checkpoint.name in selection.by_name)
+        for job in _list_jobs(checkpoint, datasets, by_name=checkpoint.name in selection.by_name)
     )
     if not jobs:
         what = f"on {', '.join(datasets)}" if datasets else "on any dataset"
@@ -114,7 +118,7 @@ def plan(selection: Selection, datasets: Sequence[str] = ()) -> Plan:
     return Plan(jobs)
 
 
-def _jobs(checkpoint: Checkpoint, datasets: Sequence[str], *, by_name: bool) -> Iterable[Job]:
+def _list_jobs(checkpoint: Checkpoint, datasets: Sequence[str], *, by_name: bool) -> Iterable[Job]:
     reported = {score.dataset: score for score in checkpoint.scores}
     wanted = list(reported)
     if checkpoint.trained_on == (CLASSIFICATION,) and CLASSIFICATION not in reported:

@@ -1,4 +1,4 @@
-"""From jobs to tasks that can be measured: the dataset is read, the file of the checkpoint is there."""
+"""Prepares jobs: reads their datasets and downloads the files of their checkpoints."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,22 +18,23 @@ from reidhub.verification.verdicts import why_never_scored
 from reidhub.zoo.checkpoint import Checkpoint
 
 Data = RetrievalSet | ClassificationSet
+A = TypeVar("A")
 T = TypeVar("T")
 
 
 class NeverScoredError(ReidhubError):
-    """A checkpoint must not be scored on a dataset, whatever is on this machine."""
+    """This checkpoint is never scored on this dataset."""
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """A job that can be measured.
+class PreparedJob:
+    """A job with everything that it is measured with.
 
     Args:
         job: what was asked for.
-        data: the dataset, read.
+        data: the records of the dataset.
         path: the file of the checkpoint.
-        file: what is known of that file.
+        file: its digest and size.
     """
 
     job: Job
@@ -42,31 +43,30 @@ class Task:
     file: CheckpointFile
 
     @property
-    def classify(self) -> bool:
-        """True where classes are scored rather than a retrieval."""
+    def is_classification(self) -> bool:
+        """True for a classification, False for a retrieval."""
         return isinstance(self.data, ClassificationSet)
 
     @property
     def pixels(self) -> PixelSpec:
-        """The preprocessing that the figures were measured with."""
+        """The preprocessing of the images."""
         spec = self.job.checkpoint.input
-        return imagenet_spec(spec) if self.classify else spec
+        return imagenet_spec(spec) if self.is_classification else spec
 
     @property
     def images(self) -> list[Path]:
-        """In the order of the rows: query, then gallery."""
+        """The images in the order of their embeddings: first the queries, then the gallery."""
         if isinstance(self.data, ClassificationSet):
             return [image.path for image in self.data.images]
         return [record.path for record in (*self.data.query, *self.data.gallery)]
 
     @property
     def copy(self) -> DatasetCopy:
-        """What is known of the dataset."""
-        return copy_of(self.data)
+        """The description of the dataset."""
+        return _describe_copy(self.data)
 
 
-def copy_of(data: Data) -> DatasetCopy:
-    """What is known of a dataset that was read."""
+def _describe_copy(data: Data) -> DatasetCopy:
     if isinstance(data, ClassificationSet):
         version, images = None, {"val": len(data.images)}
     else:
@@ -75,11 +75,11 @@ def copy_of(data: Data) -> DatasetCopy:
 
 
 class Preparation:
-    """Reads each dataset and fetches each file once, and remembers what went wrong with it.
+    """Reads each dataset and downloads each file once; an error is remembered as well.
 
     Args:
-        settings: where datasets lie, and whether partial copies will do.
-        cache: where files are kept.
+        settings: of the run.
+        cache: keeps the files.
     """
 
     def __init__(self, settings: Settings, cache: Cache) -> None:
@@ -89,12 +89,12 @@ class Preparation:
         self._data = _Once(self._read)
         self._files = _Once(self._fetch)
 
-    def task(self, job: Job) -> Task:
-        """Make a job ready.
+    def prepare(self, job: Job) -> PreparedJob:
+        """Read the dataset of a job and download its file.
 
         Raises:
-            NeverScoredError: the checkpoint must not be scored on the dataset.
-            DatasetError: the dataset is missing or not as it should be.
+            NeverScoredError: this checkpoint is never scored on this dataset.
+            DatasetError: the dataset is missing, or differs from what was published.
             FetchError: no source gave the file.
         """
         if reason := why_never_scored(job.checkpoint, job.dataset):
@@ -103,32 +103,35 @@ class Preparation:
         if isinstance(data, ClassificationSet) and job.dataset not in job.checkpoint.trained_on:
             raise NeverScoredError(f"its classifier knows the classes of another dataset than {job.dataset}")
         path, file = self._files(job.checkpoint.name, job.checkpoint)
-        return Task(job, data, path, file)
+        return PreparedJob(job, data, path, file)
 
     def _read(self, name: str) -> Data:
         return read_dataset(name, self._settings.data_root, allow_partial=self._settings.allow_partial)
 
     def _fetch(self, checkpoint: Checkpoint) -> tuple[Path, CheckpointFile]:
-        return hashed(self._resolver.fetch(checkpoint), checkpoint, self._cache)
+        path = self._resolver.fetch(checkpoint)
+        return path, hash_file(path, checkpoint, self._cache)
 
 
-def hashed(path: Path, checkpoint: Checkpoint, cache: Cache) -> tuple[Path, CheckpointFile]:
-    """The file of a checkpoint, every byte of it read and hashed now.
+def hash_file(path: Path, checkpoint: Checkpoint, cache: Cache) -> CheckpointFile:
+    """Read every byte of a file of the cache, and compare its digest with the expected one.
+
+    Args:
+        path: the file.
+        checkpoint: the checkpoint that it belongs to.
+        cache: the cache that has the file.
 
     Raises:
-        IntegrityError: the cache does not hold what it was given.
+        IntegrityError: the file has changed since it was put into the cache.
     """
     digest, expected = Digest.of_file(path), checkpoint.artifact.digest or cache.read_pin(checkpoint.artifact)
     if digest != expected:
         raise IntegrityError(f"{path}: expected sha256 {expected}, got {digest}", hint="remove the file and try again")
-    return path, CheckpointFile(digest.hex, path.stat().st_size, checkpoint.artifact.held_to)
-
-
-A = TypeVar("A")
+    return CheckpointFile(digest.hex, path.stat().st_size, checkpoint.artifact.held_to)
 
 
 class _Once(Generic[A, T]):
-    """A function whose result, or error, is remembered under a key."""
+    """Calls a function once for each key, and remembers its result or its error."""
 
     def __init__(self, compute: Callable[[A], T]) -> None:
         self._compute = compute

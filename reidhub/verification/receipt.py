@@ -1,7 +1,7 @@
-"""Results as JSON: what programs read, and the receipt that a stranger can check.
+"""Results as JSON, for programs and for the receipt, which other people can check.
 
-``results`` and ``environment`` are the same, bit for bit, whenever the same run is made on the same machine; what
-depends on the clock stands apart under ``timing``.
+The same run on the same machine gives the same ``results`` and ``environment``, bit for bit. Times are under ``timing``
+alone.
 """
 
 import json
@@ -23,21 +23,21 @@ from reidhub.files.atomic import explain_write_errors, write_text
 from reidhub.verification.results import Environment, Figure, Measured, Measurement, Report, Result
 
 FORMAT = 1
-"""Of the receipt; counts up when a field changes its meaning or goes away."""
+"""Version of the receipt's format. It grows when a field changes its meaning or is removed."""
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """Everything but images and embeddings; of single queries a digest."""
+    """The whole report but for images and embeddings; the counts of single queries are a digest."""
     return {
         "format": FORMAT,
         "environment": asdict(report.environment),
-        "results": [result_json(result) for result in report.results],
+        "results": [_result_json(result) for result in report.results],
         "timing": [_timing_json(result) for result in report.measured],
     }
 
 
-def result_json(result: Result) -> dict[str, Any]:
-    """One checkpoint on one dataset; what was not measured is null."""
+def _result_json(result: Result) -> dict[str, Any]:
+    """One result; a value that was not measured is null."""
     job, measured = result.job, result if isinstance(result, Measured) else None
     return {
         "checkpoint": job.checkpoint.name,
@@ -80,10 +80,10 @@ def _timing_json(result: Measured) -> dict[str, Any]:
 
 
 def write_receipt(report: Report, path: Path) -> None:
-    """Write the report's JSON; the file is there whole or not at all.
+    """Write the receipt.
 
     Raises:
-        DiskFullError: there is no room for it.
+        DiskFullError: the disk has no room for it.
         UsageError: it cannot be written for another reason.
     """
     text = json.dumps(as_json(report), indent=1) + "\n"
@@ -92,8 +92,8 @@ def write_receipt(report: Report, path: Path) -> None:
         write_text(path, text)
 
 
-def environment(devices: Iterable[str]) -> Environment:
-    """This process: packages, the JPEG decoder, operating system, and the devices it used."""
+def describe_environment(devices: Iterable[str]) -> Environment:
+    """Describe the packages of this process, its JPEG decoder, its operating system and the devices that measured."""
     turbo = features.version("libjpeg_turbo")
     versions = {
         "reidhub": __version__,

@@ -1,6 +1,6 @@
-"""What a verification found, as values: everything that tables, JSON, receipts and reports show.
+"""The results of a run: everything that tables, JSON, receipts and reports show.
 
-Nothing here is computed from tensors, and nothing depends on when or how fast a run was, except `Timing`.
+A result is `Measured` or `NotMeasured`. Only `Timing` depends on the time of a run and on its speed.
 """
 
 import hashlib
@@ -9,10 +9,10 @@ from decimal import Decimal
 from typing import Literal, get_args
 
 from reidhub.verification.plan import Job
-from reidhub.zoo.checkpoint import Checkpoint
 
 Verdict = Literal["reproduced", "close", "deviates", "not comparable", "not run"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+"""In the order in which tables show them; of several verdicts the last one counts."""
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -24,9 +24,9 @@ class Figure:
 
     Args:
         metric: one of `reidhub.zoo.checkpoint.METRICS`.
-        reported: the percentage as printed; None where none is.
-        measured: percentage; None where nothing was measured.
-        hits: queries (or images) counted as found, of ``Measurement.queries``; None for mAP.
+        reported: the percentage as printed; None where it is not reported.
+        measured: the percentage; None where nothing was measured.
+        hits: number of queries (or images) that were found, of ``Measurement.queries``; None for mAP.
         verdict: on this figure alone; None where nothing is reported.
     """
 
@@ -38,7 +38,7 @@ class Figure:
 
     @property
     def deviation(self) -> float | None:
-        """Measured minus printed, in points; None where one of them is missing."""
+        """Measured minus reported, in points; None where one of them is missing."""
         if self.reported is None or self.measured is None:
             return None
         return float(Decimal(self.measured) - Decimal(self.reported))
@@ -46,12 +46,12 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointFile:
-    """The file whose weights were measured.
+    """The file that the weights were read from.
 
     Args:
         sha256: in hex, computed from the bytes that were read.
         size: bytes.
-        held_to: ``sha256``, ``mega-mac`` or ``nothing``: what the bytes were held to when they came.
+        held_to: ``sha256``, ``mega-mac`` or ``nothing``: what the bytes were checked against after the download.
     """
 
     sha256: str
@@ -65,10 +65,10 @@ class DatasetCopy:
 
     Args:
         name: key of the dataset registry.
-        title: the dataset's own name.
-        version: ``V1`` or ``V2`` of MSMT17; None where there is only one.
-        fingerprint: sha256 of names, labels and sizes, see docs/datasets.md.
-        partial: how it differs from the published counts; None for a whole copy.
+        title: the name that its authors gave it.
+        version: ``V1`` or ``V2`` for MSMT17; None for a dataset with one version.
+        fingerprint: sha256 of names, labels and sizes; see docs/datasets.md.
+        partial: the difference to the published counts; None for a whole copy.
         images: split -> number of images.
     """
 
@@ -82,13 +82,13 @@ class DatasetCopy:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Under what a result was measured.
+    """How a result was measured.
 
     Args:
         device: ``cpu`` or ``cuda``.
-        device_name: as its driver calls it; of a CPU its model.
-        threads: of torch on the CPU.
-        precision: of convolutions and matrix products in the model; ranks are always exact.
+        device_name: the name that its driver gives a GPU; the model of a CPU.
+        threads: number of torch's threads on the CPU.
+        precision: of convolutions and matrix products in the model; distances are always float32.
         batch_size: images per batch.
         pixels: the preprocessing in words.
         distance: ``euclidean`` or ``cosine``; None for classification.
@@ -109,14 +109,17 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What was counted, query by query.
+    """The counts of a retrieval or a classification.
+
+    A query of a retrieval that has no match in the gallery is skipped. Each image of a classification is a query.
 
     Args:
-        first_match_rank: for each query the rank of its nearest match from 1; 0 where it was skipped, having none.
-            For classification each image is a query: the place of its class among the first five, 0 beyond.
-        average_precision: for each query in [0, 1], NaN where it was skipped; empty for classification.
-        queries: over how many of them the means are taken.
-        hits: at place k - 1, queries found at rank k or better: 50 ranks, 5 for classification.
+        first_match_rank: the rank of each query's nearest match, from 1; 0 for a skipped query. For classification,
+            the place of the right class among the first five, from 1; 0 where it is not among them.
+        average_precision: of each query, in [0, 1]; NaN for a skipped query. Empty for classification.
+        queries: number of queries that were not skipped; means are taken over these.
+        hits: at place k - 1, the number of queries that are found at rank k or better: for 50 ranks, or for 5 in a
+            classification.
         mAP: in [0, 1]; None for classification.
         dimensions: D of the embeddings.
     """
@@ -130,20 +133,20 @@ class Measurement:
 
     @property
     def skipped(self) -> int:
-        """Queries without a match in the gallery; 0 for classification."""
+        """Number of queries without a match in the gallery; 0 for classification."""
         return len(self.first_match_rank) - self.queries
 
     @property
     def cmc(self) -> tuple[float, ...]:
-        """`hits` as fractions."""
+        """`hits` as fractions of `queries`."""
         return tuple(count / self.queries for count in self.hits)
 
     @property
     def per_query_digest(self) -> str:
         """sha256 in hex over one line per query, ``rank SPACE average precision NEWLINE``.
 
-        The precision is written as ``float.hex`` does, which is exact and the same everywhere, and left out (with its
-        space) for classification.
+        The precision is written by ``float.hex``, which is exact and the same on every machine. A line of a
+        classification has the rank alone.
         """
         if not self.average_precision:
             lines = [f"{rank}\n" for rank in self.first_match_rank]
@@ -155,12 +158,12 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long it took; the only part of a result that differs from run to run.
+    """How long a measurement took; the only part of a result that differs from run to run.
 
     Args:
-        seconds: of the pass over the images that this model shared with others.
-        images: decoded in that time.
-        models: that embedded them.
+        seconds: of the pass over the images, in which several models can take part.
+        images: number of images that the pass decoded.
+        models: number of models that took part.
         ranking_s: seconds for distances and ranks.
     """
 
@@ -171,18 +174,18 @@ class Timing:
 
     @property
     def images_per_s(self) -> float:
-        """Images that went through all models of the pass, per second; 0 where they came from the journal."""
+        """Images per second, each embedded by all models of the pass; 0 where the journal had all embeddings."""
         return self.images / self.seconds if self.seconds else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
-    """What every result has: one checkpoint on one dataset, measured or not.
+    """What every result has, measured or not.
 
     Args:
-        job: what was asked for, with the reported figures.
-        verdict: the gravest verdict of the figures, or why there is none.
-        reason: why the result is not comparable or was not measured; None otherwise.
+        job: the checkpoint, the dataset and the reported figures.
+        verdict: on all figures together.
+        reason: why the figures are not comparable or not measured; None otherwise.
         figures: reported and measured, in the order of `reidhub.zoo.checkpoint.METRICS`.
     """
 
@@ -198,7 +201,7 @@ class JobResult:
 
     @property
     def by_name(self) -> bool:
-        """True where the checkpoint was asked for by its exact name, so that not measuring it is a failure."""
+        """True where the checkpoint was asked for by its exact name: it is a failure then if it is not measured."""
         return self.job.by_name
 
 
@@ -209,9 +212,9 @@ class Measured(JobResult):
     Args:
         file: the file that the weights were read from.
         copy: the copy of the dataset.
-        conditions: how it was measured.
+        conditions: how the job was measured.
         measurement: the counts.
-        embeddings_key: the journal's key of the embeddings, query first, then gallery.
+        embeddings_key: the journal's key of the embeddings: first those of the queries, then those of the gallery.
         timing: how long it took.
     """
 
@@ -247,43 +250,14 @@ class NotMeasured(JobResult):
 Result = Measured | NotMeasured
 
 
-Soundness = Literal["intact", "loads", "as printed", "deviates", "not run"]
-
-
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """One checkpoint looked at without a dataset.
-
-    Args:
-        checkpoint: as the manifest has it.
-        by_name: True where it was asked for by exact name.
-        state: ``intact`` bytes; ``loads`` strictly where no cost is printed; the cost is ``as printed`` or
-            ``deviates``; ``not run``.
-        reason: why it did not run; None otherwise.
-        hint: what the user can do about that.
-        file: None where it could not be had.
-        params_m: parameters of an embedding in millions; None where the weights were not loaded.
-        gflops: multiply-adds of one image in 10^9; likewise.
-    """
-
-    checkpoint: Checkpoint
-    by_name: bool
-    state: Soundness
-    reason: str | None = None
-    hint: str | None = None
-    file: CheckpointFile | None = None
-    params_m: float | None = None
-    gflops: float | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What measured.
+    """The software and the machine of a run.
 
     Args:
-        versions: package -> version: reidhub, python, torch, torchvision, numpy, pillow and libjpeg.
+        versions: name -> version, of reidhub, python, torch, torchvision, numpy, pillow and libjpeg.
         platform: operating system and processor.
-        devices: names of the devices that were used.
+        devices: names of the devices that measured.
     """
 
     versions: dict[str, str]
@@ -293,7 +267,7 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All results of one run, in the order of the plan."""
+    """The results of a run, in the order of the plan."""
 
     results: tuple[Result, ...]
     environment: Environment
@@ -309,10 +283,10 @@ class Report:
         return tuple(result for result in self.results if isinstance(result, NotMeasured))
 
     def failed(self, *, strict: bool = False) -> bool:
-        """True where a figure deviates, or something that was asked for by exact name was not measured.
+        """True where a figure deviates, or a job was not measured although its checkpoint was asked for by name.
 
         Args:
-            strict: whatever was not measured counts.
+            strict: every job that was not measured counts.
         """
         return any(result.verdict == "deviates" for result in self.measured) or any(
             strict or result.by_name for result in self.not_measured

@@ -1,8 +1,8 @@
-"""A run: every job of a plan becomes a result, whatever happens to the others."""
+"""A run: every job of a plan becomes a result, and no job stops another one."""
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
 
@@ -14,20 +14,18 @@ from reidhub.datasets import ClassificationSet
 from reidhub.errors import CacheError, DatasetError, DiskFullError, ReidhubError
 from reidhub.inference.preprocess import Transform
 from reidhub.torch_settings import count_processors
-from reidhub.verification.dataset_pass import Embedder, Member, Pass, read_model
-from reidhub.verification.journal import Journal, key_of
-from reidhub.verification.plan import Job, Plan
-from reidhub.verification.prepare import NeverScoredError, Preparation, Task
-from reidhub.verification.receipt import environment
+from reidhub.verification.dataset_pass import DatasetPass, Embedder, PassMember, read_model
+from reidhub.verification.journal import Journal, make_key
+from reidhub.verification.plan import Job, JobKey, Plan
+from reidhub.verification.prepare import NeverScoredError, Preparation, PreparedJob
+from reidhub.verification.receipt import describe_environment
 from reidhub.verification.results import Conditions, Measured, Measurement, NotMeasured, Report, Result, Timing
 from reidhub.verification.scoring import score_classification, score_retrieval
-from reidhub.verification.settings import Settings, device_name
-from reidhub.verification.verdicts import figures_of, gravest, why_not_comparable
+from reidhub.verification.settings import Settings, read_device_name
+from reidhub.verification.verdicts import combine_verdicts, compare_figures, why_not_comparable
 
 if TYPE_CHECKING:
     Bar = tqdm[NoReturn]
-
-Key = tuple[str, str]
 
 _log = logging.getLogger(__name__)
 
@@ -35,12 +33,12 @@ _log = logging.getLogger(__name__)
 def verify(plan: Plan, settings: Settings, journal: Journal, cache: Cache) -> Report:
     """Measure every job of a plan.
 
-    A job that cannot be measured becomes a result with a reason; it stops no other job.
+    A job that cannot be measured becomes a result with a reason; the other jobs are measured all the same.
 
     Args:
         plan: what to measure.
-        settings: how.
-        journal: what earlier, killed runs have done already; it is left as it is at the end.
+        settings: how to measure it.
+        journal: what earlier runs, which were interrupted, have measured already; it keeps its content.
         cache: where the files of the checkpoints are kept.
 
     Raises:
@@ -49,182 +47,198 @@ def verify(plan: Plan, settings: Settings, journal: Journal, cache: Cache) -> Re
         torch.OutOfMemoryError: the GPU has too little memory.
     """
     preparation = Preparation(settings, cache)
-    results: dict[Key, Result] = {}
-    tasks: list[Task] = []
+    results: dict[JobKey, Result] = {}
+    prepared: list[PreparedJob] = []
     for job in plan.jobs:
         try:
-            tasks.append(preparation.task(job))
+            prepared.append(preparation.prepare(job))
         except DiskFullError:
             raise
         except ReidhubError as error:
-            results[job.key] = missing_result(job, error)
-    for key, result in _measured(tasks, _Bench(settings, journal)):
-        results[key] = result
-    devices = [result.conditions.device_name for result in results.values() if isinstance(result, Measured)]
-    return Report(tuple(results[job.key] for job in plan.jobs), environment(devices))
-
-
-def _measured(tasks: Iterable[Task], bench: "_Bench") -> Iterator[tuple[Key, Result]]:
-    """Task by task, those that share images together."""
-    passes: dict[tuple[str, int, int], list[Task]] = {}
-    for task in tasks:
-        passes.setdefault((task.job.dataset, task.pixels.height, task.pixels.width), []).append(task)
-    images = sum(len(together[0].images) for together in passes.values())
+            results[job.key] = _make_not_measured(job, error)
+    groups = _group_by_images(prepared)
+    images = sum(len(group[0].images) for group in groups)
     with tqdm(total=images, unit=" images", desc="verify", disable=None, leave=False) as bar:
-        for together in passes.values():
-            yield from bench.measure(together, bar)
+        for group in groups:
+            results |= _measure_group(group, settings, journal, bar)
+    devices = [result.conditions.device_name for result in results.values() if isinstance(result, Measured)]
+    return Report(tuple(results[job.key] for job in plan.jobs), describe_environment(devices))
 
 
-def _skip(bar: "Bar", images: int) -> None:
-    """Count images that an earlier run has done, without counting them as speed."""
-    if not bar.disable:
-        bar.initial += images
-        bar.update(images)
+def _group_by_images(prepared: Iterable[PreparedJob]) -> list[list[PreparedJob]]:
+    """Group the jobs that need the same images in the same size."""
+    groups: dict[tuple[str, int, int], list[PreparedJob]] = {}
+    for one in prepared:
+        groups.setdefault((one.job.dataset, one.pixels.height, one.pixels.width), []).append(one)
+    return list(groups.values())
 
 
 @dataclass(frozen=True, slots=True)
-class _Seat:
-    """A task with its model loaded, and the keys under which the journal has its rows and its counts."""
+class _LoadedJob:
+    """A job with its model loaded.
 
-    task: Task
-    member: Member
+    Args:
+        prepared: the job, with its dataset and its file.
+        member: the model, and the journal's file for its embeddings.
+        conditions: how it is measured.
+        rows_key: the journal's key of the embeddings.
+        counts_key: the journal's key of the counts.
+        dimensions: D of the embeddings.
+    """
+
+    prepared: PreparedJob
+    member: PassMember
     conditions: Conditions
     rows_key: str
     counts_key: str
     dimensions: int
 
-
-class _Bench:
-    """Where tasks are measured."""
-
-    def __init__(self, settings: Settings, journal: Journal) -> None:
-        self._settings = settings
-        self._journal = journal
-
-    def measure(self, tasks: list[Task], bar: "Bar") -> Iterator[tuple[Key, Result]]:
-        """The results of tasks that share a dataset and the size of its images."""
-        seats: list[_Seat] = []
-        try:
-            for task in tasks:
-                try:
-                    seats.append(self._seat(task))
-                except CacheError:
-                    raise
-                except ReidhubError as error:
-                    yield task.job.key, missing_result(task.job, error, task)
-            images = tasks[0].images
-            once = Pass(images, tasks[0].pixels, [seat.member for seat in seats])
-            _skip(bar, once.start)
-            left, start = len(images) - once.start, time.perf_counter()
-            _log.info("%s: %d images to embed, for %d checkpoints", tasks[0].job.dataset, left, len(seats))
-            once.run(self._settings, bar.update)
-        except DatasetError as error:  # an image that cannot be decoded
-            for seat in seats:
-                yield seat.task.job.key, missing_result(seat.task.job, error, seat.task)
-            return
-        finally:
-            for seat in seats:
-                seat.member.log.close()
-        timing = Timing(time.perf_counter() - start if left else 0.0, left, len(seats), 0.0)
-        for seat in seats:
-            yield seat.task.job.key, self._result(seat, timing)
-
-    def _seat(self, task: Task) -> _Seat:
-        model = read_model(task.job.checkpoint, task.path)
-        batch, precision = self._settings.batch_size, self._settings.precision
-        embedder = Embedder(model, task.pixels, classify=task.classify, batch=batch, precision=precision)
-        conditions = self._conditions(task)
-        rows_key = key_of(
-            (task.job.checkpoint.name, task.file.sha256, task.copy.name, task.copy.fingerprint),
-            (conditions.pixels, conditions.batch_size, conditions.precision),
-            (conditions.device, conditions.device_name, conditions.threads, str(torch.__version__)),
-        )
-        counts_key = key_of(rows_key, conditions.distance, conditions.normalize, conditions.rerank)
-        log = self._journal.rows(rows_key, len(task.images), embedder.dimensions, self._settings.batch_size)
-        return _Seat(task, Member(embedder, log), conditions, rows_key, counts_key, model.embedding_dim)
-
-    def _conditions(self, task: Task) -> Conditions:
-        settings = self._settings
-        return Conditions(
-            device=settings.device.type,
-            device_name=device_name(settings.device),
-            threads=min(torch.get_num_threads(), count_processors()),
-            precision=settings.precision,
-            batch_size=settings.batch_size,
-            pixels=str(Transform(task.pixels)),
-            distance=None if task.classify else task.job.checkpoint.distance,
-            normalize=settings.normalize and not task.classify,
-            rerank=settings.rerank and not task.classify,
-        )
-
-    def _result(self, seat: _Seat, timing: Timing) -> Result:
-        start = time.perf_counter()
-        try:
-            measurement = self._counted(seat)
-        except CacheError:
-            raise
-        except ReidhubError as error:
-            return missing_result(seat.task.job, error, seat.task)
-        timing = replace(timing, ranking_s=time.perf_counter() - start)
-        return measured_result(seat.task, seat.conditions, measurement, seat.rows_key, timing)
-
-    def _counted(self, seat: _Seat) -> Measurement:
-        """From the journal where it is there."""
-        measurement = self._journal.measurement(seat.counts_key)
-        if measurement is None:
-            rows = seat.member.log.read()
-            data, distance = seat.task.data, seat.task.job.checkpoint.distance
-            if isinstance(data, ClassificationSet):
-                measurement = score_classification(rows, data, seat.dimensions)
-            else:
-                measurement = score_retrieval(rows, data, distance, self._settings)
-            self._journal.keep(seat.counts_key, measurement)
-        return measurement
+    @property
+    def job(self) -> Job:
+        """The job."""
+        return self.prepared.job
 
 
-def missing_result(job: Job, error: ReidhubError, task: Task | None = None) -> NotMeasured:
-    """The result of a job that was not measured.
+def _measure_group(group: list[PreparedJob], settings: Settings, journal: Journal, bar: "Bar") -> dict[JobKey, Result]:
+    """Measure jobs that share their images: each image is decoded once, and every model embeds it."""
+    results: dict[JobKey, Result] = {}
+    loaded: list[_LoadedJob] = []
+    try:
+        for prepared in group:
+            try:
+                loaded.append(_load(prepared, settings, journal))
+            except CacheError:
+                raise
+            except ReidhubError as error:
+                results[prepared.job.key] = _make_not_measured(prepared.job, error, prepared)
+        timing = _embed(group[0], loaded, settings, bar)
+    except DatasetError as error:  # an image that cannot be decoded
+        return results | {one.job.key: _make_not_measured(one.job, error, one.prepared) for one in loaded}
+    finally:
+        for one in loaded:
+            one.member.log.close()
+    return results | {one.job.key: _score(one, timing, settings, journal) for one in loaded}
+
+
+def _load(prepared: PreparedJob, settings: Settings, journal: Journal) -> _LoadedJob:
+    """Load the model of a job, and open the journal's file for its embeddings."""
+    checkpoint = prepared.job.checkpoint
+    model = read_model(checkpoint, prepared.path)
+    embedder = Embedder(
+        model,
+        prepared.pixels,
+        classify=prepared.is_classification,
+        batch=settings.batch_size,
+        precision=settings.precision,
+    )
+    conditions = _describe_conditions(prepared, settings)
+    rows_key = make_key(
+        (checkpoint.name, prepared.file.sha256, prepared.copy.name, prepared.copy.fingerprint),
+        (conditions.pixels, conditions.batch_size, conditions.precision),
+        (conditions.device, conditions.device_name, conditions.threads, str(torch.__version__)),
+    )
+    counts_key = make_key(rows_key, conditions.distance, conditions.normalize, conditions.rerank)
+    log = journal.open_rows(rows_key, len(prepared.images), embedder.dimensions, settings.batch_size)
+    return _LoadedJob(prepared, PassMember(embedder, log), conditions, rows_key, counts_key, model.embedding_dim)
+
+
+def _describe_conditions(prepared: PreparedJob, settings: Settings) -> Conditions:
+    classify = prepared.is_classification
+    return Conditions(
+        device=settings.device.type,
+        device_name=read_device_name(settings.device),
+        threads=min(torch.get_num_threads(), count_processors()),
+        precision=settings.precision,
+        batch_size=settings.batch_size,
+        pixels=str(Transform(prepared.pixels)),
+        distance=None if classify else prepared.job.checkpoint.distance,
+        normalize=settings.normalize and not classify,
+        rerank=settings.rerank and not classify,
+    )
+
+
+def _embed(first: PreparedJob, loaded: list[_LoadedJob], settings: Settings, bar: "Bar") -> Timing:
+    """Embed the images with every model, as far as the journal lacks them.
+
+    Args:
+        first: any job of the group; it has the images.
+        loaded: the jobs of the group whose models could be loaded.
+        settings: how to measure.
+        bar: shows the progress.
+    """
+    embedding = DatasetPass(first.images, first.pixels, [one.member for one in loaded])
+    missing, start = len(first.images) - embedding.start, time.perf_counter()
+    _advance_to(embedding.start, bar)
+    _log.info("%s: %d images to embed, for %d checkpoints", first.job.dataset, missing, len(loaded))
+    embedding.run(settings, bar.update)
+    return Timing(time.perf_counter() - start if missing else 0.0, missing, len(loaded), 0.0)
+
+
+def _advance_to(images: int, bar: "Bar") -> None:
+    """Count the images that an earlier run has embedded; they do not count for the speed that the bar shows."""
+    if not bar.disable:
+        bar.initial += images
+        bar.update(images)
+
+
+def _score(loaded: _LoadedJob, timing: Timing, settings: Settings, journal: Journal) -> Result:
+    """Count the hits of a job whose embeddings are complete."""
+    start = time.perf_counter()
+    try:
+        measurement = _count_hits(loaded, settings, journal)
+    except CacheError:
+        raise
+    except ReidhubError as error:
+        return _make_not_measured(loaded.job, error, loaded.prepared)
+    return _make_measured(loaded, measurement, replace(timing, ranking_s=time.perf_counter() - start))
+
+
+def _count_hits(loaded: _LoadedJob, settings: Settings, journal: Journal) -> Measurement:
+    """Read the counts from the journal, or compute them and keep them there."""
+    measurement = journal.read_measurement(loaded.counts_key)
+    if measurement is None:
+        rows, data = loaded.member.log.read(), loaded.prepared.data
+        if isinstance(data, ClassificationSet):
+            measurement = score_classification(rows, data, loaded.dimensions)
+        else:
+            measurement = score_retrieval(rows, data, loaded.job.checkpoint.distance, settings)
+        journal.write_measurement(loaded.counts_key, measurement)
+    return measurement
+
+
+def _make_not_measured(job: Job, error: ReidhubError, prepared: PreparedJob | None = None) -> NotMeasured:
+    """Make the result of a job that could not be measured.
 
     Args:
         job: what was asked for.
-        error: why not.
-        task: what was ready, where it came that far.
+        error: why it could not be measured.
+        prepared: the job with its dataset and its file; None where it did not come that far.
     """
     return NotMeasured(
         job=job,
         verdict="not comparable" if isinstance(error, NeverScoredError) else "not run",
         reason=error.message,
-        figures=figures_of(job.score, None),
+        figures=compare_figures(job.score, None),
         hint=error.hint,
-        file=task.file if task else None,
-        copy=task.copy if task else None,
+        file=prepared.file if prepared else None,
+        copy=prepared.copy if prepared else None,
     )
 
 
-def measured_result(
-    task: Task, conditions: Conditions, measurement: Measurement, rows_key: str, timing: Timing
-) -> Measured:
-    """The result of a job that was measured, with its verdict.
-
-    Args:
-        task: what was ready.
-        conditions: how it was measured.
-        measurement: what was counted.
-        rows_key: where the journal has the embeddings.
-        timing: how long it took.
-    """
-    job = task.job
-    reason = why_not_comparable(job.score, task.copy, normalize=conditions.normalize, rerank=conditions.rerank)
-    figures = figures_of(job.score, measurement, comparable=reason is None)
+def _make_measured(loaded: _LoadedJob, measurement: Measurement, timing: Timing) -> Measured:
+    """Make the result of a job that was measured, with its verdict."""
+    job, copy, conditions = loaded.job, loaded.prepared.copy, loaded.conditions
+    reason = why_not_comparable(job.score, copy, normalize=conditions.normalize, rerank=conditions.rerank)
+    figures = compare_figures(job.score, measurement, comparable=reason is None)
     return Measured(
         job=job,
-        verdict=gravest(figure.verdict for figure in figures),
+        verdict=combine_verdicts(figure.verdict for figure in figures),
         reason=reason,
         figures=figures,
-        file=task.file,
-        copy=task.copy,
+        file=loaded.prepared.file,
+        copy=copy,
         conditions=conditions,
         measurement=measurement,
-        embeddings_key=rows_key,
+        embeddings_key=loaded.rows_key,
         timing=timing,
     )

@@ -1,4 +1,4 @@
-"""How a run measures: chosen once, the same for all of its jobs."""
+"""The settings of a run. They are the same for all of its jobs."""
 
 import os
 import platform
@@ -20,13 +20,13 @@ class Settings:
     """How a run measures.
 
     Args:
-        data_root: folder that datasets lie below.
-        device: where models run and ranks are counted.
+        data_root: the folder that has the datasets.
+        device: the device that runs models and computes distances.
         batch_size: images per batch.
-        workers: threads that decode images.
+        workers: number of threads that decode images.
         precision: of convolutions and matrix products in the models.
-        allow_partial: take copies of datasets that differ from the published counts.
-        normalize: make embeddings length 1 before distances.
+        allow_partial: accept copies of datasets that differ from the published counts.
+        normalize: make embeddings length 1 before distances are computed.
         rerank: rank by k-reciprocal re-ranking.
     """
 
@@ -41,19 +41,27 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.precision == "tf32" and self.device.type != "cuda":
-            raise UsageError("tf32 is a precision of GPUs alone", hint="on a CPU choose fp32")
+            raise UsageError("only GPUs have the precision tf32", hint="choose fp32 on a CPU")
 
     @property
     def emulated(self) -> bool:
-        """True where the device computes the precision only by converting to float32 and back."""
+        """True where the device lacks this precision: torch converts to float32 and back, which is slow."""
         return self.precision == "bf16" and not has_bf16(self.device)
 
     @classmethod
-    def on(cls, device: torch.device, data_root: Path, *, batch_size: int | None = None, **chosen: Any) -> "Settings":
-        """Settings that suit a device; ``chosen`` are fields.
+    def for_device(
+        cls, device: torch.device, data_root: Path, *, batch_size: int | None = None, **chosen: Any
+    ) -> "Settings":
+        """Settings whose batch size and number of workers suit a device.
+
+        Args:
+            device: the device.
+            data_root: the folder that has the datasets.
+            batch_size: images per batch; None for one that suits the device.
+            chosen: other fields.
 
         Raises:
-            UsageError: they do not fit together.
+            UsageError: the device does not have the precision.
         """
         on_gpu = device.type == "cuda"
         workers = (os.cpu_count() or 1) if on_gpu else 2  # a CPU is busy with the models
@@ -74,8 +82,8 @@ def explain_out_of_memory(device: torch.device) -> Iterator[None]:
         raise DeviceMemoryError(f"the device {device} is out of memory", hint=hint) from error
 
 
-def device_name(device: torch.device) -> str:
-    """As the driver calls a GPU; of a CPU its model, or its architecture where the system does not tell."""
+def read_device_name(device: torch.device) -> str:
+    """Read the name of a GPU or the model of a CPU; its architecture where the system does not tell the model."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     with suppress(OSError):

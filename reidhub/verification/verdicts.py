@@ -1,8 +1,8 @@
-"""The rule that turns a printed figure and a measured one into a verdict, in exact numbers.
+"""The rule that turns a printed figure and a measured one into a verdict.
 
-The printed digits are the claim: 94.2 means [94.15, 94.25). Equal after rounding is ``reproduced``; up to and including
-0.1 points from the printed number is ``close``, which floating point and another JPEG decoder can do; anything beyond
-``deviates``.
+The printed digits are the claim: 94.2 means [94.15, 94.25). A measured figure in this range is ``reproduced``. One at
+most 0.1 points from the printed number is ``close``: floating point and another JPEG decoder can do that. Any other
+``deviates``. Everything is computed in fractions, without rounding.
 """
 
 from collections.abc import Iterable
@@ -12,17 +12,17 @@ from reidhub.verification.results import VERDICTS, DatasetCopy, Figure, Measurem
 from reidhub.zoo.checkpoint import METRICS, Checkpoint, Score
 
 _CLOSE = Fraction(1, 10)  # points
-_COMPARABLE_VERSIONS = {"msmt17": "V1"}  # the published scores of MSMT17 are on V1; V2 has blurred faces
+_COMPARABLE_VERSIONS = {"msmt17": "V1"}  # published scores of MSMT17 are on V1; faces in V2 are blurred
 _RANK_OF = {"rank1": 1, "rank5": 5, "rank10": 10, "top1": 1, "top5": 5}
 
 
 def judge(score: Score, metric: str, measured: Fraction) -> Verdict:
-    """The verdict on one figure.
+    """Judge one figure.
 
     Args:
-        score: has ``metric`` among its values.
+        score: the reported figures; one of them is of ``metric``.
         metric: one of `reidhub.zoo.checkpoint.METRICS`.
-        measured: percentage, exact.
+        measured: percentage.
     """
     printed = score.decimal(metric)
     digits = max(0, -int(printed.as_tuple().exponent))
@@ -32,17 +32,22 @@ def judge(score: Score, metric: str, measured: Fraction) -> Verdict:
     return "close" if abs(measured - Fraction(printed)) <= _CLOSE else "deviates"
 
 
-def figures_of(score: Score | None, measurement: Measurement | None, *, comparable: bool = True) -> tuple[Figure, ...]:
-    """Every metric that is reported or was measured.
+def compare_figures(
+    score: Score | None, measurement: Measurement | None, *, comparable: bool = True
+) -> tuple[Figure, ...]:
+    """Put the reported figures beside the measured ones.
 
     Args:
-        score: the reported figures; None where none are.
-        measurement: None where nothing was measured.
-        comparable: False where no verdict can be passed on what was measured.
+        score: the reported figures; None where there are none.
+        measurement: the counts; None where nothing was measured.
+        comparable: False where the measurement neither confirms nor refutes the reported figures.
+
+    Returns:
+        A figure for each metric that is reported or measured.
     """
     kind = ("top1", "top5") if _is_classification(score, measurement) else ("rank1", "rank5", "rank10", "mAP")
     shown = [metric for metric in METRICS if metric in kind or (score and metric in score.values)]
-    return tuple(_figure(metric, score, measurement, comparable=comparable) for metric in shown)
+    return tuple(_compare(metric, score, measurement, comparable=comparable) for metric in shown)
 
 
 def _is_classification(score: Score | None, measurement: Measurement | None) -> bool:
@@ -51,43 +56,48 @@ def _is_classification(score: Score | None, measurement: Measurement | None) -> 
     return score is not None and "top1" in score.values
 
 
-def _figure(metric: str, score: Score | None, measurement: Measurement | None, *, comparable: bool) -> Figure:
+def _compare(metric: str, score: Score | None, measurement: Measurement | None, *, comparable: bool) -> Figure:
     reported = score.values.get(metric) if score else None
-    verdict: Verdict | None = None if reported is None else "not run" if measurement is None else "not comparable"
-    measured, hits = _measured(metric, measurement) if measurement else (None, None)
+    if measurement is None:
+        return Figure(metric, reported, None, None, None if reported is None else "not run")
+    measured, hits = _measure(metric, measurement)
+    verdict: Verdict | None = None if reported is None else "not comparable"
     if score and reported is not None and measured is not None and comparable:
         verdict = judge(score, metric, measured)
     return Figure(metric, reported, None if measured is None else float(measured), hits, verdict)
 
 
-def _measured(metric: str, measurement: Measurement) -> tuple[Fraction | None, int | None]:
-    """Percentage and hit count."""
+def _measure(metric: str, measurement: Measurement) -> tuple[Fraction | None, int | None]:
+    """Percentage and number of hits of one metric."""
     if metric == "mAP":
         return None if measurement.mAP is None else 100 * Fraction(measurement.mAP), None
     hits = measurement.hits[_RANK_OF[metric] - 1]
     return Fraction(100 * hits, measurement.queries), hits
 
 
-def gravest(verdicts: Iterable[Verdict | None]) -> Verdict:
-    """The one verdict on several figures; figures without one do not count."""
+def combine_verdicts(verdicts: Iterable[Verdict | None]) -> Verdict:
+    """The verdict on several figures: the last of theirs in the order of `VERDICTS`; figures without one do not count.
+
+    Without any verdict, the result is ``not comparable``.
+    """
     return max((verdict for verdict in verdicts if verdict is not None), key=VERDICTS.index, default="not comparable")
 
 
 def why_never_scored(checkpoint: Checkpoint, dataset: str) -> str | None:
-    """Why a checkpoint must not be scored on a dataset at all; None where it may."""
+    """The reason why a checkpoint must never be scored on a dataset; None where it may be."""
     if checkpoint.combineall and dataset in checkpoint.trained_on:
         return f"trained on all images of {dataset}, its query and gallery among them"
     return None
 
 
 def why_not_comparable(score: Score | None, copy: DatasetCopy, *, normalize: bool, rerank: bool) -> str | None:
-    """Why a measurement neither confirms nor refutes the reported figures; None where it can.
+    """The reason why a measurement neither confirms nor refutes the reported figures; None where it does.
 
     Args:
-        score: the reported figures; None where none are.
-        copy: what was measured on.
-        normalize: embeddings were made length 1 first.
-        rerank: ranks are those of re-ranking.
+        score: the reported figures; None where there are none.
+        copy: the copy of the dataset that was measured on.
+        normalize: True where embeddings were made length 1 first.
+        rerank: True where ranks are those of re-ranking.
     """
     version = _COMPARABLE_VERSIONS.get(copy.name, copy.version)
     if score is None:

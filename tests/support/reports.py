@@ -24,7 +24,7 @@ from reidhub.verification.results import (
     Report,
     Timing,
 )
-from reidhub.verification.verdicts import figures_of, gravest, why_not_comparable
+from reidhub.verification.verdicts import combine_verdicts, compare_figures, why_not_comparable
 from reidhub.zoo.checkpoint import Checkpoint, Score
 from reidhub.zoo.manifest import zoo
 
@@ -108,10 +108,10 @@ def result(name: str, data: RetrievalSet, counts: Measurement, reported: dict[st
     copy = replace(copy, **fields)
     score = Score("corridor", reported, f"a table {HOSTILE}") if reported else None
     reason = why_not_comparable(score, copy, normalize=False, rerank=False)
-    figures = figures_of(score, counts, comparable=reason is None)
+    figures = compare_figures(score, counts, comparable=reason is None)
     return Measured(
         job=Job(checkpoint(name, notices=(f"a notice {HOSTILE}",)), "corridor", score, by_name=True),
-        verdict=gravest(figure.verdict for figure in figures),
+        verdict=combine_verdicts(figure.verdict for figure in figures),
         reason=reason,
         figures=figures,
         file=CheckpointFile("a" * 64, 1234567, "sha256"),
@@ -141,7 +141,7 @@ def report(root: Path) -> tuple[Report, dict[tuple[str, str], Gallery]]:
         job=job,
         verdict="not run",
         reason=REASON,
-        figures=figures_of(job.score, None),
+        figures=compare_figures(job.score, None),
         hint=f"fetch it by hand {HOSTILE}",
     )
     versions = {"reidhub": "0.1", "torch": HOSTILE}

@@ -12,7 +12,7 @@ from torch import Tensor
 from reidhub.inference.preprocess import imagenet_spec
 from reidhub.models import build
 from reidhub.verification import dataset_pass
-from reidhub.verification.dataset_pass import Embedder, Member, Pass, best_classes
+from reidhub.verification.dataset_pass import DatasetPass, Embedder, PassMember, best_classes
 from reidhub.verification.journal import RowLog
 from reidhub.verification.settings import Settings
 from reidhub.zoo.checkpoint import InputSpec
@@ -75,10 +75,10 @@ def embedded(models: list[Embedder], images: list[Path], folder: Path) -> list[T
     """The rows of some models from one pass."""
     folder.mkdir(exist_ok=True)
     logs = [RowLog(folder / str(place), len(images), m.dimensions, 4) for place, m in enumerate(models)]
-    members = [Member(model, log) for model, log in zip(models, logs, strict=True)]
+    members = [PassMember(model, log) for model, log in zip(models, logs, strict=True)]
     told: list[int] = []
-    start = Pass(images, SPEC, members).start
-    Pass(images, SPEC, members).run(Settings(folder, torch.device("cpu"), batch_size=4, workers=1), told.append)
+    start = DatasetPass(images, SPEC, members).start
+    DatasetPass(images, SPEC, members).run(Settings(folder, torch.device("cpu"), batch_size=4, workers=1), told.append)
     assert sum(told) == len(images) - start
     for log in logs:
         log.close()
@@ -119,8 +119,8 @@ def test_models_that_do_not_fit_take_turns_and_still_open_each_image_once(
     models = embedders()
     together = embedded(models, images, tmp_path / "together")
     opened.clear()
-    monkeypatch.setattr(dataset_pass, "_turns", lambda members, device: [[member] for member in members])
-    monkeypatch.setattr(dataset_pass, "_STRETCH", 2)
+    monkeypatch.setattr(dataset_pass, "_group_by_memory", lambda members, device: [[member] for member in members])
+    monkeypatch.setattr(dataset_pass, "_CHUNK", 2)
     in_turns = embedded(models, images, tmp_path / "turns")
     assert sorted(opened) == sorted(path.name for path in images)
     assert all(torch.equal(a, b) for a, b in zip(together, in_turns, strict=True))
@@ -128,11 +128,11 @@ def test_models_that_do_not_fit_take_turns_and_still_open_each_image_once(
 
 def test_models_are_grouped_by_what_fits_into_half_of_the_free_memory(tmp_path, monkeypatch) -> None:
     models = embedders(4)
-    members = [Member(model, log(tmp_path / str(place))) for place, model in enumerate(models)]
+    members = [PassMember(model, log(tmp_path / str(place))) for place, model in enumerate(models)]
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(5 * models[0].size), 0))
-    groups = dataset_pass._turns(members, torch.device("cuda"))
+    groups = dataset_pass._group_by_memory(members, torch.device("cuda"))
     assert groups == [members[:2], members[2:]]
-    assert dataset_pass._turns(members, torch.device("cpu")) == [members]
+    assert dataset_pass._group_by_memory(members, torch.device("cpu")) == [members]
     for member in members:
         member.log.close()
 

@@ -178,7 +178,7 @@ def test_weights_cost_what_is_printed_or_deviate(verify) -> None:
 def test_what_is_about_scores_is_refused_where_none_are_measured(verify) -> None:
     done = verify([entry(NAME, "")], NAME, "--level", "files", "--html", "h", "--rerank", "--precision", "tf32")
     assert done.returncode == 2
-    assert "--level files measures no scores, which --html, --precision, --rerank is for" in done.stderr
+    assert "--level files measures no scores: --html, --precision, --rerank have no meaning there" in done.stderr
 
 
 def test_files_are_hashed_and_one_that_was_changed_is_not_intact(verify, reidhub_home: Path) -> None:

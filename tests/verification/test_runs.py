@@ -233,7 +233,7 @@ def test_a_strict_dry_run_fails_where_something_would_not_run(verify) -> None:
 @pytest.mark.skipif(has_bf16(torch.device("cpu")), reason="this processor has bfloat16")
 def test_a_precision_that_is_only_emulated_is_told(verify) -> None:
     done = verify(NAME, "--on", "corridor", "--precision", "bf16")
-    assert "note: this cpu emulates bf16, which takes long" in done.stderr
+    assert "note: this cpu emulates bf16, which is slow" in done.stderr
     assert "emulates" not in verify(NAME, "--on", "corridor").stderr
 
 

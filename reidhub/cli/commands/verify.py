@@ -1,4 +1,4 @@
-"""``reidhub verify``: reported scores measured again; a verdict on each to stdout."""
+"""``reidhub verify``: measures the reported scores again, and prints a verdict on each."""
 
 import sys
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ import click
 import reidhub.demo  # noqa: F401  adds its dataset to the registry
 from reidhub.cache.store import Cache
 from reidhub.cli.verify_output import (
-    print_inspections,
-    print_prospects,
+    print_checks,
+    print_notices,
+    print_previews,
+    print_problems,
     print_report,
-    summary,
-    tell_notices,
-    tell_problems,
+    summarize,
 )
 from reidhub.errors import UsageError
 from reidhub.files.atomic import explain_write_errors
@@ -33,49 +33,58 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 @click.command("verify")
 @click.argument("selectors", metavar="[SELECTOR]...", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Every checkpoint of the zoo.")
+@click.option("--all", "everything", is_flag=True, help="Take every checkpoint of the zoo.")
 @click.option("--on", "datasets", metavar="DATASET", multiple=True, help="Only on this dataset; may be repeated.")
-@click.option("--data-root", type=_FOLDER, help="The folder that datasets are kept in.")
+@click.option("--data-root", type=_FOLDER, help="The folder that has the datasets.")
 @click.option("--json", "as_data", is_flag=True, help="A list of objects, for programs.")
-@click.option("--receipt", type=click.Path(path_type=Path, dir_okay=False), help="Also write everything to this file.")
-@click.option("--html", type=_FOLDER, help="Also write a report as one page, index.html in this folder.")
-@click.option("--no-images", is_flag=True, help="File names in the report in the place of images of people.")
-@click.option("--strict", is_flag=True, help="Whatever could not be run is a failure.")
-@click.option("--allow-partial", is_flag=True, help="Take datasets that are not whole; no score is comparable then.")
-@click.option("--device", help="cpu or cuda; the GPU where there is one.")
+@click.option(
+    "--receipt",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write all results to this file.",
+)
+@click.option("--html", type=_FOLDER, help="Also write a report to this folder: one page, index.html.")
+@click.option("--no-images", is_flag=True, help="Show file names instead of images of people in the report.")
+@click.option("--strict", is_flag=True, help="Fail if anything could not be measured.")
+@click.option("--allow-partial", is_flag=True, help="Accept incomplete datasets; their scores are not comparable.")
+@click.option("--device", help="cpu or cuda; by default the GPU if there is one.")
 @click.option("--precision", type=click.Choice(["fp32", "tf32", "bf16", "fp16"]), default="fp32", show_default=True)
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images per batch.")
-@click.option("--normalize", is_flag=True, help="Make embeddings length 1 first.")
+@click.option("--normalize", is_flag=True, help="Scale embeddings to length 1 first.")
 @click.option("--rerank", is_flag=True, help="Rank by k-reciprocal re-ranking.")
 @click.option(
     "--level",
     type=click.Choice(["files", "weights", "scores"]),
     default="scores",
     show_default=True,
-    help="files: bytes are intact; weights: they load strictly and cost what is printed. Neither needs a dataset; "
-    "what is not in the cache is downloaded.",
+    help="files: check that the bytes are intact. weights: also check that the weights load strictly, and that their "
+    "cost is the printed one. Both need no dataset, and download files that are not in the cache.",
 )
-@click.option("--dry-run", is_flag=True, help="Tell what would run and what is missing.")
-@click.option("--keep-embeddings", metavar="DIR", type=_FOLDER, help="Keep embeddings of retrievals as .npz files.")
-@click.option("--journal", type=_FOLDER, help="Where a killed run goes on from; a folder of its own for each run.")
+@click.option("--dry-run", is_flag=True, help="Print what would run and what is missing, and run nothing.")
+@click.option(
+    "--keep-embeddings",
+    metavar="DIR",
+    type=_FOLDER,
+    help="Also write embeddings of retrievals, as .npz files.",
+)
+@click.option("--journal", type=_FOLDER, help="Folder for the progress of the run, to resume it from there.")
 def command(selectors: tuple[str, ...], **options: Any) -> None:
-    """Measure reported scores again and pass a verdict on each.
+    """Measure the reported scores again, and print a verdict on each.
 
     SELECTOR is a name (osnet_x1_0.msmt17), a model (osnet_x1_0: its default checkpoint) or a glob ('osnet_x1_0.*').
-    Datasets are read where they are and never downloaded; docs/datasets.md tells how they must lie. A run that was
-    killed goes on where it stopped when the same command is given again.
+    Datasets are never downloaded; docs/datasets.md describes the folders that they must be in. To resume a run that was
+    interrupted, give the same command again.
 
-    Exit code 1: a score deviates, or one that was asked for by exact name could not be run.
+    The exit code is 1 if a score deviates, or if a checkpoint that you named exactly could not be measured.
     """
     sys.exit(_run(selectors, _Options(**options)))
 
 
-_OTHER_LEVELS = "without a dataset, --level files and --level weights look at the checkpoints themselves"
+_OTHER_LEVELS = "--level files and --level weights check the checkpoints themselves, without a dataset"
 
 
 @dataclass(frozen=True, slots=True)
 class _Options:
-    """What was said on the command line."""
+    """The options of the command line."""
 
     everything: bool
     datasets: tuple[str, ...]
@@ -97,8 +106,8 @@ class _Options:
     dry_run: bool
 
     @property
-    def of_scores(self) -> list[str]:
-        """The options that were given and mean nothing but for scores."""
+    def score_options(self) -> list[str]:
+        """The given options that have a meaning for scores only."""
         given = {
             "--on": self.datasets,
             "--receipt": self.receipt,
@@ -120,23 +129,23 @@ class _Options:
         """The data root.
 
         Raises:
-            UsageError: none was given, or it is no folder.
+            UsageError: it was not given, or it is no folder.
         """
         if self.data_root is None:
-            raise UsageError("scores need --data-root, the folder that datasets are kept in", hint=_OTHER_LEVELS)
+            raise UsageError("scores need --data-root, the folder that has the datasets", hint=_OTHER_LEVELS)
         if not self.data_root.is_dir():
             raise UsageError(
                 f"the data root {self.data_root} is not a folder",
-                hint="--data-root is the folder that datasets are kept in; docs/datasets.md says how they lie there",
+                hint="--data-root is the folder that has the datasets; docs/datasets.md describes it",
             )
         return self.data_root
 
     def settings(self) -> "Settings":
-        """How to measure."""
+        """The settings of the run."""
         from reidhub.torch_settings import find_device
         from reidhub.verification.settings import Settings
 
-        return Settings.on(
+        return Settings.for_device(
             find_device(self.device),
             self.root,
             batch_size=self.batch_size,
@@ -148,69 +157,69 @@ class _Options:
 
 
 def _run(selectors: tuple[str, ...], options: _Options) -> int:
-    """The exit code."""
+    """Run the command, and return its exit code."""
     if options.level == "scores":
-        _ = options.root  # told at once, before anything heavy is imported
+        _ = options.root  # an error comes at once, before torch is imported
     from reidhub.verification.plan import Selection, plan
 
     if options.no_images and not options.html:
-        raise UsageError("--no-images is about the report", hint="name a folder for it with --html")
+        raise UsageError("--no-images changes the report, which needs --html", hint="add --html DIR")
     selection = Selection.of(zoo(), selectors, everything=options.everything)
-    tell_notices(selection.checkpoints)
+    print_notices(selection.checkpoints)
     if options.level != "scores":
-        return _inspect(selection, options.level, options)
+        return _check_files(selection, options.level, options)
     jobs = plan(selection, options.datasets)
-    return _rehearse(jobs, options) if options.dry_run else _verify(jobs, options)
+    return _preview(jobs, options) if options.dry_run else _verify(jobs, options)
 
 
-def _inspect(selection: "Selection", level: "Level", options: _Options) -> int:
-    from reidhub.verification.file_checks import failed, inspect
+def _check_files(selection: "Selection", level: "Level", options: _Options) -> int:
+    from reidhub.verification.file_checks import check_files, has_failed
 
-    if others := options.of_scores:
-        named = ", ".join(others)
-        raise UsageError(f"--level {level} measures no scores, which {named} is for", hint="leave one of the two out")
-    inspections = list(inspect(selection, level, Cache()))
-    print_inspections(inspections, as_data=options.as_data)
-    tell_problems(inspection for inspection in inspections if inspection.state == "not run")
-    click.echo(summary([inspection.state for inspection in inspections]), err=True)
-    return int(failed(inspections, strict=options.strict))
+    if others := options.score_options:
+        names = f"{', '.join(others)} {'has' if len(others) == 1 else 'have'}"
+        raise UsageError(f"--level {level} measures no scores: {names} no meaning there", hint="leave one out")
+    checks = list(check_files(selection, level, Cache()))
+    print_checks(checks, as_data=options.as_data)
+    print_problems(check for check in checks if check.state == "not run")
+    click.echo(summarize([check.state for check in checks]), err=True)
+    return int(has_failed(checks, strict=options.strict))
 
 
-def _rehearse(jobs: "Plan", options: _Options) -> int:
-    from reidhub.verification.dry_run import rehearse
+def _preview(jobs: "Plan", options: _Options) -> int:
+    from reidhub.verification.dry_run import preview_plan
 
-    prospects = rehearse(jobs, options.root, Cache(), allow_partial=options.allow_partial)
-    print_prospects(prospects, as_data=options.as_data)
-    return int(options.strict and not all(prospect.runs for prospect in prospects))
+    previews = preview_plan(jobs, options.root, Cache(), allow_partial=options.allow_partial)
+    print_previews(previews, as_data=options.as_data)
+    return int(options.strict and not all(preview.runs for preview in previews))
 
 
 def _verify(jobs: "Plan", options: _Options) -> int:
-    from reidhub.verification.journal import default_journal, open_journal
+    from reidhub.verification.journal import choose_folder, open_journal
     from reidhub.verification.run import verify
     from reidhub.verification.settings import explain_out_of_memory
 
     settings, cache = options.settings(), Cache()
     if settings.emulated:
-        click.echo(f"note: this {settings.device.type} emulates {settings.precision}, which takes long", err=True)
+        click.echo(f"note: this {settings.device.type} emulates {settings.precision}, which is slow", err=True)
     _make_folders(options)
-    folder = options.journal or default_journal(cache.root, jobs, settings)
+    folder = options.journal or choose_folder(cache.root, jobs, settings)
     with explain_out_of_memory(settings.device), open_journal(folder) as journal:
         try:
             report = verify(jobs, settings, journal, cache)
         except KeyboardInterrupt:
-            click.echo("stopped; the same command goes on from here", err=True)
+            click.echo("stopped; the same command resumes the run", err=True)
             raise
         _write_files(report, journal, settings, options)
         print_report(report, as_data=options.as_data)
         sys.stdout.flush()
         journal.discard()
-    tell_problems(report.not_measured)
-    click.echo(summary([result.verdict for result in report.results], report.environment.devices), err=True)
+    print_problems(report.not_measured)
+    click.echo(summarize([result.verdict for result in report.results], report.environment.devices), err=True)
     return int(report.failed(strict=options.strict))
 
 
 def _make_folders(options: _Options) -> None:
-    """For what is written in the end, before hours are spent."""
+    """Create the folders that are written to in the end, so that an error comes before hours are spent."""
     for folder in (options.html, options.keep_embeddings, options.receipt and options.receipt.parent):
         if folder:
             with explain_write_errors(f"make the folder {folder}", UsageError):
@@ -218,15 +227,15 @@ def _make_folders(options: _Options) -> None:
 
 
 def _write_files(report: "Report", journal: "Journal", settings: "Settings", options: _Options) -> None:
-    """What was asked for beside the table; the journal still has all embeddings."""
-    from reidhub.verification.export_embeddings import keep_embeddings
+    """Write the files that were asked for; the journal still has all embeddings."""
+    from reidhub.verification.export_embeddings import export_embeddings
     from reidhub.verification.receipt import write_receipt
     from reidhub.verification.report import galleries_of, write_report
 
     if options.keep_embeddings:
         for result in report.measured:
             if result.is_retrieval:
-                keep_embeddings(result, journal, settings, options.keep_embeddings)
+                export_embeddings(result, journal, settings, options.keep_embeddings)
     if options.html:
         page = write_report(report, galleries_of(report, journal, settings), options.html, images=not options.no_images)
         click.echo(f"wrote {page}", err=True)

@@ -1,6 +1,6 @@
-"""The report of a run: one HTML page that needs nothing beside it and asks no other machine for anything.
+"""The report of a run: one HTML page, in one file that loads nothing else.
 
-It is made of values alone, so that the same results give the same page, byte for byte.
+The same results give the same page, byte for byte.
 """
 
 from reidhub.verification.report.galleries import Gallery, RankedImage, RankedQuery, galleries_of, rank_gallery

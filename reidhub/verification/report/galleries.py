@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from reidhub.datasets import Record, RetrievalSet
 from reidhub.metrics.distances import Distance, Embeddings
 from reidhub.metrics.reranking import Reranker, Reranking
-from reidhub.verification.export_embeddings import embeddings_of, retrieval_of
+from reidhub.verification.export_embeddings import read_embeddings, read_records
 from reidhub.verification.journal import Journal
 from reidhub.verification.results import Conditions, Measurement, Report
 from reidhub.verification.settings import Settings
@@ -109,9 +109,9 @@ def galleries_of(report: Report, journal: Journal, settings: Settings) -> dict[K
         if not result.is_retrieval:
             continue
         name, dataset = result.job.key
-        data = read.get(dataset) or retrieval_of(result, settings)
+        data = read.get(dataset) or read_records(result, settings)
         read[dataset] = data
-        query, gallery = (part.to(settings.device) for part in embeddings_of(result, journal))
+        query, gallery = (part.to(settings.device) for part in read_embeddings(result, journal))
         galleries[name, dataset] = rank_gallery((query, gallery), data, result.measurement, result.conditions)
     return galleries
 

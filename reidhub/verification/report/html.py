@@ -1,4 +1,4 @@
-"""The page: what a run found, for people, in one file that loads nothing."""
+"""The report of a run: one HTML page that loads nothing else."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -6,7 +6,8 @@ from pathlib import Path
 
 from reidhub.errors import UsageError
 from reidhub.files.atomic import explain_write_errors, write_text
-from reidhub.verification.report.galleries import Gallery, Key
+from reidhub.verification.plan import JobKey
+from reidhub.verification.report.galleries import Gallery
 from reidhub.verification.report.page import render_page
 from reidhub.verification.report.plots import list_deviations, plot_datasets, plot_deviations
 from reidhub.verification.report.thumbnails import Thumbnails
@@ -15,35 +16,36 @@ from reidhub.verification.results import VERDICTS, Report
 FILE_NAME = "index.html"
 
 
-def write_report(report: Report, galleries: Mapping[Key, Gallery], folder: Path, *, images: bool = True) -> Path:
-    """Write ``index.html``; the same values give the same bytes.
-
-    How long the run took is not in it: a receipt has that.
+def write_report(report: Report, galleries: Mapping[JobKey, Gallery], folder: Path, *, images: bool = True) -> Path:
+    """Write ``index.html``. The same results give the same bytes: the page has no times, which the receipt has.
 
     Args:
-        report: what was found.
-        galleries: (checkpoint, dataset) -> queries to show.
-        folder: made where it does not exist.
-        images: False for names in the place of images of people.
+        report: the results.
+        galleries: the queries that are shown for each job.
+        folder: the folder to write to; created where it does not exist.
+        images: show images of people; False for their file names.
+
+    Returns:
+        The path of the page.
 
     Raises:
-        DiskFullError: there is no room for it.
+        DiskFullError: the disk has no room for it.
         UsageError: it cannot be written for another reason.
     """
-    page, path = render(report, galleries, Thumbnails() if images else None), folder / FILE_NAME
+    page, path = render_report(report, galleries, Thumbnails() if images else None), folder / FILE_NAME
     with explain_write_errors(f"write the report into {folder}", UsageError):
         folder.mkdir(parents=True, exist_ok=True)
         write_text(path, page)
     return path
 
 
-def render(report: Report, galleries: Mapping[Key, Gallery], thumbnails: Thumbnails | None) -> str:
-    """The page as text.
+def render_report(report: Report, galleries: Mapping[JobKey, Gallery], thumbnails: Thumbnails | None) -> str:
+    """Render the page.
 
     Args:
-        report: what was found.
-        galleries: (checkpoint, dataset) -> queries to show.
-        thumbnails: makes the images; None for a page without any.
+        report: the results.
+        galleries: the queries that are shown for each job.
+        thumbnails: makes the images; None for a page without images.
     """
     counts = Counter(result.verdict for result in report.results)
     deviations = list_deviations(report)

@@ -1,4 +1,4 @@
-"""Small copies of images as ``data:`` URIs, so that a page holds them itself."""
+"""Thumbnails as ``data:`` URIs, which are part of a page."""
 
 import base64
 import io
@@ -7,20 +7,20 @@ from pathlib import Path
 from PIL import Image
 
 BUDGET = 16 << 20
-"""Bytes of JPEG that one page may hold; the whole zoo needs about half of it."""
+"""Bytes of JPEG that a page may have; a page of the whole zoo needs about half of it."""
 
 
 class Thumbnails:
-    """The thumbnails of one page, counted.
+    """Makes the thumbnails of one page and counts them.
 
     Args:
-        budget: bytes; images beyond it are left out.
+        budget: bytes of JPEG; further images are left out.
 
     Attributes:
-        count: thumbnails that were made.
+        count: number of thumbnails.
         size: bytes of their JPEG files.
-        left_out: images that the budget had no room for.
-        unreadable: images that could not be read any more.
+        left_out: number of images that were left out.
+        unreadable: number of images that could not be read.
     """
 
     width, height = 64, 128  # pixels of the largest thumbnail; an image keeps its proportions
@@ -31,8 +31,8 @@ class Thumbnails:
         self._budget = budget
         self._files: dict[Path, bytes | None] = {}
 
-    def uri(self, path: Path) -> str | None:
-        """A ``data:`` URI of the image; None where it cannot be shown."""
+    def make_uri(self, path: Path) -> str | None:
+        """Make a ``data:`` URI of an image; None where the image is left out or cannot be read."""
         if path not in self._files:
             self._files[path] = self._compress(path)
         file = self._files[path]
@@ -46,12 +46,12 @@ class Thumbnails:
         return "data:image/jpeg;base64," + base64.b64encode(file).decode()
 
     def _compress(self, path: Path) -> bytes | None:
-        """The JPEG file, without any of the original's metadata; None where there is no image."""
+        """Make the JPEG file, without metadata of the original; None where the image cannot be read."""
         try:
             with Image.open(path) as image:
                 small = image.convert("RGB")
             small.thumbnail((self.width, self.height), Image.Resampling.LANCZOS)
-            small.info.clear()  # a comment would be written again
+            small.info.clear()  # the comment of the original would be written too
             file = io.BytesIO()
             small.save(file, "JPEG", quality=self.quality)
             return file.getvalue()

@@ -16,7 +16,7 @@ from support.reports import HOSTILE, report
 from reidhub.errors import UsageError
 from reidhub.verification.report import write_report
 from reidhub.verification.report.axes import Axis
-from reidhub.verification.report.html import render
+from reidhub.verification.report.html import render_report
 from reidhub.verification.report.page import load_templates
 from reidhub.verification.report.thumbnails import Thumbnails
 from reidhub.verification.results import Measured, NotMeasured, Report
@@ -195,7 +195,7 @@ def test_images_are_small_counted_and_without_metadata(page: Node, written: str)
 
 def test_a_page_does_not_grow_beyond_its_budget(found) -> None:
     thumbnails = Thumbnails(budget=20_000)
-    page = read(render(*found, thumbnails))
+    page = read(render_report(*found, thumbnails))
     files = [base64.b64decode((img.attributes["src"] or "").partition(",")[2]) for img in page.all("img")]
     assert 15_000 < sum(map(len, files)) == thumbnails.size <= 20_000
     named = page.all("span", "no-picture")
@@ -207,7 +207,7 @@ def test_an_image_that_is_gone_is_named_instead(found, tmp_path: Path) -> None:
     results, galleries = found
     (key, gallery), *_ = galleries.items()
     gone = replace(gallery.best[0], record=replace(gallery.best[0].record, path=gallery.root / "query" / "gone.jpg"))
-    page = read(render(results, {key: replace(gallery, best=(gone,), worst=())}, Thumbnails()))
+    page = read(render_report(results, {key: replace(gallery, best=(gone,), worst=())}, Thumbnails()))
     assert [span.text for span in page.all("span", "no-picture")] == ["query/gone.jpg"]
     assert "1 more could not be read" in page.text
 
@@ -236,7 +236,7 @@ def test_a_folder_that_cannot_be_made_is_named(found, tmp_path: Path) -> None:
 
 def test_nothing_measured_is_a_page_as_well(found) -> None:
     values, _ = found
-    page = read(render(Report(values.results[-1:], values.environment), {}, Thumbnails()))
+    page = read(render_report(Report(values.results[-1:], values.environment), {}, Thumbnails()))
     assert "Nothing was measured" in page.text and len(table(page)) == 2 and "holds no image" in page.text
 
 

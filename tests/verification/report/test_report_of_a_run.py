@@ -54,7 +54,7 @@ def test_reranked_images_are_in_the_order_that_was_counted_and_need_not_be_shown
 
 def test_no_images_without_a_report_is_wrong_usage(verify) -> None:
     done = verify(NAME, "--no-images")
-    assert done.returncode == 2 and "error: --no-images is about the report" in done.stderr
+    assert done.returncode == 2 and "error: --no-images changes the report, which needs --html" in done.stderr
 
 
 def test_what_could_not_be_run_is_on_the_page(verify, tmp_path: Path) -> None:

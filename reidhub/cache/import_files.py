@@ -13,7 +13,7 @@ from reidhub.cache.store import Cache
 from reidhub.errors import IntegrityError, SourceError
 from reidhub.files.atomic import TEMPORARY
 from reidhub.files.digest import BLOCK, Digest
-from reidhub.files.sniff import looked_at
+from reidhub.files.sniff import refuse_pages
 from reidhub.zoo.checkpoint import Checkpoint
 
 IdentifyByTensors = Callable[[Path, list[Checkpoint]], list[Checkpoint]]
@@ -78,7 +78,7 @@ class Importer:
         if not path.is_file():
             raise SourceError("is no regular file")
         with path.open("rb") as file:
-            looked_at(iter(lambda: file.read(BLOCK), b""))
+            refuse_pages(iter(lambda: file.read(BLOCK), b""))
         digest = Digest.of_file(path)
         found = identify(path, digest, self._checkpoints)
         if not found:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from reidhub.errors import IntegrityError
 from reidhub.files.digest import Digest
-from reidhub.files.sniff import HEAD, PAGE, looked_at
+from reidhub.files.sniff import HEAD, PAGE, refuse_pages
 from reidhub.weights.containers import kind_of
 
 FORMATS = {
@@ -59,7 +59,7 @@ def start_of_file(path: Path) -> bytes:
 def refusal(start: bytes) -> str | None:
     """Why the start of a file is no checkpoint's, in words; None where it may be one's."""
     try:
-        looked_at(iter([start]))
+        refuse_pages(iter([start]))
     except IntegrityError as error:
         return error.message
     return None

@@ -13,7 +13,7 @@ from typing import Literal, Self
 
 from reidhub.cache.identify import check_file
 from reidhub.cache.store import Cache
-from reidhub.download.fetch import Resolver
+from reidhub.download.fetch import Fetcher
 from reidhub.errors import CancelledError, IntegrityError, ReidhubError, UsageError
 from reidhub.files.atomic import explain_write_errors, remove_leftovers, write_atomically, write_text
 from reidhub.files.digest import BLOCK, Digest
@@ -72,16 +72,16 @@ class Mirror:
     Args:
         folder: made where it is missing.
         cache: where the files come from.
-        resolver: downloads into ``cache`` what neither has; one of its own where None.
+        fetcher: downloads into ``cache`` what neither has; one of its own where None.
 
     Raises:
         CacheError: on entering or leaving: the folder or its index cannot be written.
     """
 
-    def __init__(self, folder: Path, cache: Cache, resolver: Resolver | None = None) -> None:
+    def __init__(self, folder: Path, cache: Cache, fetcher: Fetcher | None = None) -> None:
         self._folder = folder
         self._cache = cache
-        self._resolver = resolver or Resolver(cache)
+        self._fetcher = fetcher or Fetcher(cache)
         self._recorded: dict[str, Copy] = {}
         self._outcomes: list[Outcome] = []
 
@@ -101,7 +101,7 @@ class Mirror:
 
         Raises:
             UsageError: ``$REIDHUB_MIRROR`` names no mirror.
-            CancelledError: the stop event of the resolver was set.
+            CancelledError: the stop event of the fetcher was set.
         """
         outcome = self._brought(checkpoint, self._folder / checkpoint.file_name)
         self._outcomes.append(outcome)
@@ -114,7 +114,7 @@ class Mirror:
                 listed = recorded.source if recorded and recorded.sha256 == digest.hex else None
                 source = listed or self._source(checkpoint, digest)
                 return Outcome(checkpoint, "intact", _copy(checkpoint, path, digest, source))
-            digest = _written(self._resolver.fetch(checkpoint), path)
+            digest = _written(self._fetcher.fetch(checkpoint), path)
             return Outcome(checkpoint, "written", _copy(checkpoint, path, digest, self._source(checkpoint, digest)))
         except (UsageError, CancelledError):
             raise

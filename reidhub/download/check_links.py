@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from threading import Event, Lock
 from urllib.parse import urlsplit
 
-from reidhub.download.fetch import offline_by_environment
+from reidhub.download.fetch import is_offline_by_environment
 from reidhub.download.sources import name_host, probe
 from reidhub.download.sources.patience import Patience
 from reidhub.errors import SourceError
@@ -94,10 +94,10 @@ def _lanes(sources: list[Source]) -> list[list[int]]:
 
 
 def _asked(checkpoint: Checkpoint, source: Source, patience: Patience) -> Link:
-    if source.kind != "local" and offline_by_environment():
+    if source.kind != "local" and is_offline_by_environment():
         return Link(checkpoint.name, source, reason="not asked: offline")
     try:
-        size = probe(source, patience=patience).size
+        size = probe(source, patience=patience)
     except SourceError as error:
         reason = " ".join(error.message.split())
         return Link(checkpoint.name, source, reason=reason, permanent=error.permanent, hint=error.hint)

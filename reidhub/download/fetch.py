@@ -1,6 +1,10 @@
-"""From a checkpoint to its file: the cache, else the user's mirror, else each source in the manifest's order.
+"""Find the file of a checkpoint: in the cache, else in the user's mirror, else in the manifest's sources, in its order.
 
-What was found out about a host holds for the rest of a run: one that is down is not asked for every further file.
+A download passes through four files: this one asks the sources in turn, `reidhub.download.transfer` brings the bytes of
+one source into the cache and checks them, a module of `reidhub.download.sources` sends them, and
+`reidhub.cache.store` keeps them.
+
+A host that is down is not asked again in the same run.
 """
 
 import logging
@@ -8,187 +12,214 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from reidhub.cache.store import Cache
 from reidhub.download.progress import Progress
 from reidhub.download.sources import name_host
-from reidhub.download.sources.patience import NO_NETWORK
-from reidhub.download.transfer import Order, Receiver, Terms
+from reidhub.download.sources.patience import NO_NETWORK, Patience
+from reidhub.download.transfer import Transfer
 from reidhub.download.user_mirror import mirror_source
 from reidhub.errors import CancelledError, FetchError, SourceError
-from reidhub.files.lock import turn
-from reidhub.zoo.checkpoint import Checkpoint
+from reidhub.files.lock import take_turn
+from reidhub.zoo.checkpoint import Checkpoint, Source
 
-_STALLED_S = 120.0  # without a byte from the process that is waited for: it is not waited for any longer
+_STALLED_S = 120.0  # another process that writes no byte for so long is not waited for any longer
+_KINDS = {"http": "https"}  # ``--source https`` asks a mirror without TLS too
+_BY_HAND = "fetch the file by hand, then `reidhub cache add FILE`"
+_OFFLINE_HINT = "bring the file with `reidhub cache add FILE` or a mirror folder in REIDHUB_MIRROR, or go online"
 
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class FetchOptions:
+    """How files are fetched.
+
+    Args:
+        kind: ask only sources of this kind; None for all.
+        fresh: start over, whatever an earlier run left.
+        offline: open no socket; ``$REIDHUB_OFFLINE`` counts as well.
+        patience: limits on each source; its stop event ends everything.
+    """
+
+    kind: str | None = None
+    fresh: bool = False
+    offline: bool = False
+    patience: Patience = field(default_factory=Patience)
+
+    @property
+    def stop(self) -> threading.Event:
+        """Set it to end everything."""
+        return self.patience.stop
+
+
 def fetch(checkpoint: Checkpoint, cache: Cache) -> Path:
-    """The file of a checkpoint, from the cache or from the first source that gives it intact.
+    """Return the file of a checkpoint, from the cache or from the first source that gives it intact.
 
     Raises:
-        FetchError: no source did; each one is named with its reason.
+        FetchError: no source gave it; each one is named with its reason.
         CacheError: the cache folder cannot be written.
     """
-    return Resolver(cache).fetch(checkpoint)
+    return Fetcher(cache).fetch(checkpoint)
 
 
-class Resolver:
+class Fetcher:
     """Fetches the files of one run; safe to use from many threads.
 
     Args:
-        cache: where they end up.
-        terms: which sources are asked, and how; ``$REIDHUB_OFFLINE`` counts as well.
-        progress: what the user sees of it.
+        cache: where the files go.
+        options: which sources are asked, and how.
+        progress: shows the progress.
 
     Attributes:
-        terms: those it was given.
+        options: as given.
     """
 
-    def __init__(self, cache: Cache, terms: Terms | None = None, progress: Progress | None = None) -> None:
+    def __init__(self, cache: Cache, options: FetchOptions | None = None, progress: Progress | None = None) -> None:
+        self.options = options or FetchOptions()
         self._cache = cache
-        self.terms = terms or Terms()
-        self._offline = self.terms.offline or offline_by_environment()
-        self._receiver = Receiver(cache, self.terms, progress or Progress())
-        self._down = _Down()
+        self._offline = self.options.offline or is_offline_by_environment()
+        self._progress = progress or Progress()
+        self._hosts = _HostFailures()
 
     def fetch(self, checkpoint: Checkpoint) -> Path:
-        """The file of a checkpoint.
+        """Return the file of a checkpoint.
 
         Raises:
             FetchError: no source gave it; each one is named with its reason.
-            CancelledError: ``terms.stop`` was set.
+            CancelledError: the stop event was set.
             CacheError: the cache folder cannot be written.
         """
-        artifact = checkpoint.artifact
-        if path := self._cache.find(artifact):
-            self._cache.remove_partials(artifact)  # a process killed just behind its last step has left its notes
+        artifact, cache = checkpoint.artifact, self._cache
+        if path := cache.find(artifact):
+            cache.remove_partials(artifact)  # a process that was killed in its last step left notes
             return path
-        with turn(self._cache.lock_path(artifact), f"fetching {checkpoint.name}", _Watch(self._cache, checkpoint)):
-            if path := self._cache.find(artifact):
+        watch = _Watch(cache, checkpoint, self.options.stop)
+        with take_turn(cache.lock_path(artifact), f"fetching {checkpoint.name}", watch.is_worth_waiting):
+            if path := cache.find(artifact):
                 return path
-            if self.terms.fresh:
-                self._cache.remove_partials(artifact)
-            return self._from_sources(checkpoint)
+            if self.options.fresh:
+                cache.remove_partials(artifact)
+            return self._ask_sources(checkpoint)
 
-    def _from_sources(self, checkpoint: Checkpoint) -> Path:
-        reasons: list[tuple[Order, SourceError]] = []
-        for order in self._orders(checkpoint):
+    def _ask_sources(self, checkpoint: Checkpoint) -> Path:
+        failures = []
+        for label, source in self._list_sources(checkpoint):
             self._check_stop(checkpoint)
             try:
-                self._check_allowed(order)
-                return self._receiver.receive(order)
+                self._check_allowed(checkpoint, source)
+                open_line = partial(self._progress.open_line, checkpoint, label)
+                return Transfer(checkpoint, source, self._cache, self.options.patience, open_line).run()
             except SourceError as error:
-                _log.info("%s: %s: %s", checkpoint.name, order.label, error.message)
-                self._down.note(order, error)
-                reasons.append((order, error))
+                _log.info("%s: %s: %s", checkpoint.name, label, error.message)
+                self._hosts.remember(source, error, checkpoint)
+                failures.append(_Failure(label, source, error))
         self._check_stop(checkpoint)
-        raise self._failure(checkpoint, reasons)
+        raise self._explain(checkpoint, failures)
+
+    def _list_sources(self, checkpoint: Checkpoint) -> Iterator[tuple[str, Source]]:
+        """List the user's mirror and the manifest's sources, with their names in messages; of one kind if asked for."""
+        mirror = mirror_source(checkpoint)
+        named = [("mirror", mirror)] if mirror else []
+        named += [(source.kind, source) for source in checkpoint.artifact.sources]
+        kind = self.options.kind
+        return ((label, source) for label, source in named if kind in (None, _KINDS.get(source.kind, source.kind)))
 
     def _check_stop(self, checkpoint: Checkpoint) -> None:
-        if self.terms.stop.is_set():
+        if self.options.stop.is_set():
             raise CancelledError(f"the download of {checkpoint.name} was stopped")
 
-    def _orders(self, checkpoint: Checkpoint) -> Iterator[Order]:
-        """What to try, in turn: the mirror and the manifest's sources, or those of the kind that is insisted on."""
-        mirror = mirror_source(checkpoint)
-        every = [Order(checkpoint, mirror, "mirror")] if mirror else []
-        every += [Order(checkpoint, source, source.kind) for source in checkpoint.artifact.sources]
-        return (order for order in every if self.terms.kind in (None, _KINDS.get(order.source.kind, order.source.kind)))
-
-    def _check_allowed(self, order: Order) -> None:
-        """May the source be asked?
-
-        Raises:
-            SourceError: it may not, and why.
-        """
-        kind = order.source.kind
-        if self._offline and kind != "local":
+    def _check_allowed(self, checkpoint: Checkpoint, source: Source) -> None:
+        """Raise a `SourceError` with the reason if the source must not be asked."""
+        if self._offline and source.kind != "local":
             raise SourceError("not asked: offline")
-        if kind == "http" and not order.artifact.pinned:
+        if source.kind == "http" and not checkpoint.artifact.pinned:
             raise SourceError("not asked: without TLS only a file with a sha256 is taken, and this one has none")
-        self._down.check(order)
+        self._hosts.check(source, checkpoint)
 
-    def _failure(self, checkpoint: Checkpoint, reasons: list[tuple[Order, SourceError]]) -> FetchError:
+    def _explain(self, checkpoint: Checkpoint, failures: list["_Failure"]) -> FetchError:
+        """Say why no source gave the file, one line for each, and what the user can do."""
         artifact = checkpoint.artifact
         known = f"{checkpoint.name} ({f'sha256 {artifact.digest.short}...' if artifact.digest else 'unpinned'})"
-        if not reasons:
+        if not failures:
             kinds = ", ".join(dict.fromkeys(source.kind for source in artifact.sources))
-            return FetchError(f"{known} has no source of kind {self.terms.kind}", hint=f"its kinds are {kinds}")
-        count = "the only source did not give" if len(reasons) == 1 else f"none of {len(reasons)} sources gave"
-        first = f"{known} is not in the cache, and reidhub is offline" if self._offline else f"{count} {known}"
-        width = max(len(order.label) for order, _ in reasons)
-        lines = [f"  {order.label:<{width}}  {' '.join(error.message.split())}" for order, error in reasons]
-        by_hand = _BY_HAND if all(error.permanent for _, error in reasons) else f"try again later, or {_BY_HAND}"
-        hints = [error.hint for order, error in reasons if order.source.kind != "local"] or [None]
+            return FetchError(f"{known} has no source of kind {self.options.kind}", hint=f"its kinds are {kinds}")
         if self._offline:
-            hint = _OFFLINE_HINT
-        elif set(hints) == {NO_NETWORK}:
-            hint = f"{NO_NETWORK} If so, {by_hand}"
+            first = f"{known} is not in the cache, and reidhub is offline"
+        elif len(failures) == 1:
+            first = f"the only source did not give {known}"
         else:
-            hint = by_hand if hints[-1] in (None, NO_NETWORK) else hints[-1]
+            first = f"none of {len(failures)} sources gave {known}"
+        width = max(len(failure.label) for failure in failures)
+        lines = [f"  {failure.label:<{width}}  {' '.join(failure.error.message.split())}" for failure in failures]
+        hint = _OFFLINE_HINT if self._offline else _find_hint(failures)
         return FetchError("\n".join([first, *lines]), hint=hint)
 
 
-_KINDS = {"http": "https"}  # what a user who insists on a kind means by it
-_BY_HAND = "fetch the file by hand, then `reidhub cache add FILE`"
-_OFFLINE_HINT = "bring the file with `reidhub cache add FILE` or a mirror folder in REIDHUB_MIRROR, or go online"
-
-
-def offline_by_environment() -> bool:
-    """True where ``$REIDHUB_OFFLINE`` says so: anything but nothing, 0, no, false and off."""
+def is_offline_by_environment() -> bool:
+    """True where ``$REIDHUB_OFFLINE`` is set to anything but nothing, 0, no, false and off."""
     return os.environ.get("REIDHUB_OFFLINE", "").strip().lower() not in ("", "0", "no", "false", "off")
 
 
 @dataclass(frozen=True, slots=True)
-class _Fault:
+class _Failure:
+    label: str
+    source: Source
     error: SourceError
-    met_by: str
-    until: float  # monotonic time
 
 
-class _Down:
-    """The hosts that need not be asked again in this run."""
+def _find_hint(failures: list[_Failure]) -> str:
+    """Choose the hint of the last host, unless all of them fail for the same missing network."""
+    by_hand = _BY_HAND if all(failure.error.permanent for failure in failures) else f"try again later, or {_BY_HAND}"
+    hints = [failure.error.hint for failure in failures if failure.source.kind != "local"] or [None]
+    if set(hints) == {NO_NETWORK}:
+        return f"{NO_NETWORK} If so, {by_hand}"
+    return by_hand if hints[-1] in (None, NO_NETWORK) else hints[-1]
+
+
+class _HostFailures:
+    """The hosts that are down, so that they are not asked for every further file."""
 
     def __init__(self) -> None:
-        self._faults: dict[str, _Fault] = {}
+        self._known: dict[str, tuple[SourceError, Checkpoint, float]] = {}  # the last one: until when, monotonic time
         self._lock = threading.Lock()
 
-    def note(self, order: Order, error: SourceError) -> None:
-        """Remember the host where the error is the host's rather than the file's."""
+    def remember(self, source: Source, error: SourceError, checkpoint: Checkpoint) -> None:
+        """Remember the host if the error is not about this one file."""
         if not error.host_down:
             return
         until = float("inf") if error.retry_after_s is None else time.monotonic() + error.retry_after_s
         with self._lock:
-            self._faults[name_host(order.source)] = _Fault(error, order.checkpoint.name, until)
+            self._known[name_host(source)] = error, checkpoint, until
 
-    def check(self, order: Order) -> None:
-        """Is the host worth asking?
-
-        Raises:
-            SourceError: it was down a moment ago.
-        """
+    def check(self, source: Source, checkpoint: Checkpoint) -> None:
+        """Raise a `SourceError` if the host is down."""
         with self._lock:
-            fault = self._faults.get(name_host(order.source))
-        if fault and time.monotonic() < fault.until:
-            after = "" if fault.met_by == order.checkpoint.name else f" after {fault.met_by}"
-            raise SourceError(f"not asked again{after}: {fault.error.message}", hint=fault.error.hint)
+            known = self._known.get(name_host(source))
+        if known is None:
+            return
+        error, first, until = known
+        if time.monotonic() < until:
+            after = "" if first.name == checkpoint.name else f" after {first.name}"
+            raise SourceError(f"not asked again{after}: {error.message}", hint=error.hint)
 
 
 class _Watch:
-    """Tells whether another process that fetches the file gets on with it."""
+    """Watches another process that fetches the same file."""
 
-    def __init__(self, cache: Cache, checkpoint: Checkpoint) -> None:
+    def __init__(self, cache: Cache, checkpoint: Checkpoint, stop: threading.Event) -> None:
         self._cache = cache
         self._artifact = checkpoint.artifact
-        self._seen = -1
+        self._stop = stop
+        self._written_ns = -1
         self._since = time.monotonic()
 
-    def __call__(self) -> bool:
-        newest = self._cache.last_written(self._artifact)
-        if newest != self._seen:
-            self._seen, self._since = newest, time.monotonic()
-        return time.monotonic() - self._since < _STALLED_S
+    def is_worth_waiting(self) -> bool:
+        """False once the other process has written no byte for two minutes, or the stop event is set."""
+        written_ns = self._cache.last_written(self._artifact)
+        if written_ns != self._written_ns:
+            self._written_ns, self._since = written_ns, time.monotonic()
+        return time.monotonic() - self._since < _STALLED_S and not self._stop.is_set()

@@ -14,76 +14,78 @@ class Progress:
     """The lines of one run; safe to use from many threads.
 
     Args:
-        checkpoints: all that will be asked for; from two on there is a line for their total.
+        checkpoints: all that will be fetched; from two on, a line shows their total.
     """
 
     def __init__(self, checkpoints: Iterable[Checkpoint] = ()) -> None:
         self._sizes = {checkpoint.name: checkpoint.artifact.size for checkpoint in checkpoints}
         self._lock = threading.Lock()
         self._done = 0
-        self._total = _bar("total", None) if len(self._sizes) > 1 else None
-        self._retotal()
+        self._total = _open_bar("total", None) if len(self._sizes) > 1 else None
+        self._update_total()
 
     @contextmanager
-    def line(self, checkpoint: Checkpoint, label: str, size: int | None, held: int) -> Iterator[Callable[[int], None]]:
-        """A line for one file from one source.
+    def open_line(
+        self, checkpoint: Checkpoint, label: str, size: int | None, start: int
+    ) -> Iterator[Callable[[int], None]]:
+        """Show a line for one file from one source during the ``with`` block.
 
         Args:
-            checkpoint: the file's.
-            label: of the source.
-            size: bytes, where known.
-            held: bytes of it that are there already.
+            checkpoint: whose file it is.
+            label: name of the source.
+            size: bytes of the file, where known.
+            start: bytes of it that are there already.
 
         Yields:
-            To be called with the number of bytes that came.
+            A function that takes the number of bytes in each new chunk.
         """
         with self._lock:
             self._sizes[checkpoint.name] = size
-            self._retotal()
-        bar = _bar(f"{checkpoint.name} from {label}", size, held)
-        self._advance(held)
-        counted = held
+            self._update_total()
+        bar = _open_bar(f"{checkpoint.name} from {label}", size, start)
+        self._advance_total(start)
+        counted = start
 
         def advance(count: int) -> None:
             nonlocal counted
             counted += count
             bar.update(count)
-            self._advance(count)
+            self._advance_total(count)
 
         try:
             yield advance
         except BaseException:
-            self._advance(-counted)  # another source, or none, begins again
+            self._advance_total(-counted)  # another source, or none, begins again
             raise
         finally:
             bar.close()
 
-    def finished(self, checkpoint: Checkpoint) -> None:
-        """One checkpoint is through, well or not."""
+    def count_finished(self) -> None:
+        """Count one more checkpoint as finished, with its file or without."""
         with self._lock:
             self._done += 1
-            self._retotal()
+            self._update_total()
 
     def close(self) -> None:
-        """Take the lines away."""
+        """Remove the lines."""
         if self._total is not None:
             self._total.close()
 
-    def _retotal(self) -> None:
+    def _update_total(self) -> None:
         if self._total is not None:
             self._total.total = sum(size or 0 for size in self._sizes.values())
             self._total.set_description(f"{self._done} of {len(self._sizes)} files", refresh=False)
 
-    def _advance(self, count: int) -> None:
+    def _advance_total(self, count: int) -> None:
         if self._total is not None:
             with self._lock:
                 self._total.update(count)
 
 
-def _bar(text: str, size: int | None, held: int = 0) -> "tqdm[NoReturn]":
+def _open_bar(text: str, size: int | None, start: int = 0) -> "tqdm[NoReturn]":
     return tqdm(
         total=size,
-        initial=held,
+        initial=start,
         desc=text,
         unit="B",
         unit_scale=True,

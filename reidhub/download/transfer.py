@@ -1,189 +1,170 @@
-"""One source's bytes on their way into the cache: counted, hashed, held to a MAC, kept for later where they stop.
+"""Bring the file of one checkpoint from one source into the cache.
 
-Bytes are held to the sha256; where none is known, to the MAC in the entry's Mega link, whichever source they come from.
+All bytes are checked here and in the store, whichever source sends them: the first ones are not a page, size and MAC
+are right, and at last the sha256. Where the bytes stop, those that came stay in the cache for the next run.
 """
 
 import logging
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from reidhub.cache.partial_file import IncomingFile, PartialFile
 from reidhub.cache.store import Cache
-from reidhub.download.progress import Progress
 from reidhub.download.sources import Resume, Stream, open_stream
 from reidhub.download.sources.patience import Patience
 from reidhub.errors import CancelledError, IntegrityError, SourceError
-from reidhub.zoo.checkpoint import Artifact, Checkpoint, Source
+from reidhub.files.sniff import refuse_pages
+from reidhub.zoo.checkpoint import Checkpoint, Source
+
+if TYPE_CHECKING:
+    from reidhub.files.mega_mac import ContentMac
 
 LARGEST = 2 << 30  # bytes; ten times the largest file of the zoo: an endless body of unknown size ends here
-_STEP = 768 * 1024  # bytes between two notes of where to go on; a process that is killed loses no more
+_NOTE_STEP = 512 * 1024  # bytes between two notes; a process that is killed loses these and the block after them
+
+OpenLine = Callable[[int | None, int], AbstractContextManager[Callable[[int], None]]]
+"""Takes the size of the file, if known, and the number of bytes that are there already; opens a progress line, which
+is then called with the number of bytes in each chunk."""
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """How files are fetched.
+class Transfer:
+    """One file from one source.
 
     Args:
-        kind: of the only sources to ask; None for all.
-        fresh: nothing that an earlier run left is gone on with.
-        offline: no socket is opened.
-        patience: with each source; its stop event ends everything.
+        checkpoint: whose file it is.
+        source: where the bytes come from.
+        cache: where they go.
+        patience: limits on the source.
+        open_line: shows the progress.
     """
 
-    kind: str | None = None
-    fresh: bool = False
-    offline: bool = False
-    patience: Patience = field(default_factory=Patience)
-
-    @property
-    def stop(self) -> threading.Event:
-        """Ends everything when it is set."""
-        return self.patience.stop
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """One file from one source, which messages call ``label``."""
-
-    checkpoint: Checkpoint
-    source: Source
-    label: str
-
-    @property
-    def artifact(self) -> Artifact:
-        """The file."""
-        return self.checkpoint.artifact
-
-
-class Receiver:
-    """Receives files into one cache."""
-
-    def __init__(self, cache: Cache, terms: Terms, progress: Progress) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, source: Source, cache: Cache, patience: Patience, open_line: OpenLine
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._artifact = checkpoint.artifact
+        self._source = source
         self._cache = cache
-        self._terms = terms
-        self._progress = progress
+        self._patience = patience
+        self._open_line = open_line
 
-    def receive(self, order: Order) -> Path:
-        """The file under its final name; it goes on with what an earlier run left of it, where the source allows that.
+    def run(self) -> Path:
+        """Bring the file, from where an earlier run stopped if the source allows that; return its path in the cache.
 
         Raises:
-            SourceError: the source does not give it, or not now; what came is kept where it can be gone on with.
-            IntegrityError: the source gives another file; nothing of that is kept.
-            CacheError: the cache folder does not take it.
+            SourceError: the source does not give the file, or not now; what came stays for the next run.
+            IntegrityError: the source gives another file; nothing of it stays.
+            CancelledError: the stop event was set; what came stays for the next run.
+            CacheError: the cache folder does not take the file.
         """
-        partial = None if self._terms.fresh else self._cache.find_partial(order.artifact, order.source)
-        if partial is None:
-            return self._received(order, None)
-        try:
-            return self._received(order, partial)
-        except IntegrityError as error:
-            _log.info("%s: %s; starting over", order.checkpoint.name, error.message)
-            return self._received(order, None)
+        if partial := self._cache.find_partial(self._artifact, self._source):
+            try:
+                return self._receive(partial)
+            except IntegrityError as error:
+                _log.info("%s: %s; starting over", self._checkpoint.name, error.message)
+        return self._receive(None)
 
-    def _received(self, order: Order, partial: PartialFile | None) -> Path:
-        artifact, name = order.artifact, order.checkpoint.name
-        with self._cache.open_incoming(artifact, order.source, name=name) as incoming:
+    def _receive(self, partial: PartialFile | None) -> Path:
+        name, known = self._checkpoint.name, self._artifact
+        with self._cache.open_incoming(known, self._source, name=name) as incoming:
             resume = Resume(partial.offset, partial.state) if partial and incoming.resume_from(partial) else None
             try:
-                with open_stream(order.source, resume=resume, patience=self._terms.patience) as stream:
-                    self._take(order, stream, incoming, partial)
-                path = self._cache.keep(
-                    incoming, artifact, name=name, source=order.source.location, checked_by=artifact.held_to
-                )
+                with open_stream(self._source, resume=resume, patience=self._patience) as stream:
+                    self._copy(stream, incoming, partial)
+                source = self._source.location
+                path = self._cache.keep(incoming, known, name=name, source=source, checked_by=known.held_to)
             except IntegrityError:
                 incoming.discard()
                 raise
-        _compare_prefix(order.checkpoint, path)
+        self._compare_prefix(path)
         return path
 
-    def _take(self, order: Order, stream: Stream, incoming: IncomingFile, partial: PartialFile | None) -> None:
-        size = _agreed_size(order.artifact, stream)
+    def _copy(self, stream: Stream, incoming: IncomingFile, partial: PartialFile | None) -> None:
+        """Write the bytes that the stream adds to those of the earlier run, and check them all."""
+        chunks = stream.chunks if stream.offset else refuse_pages(stream.chunks)
+        size = self._agree_on_size(stream.size)
         incoming.truncate(stream.offset)
         self._cache.check_room((size or 0) - incoming.size)
-        notes = _Notes(stream, incoming)
+        mac = self._start_mac(incoming)
         if partial:
-            notes.take()
+            _note(stream, incoming)
             partial.remove_if_unchanged()
-        with self._progress.line(order.checkpoint, order.label, size, incoming.size) as advance:
-            for chunk in notes.taken(_checked(stream.chunks, incoming, order)):
-                if self._terms.stop.is_set():
-                    raise CancelledError(f"the download of {order.checkpoint.name} was stopped")
+        with self._open_line(size, incoming.size) as advance, _note_at_stop(stream, incoming):
+            noted = incoming.size
+            for chunk in chunks:
+                if self._patience.stop.is_set():
+                    raise CancelledError("the download was stopped")
                 incoming.write(chunk)
-                _check_not_over(incoming, size)
+                _check_not_over(incoming.size, size)
+                if mac:
+                    mac.update(chunk)
                 advance(len(chunk))
+                if incoming.size - noted >= _NOTE_STEP:
+                    _note(stream, incoming)
+                    noted = incoming.size
         if size is not None and incoming.size != size:
             raise IntegrityError(f"expected {size} bytes, got {incoming.size}")
+        if mac:
+            mac.check()
+
+    def _agree_on_size(self, offered: int | None) -> int | None:
+        """Return the size that the manifest gives, else the one that the host offers; bytes."""
+        known = self._artifact.size
+        if None not in (known, offered) and known != offered:
+            raise IntegrityError(f"expected {known} bytes, the host offers {offered}")
+        return offered if known is None else known
+
+    def _start_mac(self, incoming: IncomingFile) -> "ContentMac | None":
+        """Start the MAC of a Mega link over the bytes that are there; None where no link is known, or none is needed.
+
+        A file from Mega is checked with the link it comes from; a file from elsewhere only if its sha256 is not known.
+        """
+        link = None if self._artifact.pinned else self._artifact.mega_link
+        if self._source.kind == "mega":
+            link = self._source.location
+        if link is None:
+            return None
+        from reidhub.files.mega_mac import ContentMac  # needs cryptography, and most files of other sources do not
+
+        mac = ContentMac(link)
+        for block in incoming.read_blocks():
+            mac.update(block)
+        return mac
+
+    def _compare_prefix(self, path: Path) -> None:
+        prefix = self._artifact.sha256_prefix
+        if prefix and not path.stem.startswith(prefix):
+            _log.warning(
+                "%s: its sha256 begins with %s, not %s as its author's file name says; that may be older than the file",
+                self._checkpoint.name,
+                path.stem[: len(prefix)],
+                prefix,
+            )
 
 
-class _Notes:
-    """Where to go on later: noted whenever the source's state changes, every `_STEP`, and where the bytes stop."""
-
-    def __init__(self, stream: Stream, incoming: IncomingFile) -> None:
-        self._stream = stream
-        self._incoming = incoming
-        self._state: dict[str, Any] = {}
-        self._size = incoming.size
-
-    def take(self) -> None:
-        state = self._stream.state()
-        if state:
-            self._incoming.note(state)
-        self._state, self._size = state, self._incoming.size
-
-    def taken(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """The same chunks; a note is due once a chunk has been written."""
-        try:
-            for chunk in chunks:
-                yield chunk
-                if self._incoming.size - self._size >= _STEP or self._stream.state() != self._state:
-                    self.take()
-        except IntegrityError:
-            raise
-        except SourceError:
-            self.take()
-            raise
+def _note(stream: Stream, incoming: IncomingFile) -> None:
+    """Note that a later run can resume behind the bytes written so far, if the source can do that."""
+    if stream.state:
+        incoming.note(stream.state)
 
 
-def _compare_prefix(checkpoint: Checkpoint, path: Path) -> None:
-    prefix = checkpoint.artifact.sha256_prefix
-    if prefix and not path.stem.startswith(prefix):
-        _log.warning(
-            "%s: its sha256 begins with %s, not %s as its author's file name says; that may be older than the file",
-            checkpoint.name,
-            path.stem[: len(prefix)],
-            prefix,
-        )
+@contextmanager
+def _note_at_stop(stream: Stream, incoming: IncomingFile) -> Iterator[None]:
+    """Note the position where a source or the user stops the download; not where the bytes are wrong."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except (SourceError, CancelledError):
+        _note(stream, incoming)
+        raise
 
 
-def _agreed_size(artifact: Artifact, stream: Stream) -> int | None:
-    if artifact.size is not None and stream.size not in (None, artifact.size):
-        raise IntegrityError(f"expected {artifact.size} bytes, the host offers {stream.size}")
-    return artifact.size if artifact.size is not None else stream.size
-
-
-def _check_not_over(incoming: IncomingFile, size: int | None) -> None:
+def _check_not_over(written: int, size: int | None) -> None:
     limit = LARGEST if size is None else size
-    if incoming.size > limit:
+    if written > limit:
         raise IntegrityError(f"expected {'at most ' if size is None else ''}{limit} bytes, and more keep coming")
-
-
-def _checked(chunks: Iterator[bytes], incoming: IncomingFile, order: Order) -> Iterator[bytes]:
-    """The same chunks; at their end the whole content is held to the link's MAC where nothing else is known of it."""
-    link = order.artifact.mega_link
-    if order.artifact.pinned or link is None or order.source.kind == "mega":  # Mega's own stream checks its MAC
-        yield from chunks
-        return
-    from reidhub.files.mega_mac import ContentMac  # the only place that needs cryptography for other sources
-
-    mac = ContentMac(link)
-    for block in incoming.read_blocks():
-        mac.update(block)
-    for chunk in chunks:
-        mac.update(chunk)
-        yield chunk
-    mac.check()

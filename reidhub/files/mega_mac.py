@@ -1,10 +1,11 @@
-"""Mega's MAC over a content: what ties plain bytes, wherever they came from, to a Mega link.
+"""Mega's MAC of a content: it ties plain bytes, wherever they came from, to a Mega link.
 
-It finds accidents, not forgers: whoever knows the link can make another content of the same MAC.
+It finds accidents, not forgers: whoever knows the link can make another content with the same MAC.
+
+The content is cut into chunks. Each has a CBC-MAC of 16 bytes, and one more CBC-MAC runs over those of all chunks.
 """
 
 import logging
-from typing import Any, Self
 
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
@@ -28,7 +29,7 @@ class ContentMac:
     """The running MAC of a content.
 
     Args:
-        link: the Mega link the content is held to.
+        link: the Mega link that the content should belong to.
 
     Raises:
         SourceError: the link is malformed; permanent.
@@ -36,82 +37,50 @@ class ContentMac:
 
     def __init__(self, link: Link | str) -> None:
         self._link = Link.parse(link) if isinstance(link, str) else link
-        self._done = bytearray()  # the MACs of the complete chunks
-        self._boundary = 0  # bytes in those chunks
+        self._chunk_macs = bytearray()  # of the complete chunks, 16 bytes each
         self._cbc: CipherContext | None = None
-        self._filled = 0  # bytes of the chunk that is being read
+        self._filled = 0  # bytes of the present chunk
         self._last = b""  # its CBC state
         self._scratch = bytearray(_LONGEST + _BLOCK)
-
-    @classmethod
-    def resumed(cls, link: Link | str, state: dict[str, Any]) -> Self:
-        """A MAC that goes on behind ``state["offset"]`` bytes.
-
-        Raises:
-            ValueError: ``state`` is not what `state` gave.
-        """
-        mac = cls(link)
-        macs = bytes.fromhex(str(state.get("chunk_macs")))
-        count, rest = divmod(len(macs), _BLOCK)
-        boundary = sum(_chunk_length(index) for index in range(count))
-        if rest or state.get("offset") != boundary:
-            raise ValueError(f"offset {state.get('offset')} does not go with the MACs of {count} chunks")
-        mac._done += macs
-        mac._boundary = boundary
-        return mac
-
-    @property
-    def offset(self) -> int:
-        """The end of the last complete chunk, bytes."""
-        return self._boundary
-
-    @property
-    def room(self) -> int:
-        """Bytes until the chunk that is being read is complete."""
-        return _chunk_length(len(self._done) // _BLOCK) - self._filled
-
-    def state(self) -> dict[str, Any]:
-        """Where to go on later, as JSON: the end of the last complete chunk and the MACs up to there."""
-        return {"offset": self._boundary, "chunk_macs": self._done.hex()}
 
     def update(self, data: bytes) -> None:
         """Take in the next bytes, any number of them."""
         view = memoryview(data)
         while view:
             cbc = self._cbc = self._cbc or self._begin_chunk()
-            room = self.room
+            room = _measure_chunk(len(self._chunk_macs) // _BLOCK) - self._filled
             self._encrypt(cbc, view[:room])
             self._filled += len(view[:room])
             if len(view) >= room:
                 self._close_chunk(cbc)
             view = view[room:]
 
-    def value(self) -> bytes:
-        """The MAC, 8 bytes, of everything taken in; nothing can be taken in afterwards. Empty content has zeros."""
+    def compute(self) -> bytes:
+        """Return the MAC, 8 bytes, of everything taken in; call it once, at the end. Empty content has zeros."""
         if self._cbc is not None:
             self._close_chunk(self._cbc)
-        return _folded(_chained(self._link.aes, bytes(self._done))[-_BLOCK:])
+        return _fold(_chain(self._link.aes, bytes(self._chunk_macs))[-_BLOCK:])
 
     def check(self) -> None:
-        """Hold the content, which is complete now, to the link.
+        """Check that the content, which is complete now, belongs to the link.
 
-        A MAC that leaves out one late run of chunks, as old uploads have it, passes with a warning in the log.
+        A MAC that leaves out one late run of chunks, as in old uploads, passes with a warning in the log.
 
         Raises:
-            IntegrityError: the content is not the one the link was made for.
+            IntegrityError: the link was made for another content.
         """
-        value = self.value()
-        if value == self._link.mac:
+        mac = self.compute()
+        if mac == self._link.mac:
             return
-        gap = _gap(self._link, bytes(self._done))
+        gap = _find_gap(self._link, bytes(self._chunk_macs))
         if gap is None:
-            raise IntegrityError(f"expected content of MAC {self._link.mac.hex()}, got MAC {value.hex()}")
+            raise IntegrityError(f"expected content of MAC {self._link.mac.hex()}, got MAC {mac.hex()}")
         _log.warning(
-            "the MAC of Mega file %s leaves out chunks %d to %d of %d, an upload fault known of old; the rest agrees",
+            "the MAC of Mega file %s leaves out chunks %d to %d of %d, a known fault of old uploads; the rest agrees",
             self._link.handle,
             gap.start + 1,
             gap.stop,
-            len(self._done) // _BLOCK,
+            len(self._chunk_macs) // _BLOCK,
         )
 
     def _begin_chunk(self) -> CipherContext:
@@ -124,33 +93,33 @@ class ContentMac:
 
     def _close_chunk(self, cbc: CipherContext) -> None:
         self._encrypt(cbc, bytes(-self._filled % _BLOCK))
-        self._boundary += self._filled
-        self._done += self._last
+        self._chunk_macs += self._last
         self._cbc, self._filled = None, 0
 
 
-def _chunk_length(index: int) -> int:
+def _measure_chunk(index: int) -> int:
     return min((index + 1) * _FIRST, _LONGEST)
 
 
-def _chained(aes: bytes, macs: bytes, start: bytes = bytes(_BLOCK)) -> bytes:
-    """The CBC states from ``start`` on, one per chunk MAC; ``start`` stands before them."""
+def _chain(aes: bytes, macs: bytes, start: bytes = bytes(_BLOCK)) -> bytes:
+    """Return the CBC states over the chunk MACs: ``start``, then one state for each MAC."""
     return start + Cipher(AES(aes), CBC(start)).encryptor().update(macs)
 
 
-def _folded(state: bytes) -> bytes:
+def _fold(state: bytes) -> bytes:
+    """Shorten 16 bytes to 8: the first four XOR the second four, and so on."""
     words = [int.from_bytes(state[at : at + 4]) for at in range(0, _BLOCK, 4)]
     return b"".join((words[at] ^ words[at + 1]).to_bytes(4) for at in (0, 2))
 
 
-def _gap(link: Link, macs: bytes) -> range | None:
-    """The run of chunks without which the MACs give the link's; never all of them, for then nothing was checked."""
+def _find_gap(link: Link, macs: bytes) -> range | None:
+    """Find the run of chunks without which the MAC is the link's; never all chunks, as nothing is checked then."""
     end = len(macs) // _BLOCK
-    before = _chained(link.aes, macs)
+    before = _chain(link.aes, macs)
     for start in range(max(0, end - _LATE), end):
         state = before[start * _BLOCK : (start + 1) * _BLOCK]
         for stop in range(start + 1, min(start + _RUN, end) + 1):
-            whole = _chained(link.aes, macs[stop * _BLOCK :], state)
-            if _folded(whole[-_BLOCK:]) == link.mac and stop - start < end:
+            whole = _chain(link.aes, macs[stop * _BLOCK :], state)
+            if _fold(whole[-_BLOCK:]) == link.mac and stop - start < end:
                 return range(start, stop)
     return None

@@ -1,6 +1,6 @@
-"""A look at the first bytes: pages, error texts and pointer files that hosts send in a file's place are told apart.
+"""The first bytes of a file: hosts send pages, error texts and pointer files in the place of a checkpoint.
 
-Only what is recognisably no checkpoint is refused; whether the rest is one, its size, digest and reader say.
+Only what is certainly no checkpoint is refused. Whether the rest is one, its size, its digest and its reader tell.
 """
 
 import html
@@ -17,43 +17,44 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # never in a text, soo
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
-def looked_at(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The same bytes, after their start was looked at; that start is read at once, not when the result is.
+def refuse_pages(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Return the same bytes, unless they are a page; the first ones are read at once.
 
     Raises:
-        IntegrityError: nothing came, or a page, a JSON text or a Git LFS pointer.
+        IntegrityError: there are no bytes, or they are a page, a JSON text or a Git LFS pointer.
     """
-    start = _take(chunks, HEAD)
-    kind = _kind(start)
+    start = _read_start(chunks, HEAD)
+    kind = _name_kind(start)
     if kind is None:
         return chain([start], chunks)
-    whole = start + _take(chunks, PAGE - len(start))
+    whole = start + _read_start(chunks, PAGE - len(start))
     size = f"more than {PAGE}" if len(whole) >= PAGE else str(len(whole))
-    raise IntegrityError(f"expected a checkpoint file, got {size} bytes{kind}{_own_words(whole)}")
+    raise IntegrityError(f"expected a checkpoint file, got {size} bytes{kind}{_quote_title(whole)}")
 
 
 def page_words(data: bytes) -> str:
-    """What a page says of itself: its title, in printable characters; empty where it has none."""
+    """Return the title of a page in printable characters; empty where it has none."""
     found = re.search(rb"<title[^>]*>(.*?)</title>", data, re.IGNORECASE | re.DOTALL)
     return printable(html.unescape(found[1].decode("utf-8", "replace"))) if found else ""
 
 
 def printable(text: str, most: int = 100) -> str:
-    """Text of a stranger, made fit for a message: one line, no control characters, at most ``most`` characters."""
+    """Make the text of a stranger fit for a message: one line, no control characters, at most ``most`` characters."""
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     return line if len(line) <= most else line[: most - 3] + "..."
 
 
-def _take(chunks: Iterator[bytes], most: int) -> bytes:
-    taken = bytearray()
+def _read_start(chunks: Iterator[bytes], size: int) -> bytes:
+    start = bytearray()
     for chunk in chunks:
-        taken += chunk
-        if len(taken) >= most:
+        start += chunk
+        if len(start) >= size:
             break
-    return bytes(taken)
+    return bytes(start)
 
 
-def _kind(start: bytes) -> str | None:
+def _name_kind(start: bytes) -> str | None:
+    """Name what the bytes are instead of a checkpoint; empty for no bytes, None for what may be a checkpoint."""
     if not start:
         return ""
     if _CONTROL.search(start[:HEAD]):
@@ -66,6 +67,6 @@ def _kind(start: bytes) -> str | None:
     return " that point to a file in Git LFS" if text.startswith(_LFS) else None
 
 
-def _own_words(data: bytes) -> str:
+def _quote_title(data: bytes) -> str:
     words = page_words(data)
     return f' ("{words}")' if words else ""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from reidhub.cache.store import Cache
-from reidhub.download.fetch import Resolver
+from reidhub.download.fetch import Fetcher
 from reidhub.errors import DiskFullError, ReidhubError
 from reidhub.inference.complexity import complexity
 from reidhub.verification.dataset_pass import read_model
@@ -64,7 +64,7 @@ def check_files(selection: Selection, level: Level, cache: Cache) -> Iterator[Fi
     Raises:
         DiskFullError: the cache has no room for a file.
     """
-    resolver = Resolver(cache)
+    resolver = Fetcher(cache)
     for checkpoint in selection.checkpoints:
         by_name = checkpoint.name in selection.by_name
         try:

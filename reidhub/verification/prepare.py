@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from reidhub.cache.store import Cache
 from reidhub.datasets import ClassificationSet, RetrievalSet, read_dataset
-from reidhub.download.fetch import Resolver
+from reidhub.download.fetch import Fetcher
 from reidhub.errors import IntegrityError, ReidhubError
 from reidhub.files.digest import Digest
 from reidhub.inference.preprocess import PixelSpec, imagenet_spec
@@ -85,7 +85,7 @@ class Preparation:
     def __init__(self, settings: Settings, cache: Cache) -> None:
         self._settings = settings
         self._cache = cache
-        self._resolver = Resolver(cache)
+        self._resolver = Fetcher(cache)
         self._data = _Once(self._read)
         self._files = _Once(self._fetch)
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from reidhub.errors import IntegrityError, WeightsError
-from reidhub.files.sniff import HEAD, looked_at
+from reidhub.files.sniff import HEAD, refuse_pages
 from reidhub.weights.unpickler import Storage, StorageType, read_pickle
 
 _ZIP = b"PK\x03\x04"
@@ -269,7 +269,7 @@ def _is_safetensors(start: bytes, size: int) -> bool:
 
 def _unknown(start: bytes) -> WeightsError:
     try:
-        list(looked_at(iter([start])))
+        list(refuse_pages(iter([start])))
     except IntegrityError as error:
         return WeightsError(error.message, hint=_AGAIN)
     if start.startswith(b"\x80"):

@@ -30,8 +30,7 @@ from support.faults import (
 from support.generated_zoo import WEB, File, content, hosts, stored
 
 from reidhub.cache.store import Cache
-from reidhub.download.fetch import Resolver
-from reidhub.download.transfer import Terms
+from reidhub.download.fetch import Fetcher, FetchOptions
 from reidhub.errors import FetchError
 from reidhub.files.digest import Digest
 from reidhub.testing.hosts import Drive, Mega, MegaKey, Static, content_mac, page
@@ -201,7 +200,7 @@ def outcome(fault: Fault, folder, *, pinned: bool) -> tuple[str, Cache]:
     patience = replace(QUICK, puzzle_s=1.0)
     with online(spoilt):
         try:
-            path = Resolver(cache, Terms(kind=kind, patience=patience)).fetch(file.checkpoint(folder))
+            path = Fetcher(cache, FetchOptions(kind=kind, patience=patience)).fetch(file.checkpoint(folder))
         except FetchError as error:
             return error.message, cache
     assert path.read_bytes() == DATA
@@ -250,12 +249,12 @@ def test_a_fault_ends_in_the_file_or_in_a_reason(fault, pinned, tmp_path):
 def test_a_file_of_any_size_is_held_to_its_mac(kind, size, tmp_path):
     file = File("sized", content(size), kinds=(kind, *{"mega"} - {kind}), pinned=False)
     wrong = bytes([file.data[0] ^ 64]) + file.data[1:]
-    terms = Terms(kind=kind, patience=QUICK)
+    terms = FetchOptions(kind=kind, patience=QUICK)
     with online(hosts([file], {"sized": wrong})), pytest.raises(FetchError, match="MAC"):
-        Resolver(Cache(tmp_path / "cache"), terms).fetch(file.checkpoint(tmp_path))
+        Fetcher(Cache(tmp_path / "cache"), terms).fetch(file.checkpoint(tmp_path))
     assert stored(tmp_path / "cache") == {}
     with online(hosts([file])):
-        path = Resolver(Cache(tmp_path / "cache"), terms).fetch(file.checkpoint(tmp_path))
+        path = Fetcher(Cache(tmp_path / "cache"), terms).fetch(file.checkpoint(tmp_path))
     assert path.read_bytes() == file.data
     COUNT["sizes held to a MAC"] += 1
 
@@ -264,7 +263,7 @@ def test_an_empty_file_is_refused_from_every_source(tmp_path):
     for kind in ("mega", "gdrive", "https"):
         file = File("empty", b"", kinds=(kind, *{"mega"} - {kind}), pinned=False)
         with online(hosts([file])), pytest.raises(FetchError, match="got 0 bytes"):
-            Resolver(Cache(tmp_path / "cache"), Terms(kind=kind, patience=QUICK)).fetch(file.checkpoint(tmp_path))
+            Fetcher(Cache(tmp_path / "cache"), FetchOptions(kind=kind, patience=QUICK)).fetch(file.checkpoint(tmp_path))
     assert stored(tmp_path / "cache") == {}
 
 
@@ -272,11 +271,11 @@ def test_a_forged_content_with_the_right_mac_is_found_out_by_the_sha256(tmp_path
     forged = forgery(File("forged", DATA))
     pinned = File("forged", DATA, kinds=("mega",))
     with online(hosts([pinned], {"forged": forged})), pytest.raises(FetchError, match="expected sha256"):
-        Resolver(Cache(tmp_path / "cache"), Terms(patience=QUICK)).fetch(pinned.checkpoint(tmp_path))
+        Fetcher(Cache(tmp_path / "cache"), FetchOptions(patience=QUICK)).fetch(pinned.checkpoint(tmp_path))
     assert stored(tmp_path / "cache") == {}
     loose = File("forged", DATA, kinds=("mega",), pinned=False)
     with online(hosts([loose], {"forged": forged})):  # a MAC is no signature: what docs/downloads.md says
-        path = Resolver(Cache(tmp_path / "other"), Terms(patience=QUICK)).fetch(loose.checkpoint(tmp_path))
+        path = Fetcher(Cache(tmp_path / "other"), FetchOptions(patience=QUICK)).fetch(loose.checkpoint(tmp_path))
     assert path.read_bytes() == forged
 
 

@@ -15,8 +15,7 @@ from support.zoo_entries import DRIVE, FILE_ID, checkpoints, entry, reidhub, wri
 
 from reidhub.cache.store import Cache
 from reidhub.download.build_mirror import INDEX, SUMS, Mirror, read_index
-from reidhub.download.fetch import Resolver
-from reidhub.download.transfer import Terms
+from reidhub.download.fetch import Fetcher, FetchOptions
 from reidhub.errors import CacheError, CancelledError, DiskFullError
 from reidhub.files.digest import Digest
 from reidhub.testing.hosts import Drive, Mega, Static, mega_link
@@ -299,9 +298,9 @@ def test_a_run_that_is_killed_leaves_whole_files_alone_and_the_next_one_goes_on(
 
 
 def test_cancellation_is_no_failure_of_a_file(folder, zoo, tmp_path):
-    terms = Terms()
+    terms = FetchOptions()
     terms.stop.set()
     cache = Cache(tmp_path / "cache")
-    with online(hosts()), Mirror(folder, cache, Resolver(cache, terms)) as mirror, pytest.raises(CancelledError):
+    with online(hosts()), Mirror(folder, cache, Fetcher(cache, terms)) as mirror, pytest.raises(CancelledError):
         mirror.bring(zoo[0])
     assert read_index(folder) == []

@@ -11,8 +11,7 @@ from support.faults import QUICK, drop, flip, header, say, shorter, spoiled, sta
 from support.generated_zoo import WEB, File, content, files_below, hosts, stored
 
 from reidhub.cache.store import Cache
-from reidhub.download.fetch import Resolver, fetch, offline_by_environment
-from reidhub.download.transfer import Terms
+from reidhub.download.fetch import Fetcher, FetchOptions, fetch, is_offline_by_environment
 from reidhub.errors import CacheError, CancelledError, FetchError
 from reidhub.files.digest import Digest
 from reidhub.testing.hosts import Drive, Mega, Static
@@ -21,13 +20,13 @@ from reidhub.testing.internet import Response, online
 ONE = File("one", content(3_000_001))
 TWO = File("two", content(200_000))
 LOOSE = File("loose", content(2_500_000), pinned=False)
-TERMS = Terms(patience=QUICK)
+TERMS = FetchOptions(patience=QUICK)
 GONE = say("[-9]")
 
 
 def fetched(file, folder, **terms):
     folder.mkdir(exist_ok=True)
-    return Resolver(Cache(folder / "cache"), replace(TERMS, **terms)).fetch(file.checkpoint(folder))
+    return Fetcher(Cache(folder / "cache"), replace(TERMS, **terms)).fetch(file.checkpoint(folder))
 
 
 def failure(file, folder, **terms):
@@ -167,7 +166,7 @@ def test_a_kind_that_a_checkpoint_does_not_have_is_told(tmp_path):
 
 def test_a_host_that_is_down_is_not_asked_for_the_next_file(tmp_path):
     world = {name: host for name, host in hosts([ONE, TWO]).items() if name not in Mega({}).hosts}
-    resolver = Resolver(Cache(tmp_path / "cache"), TERMS)
+    resolver = Fetcher(Cache(tmp_path / "cache"), TERMS)
     with online(world) as internet:
         resolver.fetch(ONE.checkpoint(tmp_path))
         seen = len(internet.requests(Mega.API))
@@ -179,7 +178,7 @@ def test_a_host_that_is_down_is_not_asked_for_the_next_file(tmp_path):
 def test_a_source_that_was_left_out_is_told_with_the_reason(tmp_path):
     busy = say('[{"e":-17,"tl":2460}]')
     world = spoil(ONE, TWO, MEGA_API=busy, DRIVE=status(503), WEB=status(404))
-    resolver = Resolver(Cache(tmp_path / "cache"), TERMS)
+    resolver = Fetcher(Cache(tmp_path / "cache"), TERMS)
     with online(world) as internet:
         for file in (ONE, TWO):
             with pytest.raises(FetchError) as caught:
@@ -198,7 +197,7 @@ def test_a_file_with_two_sources_on_a_host_that_is_down_is_not_told_of_itself(tm
     second = replace(first, location=f"https://{WEB}/elsewhere.pth")
     twice = replace(one, artifact=replace(one.artifact, sources=(first, second)))
     with online(spoil(ONE, WEB=status(503))), pytest.raises(FetchError) as caught:
-        Resolver(Cache(tmp_path / "cache"), TERMS).fetch(twice)
+        Fetcher(Cache(tmp_path / "cache"), TERMS).fetch(twice)
     assert caught.value.message.splitlines()[2] == f"  https  not asked again: {WEB}: 503 Service Unavailable"
 
 
@@ -206,7 +205,7 @@ def test_where_no_host_was_reached_the_hint_asks_about_network_and_proxy(tmp_pat
     with socket.create_server(("127.0.0.1", 0)) as server:
         nobody = f"http://127.0.0.1:{server.getsockname()[1]}"
     monkeypatch.setenv("HTTPS_PROXY", nobody)
-    resolver = Resolver(Cache(tmp_path / "cache"), TERMS)
+    resolver = Fetcher(Cache(tmp_path / "cache"), TERMS)
     for file in (ONE, TWO):  # the second is told what the first one met
         with pytest.raises(FetchError) as caught:
             resolver.fetch(file.checkpoint(tmp_path))
@@ -217,7 +216,7 @@ def test_where_no_host_was_reached_the_hint_asks_about_network_and_proxy(tmp_pat
 
 
 def test_what_is_wrong_with_one_file_is_not_held_against_its_host(tmp_path):
-    resolver = Resolver(Cache(tmp_path / "cache"), TERMS)
+    resolver = Fetcher(Cache(tmp_path / "cache"), TERMS)
     with online(spoil(ONE, TWO, MEGA_API=((GONE,), None))) as internet:
         for file in (ONE, TWO):
             resolver.fetch(file.checkpoint(tmp_path))
@@ -400,4 +399,4 @@ def test_offline_by_the_environment_what_is_on_this_machine_still_serves(tmp_pat
 @pytest.mark.parametrize(("text", "offline"), [("", False), ("0", False), ("no", False), ("1", True), ("yes", True)])
 def test_what_counts_as_offline(text, offline, monkeypatch):
     monkeypatch.setenv("REIDHUB_OFFLINE", text)
-    assert offline_by_environment() == offline
+    assert is_offline_by_environment() == offline

@@ -11,9 +11,8 @@ from support.faults import QUICK
 from support.generated_zoo import File, content, hosts, stored
 
 from reidhub.cache.store import Cache
-from reidhub.download.fetch import Resolver
+from reidhub.download.fetch import Fetcher, FetchOptions
 from reidhub.download.sources import open_stream
-from reidhub.download.transfer import Terms
 from reidhub.download.user_mirror import mirror_source
 from reidhub.errors import FetchError, SourceError, UsageError
 from reidhub.testing.hosts import Static
@@ -27,8 +26,8 @@ HOST = "mirror.example.net"
 
 
 def fetched(file, folder, **terms):
-    terms = replace(Terms(patience=QUICK), **terms)
-    return Resolver(Cache(folder / "cache"), terms).fetch(file.checkpoint(folder)).read_bytes()
+    terms = replace(FetchOptions(patience=QUICK), **terms)
+    return Fetcher(Cache(folder / "cache"), terms).fetch(file.checkpoint(folder)).read_bytes()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import time
 import filelock
 import pytest
 
-from reidhub.files.lock import turn
+from reidhub.files.lock import take_turn
 
 HOLDER = """
 import sys, time; import filelock
@@ -31,7 +31,7 @@ def test_who_waits_says_so_and_goes_on_once_the_other_is_gone(held_elsewhere, ca
     path, process = held_elsewhere
     threading.Timer(0.5, process.kill).start()
     start = time.monotonic()
-    with caplog.at_level(logging.WARNING, "reidhub"), turn(path, "fetching a.b", lambda: True):
+    with caplog.at_level(logging.WARNING, "reidhub"), take_turn(path, "fetching a.b", lambda: True):
         assert process.poll() is not None or time.monotonic() - start >= 0.4
     assert caplog.messages == ["another process is fetching a.b; waiting for it"]
     assert not path.exists()
@@ -39,7 +39,7 @@ def test_who_waits_says_so_and_goes_on_once_the_other_is_gone(held_elsewhere, ca
 
 def test_a_wait_that_makes_no_sense_ends_without_the_lock(held_elsewhere):
     path, process = held_elsewhere
-    with turn(path, "fetching a.b", lambda: False):
+    with take_turn(path, "fetching a.b", lambda: False):
         assert process.poll() is None
     assert path.exists()
 
@@ -49,7 +49,7 @@ def test_threads_of_one_process_take_turns_too(tmp_path):
 
     def work():
         nonlocal inside, most
-        with turn(tmp_path / "a.lock", "fetching a.b", lambda: True):
+        with take_turn(tmp_path / "a.lock", "fetching a.b", lambda: True):
             inside += 1
             most = max(most, inside)
             time.sleep(0.05)
@@ -69,13 +69,13 @@ def test_a_folder_that_knows_no_locks_is_no_reason_to_stop(error, tmp_path, monk
         raise error
 
     monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
-    with turn(tmp_path / "a.lock", "fetching a.b", lambda: True):
+    with take_turn(tmp_path / "a.lock", "fetching a.b", lambda: True):
         done = True
     assert done
 
 
 def test_a_folder_that_cannot_be_made_is_no_reason_to_stop(tmp_path):
     (tmp_path / "file").write_text("")
-    with turn(tmp_path / "file" / "a.lock", "fetching a.b", lambda: True):
+    with take_turn(tmp_path / "file" / "a.lock", "fetching a.b", lambda: True):
         done = True
     assert done

@@ -17,9 +17,8 @@ from reidhub.cli.describe import unpinned_notice
 from reidhub.cli.jobs import in_order
 from reidhub.cli.options import SELECTOR, jobs_option, json_option, select_checkpoints, selectors_argument
 from reidhub.cli.tables import counted
-from reidhub.download.fetch import Resolver
+from reidhub.download.fetch import Fetcher, FetchOptions
 from reidhub.download.progress import Progress
-from reidhub.download.transfer import Terms
 from reidhub.errors import CancelledError, ReidhubError, UsageError
 from reidhub.zoo.checkpoint import Checkpoint
 
@@ -38,7 +37,7 @@ Result = dict[str, str | int | None]
 @click.option("--offline", is_flag=True, help="Open no socket, and say what is missing; so does REIDHUB_OFFLINE=1.")
 @json_option
 def command(
-    selectors: tuple[str, ...], *, output: Path | None, form: str, jobs: int, as_data: bool, **terms: Any
+    selectors: tuple[str, ...], *, output: Path | None, form: str, jobs: int, as_data: bool, **options: Any
 ) -> None:
     """Download checkpoints into the cache and print their paths.
 
@@ -46,7 +45,7 @@ def command(
     resume. If $REIDHUB_MIRROR is set to a folder or a URL, it is asked first.
     """
     delivery, show = Delivery(output, form), None if as_data else _to(sys.stdout)
-    results = _downloaded(select_checkpoints(selectors), jobs, delivery, Terms(**terms), show)
+    results = _downloaded(select_checkpoints(selectors), jobs, delivery, FetchOptions(**options), show)
     if as_data:
         click.echo(json.dumps(results, indent=1))
     if failed := [str(result["name"]) for result in results if result["error"]]:
@@ -55,34 +54,38 @@ def command(
 
 
 def _downloaded(
-    checkpoints: list[Checkpoint], jobs: int, delivery: Delivery, terms: Terms, show: Callable[[str], None] | None
+    checkpoints: list[Checkpoint],
+    jobs: int,
+    delivery: Delivery,
+    options: FetchOptions,
+    show: Callable[[str], None] | None,
 ) -> list[Result]:
     """Fetch all; each path is shown as soon as those before it are there."""
     results = []
     with closing(Progress(checkpoints)) as progress, logging_redirect_tqdm():
-        resolver = Resolver(Cache(), terms, progress)
+        fetcher = Fetcher(Cache(), options, progress)
 
         def download(checkpoint: Checkpoint) -> Result:
             try:
-                return _download(checkpoint, resolver, delivery)
+                return _download(checkpoint, fetcher, delivery)
             finally:
-                progress.finished(checkpoint)
+                progress.count_finished()
 
-        for result in in_order(download, checkpoints, jobs, terms.stop):
+        for result in in_order(download, checkpoints, jobs, options.stop):
             results.append(result)
             if result["path"] and show:
                 show(str(result["path"]))
     return results
 
 
-def _download(checkpoint: Checkpoint, resolver: Resolver, delivery: Delivery) -> Result:
+def _download(checkpoint: Checkpoint, fetcher: Fetcher, delivery: Delivery) -> Result:
     result: Result = {"name": checkpoint.name, "path": None, "error": None}
     tell = _to(sys.stderr)
     for notice in (*checkpoint.notices, unpinned_notice(checkpoint)):
         if notice:
             tell(f"note: {notice}")
     try:
-        path = delivery.hand_out(checkpoint, resolver.fetch(checkpoint))
+        path = delivery.hand_out(checkpoint, fetcher.fetch(checkpoint))
     except (UsageError, CancelledError):
         raise
     except ReidhubError as error:

@@ -22,9 +22,8 @@ from reidhub.cli.options import (
     select_checkpoints,
 )
 from reidhub.download.build_mirror import Mirror, Outcome
-from reidhub.download.fetch import Resolver
+from reidhub.download.fetch import Fetcher, FetchOptions
 from reidhub.download.progress import Progress
-from reidhub.download.transfer import Terms
 from reidhub.zoo.checkpoint import Checkpoint
 
 
@@ -57,19 +56,19 @@ def command(folder: Path, selectors: tuple[str, ...], *, jobs: int, as_data: boo
 
 def _brought(folder: Path, checkpoints: list[Checkpoint], jobs: int) -> Iterator[Outcome]:
     """How it went with each, in their order."""
-    cache, terms = Cache(), Terms()
+    cache, options = Cache(), FetchOptions()
     with ExitStack() as stack:
         progress = stack.enter_context(closing(Progress(checkpoints)))
         stack.enter_context(logging_redirect_tqdm())
-        mirror = stack.enter_context(Mirror(folder, cache, Resolver(cache, terms, progress)))
+        mirror = stack.enter_context(Mirror(folder, cache, Fetcher(cache, options, progress)))
 
         def bring(checkpoint: Checkpoint) -> Outcome:
             try:
                 return mirror.bring(checkpoint)
             finally:
-                progress.finished(checkpoint)
+                progress.count_finished()
 
-        yield from in_order(bring, checkpoints, jobs, terms.stop)
+        yield from in_order(bring, checkpoints, jobs, options.stop)
 
 
 def _as_json(outcome: Outcome) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import click
 
 from reidhub.cache.store import Cache, Entry
 from reidhub.cli.options import SELECTOR, json_option, select_checkpoints, selectors_argument
-from reidhub.download.fetch import Resolver
+from reidhub.download.fetch import Fetcher
 from reidhub.errors import ReidhubError, UsageError
 from reidhub.files.digest import Digest
 from reidhub.zoo.checkpoint import Checkpoint
@@ -30,10 +30,10 @@ def command(selectors: tuple[str, ...], *, as_data: bool) -> None:
     Files that are not in the cache are downloaded. The evidence says how each file was checked.
     """
     cache = Cache()
-    resolver, pins, failed = Resolver(cache), [], []
+    fetcher, pins, failed = Fetcher(cache), [], []
     for checkpoint in select_checkpoints(selectors):
         try:
-            pin = _pin(checkpoint, cache, resolver)
+            pin = _pin(checkpoint, cache, fetcher)
         except UsageError:
             raise
         except ReidhubError as error:
@@ -106,9 +106,9 @@ class _Pin:
         return "" if agrees is None else f"; the digits in the author's name {'agree' if agrees else 'differ'}"
 
 
-def _pin(checkpoint: Checkpoint, cache: Cache, resolver: Resolver) -> _Pin:
+def _pin(checkpoint: Checkpoint, cache: Cache, fetcher: Fetcher) -> _Pin:
     """The file's digest and size as they are now, not as they are remembered."""
-    path = resolver.fetch(checkpoint)
+    path = fetcher.fetch(checkpoint)
     digest = Digest.of_file(path)
     return _Pin(checkpoint, digest, path.stat().st_size, _origin(checkpoint, cache.read_entry(digest)))
 

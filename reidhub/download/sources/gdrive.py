@@ -15,13 +15,13 @@ from subprocess import PIPE, Popen
 from typing import cast
 from urllib.parse import parse_qs, urlsplit
 
-from reidhub.download.sources import Claim, Resume, Stream, gdown_process
+from reidhub.download.sources import Resume, Stream, gdown_process
 from reidhub.download.sources.failures import name_web_host
 from reidhub.download.sources.http import Session, describe_refusal, read_length
 from reidhub.download.sources.patience import PATIENCE, Patience, TransientError, UnreachableError
 from reidhub.download.sources.retry import Attempts
 from reidhub.errors import CancelledError, IntegrityError, SourceError
-from reidhub.files.sniff import PAGE, looked_at, page_words
+from reidhub.files.sniff import PAGE, page_words, refuse_pages
 
 _ID = re.compile(r"[A-Za-z0-9_-]{10,100}")
 _PATH = re.compile(r"/file(?:/u/\d+)?/d/([^/]+)(?:/(?:view|edit|preview))?/?")
@@ -35,7 +35,7 @@ _STOP_S = 0.1  # between two looks at the stop event
 
 @contextmanager
 def open_stream(location: str, *, resume: Resume | None = None, patience: Patience = PATIENCE) -> Iterator[Stream]:
-    """Open a link to a file on Google Drive; see `reidhub.download.sources.Opener`. Always starts at offset 0.
+    """Open a link to a file on Google Drive; see `reidhub.download.sources.SourceModule`. Always starts at offset 0.
 
     Raises:
         SourceError: the link is malformed, or Google shows a page instead of the file; its title is quoted.
@@ -52,8 +52,8 @@ def open_stream(location: str, *, resume: Resume | None = None, patience: Patien
         yield Attempts(patience).repeat(attempt)
 
 
-def probe(location: str, *, patience: Patience = PATIENCE) -> Claim:
-    """Follow a link to a file on Google Drive to the file's headers; see `reidhub.download.sources.Prober`.
+def probe(location: str, *, patience: Patience = PATIENCE) -> int | None:
+    """Follow a link to a file on Google Drive to the file's headers; see `reidhub.download.sources.SourceModule`.
 
     Raises:
         SourceError: the link is malformed, or Google shows a page instead of the file; its title is quoted.
@@ -102,7 +102,7 @@ def _run_gdown(file_id: str, patience: Patience) -> Iterator[Stream]:
         try:
             line = cast(BufferedReader, process.stdout).readline().strip()
             size = int(line) if line.isdigit() else None
-            yield Stream(looked_at(_read_chunks(process, size, patience.stop)), size=size)
+            yield Stream(refuse_pages(_read_chunks(process, size, patience.stop)), size=size)
         finally:
             process.kill()
             watch.join()
@@ -150,7 +150,7 @@ def _find_reason(file_id: str, patience: Patience, exception: str) -> SourceErro
     return TransientError(f"gdown got no file ({exception}), but Google offers it")
 
 
-def _ask_for_file(http: Session, file_id: str) -> Claim:
+def _ask_for_file(http: Session, file_id: str) -> int | None:
     """Ask Google for the file without gdown, and read only its beginning.
 
     Raises:
@@ -163,8 +163,8 @@ def _ask_for_file(http: Session, file_id: str) -> Claim:
             raise describe_refusal(response)
         if "Content-Disposition" not in response.headers:
             raise _explain_page(http.read_start(response, PAGE), name_web_host(response.url))
-        looked_at(http.read_blocks(response))
-        return Claim(read_length(response))
+        refuse_pages(http.read_blocks(response))
+        return read_length(response)
 
 
 def _explain_page(page: bytes, host: str) -> SourceError:

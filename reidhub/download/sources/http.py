@@ -3,6 +3,7 @@
 Proxy and certificate settings come from the environment, as requests reads them.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ _BLOCK = 256 * 1024  # bytes that are handed on together
 _READ = 16 * 1024  # bytes; no more lie in one TLS record
 _PROMPT_S = 0.5  # a block is handed on after this time, so that a slow download is seen to move
 _REDIRECTS = 10
+NUMBER = "[0-9]{1,18}"
+"""A pattern for numbers of bytes in headers; Python refuses to read a number of thousands of digits."""
 
 
 class Session(requests.Session):
@@ -157,9 +160,10 @@ def describe_refusal(response: requests.Response) -> SourceError:
 
 def read_length(response: requests.Response) -> int | None:
     """Read ``Content-Length``, where it counts the bytes that will be read."""
+    if "Transfer-Encoding" in response.headers or is_encoded(response):
+        return None
     text = response.headers.get("Content-Length", "")
-    coded = "Transfer-Encoding" in response.headers or is_encoded(response)
-    return int(text) if text.isascii() and text.isdigit() and not coded else None
+    return int(text) if re.fullmatch(NUMBER, text) else None
 
 
 def is_encoded(response: requests.Response) -> bool:

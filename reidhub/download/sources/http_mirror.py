@@ -6,7 +6,7 @@ The manifest cannot name such a host; whoever opens one answers for the digest.
 from contextlib import AbstractContextManager
 from urllib.parse import urljoin, urlsplit
 
-from reidhub.download.sources import Claim, Resume, Stream
+from reidhub.download.sources import Resume, Stream
 from reidhub.download.sources.http import Session
 from reidhub.download.sources.https import open_checked, probe_checked
 from reidhub.download.sources.patience import PATIENCE, Patience
@@ -16,7 +16,7 @@ from reidhub.errors import SourceError
 def open_stream(
     location: str, *, resume: Resume | None = None, patience: Patience = PATIENCE
 ) -> AbstractContextManager[Stream]:
-    """Open an ``http:`` URL; see `reidhub.download.sources.Opener`. Redirects stay on its host.
+    """Open an ``http:`` URL; see `reidhub.download.sources.SourceModule`. Redirects stay on its host.
 
     Raises:
         SourceError: the host does not give the file.
@@ -36,6 +36,6 @@ def _check_mirror(url: str, base: str = "") -> str:
     return whole
 
 
-def probe(location: str, *, patience: Patience = PATIENCE) -> Claim:
-    """Ask an ``http:`` URL for its first bytes; see `Prober`. Raises what `open_stream` does."""
+def probe(location: str, *, patience: Patience = PATIENCE) -> int | None:
+    """Ask an ``http:`` URL for its first bytes; see `reidhub.download.sources.probe`."""
     return probe_checked(location, Session(patience), _check_mirror)

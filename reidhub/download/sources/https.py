@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 
 import requests
 
-from reidhub.download.sources import Claim, Resume, Stream
+from reidhub.download.sources import Resume, Stream
 from reidhub.download.sources.failures import name_web_host
-from reidhub.download.sources.http import Check, Session, check_https, describe_refusal, is_encoded, read_length
+from reidhub.download.sources.http import NUMBER, Check, Session, check_https, describe_refusal, is_encoded, read_length
 from reidhub.download.sources.patience import PATIENCE, Patience, TransientError
 from reidhub.errors import IntegrityError, SourceError
-from reidhub.files.sniff import HEAD, looked_at
+from reidhub.files.sniff import HEAD, refuse_pages
 
 _TOKEN_HOST = "huggingface.co"
 
@@ -21,7 +21,7 @@ _TOKEN_HOST = "huggingface.co"
 def open_stream(
     location: str, *, resume: Resume | None = None, patience: Patience = PATIENCE
 ) -> AbstractContextManager[Stream]:
-    """Open an ``https:`` URL; see `reidhub.download.sources.Opener`.
+    """Open an ``https:`` URL; see `reidhub.download.sources.SourceModule`.
 
     A resume is granted where the host names the file by the same ETag or date as before, and sends a range.
 
@@ -39,9 +39,7 @@ def open_checked(location: str, session: Session, check: Check, resume: Resume |
         download = _Download(http, url, check, connection)
         offset = download.open(resume)
         with closing(download.read()) as chunks:
-            yield Stream(
-                chunks if offset else looked_at(chunks), size=download.size, offset=offset, state=download.state
-            )
+            yield Stream(chunks, size=download.size, offset=offset, state=download.read_state())
 
 
 class _Download:
@@ -61,7 +59,8 @@ class _Download:
         self._skip = 0  # bytes that come again before it
         self._validator: str | None = None  # names the state of the file: only parts of one state belong together
 
-    def state(self) -> dict[str, str | int | None]:
+    def read_state(self) -> dict[str, str | int | None]:
+        """Return what a later run needs to resume."""
         return {"validator": self._validator, "size": self.size} if self._validator else {}
 
     def open(self, resume: Resume | None) -> int:
@@ -130,7 +129,7 @@ class _Download:
 
     def _accept_rest(self, response: requests.Response) -> None:
         text = response.headers.get("Content-Range", "")
-        found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", text)
+        found = re.fullmatch(f"bytes ({NUMBER})-({NUMBER})/({NUMBER})", text)
         if found is None or int(found[1]) != self._offset or int(found[2]) + 1 != int(found[3]):
             raise IntegrityError(f"asked for the bytes from {self._offset} on, got {text[:60]!r}")
         if self.size not in (None, int(found[3])):
@@ -161,8 +160,8 @@ def _token_for(url: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def probe(location: str, *, patience: Patience = PATIENCE) -> Claim:
-    """Ask an ``https:`` URL for its first bytes; see `reidhub.download.sources.Prober`.
+def probe(location: str, *, patience: Patience = PATIENCE) -> int | None:
+    """Ask an ``https:`` URL for its first bytes; see `reidhub.download.sources.SourceModule`.
 
     Raises:
         SourceError: the host does not give the file.
@@ -170,19 +169,19 @@ def probe(location: str, *, patience: Patience = PATIENCE) -> Claim:
     return probe_checked(location, Session(patience), check_https)
 
 
-def probe_checked(location: str, session: Session, check: Check) -> Claim:
+def probe_checked(location: str, session: Session, check: Check) -> int | None:
     """Ask a URL that ``check`` lets pass, and where it redirects to, for the first bytes."""
     url = check(location, "")
     with session as http:
-        return http.attempts.repeat(lambda: _read_claim(http, url, check))
+        return http.attempts.repeat(lambda: _ask_for_start(http, url, check))
 
 
-def _read_claim(http: Session, url: str, check: Check) -> Claim:
+def _ask_for_start(http: Session, url: str, check: Check) -> int | None:
     start = {"Range": f"bytes=0-{HEAD - 1}"}
     with http.follow(url, lambda at: {**start, **_token_for(at)}, check) as response:
         _check_answer(response)
-        looked_at(http.read_blocks(response))
+        refuse_pages(http.read_blocks(response))
         if response.status_code == 200:
-            return Claim(read_length(response))
-        found = re.fullmatch(r"bytes 0-\d+/(\d+)", response.headers.get("Content-Range", ""))
-        return Claim(int(found[1]) if found else None)
+            return read_length(response)
+        found = re.fullmatch(f"bytes 0-{NUMBER}/({NUMBER})", response.headers.get("Content-Range", ""))
+        return int(found[1]) if found else None

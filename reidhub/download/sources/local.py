@@ -1,4 +1,4 @@
-"""Files that are already on this machine: a mirror folder, or a file handed over by other means."""
+"""Files that are already on this machine: a mirror folder, or a file that came by other means."""
 
 import os
 import stat
@@ -9,28 +9,27 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from reidhub.download.sources import Claim, Resume, Stream
+from reidhub.download.sources import Resume, Stream
 from reidhub.download.sources.patience import PATIENCE, Patience
 from reidhub.errors import IntegrityError, SourceError
-from reidhub.files.sniff import looked_at
+from reidhub.files.sniff import refuse_pages
 
 _BLOCK = 1 << 20  # bytes
 
 
 @contextmanager
 def open_stream(location: str, *, resume: Resume | None = None, patience: Patience = PATIENCE) -> Iterator[Stream]:
-    """Open a path or a ``file:`` URL; see `reidhub.download.sources.Opener`.
+    """Open a path or a ``file:`` URL; see `reidhub.download.sources.SourceModule`.
 
     Raises:
         SourceError: there is no regular file that can be read.
-        IntegrityError: it holds a page or nothing; or, at the end of the chunks, it was cut while it was read.
+        IntegrityError: at the end of the chunks: the file became shorter or longer meanwhile.
     """
-    path = _path(location)
+    path = _find_path(location)
     try:
-        file = _open(path)
+        file = _open_file(path)
     except (OSError, ValueError) as error:
-        reason = _reason(path, error)
-        raise SourceError(f"cannot read {path}: {reason}", permanent=True) from error
+        raise SourceError(f"cannot read {path}: {_explain(path, error)}", permanent=True) from error
     with file:
         info = os.fstat(file.fileno())
         if not stat.S_ISREG(info.st_mode):
@@ -38,13 +37,22 @@ def open_stream(location: str, *, resume: Resume | None = None, patience: Patien
         state = {"size": info.st_size, "mtime_ns": info.st_mtime_ns}
         offset = resume.offset if resume and resume.state == state and 0 <= resume.offset <= info.st_size else 0
         file.seek(offset)
-        chunks = _blocks(file, path, info.st_size)
-        yield Stream(
-            chunks if offset else looked_at(chunks), size=info.st_size, offset=offset, state=lambda: dict(state)
-        )
+        yield Stream(_read_blocks(file, path, info.st_size), size=info.st_size, offset=offset, state=state)
 
 
-def _path(location: str) -> Path:
+def probe(location: str, *, patience: Patience = PATIENCE) -> int | None:
+    """Return the size of a file of this machine, in bytes, if it can be opened and its start is not a page.
+
+    Raises:
+        SourceError: there is no regular file that can be read.
+        IntegrityError: the file holds a page or nothing.
+    """
+    with open_stream(location) as stream:
+        refuse_pages(stream.chunks)
+        return stream.size
+
+
+def _find_path(location: str) -> Path:
     if not location.startswith("file:"):
         return Path(location)
     try:
@@ -56,18 +64,18 @@ def _path(location: str) -> Path:
     return Path(url2pathname(url.path))
 
 
-def _open(path: Path) -> BinaryIO:
+def _open_file(path: Path) -> BinaryIO:
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would block
     return os.fdopen(os.open(path, flags), "rb")
 
 
-def _reason(path: Path, error: OSError | ValueError) -> str:
-    if isinstance(error, FileNotFoundError) and not path.parent.exists():  # as where a disk is not mounted
+def _explain(path: Path, error: OSError | ValueError) -> str:
+    if isinstance(error, FileNotFoundError) and not path.parent.exists():  # for example, a disk that is not mounted
         return f"there is no folder {path.parent}"
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
-def _blocks(file: BinaryIO, path: Path, size: int) -> Iterator[bytes]:
+def _read_blocks(file: BinaryIO, path: Path, size: int) -> Iterator[bytes]:
     try:
         while block := file.read(_BLOCK):
             yield block
@@ -75,9 +83,3 @@ def _blocks(file: BinaryIO, path: Path, size: int) -> Iterator[bytes]:
         raise SourceError(f"cannot read {path}: {error.strerror}") from error
     if file.tell() != size:
         raise IntegrityError(f"expected {size} bytes, got {file.tell()}: {path} changed while it was read")
-
-
-def probe(location: str, *, patience: Patience = PATIENCE) -> Claim:
-    """Open a file of this machine; see `reidhub.download.sources.Prober`. Raises what `open_stream` does."""
-    with open_stream(location) as stream:
-        return Claim(stream.size)

@@ -18,9 +18,8 @@ from support.generated_zoo import File, files_below, shell, write_manifest
 from support.processes import is_running, list_children
 
 from reidhub.cache.store import Cache
-from reidhub.download.fetch import Resolver
+from reidhub.download.fetch import Fetcher, FetchOptions
 from reidhub.download.sources.gdrive import open_stream, parse_id
-from reidhub.download.transfer import Terms
 from reidhub.errors import CancelledError, IntegrityError, SourceError
 from reidhub.testing.hosts import Drive, page
 from reidhub.testing.internet import Internet, Response, online
@@ -111,7 +110,7 @@ def test_a_link_of_the_content_host_gives_the_file_and_no_page():
 def test_the_size_is_known_before_the_first_chunk_is_read():
     with online(hosts()), open_stream(URL, patience=QUICK) as stream:
         assert stream.size == len(DATA)
-        assert (stream.offset, stream.state()) == (0, {})
+        assert (stream.offset, stream.state) == (0, {})
 
 
 def test_no_file_is_written_nothing_printed_and_no_cookie_kept(tmp_path, monkeypatch, capfd):
@@ -421,7 +420,7 @@ def test_a_process_that_ends_leaves_neither_gdown_nor_a_temporary_file(held, how
 @pytest.mark.parametrize("held", [0, 2_000_000], ids=["before the file", "within the file"])
 def test_the_stop_event_ends_gdown_although_no_byte_comes(held, tmp_path, reidhub_home, monkeypatch):
     stop, stopped_at = threading.Event(), []
-    terms = Terms(patience=replace(QUICK, read_s=15, first_byte_s=15, stop=stop))
+    options = FetchOptions(patience=replace(QUICK, read_s=15, first_byte_s=15, stop=stop))
 
     def set_stop():
         wait_for(lambda: internet.requests(Drive.CONTENT))
@@ -434,7 +433,7 @@ def test_the_stop_event_ends_gdown_although_no_byte_comes(held, tmp_path, reidhu
             monkeypatch.setenv(name, value)
         threading.Thread(target=set_stop).start()
         with pytest.raises(CancelledError):
-            Resolver(Cache(), terms).fetch(BIG.checkpoint(tmp_path))
+            Fetcher(Cache(), options).fetch(BIG.checkpoint(tmp_path))
         assert time.monotonic() - stopped_at[0] < 5
         assert len(internet.requests(Drive.CONTENT)) == 1
     assert not list_children(os.getpid())

@@ -78,7 +78,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_an_error(file):
 def test_reading_goes_on_in_the_same_file(file):
     with open_stream(str(file)) as stream:
         held = next(stream.chunks)
-        state = stream.state()
+        state = stream.state
     with open_stream(str(file), resume=Resume(len(held), state)) as stream:
         assert stream.offset == len(held)
         assert held + b"".join(stream.chunks) == DATA
@@ -86,7 +86,7 @@ def test_reading_goes_on_in_the_same_file(file):
 
 def test_reading_starts_over_in_a_file_that_was_changed(file):
     with open_stream(str(file)) as stream:
-        state = stream.state()
+        state = stream.state
     os.utime(file, (1, 1))
     with open_stream(str(file), resume=Resume(5, state)) as stream:
         assert stream.offset == 0

@@ -13,13 +13,17 @@ from dataclasses import replace
 import pytest
 import yaml
 from support.faults import QUICK, drop, endless, flip, longer, say, shorter, spoiled, stall, status
+from support.generated_zoo import File
 from support.paths import shared
 
+from reidhub.cache.store import Cache
+from reidhub.download.fetch import Fetcher, FetchOptions
 from reidhub.download.sources import Resume
 from reidhub.download.sources.mega import open_stream
-from reidhub.errors import IntegrityError, SourceError
+from reidhub.errors import FetchError, IntegrityError, SourceError
 from reidhub.testing.hosts import Mega, mega_link
 from reidhub.testing.internet import Response, online
+from reidhub.zoo.checkpoint import Artifact, Source
 
 MIB = 1 << 20
 DATA = b"\x80\x02" + random.Random(1).randbytes(3 * MIB + 77_777)
@@ -38,6 +42,13 @@ def hosts(*, api=(), storage=(), api_always=None, storage_always=None, data=DATA
 def read(link=LINK, patience=QUICK, **options):
     with open_stream(link, patience=patience, **options) as stream:
         return b"".join(stream.chunks)
+
+
+def fetch_unpinned(folder):
+    """Fetch the file into a cache, which checks it by the MAC in its link alone."""
+    any_one = File("any", b"any").checkpoint(folder)
+    checkpoint = replace(any_one, artifact=Artifact(None, None, (Source("mega", LINK),)))
+    return Fetcher(Cache(folder / "cache"), FetchOptions(patience=QUICK)).fetch(checkpoint).read_bytes()
 
 
 def refused(patience=QUICK, **faults):
@@ -137,10 +148,13 @@ ODD = ["", "null", "[]", "{}", "[[]]", "0", "true", '"-9"', "[-3,-3]", '[{"s":-1
 ODD += ['[{"s":true,"g":"https://a"}]', '[{"s":9,"g":["https://a"]}]']
 
 
+ODD += ["[" * 60_000, f'[{{"e":-17,"tl":1{"0" * 400}}}]', f'[{{"s":1{"0" * 5000},"g":"https://a"}}]']
+
+
 @pytest.mark.parametrize("text", ODD)
 def test_an_answer_of_another_shape_is_an_error_not_a_crash(text):
     error, _ = refused(api_always=say(text))
-    assert "API" in error.message
+    assert "API" in error.message or "quota" in error.message
 
 
 def test_a_page_instead_of_json_is_quoted():
@@ -281,20 +295,19 @@ def test_a_storage_quota_midway_stops_with_the_state_to_go_on_later():
             for chunk in stream.chunks:
                 held += chunk
         assert caught.value.retry_after_s == 60
-        state = json.loads(json.dumps(stream.state()))
+        state = json.loads(json.dumps(stream.state))
         with open_stream(LINK, patience=QUICK, resume=Resume(len(held), state)) as stream:
-            assert 0 < stream.offset <= len(held)
-            del held[stream.offset :]
+            assert stream.offset == len(held) == 2 * MIB
             for chunk in stream.chunks:
                 held += chunk
     assert bytes(held) == DATA
     assert storage_paths(internet)[-1] == f"/dl/AbCdEfGh/{stream.offset}-{len(DATA) - 1}"
 
 
-def test_one_wrong_bit_is_found_at_the_end():
-    error, _ = refused(storage_always=flip(2 * MIB))
-    assert isinstance(error, IntegrityError)
-    assert re.fullmatch(r"expected content of MAC \w{16}, got MAC \w{16}", error.message)
+def test_one_wrong_bit_is_found_at_the_end(tmp_path):
+    with online(hosts(storage_always=flip(2 * MIB))), pytest.raises(FetchError) as caught:
+        fetch_unpinned(tmp_path)
+    assert re.search(r"expected content of MAC \w{16}, got MAC \w{16}$", caught.value.message)
 
 
 def test_a_body_that_ends_early_again_and_again_is_an_error():
@@ -313,11 +326,11 @@ def test_an_endless_body_is_left_at_the_size_of_the_file():
     assert isinstance(error, IntegrityError)
 
 
-@pytest.mark.parametrize("off", [-16, 16])
-def test_a_size_that_is_not_the_file_s_is_found(off):
+@pytest.mark.parametrize(("off", "words"), [(-16, "MAC"), (16, "ended the file")])
+def test_a_size_that_is_not_the_file_s_is_found(off, words, tmp_path):
     offer = json.dumps([{"s": len(DATA) + off, "at": "", "g": f"https://{Mega.STORAGE}/dl/AbCdEfGh"}])
-    error, _ = refused(api_always=say(offer))
-    assert ("MAC" in error.message) if off < 0 else ("ended the file" in error.message)
+    with online(hosts(api_always=say(offer))), pytest.raises(FetchError, match=words):
+        fetch_unpinned(tmp_path)
 
 
 # --- going on later ------------------------------------------------------------------------------------------------
@@ -329,46 +342,44 @@ def half():
         held = b""
         while len(held) < MIB:
             held += next(stream.chunks)
-        return held, stream.state()
+        return held, stream.state
 
 
-def test_a_download_goes_on_behind_the_last_complete_chunk():
-    held, state = half()
-    with online(hosts()) as internet, open_stream(LINK, patience=QUICK, resume=Resume(len(held), state)) as stream:
-        assert 0 < stream.offset == state["offset"] <= len(held)
-        assert held[: stream.offset] + b"".join(stream.chunks) == DATA
-    assert storage_paths(internet) == [f"/dl/AbCdEfGh/{stream.offset}-{len(DATA) - 1}"]
+@pytest.mark.parametrize("offset", [1, 15, 16, 131_072, 1_000_003, len(DATA) - 1])
+def test_a_download_goes_on_at_the_very_byte(offset):
+    _, state = half()
+    with online(hosts()) as internet, open_stream(LINK, patience=QUICK, resume=Resume(offset, state)) as stream:
+        assert stream.offset == offset
+        assert b"".join(stream.chunks) == DATA[offset:]
+    assert storage_paths(internet) == [f"/dl/AbCdEfGh/{offset}-{len(DATA) - 1}"]
 
 
-def test_a_wrong_bit_behind_the_resume_is_found():
-    held, state = half()
-    with online(hosts(storage_always=flip(1000))), pytest.raises(IntegrityError, match="MAC"):
-        read(resume=Resume(len(held), state))
+def test_a_file_that_is_held_whole_needs_no_further_byte():
+    _, state = half()
+    with online(hosts()) as internet, open_stream(LINK, patience=QUICK, resume=Resume(len(DATA), state)) as stream:
+        assert (stream.offset, b"".join(stream.chunks)) == (len(DATA), b"")
+    assert storage_paths(internet) == []
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [{"size": 5}, {"offset": 7}, {"chunk_macs": "00"}, {"chunk_macs": None}, {"offset": None}, {"offset": "x"}],
-)
-def test_a_damaged_state_only_starts_over(damage):
-    held, state = half()
-    with online(hosts()), open_stream(LINK, patience=QUICK, resume=Resume(len(held), {**state, **damage})) as stream:
+def test_a_wrong_bit_behind_the_resume_is_found(tmp_path):
+    with online(hosts(storage=[drop(2 * MIB)], storage_always=status(403))), pytest.raises(FetchError):
+        fetch_unpinned(tmp_path)
+    with online(hosts(storage=[flip(1000)])) as internet:
+        assert fetch_unpinned(tmp_path) == DATA
+    assert storage_paths(internet) == [f"/dl/AbCdEfGh/{start}-{len(DATA) - 1}" for start in (2 * MIB, 0)]
+
+
+@pytest.mark.parametrize("state", [{}, {"size": 5}, {"size": None}, {"size": str(len(DATA))}])
+def test_a_damaged_state_only_starts_over(state):
+    with online(hosts()), open_stream(LINK, patience=QUICK, resume=Resume(MIB, state)) as stream:
         assert stream.offset == 0
         assert b"".join(stream.chunks) == DATA
 
 
-def test_a_state_ahead_of_the_bytes_held_starts_over():
+def test_a_resume_behind_the_end_starts_over():
     _, state = half()
-    with online(hosts()), open_stream(LINK, patience=QUICK, resume=Resume(1000, state)) as stream:
+    with online(hosts()), open_stream(LINK, patience=QUICK, resume=Resume(len(DATA) + 1, state)) as stream:
         assert stream.offset == 0
-
-
-def test_the_state_is_never_ahead_of_what_was_yielded():
-    with online(hosts()), open_stream(LINK, patience=QUICK) as stream:
-        held = 0
-        for chunk in stream.chunks:
-            held += len(chunk)
-            assert stream.state()["offset"] <= held
 
 
 def test_a_file_in_mebibytes_needs_little_memory():

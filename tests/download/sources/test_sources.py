@@ -4,21 +4,32 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 from support.faults import QUICK
+from support.generated_zoo import File
 from support.processes import list_children
 from support.source_kinds import DATA, KINDS, PAGE, offered
 
+from reidhub.cache.store import Cache
+from reidhub.download.fetch import Fetcher, FetchOptions
 from reidhub.download.sources import open_stream
-from reidhub.errors import IntegrityError, SourceError, UsageError
+from reidhub.errors import FetchError, SourceError, UsageError
 from reidhub.testing.internet import online
-from reidhub.zoo.checkpoint import Source
+from reidhub.zoo.checkpoint import Artifact, Source
 
 
 def read(source):
     with open_stream(source, patience=QUICK) as stream:
         return b"".join(stream.chunks), stream.size
+
+
+def fetch_from(source, folder):
+    """Fetch a file of which nothing is known but this source."""
+    any_one = File("any", b"any").checkpoint(folder)
+    checkpoint = replace(any_one, artifact=Artifact(None, None, (source,)))
+    return Fetcher(Cache(folder / "cache"), FetchOptions(patience=QUICK)).fetch(checkpoint).read_bytes()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -42,8 +53,8 @@ def test_every_source_gives_the_bytes_and_their_number(kind, tmp_path):
 )
 def test_no_source_passes_off_something_else_as_a_checkpoint(kind, content, words, tmp_path):
     source, hosts = offered(kind, content, tmp_path)
-    with online(hosts), pytest.raises(IntegrityError, match=words):
-        read(source)
+    with online(hosts), pytest.raises(FetchError, match=words):
+        fetch_from(source, tmp_path)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -53,7 +64,7 @@ def test_no_source_passes_off_something_else_as_a_checkpoint(kind, content, word
 def test_what_may_be_a_checkpoint_is_left_to_its_reader(kind, content, tmp_path):
     source, hosts = offered(kind, content, tmp_path)
     with online(hosts):
-        assert read(source)[0] == content
+        assert fetch_from(source, tmp_path) == content
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -34,6 +34,7 @@ _PERMANENT = {
     -16: "the file is blocked, or its owner is",
 }
 _QUOTA = -17
+_LONG_S = 10**9
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class Offer:
 
 
 class Api:
-    """Asks Mega's API, as often as patience allows."""
+    """Asks Mega's API, as often as the attempts of a session allow."""
 
     def __init__(self, http: Session) -> None:
         self._http = http
@@ -55,13 +56,13 @@ class Api:
         self._proof: dict[str, str] = {}
 
     def locate(self, handle: str) -> Offer:
-        """Where the file is now.
+        """Ask where the file is now.
 
         Raises:
-            SourceError: nowhere (permanent), not now (``retry_after_s``), or the API does not answer.
+            SourceError: the file is gone (permanent) or not to be had now (``retry_after_s``), or no answer came.
         """
         self._request_id += 1  # one id per question; the same for its repetitions
-        return self._http.attempts.repeat(lambda: _offer(self._ask(handle)))
+        return self._http.attempts.repeat(lambda: _read_offer(self._ask(handle)))
 
     def _ask(self, handle: str) -> Any:
         url = f"{_API}?id={self._request_id}"
@@ -69,14 +70,15 @@ class Api:
         with self._http.open("POST", url, json=question, headers=self._proof) as response:
             self._proof = {}
             if response.status_code == 402:
-                self._work_for(response.headers)
+                self._do_proof_of_work(response.headers)
             if response.status_code == 509:
-                raise over_quota(response.headers)
+                raise describe_quota(response.headers)
             if response.status_code != 200:
                 raise describe_refusal(response)
-            return _parsed(self._http.read_start(response, _ANSWER))
+            return _parse_json(self._http.read_start(response, _ANSWER))
 
-    def _work_for(self, headers: Mapping[str, str]) -> None:
+    def _do_proof_of_work(self, headers: Mapping[str, str]) -> None:
+        """Solve the puzzle for the next request, and raise the `TransientError` that leads to it."""
         attempts = self._http.attempts
         limit_s = attempts.patience.puzzle_s
         _log.warning("Mega asks for a proof of work, which takes at most %s", format_duration(limit_s))
@@ -84,52 +86,48 @@ class Api:
         raise TransientError("Mega asks for one proof of work after another")
 
 
-def over_quota(headers: Mapping[str, str]) -> SourceError:
-    """The error of an HTTP 509."""
+def describe_quota(headers: Mapping[str, str]) -> SourceError:
+    """Put an HTTP 509 into words: the quota is used up."""
     text = headers.get("X-MEGA-Time-Left", "")
-    return _quota(float(text[:9]) if text.isascii() and text.isdigit() else None)
+    return _describe_quota(int(text[:9]) if text.isascii() and text.isdigit() else None)
 
 
-def _quota(wait_s: float | None) -> SourceError:
-    """A `TransientError` where Mega says how long it lasts: a short while is waited for."""
+def _describe_quota(wait_s: int | None) -> SourceError:
+    """Return a `TransientError` where Mega says how long the quota lasts: a short time is waited for."""
     when = f"in {format_duration(wait_s)}" if wait_s else "in some hours"
     kind = TransientError if wait_s else SourceError
     return kind(f"quota of this address is used up; try again {when}", retry_after_s=wait_s, host_down=True)
 
 
-def _parsed(text: bytes) -> Any:
+def _parse_json(text: bytes) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         words = page_words(text)
         page = f' ("{words}")' if words else ""
         raise SourceError(f"the API answered with {len(text)} bytes that are no JSON{page}") from None
 
 
-def _offer(parsed: Any) -> Offer:
+def _read_offer(parsed: Any) -> Offer:
     """Read an answer: a code, a list of one code, or a list of one object that may hold a code."""
     found = parsed[0] if isinstance(parsed, list) and len(parsed) == 1 else parsed
     if isinstance(found, dict):
         code = found.get("err", found.get("e"))
         if type(code) is int and code < 0:
-            raise _refused(code, found.get("tl"))
+            raise _describe_code(code, found.get("tl"))
         size, url = found.get("s"), found.get("g")
         if type(size) is int and size >= 0 and isinstance(url, str):
-            return Offer(size, _secure(url))
+            if not url.startswith("https://"):
+                raise SourceError("Mega offers an address without TLS, which is not followed")
+            return Offer(size, url)
     if type(found) is int and found < 0:
-        raise _refused(found, None)
+        raise _describe_code(found, None)
     raise SourceError("the API's answer names neither a file nor an error")
 
 
-def _secure(url: str) -> str:
-    if not url.startswith("https://"):
-        raise SourceError("Mega offers an address without TLS, which is not followed")
-    return url
-
-
-def _refused(code: int, wait_s: Any) -> SourceError:
+def _describe_code(code: int, wait_s: Any) -> SourceError:
     if code == _QUOTA:
-        return _quota(float(wait_s) if type(wait_s) is int and wait_s > 0 else None)
+        return _describe_quota(min(wait_s, _LONG_S) if type(wait_s) is int and wait_s > 0 else None)
     if code in _PASSING:
         return TransientError(f"{_PASSING[code]} (error {code})", host_down=code not in _OF_ONE_FILE)
     return SourceError(f"{_PERMANENT.get(code, 'the API refuses')} (error {code})", permanent=code in _PERMANENT)

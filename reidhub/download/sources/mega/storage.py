@@ -1,0 +1,115 @@
+"""The bytes of a Mega file: asked for over as many connections as it takes, and decrypted.
+
+The MAC in the link is not checked here but where all bytes are, in `reidhub.download.transfer`.
+"""
+
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+
+import requests
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR
+
+from reidhub.download.sources import Resume, Stream
+from reidhub.download.sources.failures import name_status, name_web_host
+from reidhub.download.sources.http import Session, describe_refusal, read_length
+from reidhub.download.sources.mega.api import Api, Offer, describe_quota
+from reidhub.download.sources.patience import PATIENCE, Patience, TransientError
+from reidhub.errors import IntegrityError
+from reidhub.files.mega_link import Link
+
+_CIPHER_BLOCK = 16  # bytes, for each of which the counter goes up by one
+
+
+@contextmanager
+def open_stream(location: str, *, resume: Resume | None = None, patience: Patience = PATIENCE) -> Iterator[Stream]:
+    """Open a Mega link, which can resume at every byte; see `reidhub.download.sources.SourceModule`.
+
+    Raises:
+        SourceError: the link is malformed or the file is gone (permanent), or Mega does not give it now.
+    """
+    link = Link.parse(location)
+    with Session(patience) as http:
+        storage = _Storage(http, link)
+        can_resume = resume is not None and resume.state.get("size") == storage.size
+        offset = resume.offset if resume and can_resume and resume.offset <= storage.size else 0
+        with closing(storage.read(offset)) as chunks:
+            yield Stream(chunks, size=storage.size, offset=offset, state={"size": storage.size})
+
+
+def probe(location: str, *, patience: Patience = PATIENCE) -> int | None:
+    """Ask Mega's API for the size of a link's file, in bytes. Its storage is not asked.
+
+    Raises:
+        SourceError: the link is malformed or the file is gone (permanent), or Mega does not give it now.
+    """
+    handle = Link.parse(location).handle
+    with Session(patience) as http:
+        return Api(http).locate(handle).size
+
+
+class _Storage:
+    """The content of one file; where its address has expired, Mega is asked for a new one.
+
+    Attributes:
+        size: bytes, as Mega says.
+
+    Raises:
+        SourceError: Mega does not give the file.
+    """
+
+    def __init__(self, http: Session, link: Link) -> None:
+        self._http = http
+        self._link = link
+        self._api = Api(http)
+        self._offer: Offer | None = self._api.locate(link.handle)
+        self.size = self._offer.size
+
+    def read(self, offset: int) -> Generator[bytes, None, None]:
+        """Read from ``offset`` to the end.
+
+        Raises:
+            SourceError: no further bytes come, although all attempts were made.
+            IntegrityError: the storage host disagrees with Mega on the size.
+        """
+        counter = self._link.nonce + (offset // _CIPHER_BLOCK).to_bytes(8)
+        decryptor = Cipher(AES(self._link.aes), CTR(counter)).decryptor()
+        decryptor.update(bytes(offset % _CIPHER_BLOCK))
+        while offset < self.size:
+            try:
+                with self._http.open("GET", f"{self._find_address()}/{offset}-{self.size - 1}") as response:
+                    self._check_answer(response, self.size - offset)
+                    for block in self._http.read_blocks(response):
+                        offset += len(block)
+                        if offset > self.size:
+                            raise IntegrityError(f"expected {self.size} bytes, and more keep coming")
+                        self._http.attempts.note_progress()
+                        yield decryptor.update(block)
+                if offset < self.size:
+                    raise TransientError("Mega's storage ended the file")
+            except TransientError as error:
+                error.add_position(offset, self.size)
+                self._http.attempts.wait_after(error)
+
+    def _find_address(self) -> str:
+        if self._offer is None:
+            offer = self._api.locate(self._link.handle)
+            if offer.size != self.size:
+                raise IntegrityError(f"expected {self.size} bytes, Mega now offers {offer.size}")
+            self._offer = offer
+        return self._offer.url
+
+    def _check_answer(self, response: requests.Response, expected: int) -> None:
+        """Raise an error unless the answer holds the ``expected`` bytes that are left."""
+        if response.status_code in (403, 404):
+            self._offer = None
+            words = f"{name_web_host(response.url)}: {name_status(response.status_code)}"
+            raise TransientError(f"{words} for one address after another")
+        if response.status_code == 509:
+            raise describe_quota(response.headers)
+        if response.status_code not in (200, 206):
+            raise describe_refusal(response)
+        length = read_length(response)
+        if length is not None and length > expected:
+            raise IntegrityError(f"expected {expected} more of {self.size} bytes, the storage host sends {length}")

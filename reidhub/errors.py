@@ -11,6 +11,7 @@ them prints both and exits with its code: 1, or 2 for a `UsageError`.
     │   │   └── DatasetNotSupportedError
     │   └── EvaluationError (also a ValueError)
     ├── ManifestError
+    ├── InstallationError
     ├── SourceError
     │   └── IntegrityError
     ├── FetchError
@@ -49,6 +50,13 @@ class UsageError(ReidhubError):
 
 class ManifestError(ReidhubError):
     """A manifest file breaks its format; the message starts with ``file:line:``."""
+
+
+class InstallationError(ReidhubError):
+    """A file that belongs to the package itself is missing or broken."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint="install reidhub again from its repository")
 
 
 class UnknownCheckpointError(UsageError):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reidhub.datasets.records import LabelledImage, Record
 from reidhub.errors import DatasetError
-from reidhub.files.strict_yaml import Value, read_yaml
+from reidhub.files.strict_yaml import Value, read_package_list
 
 _FILE = Path(__file__).with_name("published.yaml")
 _SPLIT = ("split", "images", "identities", "cameras")
@@ -47,7 +47,7 @@ def trained_with(identities: int) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _published() -> dict[str, dict[str, Counts]]:
-    return dict(read_yaml(_FILE).items(_dataset, "published.yaml"))
+    return dict(read_package_list(_FILE, _dataset))
 
 
 def _dataset(value: Value) -> tuple[str, dict[str, Counts]]:

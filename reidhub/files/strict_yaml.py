@@ -9,7 +9,7 @@ from typing import NoReturn, TypeVar
 
 import yaml
 
-from reidhub.errors import ManifestError
+from reidhub.errors import InstallationError, ManifestError
 
 T = TypeVar("T")
 _Loader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -128,6 +128,22 @@ class Value:
         if isinstance(self._node, yaml.SequenceNode):
             return "a list"
         return "nothing" if self.is_null() else repr(self._node.value)
+
+
+def read_package_list(file: Path, read: Callable[[Value], T]) -> tuple[T, ...]:
+    """Read a YAML file of the package itself, which holds a list.
+
+    Args:
+        file: beside the module that reads it.
+        read: makes a value of each item.
+
+    Raises:
+        InstallationError: the file is missing or broken.
+    """
+    try:
+        return read_yaml(file).items(read, file.name)
+    except ManifestError as error:
+        raise InstallationError(error.message) from error
 
 
 def read_yaml(file: Path) -> Value:

@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from reidhub.errors import UsageError
-from reidhub.files.strict_yaml import Value, read_yaml
+from reidhub.files.strict_yaml import Value, read_package_list
 
 _FILE = Path(__file__).with_name("plans.yaml")
 _DEVICES = ("cpu", "cuda")
@@ -46,7 +46,7 @@ def plan_for(architecture: str, device_type: str) -> Plan:
 
 @lru_cache(maxsize=1)
 def _recorded() -> dict[tuple[str, str], Plan]:
-    plans = read_yaml(_FILE).items(_architecture, "plans.yaml")
+    plans = read_package_list(_FILE, _architecture)
     return {(name, device): plan for name, by_device in plans for device, plan in by_device.items()}
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from reidhub.errors import ManifestError, UnknownCheckpointError
+from reidhub.errors import InstallationError, ManifestError, UnknownCheckpointError
 from reidhub.zoo.checkpoint import Architecture, Checkpoint
 from reidhub.zoo.manifest_reader import read_file
 
@@ -113,13 +113,13 @@ def folder() -> Path:
     """Where the zoo's own manifest files lie.
 
     Raises:
-        ManifestError: the package was installed without them.
+        InstallationError: the package was installed without them.
     """
     package = Path(__file__).resolve().parents[1]
     for candidate in (package / "manifest", package.parent / "manifest"):
         if candidate.is_dir():
             return candidate
-    raise ManifestError(f"no manifest beside {package}", hint="install reidhub again from its repository")
+    raise InstallationError(f"no manifest beside {package}")
 
 
 def read_manifest(files: list[Path]) -> Manifest:

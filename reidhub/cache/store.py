@@ -6,7 +6,6 @@ on the way, flushed to the disk and then renamed. No name comes from a server. R
 
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -17,21 +16,10 @@ from reidhub.cache.partial_file import NOTES, ROOM, IncomingFile, PartialFile
 from reidhub.errors import DiskFullError, IntegrityError, SourceError
 from reidhub.files.atomic import TEMPORARY, explain_write_errors, write_json
 from reidhub.files.digest import Digest
+from reidhub.files.locations import cache_root
 from reidhub.zoo.checkpoint import Artifact, Source
 
 _DAY_S = 24 * 3600
-
-
-def default_root() -> Path:
-    """``$REIDHUB_HOME``, else ``$TORCH_HOME/reidhub``, else ``reidhub`` in torch's cache folder of the platform."""
-    if home := os.environ.get("REIDHUB_HOME"):
-        return Path(home).expanduser()
-    if torch_home := os.environ.get("TORCH_HOME"):
-        return Path(torch_home).expanduser() / "reidhub"
-    base = os.environ.get("XDG_CACHE_HOME") or (
-        os.environ.get("LOCALAPPDATA", "~/AppData/Local") if sys.platform == "win32" else "~/.cache"
-    )
-    return Path(base).expanduser() / "torch" / "reidhub"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +47,11 @@ class Cache:
     """The store in one folder, which is made when the first file is written.
 
     Args:
-        root: the folder; `default_root` if None.
+        root: the folder; `cache_root` if None.
     """
 
     def __init__(self, root: Path | None = None) -> None:
-        self.root = root or default_root()
+        self.root = root or cache_root()
         self.files = self.root / "files"
         self.pins = self.root / "pins"
         self.partial = self.root / "partial"

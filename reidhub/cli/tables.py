@@ -45,12 +45,12 @@ def _draw(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
 def _write(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:
     lines = [[cell.replace("\n", "; ") for cell in row] for row in (header, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    aligned = [str.rjust if title in right else str.ljust for title in header]
+    texts = []
     for line in lines:
-        cells = (
-            cell.rjust(width) if title in right else cell.ljust(width)
-            for cell, width, title in zip(line, widths, header, strict=True)
-        )
-        click.echo("  ".join(cells).rstrip())
+        cells = [align(cell, width) for align, cell, width in zip(aligned, line, widths, strict=True)]
+        texts.append("  ".join(cells).rstrip())
+    click.echo("\n".join(texts))
 
 
 def counted(number: int, noun: str) -> str:

@@ -89,10 +89,10 @@ class Value:
         return self._scalar(_STR, "a text (in quotes where it looks like a number)")
 
     def integer(self) -> int:
-        """A decimal integer above 0."""
+        """A decimal integer above 0, of at most 18 digits."""
         text = self._scalar(_INT, "a whole number")
-        if not (text.isascii() and text.isdigit()) or int(text) < 1:
-            self.fail(f"expected a whole number above 0, got {text!r}")
+        if not (text.isascii() and text.isdigit() and len(text) < 19 and int(text)):
+            self.fail(f"expected a whole number above 0, got {text[:40]!r}")
         return int(text)
 
     def number(self) -> float:
@@ -141,20 +141,29 @@ def read_package_list(file: Path, read: Callable[[Value], T]) -> tuple[T, ...]:
         InstallationError: the file is missing or broken.
     """
     try:
-        return read_yaml(file).items(read, file.name)
+        return parse_yaml(file, file.read_bytes()).items(read, file.name)
+    except OSError as error:
+        raise InstallationError(f"{file}: cannot be read: {error}") from error
     except ManifestError as error:
         raise InstallationError(error.message) from error
 
 
-def read_yaml(file: Path) -> Value:
-    """The root of a YAML file with one document.
+def parse_yaml(file: Path, content: bytes) -> Value:
+    """Parse a YAML file with one document.
+
+    Args:
+        file: its path, for messages.
+        content: its bytes, UTF-8.
+
+    Returns:
+        The root.
 
     Raises:
-        ManifestError: the file cannot be read, is not YAML, or is empty.
+        ManifestError: the file is not UTF-8, is not YAML, or is empty.
     """
     try:
-        node = yaml.compose(file.read_text(encoding="utf-8"), Loader=_Loader)
-    except (OSError, UnicodeDecodeError) as error:
+        node = yaml.compose(content.decode(), Loader=_Loader)
+    except UnicodeDecodeError as error:
         raise ManifestError(f"{file}: cannot be read: {error}") from error
     except RecursionError as error:
         raise ManifestError(f"{file}: nested too deeply") from error

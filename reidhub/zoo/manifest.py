@@ -1,64 +1,78 @@
-"""The zoo: which manifest files there are, and how a selector finds checkpoints in them.
+"""The zoo: all checkpoints of the manifest files, and how a selector finds some of them.
 
-Where the files lie: beside the package in a checkout, inside it in a wheel; a user's own come from
-``$REIDHUB_MANIFEST`` (paths joined like ``$PATH``) and are added to the zoo.
+The zoo's own files lie beside the package in a checkout, and inside it in a wheel. A user's own files are added with
+``$REIDHUB_MANIFEST`` (paths joined like ``$PATH``) or `add_manifests`.
 """
 
 import difflib
 import fnmatch
 import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from reidhub.errors import InstallationError, ManifestError, UnknownCheckpointError
+from reidhub.errors import CacheError, InstallationError, ManifestError, UnknownCheckpointError
 from reidhub.zoo.checkpoint import Architecture, Checkpoint
-from reidhub.zoo.manifest_reader import read_file
+from reidhub.zoo.parsed_copy import ParsedCopy
 
 ENVIRONMENT = "REIDHUB_MANIFEST"
 
 N = TypeVar("N", bound=Checkpoint | Architecture)
 
+_added: tuple[Path, ...] = ()  # by `add_manifests`
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All checkpoints and architectures of one or more manifest files, in their order."""
+    """All checkpoints and architectures of one or more manifest files.
 
-    checkpoints: tuple[Checkpoint, ...]
+    Args:
+        by_name: name -> checkpoint, in the files' order. Reading a name costs nothing; reading a checkpoint may.
+        architectures: in the files' order.
+    """
+
+    by_name: Mapping[str, Checkpoint]
     architectures: tuple[Architecture, ...]
 
+    @property
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """Every checkpoint."""
+        return tuple(self.by_name.values())
+
     def find(self, selector: str) -> list[Checkpoint]:
-        """The checkpoints a selector means; never empty.
+        """Find the checkpoints that a selector matches; never an empty list.
 
         Args:
-            selector: a full name; a glob over full names (``osnet_x1_0.*``, ``*.msmt17``); or a model's name,
-                which means its default checkpoint: ``imagenet`` where there is one, else ``market1501``.
+            selector: a full name; a glob over full names (``osnet_x1_0.*``, ``*.msmt17``); or the name of a model for
+                its default checkpoint, which is ``imagenet`` if there is one, else ``market1501``.
 
         Raises:
-            UnknownCheckpointError: nothing matches; names that look alike are given.
+            UnknownCheckpointError: nothing matches; the hint gives similar names.
         """
         if is_glob(selector):
-            found = [c for c in self.checkpoints if fnmatch.fnmatchcase(c.name, selector)]
+            names = [name for name in self.by_name if fnmatch.fnmatchcase(name, selector)]
         else:
-            found = [c for c in self.checkpoints if c.name == selector] or self._default(selector)
-        if not found:
-            raise UnknownCheckpointError(f"no checkpoint is called {selector!r}", hint=self._near(selector))
-        return found
+            names = [selector] if selector in self.by_name else self._default_of(selector)
+        if not names:
+            raise UnknownCheckpointError(f"no checkpoint is called {selector!r}", hint=self._suggest(selector))
+        return [self.by_name[name] for name in names]
 
     def find_trained(self, model: str, dataset: str) -> Checkpoint:
-        """The checkpoint of ``model`` for ``dataset``: the tag of that name, else the only one trained on it alone.
+        """Find the checkpoint of a model for a dataset: the tag of that name, else the only one trained on it alone.
 
         Raises:
-            UnknownCheckpointError: none or several; the candidates are given.
+            UnknownCheckpointError: there is none or more than one; the hint gives the candidates.
         """
-        candidates = [c for c in self.checkpoints if c.model == model]
-        if any(c.name == model for c in self.checkpoints):
+        if model in self.by_name:
             raise UnknownCheckpointError(
                 f"{model!r} is the name of a checkpoint, not of a model", hint="leave the dataset out"
             )
+        candidates = self._of_model(model)
         if not candidates:
-            raise UnknownCheckpointError(f"no model is called {model!r}", hint=self._near(model))
+            raise UnknownCheckpointError(f"no model is called {model!r}", hint=self._suggest(model))
         tagged = [c for c in candidates if c.tag == dataset]
         alone = tagged or [c for c in candidates if c.trained_on == (dataset,)]
         if len(alone) != 1:
@@ -69,23 +83,26 @@ class Manifest:
         return alone[0]
 
     def architecture(self, name: str) -> Architecture | None:
-        """What is said of an architecture; None where nothing is."""
+        """Find an architecture; None if the manifest does not describe it."""
         return next((architecture for architecture in self.architectures if architecture.name == name), None)
 
-    def _default(self, model: str) -> list[Checkpoint]:
-        own = [c for c in self.checkpoints if c.model == model]
-        for tag in ("imagenet", "market1501"):
-            if tagged := [c for c in own if c.tag == tag]:
-                return tagged
-        return own[:1] if len(own) == 1 else []
+    def _of_model(self, model: str) -> list[Checkpoint]:
+        return [self.by_name[name] for name in self.by_name if _model_of(name) == model]
 
-    def _near(self, selector: str) -> str:
+    def _default_of(self, model: str) -> list[str]:
+        own = [name for name in self.by_name if _model_of(name) == model]
+        for tag in ("imagenet", "market1501"):
+            if f"{model}.{tag}" in own:
+                return [f"{model}.{tag}"]
+        return own if len(own) == 1 else []
+
+    def _suggest(self, selector: str) -> str:
         model, _, tag = selector.rpartition(".")
-        own = [c for c in self.checkpoints if c.model == model]
+        own = self._of_model(model)
         alone = [c.name for c in own if c.trained_on == (tag,)]
         if alone or (own and not difflib.get_close_matches(selector, [c.name for c in own], n=1, cutoff=0.85)):
             return f"of {model} there is {', '.join(alone or [c.name for c in own])}"
-        names = [c.name for c in self.checkpoints] + sorted({c.model for c in self.checkpoints})
+        names = [*self.by_name, *sorted({_model_of(name) for name in self.by_name})]
         near = difflib.get_close_matches(selector, names, n=4, cutoff=0.5)
         return f"did you mean {', '.join(near)}?" if near else "`reidhub list` shows every checkpoint"
 
@@ -95,22 +112,52 @@ def is_glob(selector: str) -> bool:
     return any(sign in selector for sign in "*?[")
 
 
+def _model_of(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
 def zoo() -> Manifest:
-    """The zoo's own manifest and the files of ``$REIDHUB_MANIFEST``; read once per process and setting.
+    """The zoo's own manifest with the user's files added; read once per process and set of files.
 
     Raises:
         ManifestError: a file breaks the format, or a name stands in two files.
+        InstallationError: the zoo's own files are missing.
     """
-    return _zoo(os.environ.get(ENVIRONMENT, ""))
+    own = (Path(file) for file in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if file)
+    return _zoo((*own, *_added))
+
+
+@contextmanager
+def add_manifests(files: Iterable[Path]) -> Iterator[None]:
+    """Add manifest files to `zoo` within a ``with`` block, in all threads."""
+    global _added
+    before = _added
+    _added = (*before, *files)
+    try:
+        yield
+    finally:
+        _added = before
 
 
 @lru_cache(maxsize=4)
-def _zoo(extra: str) -> Manifest:
-    return read_manifest([*sorted(folder().glob("*.yaml")), *(Path(p) for p in extra.split(os.pathsep) if p)])
+def _zoo(extra: tuple[Path, ...]) -> Manifest:
+    files = _read_files([*sorted(folder().glob("*.yaml")), *extra])
+    try:
+        copy = ParsedCopy.of(files)
+    except CacheError:  # no home folder
+        return _parse(files)
+
+    def parse() -> Manifest:
+        manifest = _parse(files)
+        copy.write(manifest.checkpoints, manifest.architectures)
+        return manifest
+
+    stored = copy.read(lambda: parse().by_name)
+    return Manifest(*stored) if stored else parse()
 
 
 def folder() -> Path:
-    """Where the zoo's own manifest files lie.
+    """The folder of the zoo's own manifest files.
 
     Raises:
         InstallationError: the package was installed without them.
@@ -122,25 +169,39 @@ def folder() -> Path:
     raise InstallationError(f"no manifest beside {package}")
 
 
-def read_manifest(files: list[Path]) -> Manifest:
-    """Read manifest files as one.
+def read_manifest(files: Iterable[Path]) -> Manifest:
+    """Parse manifest files as one.
 
     Raises:
         ManifestError: a file breaks the format, or a name stands in two files.
     """
-    checkpoints: tuple[Checkpoint, ...] = ()
-    architectures: tuple[Architecture, ...] = ()
+    return _parse(_read_files(files))
+
+
+def _read_files(files: Iterable[Path]) -> list[tuple[Path, bytes]]:
+    contents = []
     for file in files:
-        own_checkpoints, own_architectures = read_file(file)
-        checkpoints = _unique(checkpoints, own_checkpoints)
-        architectures = _unique(architectures, own_architectures)
-    return Manifest(checkpoints, architectures)
+        try:
+            contents.append((file, file.read_bytes()))
+        except OSError as error:
+            raise ManifestError(f"{file}: cannot be read: {error}") from error
+    return contents
 
 
-def _unique(known: tuple[N, ...], new: tuple[N, ...]) -> tuple[N, ...]:
-    seen = {entry.name: entry for entry in known}
-    for entry in new:
-        if entry.name in seen:
-            raise ManifestError(f"{entry.manifest}: {entry.name} is already defined in {seen[entry.name].manifest}")
-        seen[entry.name] = entry
-    return (*known, *new)
+def _parse(files: Sequence[tuple[Path, bytes]]) -> Manifest:
+    from reidhub.zoo.manifest_reader import parse_file  # imports yaml, which a start with a parsed copy does not need
+
+    checkpoints: dict[str, Checkpoint] = {}
+    architectures: dict[str, Architecture] = {}
+    for file, content in files:
+        own_checkpoints, own_architectures = parse_file(file, content)
+        _add(own_checkpoints, checkpoints)
+        _add(own_architectures, architectures)
+    return Manifest(checkpoints, tuple(architectures.values()))
+
+
+def _add(entries: Iterable[N], known: dict[str, N]) -> None:
+    for entry in entries:
+        if entry.name in known:
+            raise ManifestError(f"{entry.manifest}: {entry.name} is already defined in {known[entry.name].manifest}")
+        known[entry.name] = entry

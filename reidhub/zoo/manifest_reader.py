@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, TypeVar, cast
 
 from reidhub.files.digest import Digest
-from reidhub.files.strict_yaml import Value, read_yaml
+from reidhub.files.strict_yaml import Value, parse_yaml
 from reidhub.zoo.checkpoint import (
     METRICS,
     Architecture,
@@ -43,14 +43,14 @@ _LINKS = {
 }
 
 
-def read_file(file: Path) -> tuple[tuple[Checkpoint, ...], tuple[Architecture, ...]]:
+def parse_file(file: Path, content: bytes) -> tuple[tuple[Checkpoint, ...], tuple[Architecture, ...]]:
     """The checkpoints and architectures of one manifest file.
 
     Raises:
         ManifestError: with file and line, for unknown, missing or repeated fields, wrong types, malformed links,
             figures that are not decimal texts.
     """
-    fields = read_yaml(file).fields(("architectures", "checkpoints"), ("checkpoints",), "a manifest")
+    fields = parse_yaml(file, content).fields(("architectures", "checkpoints"), ("checkpoints",), "a manifest")
     architectures = fields["architectures"].items(_architecture, "architectures") if "architectures" in fields else ()
     return fields["checkpoints"].items(_checkpoint, "checkpoints"), architectures
 

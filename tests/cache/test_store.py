@@ -11,7 +11,7 @@ import pytest
 from support.full_disks import file_size_limit
 from support.generated_zoo import File, files_below, write_manifest
 
-from reidhub.cache.store import Cache, default_root
+from reidhub.cache.store import Cache
 from reidhub.errors import CacheError, DiskFullError, IntegrityError
 from reidhub.files.digest import Digest
 from reidhub.zoo.checkpoint import Artifact, Source
@@ -208,20 +208,3 @@ def test_a_folder_that_cannot_be_used_is_an_error_that_says_what_to_do(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(CacheError, match=r"cannot use the cache folder .*\nhint: set REIDHUB_HOME"):
         put(Cache(tmp_path / "file"), BODY, PINNED)
-
-
-@pytest.mark.parametrize(
-    ("environment", "root"),
-    [
-        ({"REIDHUB_HOME": "/a", "TORCH_HOME": "/b"}, "/a"),
-        ({"TORCH_HOME": "/b", "XDG_CACHE_HOME": "/c"}, "/b/reidhub"),
-        ({"XDG_CACHE_HOME": "/c"}, "/c/torch/reidhub"),
-        ({"HOME": "/d"}, "/d/.cache/torch/reidhub"),
-    ],
-)
-def test_the_cache_lies_where_the_environment_says(environment, root, monkeypatch):
-    for name in ("REIDHUB_HOME", "TORCH_HOME", "XDG_CACHE_HOME", "HOME"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert default_root() == Path(root)

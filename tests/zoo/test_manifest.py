@@ -179,6 +179,7 @@ BROKEN = {
     "a figure over 100": ('rank1: "87.0"', 'rank1: "187.0"', ":19: '187.0' is above 100"),
     "a text for a number": ("num_classes: 751", "num_classes: many", ":5: expected a whole number"),
     "a boolean for a number": ("num_classes: 751", "num_classes: true", ":5: expected a whole number"),
+    "a number of 5,000 digits": ("num_classes: 751", "num_classes: 1" + "0" * 5000, ":5: expected a whole number"),
     "an octal number": ("num_classes: 751", "num_classes: 0o17", ":5: expected a whole number"),
     "a digest of another kind": ("sha256: " + "ab" * 32, "sha256: " + "ab" * 16, ":7: not a sha256"),
     "a digest without evidence": ("      evidence: made for this test\n", "", ":7: sha256 without evidence"),

@@ -1,0 +1,92 @@
+"""JSON of our own files becomes value types again, strictly: nothing missing, unknown or of another type."""
+
+import json
+from collections.abc import Callable, Hashable
+from dataclasses import fields, is_dataclass
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Literal, NoReturn, TypeVar, cast, get_args, get_origin
+
+T = TypeVar("T")
+_Reader = Callable[[Any], Any]
+
+
+def to_json(value: Any) -> bytes:
+    """Write a value type, or a list of them, as one line of ASCII."""
+    return json.dumps(value, default=_fields_of).encode()
+
+
+def from_json(kind: type[T], text: bytes) -> T:
+    """Read what `to_json` wrote.
+
+    Args:
+        kind: ``str``, ``int``, ``float``, ``bool``, a literal of strings, ``X | None``, ``tuple[X, ...]``, a tuple of
+            some X, ``dict[str, X]``, or a dataclass with fields of these types.
+        text: a JSON document.
+
+    Raises:
+        ValueError: the text is not JSON, or not that of a ``kind``.
+    """
+    try:
+        value: T = _reader_of(cast(Hashable, kind))(json.loads(text))
+    except RecursionError as error:
+        raise ValueError("JSON nested too deeply") from error
+    return value
+
+
+def _fields_of(value: Any) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+@cache
+def _reader_of(kind: Any) -> _Reader:
+    """Make the function that turns parsed JSON into a ``kind``."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if is_dataclass(kind):
+        return _dataclass_reader(kind)
+    if origin is tuple:
+        return _tuple_reader(_reader_of(parts[0]), None if parts[-1] is ... else len(parts))
+    if origin is dict:
+        return _dict_reader(_reader_of(parts[1]))
+    if origin is UnionType and parts[1:] == (NoneType,):
+        read = _reader_of(parts[0])
+        return lambda data: None if data is None else read(data)
+    if origin is Literal:
+        return lambda data: data if data in parts else _refuse(data)
+    if kind in (str, int, float, bool):
+        return lambda data: data if type(data) is kind else _refuse(data)  # not isinstance: True is also an int
+    raise TypeError(f"{kind} cannot be read from JSON")
+
+
+def _dataclass_reader(kind: Any) -> _Reader:
+    readers = [(field.name, _reader_of(cast(Hashable, field.type))) for field in fields(kind)]
+    names = {name for name, _ in readers}
+
+    def read(data: Any) -> Any:
+        if type(data) is not dict or data.keys() != names:
+            _refuse(data)
+        return kind(*[read_field(data[name]) for name, read_field in readers])
+
+    return read
+
+
+def _tuple_reader(read_item: _Reader, length: int | None) -> _Reader:
+    def read(data: Any) -> tuple[Any, ...]:
+        if type(data) is not list or length not in (None, len(data)):
+            _refuse(data)
+        return tuple([read_item(item) for item in data])
+
+    return read
+
+
+def _dict_reader(read_item: _Reader) -> _Reader:
+    def read(data: Any) -> dict[str, Any]:
+        if type(data) is not dict:
+            _refuse(data)
+        return {key: read_item(item) for key, item in data.items()}
+
+    return read
+
+
+def _refuse(data: Any) -> NoReturn:
+    raise ValueError(f"a value of type {type(data).__name__} does not belong here")

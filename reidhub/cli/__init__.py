@@ -3,7 +3,6 @@
 Data goes to stdout, log and progress to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage.
 """
 
-import os
 import signal
 import sys
 from importlib import import_module
@@ -15,7 +14,7 @@ import click
 from reidhub._version import __version__
 from reidhub.errors import ReidhubError
 from reidhub.files.atomic import is_disk_full
-from reidhub.zoo.manifest import ENVIRONMENT
+from reidhub.zoo.manifest import add_manifests
 
 COMMANDS = {
     "list": "every checkpoint, with scores, size and what is known of its file",
@@ -59,27 +58,20 @@ class _Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-def add_manifests(ctx: click.Context, param: click.Parameter, files: tuple[Path, ...]) -> None:
-    """Adds the files of ``--manifest`` to ``$REIDHUB_MANIFEST``, the one place where the zoo looks for more."""
-    known = [os.environ[ENVIRONMENT]] if os.environ.get(ENVIRONMENT) else []
-    if files:
-        os.environ[ENVIRONMENT] = os.pathsep.join([*known, *(str(file.absolute()) for file in files)])
-
-
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="reidhub")
 @click.option(
     "--manifest",
+    "manifests",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     multiple=True,
-    expose_value=False,
-    callback=add_manifests,
     help="A manifest file of your own, added to the zoo; may be repeated. $REIDHUB_MANIFEST does the same.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Tell on stderr what is tried.")
 @click.pass_context
-def cli(ctx: click.Context, *, verbose: bool) -> None:
+def cli(ctx: click.Context, *, manifests: tuple[Path, ...], verbose: bool) -> None:
     """Pretrained person re-identification models that load, with numbers anyone can re-measure."""
+    ctx.with_resource(add_manifests(file.absolute() for file in manifests))
     if verbose or ctx.invoked_subcommand not in _SILENT:
         import logging  # costs milliseconds that the silent ones are spared
 

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from support.paths import ROOT
 
-from reidhub.cli import COMMANDS
+from reidhub.cli import COMMANDS, cli
 from reidhub.zoo.manifest import zoo
 
 FIELDS = {
@@ -129,20 +130,29 @@ except UsageError as error:
 
 @pytest.mark.parametrize("command", ["list", "show osnet_x1_0", "list --json", "--help"])
 def test_listing_imports_nothing_heavy(command):
+    heavy = {"torch", "numpy", "torchvision", "requests", "rich", "PIL", "logging"}
+    first_start_only = {"yaml", "tempfile"}  # for parsing the manifest and keeping what was parsed
+
+    assert not imported_by(command) & heavy
+    assert not imported_by(command) & (heavy | first_start_only)
+
+
+def imported_by(command: str) -> set[str]:
+    """The modules that a command imports beyond those that Python starts with."""
     code = f"""
 import sys
 from pathlib import Path
 sys.argv = ["reidhub", *{command.split()!r}]
 before = set(sys.modules)
-from reidhub.cli import cli
-cli(standalone_mode=False)
-others = {{"torch", "numpy", "torchvision", "requests", "rich", "PIL"}}
-unused = {{"logging", "hashlib", "tempfile"}}  # of the standard library, each some milliseconds
-heavy = sorted((others | unused) & (set(sys.modules) - before))
-sys.exit(f"imported {{heavy}}" if heavy else 0)
+import reidhub.cli
+try:
+    reidhub.cli.cli(standalone_mode=False)
+finally:
+    print(*set(sys.modules) - before, file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    return set(done.stderr.splitlines()[-1].split())
 
 
 @pytest.mark.parametrize(
@@ -187,6 +197,25 @@ def test_manifest_of_ones_own_adds_to_the_zoo(tmp_path):
 
     names = [entry["name"] for entry in json.loads(done.stdout)]
     assert names[-2:] == ["osnet_x0_25.demo_world", "osnet_x0_25.other_world"] and len(names) == 68
+
+
+def test_manifests_of_the_option_follow_those_of_the_environment_and_last_for_one_command(tmp_path, monkeypatch):
+    text = (ROOT / "reidhub/demo/data/manifest.yaml").read_text()
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text(text)
+    second.write_text(text.replace("demo_world\n    model", "other_world\n    model"))
+    monkeypatch.setenv("REIDHUB_MANIFEST", str(first))
+    monkeypatch.chdir(tmp_path)
+    before = dict(os.environ)
+
+    done = CliRunner().invoke(cli, ["--manifest", "b.yaml", "list", "*world"])
+
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == [
+        "osnet_x0_25.demo_world",
+        "osnet_x0_25.other_world",
+    ]
+    assert dict(os.environ) == before
+    assert [c.name for c in zoo().find("*world")] == ["osnet_x0_25.demo_world"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -14,7 +14,7 @@ from support.local_zoos import Entry, file_of, write_zoo
 from support.paths import GUARD, ROOT
 
 from reidhub.errors import UsageError
-from reidhub.models import ARCHITECTURES
+from reidhub.models import ARCHITECTURES, build
 from reidhub.models.base import ReidModel
 
 IN_CACHE = """
@@ -42,8 +42,6 @@ def test_every_entry_point_builds_its_own_architecture(name):
 
 
 def shapes_of(name: str) -> dict[str, torch.Size]:
-    from reidhub.models import build
-
     return {key: tensor.shape for key, tensor in build(name, 3, device="meta").state_dict().items()}
 
 
@@ -88,7 +86,8 @@ def test_checkout_in_the_cache_of_torch_hub_lists_explains_and_loads(torch_home,
     assert done.returncode == 0, done.stderr
     models, texts, classes, other, home = json.loads(done.stdout.splitlines()[-1])
     assert sorted(models) == sorted(ARCHITECTURES)
-    assert all("->" in texts[name] for name in ARCHITECTURES)
+    words = ("->", "dataset:", "pretrained:", "num_classes:", "(N, D)")
+    assert all(word in texts[name] for name in ARCHITECTURES for word in words)
     assert (classes, other) == (5, 4)
     assert home == str(torch_home / "hub" / "org_reidhub_main")
 
@@ -96,7 +95,23 @@ def test_checkout_in_the_cache_of_torch_hub_lists_explains_and_loads(torch_home,
 def test_all_entry_points_take_the_same_arguments():
     import hubconf
 
-    signatures = {str(inspect.signature(getattr(hubconf, name))) for name in ARCHITECTURES}
+    functions = [getattr(hubconf, name) for name in ARCHITECTURES]
+    (signature,) = {str(inspect.signature(function)) for function in functions}
 
-    assert len(signatures) == 1
+    assert signature.startswith(
+        "(dataset: str | None = None, *, pretrained: bool = True, num_classes: int | None = None)"
+    )
+    assert [function.__name__ for function in functions] == list(ARCHITECTURES)
     assert hubconf.dependencies
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_help_tells_the_shapes_of_the_architecture(name):
+    import hubconf
+
+    model = build(name, 1, device="meta")
+    height, width = model.input_size
+    summary = getattr(hubconf, name).__doc__.partition("\n")[0]
+
+    assert f"(N, 3, {height}, {width})" in summary
+    assert f"-> (N, {model.embedding_dim})" in summary

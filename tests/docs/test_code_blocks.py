@@ -1,0 +1,184 @@
+"""Every code block of README.md and the pages in ``docs/`` is run.
+
+The word after the three backticks says what a block is:
+
+- ``python``: run. The blocks of a page share their names, top to bottom. Names that a reader brings are in `GIVEN`.
+  Blocks that define tests are run by pytest.
+- ``shell``: each command is run, in the home and folder of `support.documentation`. Words in capitals stand for what a
+  reader puts there (`STANDS_FOR`). `reidhub verify` runs with ``--dry-run`` where it would need a whole dataset.
+- ``text``, ``yaml``, ``json``: output, layouts and fields; not run.
+
+Blocks that are only indented are refused, so that none is forgotten.
+"""
+
+import re
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support.documentation import Desk
+from support.paths import ROOT
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
+RUN, SHOWN = {"python", "shell"}, {"text", "yaml", "json"}
+TO_REPAIR = {"docs/verification.md": "imports a function that has moved"}
+"""Page -> why its Python blocks fail; remove the line with the repair."""
+
+GIVEN = """
+from pathlib import Path
+from PIL import Image
+paths = sorted(Path("gallery").glob("*.jpg"))[:2]
+image = Image.open("query.jpg")
+"""
+STANDS_FOR = {
+    "FILE": "model.pth",
+    "DIR": "../home/reid",
+    "NAME": "osnet_x0_25.market1501",
+    "/srv/reidhub": "mirror",
+    "/mnt/reidhub": "mirror",
+    "https://host/reidhub": "mirror",
+}
+NEEDS_A_NETWORK = {"pip", "pre-commit", "git"}  # they fetch from hosts that are not on the loopback
+
+
+@dataclass(frozen=True)
+class Block:
+    """A code block: the page, the line of its first code, the word after the backticks, the code."""
+
+    page: Path
+    line: int
+    kind: str
+    code: str
+
+    @property
+    def place(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def read_blocks(page: Path, text: str) -> list[Block]:
+    """All fenced blocks of a page; one inside a list loses the list's indentation."""
+    blocks, lines = [], text.splitlines()
+    fences = [number for number, line in enumerate(lines) if line.lstrip().startswith("```")]
+    for start, end in zip(fences[::2], fences[1::2], strict=True):
+        indent = len(lines[start]) - len(lines[start].lstrip())
+        code = "\n".join(line[indent:] for line in lines[start + 1 : end])
+        blocks.append(Block(page, start + 2, lines[start].strip().removeprefix("```"), code))
+    return blocks
+
+
+def find_indented_code(text: str) -> list[str]:
+    """Lines that Markdown shows as code only because they are indented: outside of fences and lists."""
+    found, fenced, in_list, before = [], False, False, ""
+    for line in text.splitlines():
+        if line.lstrip().startswith("```"):
+            fenced = not fenced
+        elif not fenced and line.startswith("    ") and line.strip() and not in_list and (not before or found):
+            found.append(line)
+        elif line.strip() and not line.startswith(" "):
+            in_list = bool(re.match(r"([-*]|\d+\.) ", line))
+        before = line.strip()
+    return found
+
+
+BLOCKS = [block for page in PAGES for block in read_blocks(page, page.read_text(encoding="utf-8"))]
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_block_says_whether_it_is_run(page: Path):
+    assert {block.kind for block in BLOCKS if block.page == page} <= RUN | SHOWN
+    assert find_indented_code(page.read_text(encoding="utf-8")) == []
+
+
+def pages_with(kind: str, *, tests: bool = False) -> list:
+    chosen: dict[Path, list[Block]] = {}
+    for block in BLOCKS:
+        if block.kind == kind and ("def test_" in block.code) is tests:
+            chosen.setdefault(block.page, []).append(block)
+    return [pytest.param(page, blocks, id=name_of(page), marks=marks_of(page, kind)) for page, blocks in chosen.items()]
+
+
+def marks_of(page: Path, kind: str) -> list:
+    reason = TO_REPAIR.get(name_of(page)) if kind == "python" else None
+    return [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
+
+
+@pytest.mark.parametrize(("page", "blocks"), pages_with("python"))
+def test_the_python_blocks_of_a_page_run_one_after_the_other(page: Path, blocks: list[Block], desk: Desk):
+    program = desk.folder / "page.py"
+    program.write_text(GIVEN + "\n".join(f"# {block.place}\n{block.code}" for block in blocks))
+
+    done = desk.run([sys.executable, "page.py"])
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("page", "blocks"), pages_with("python", tests=True))
+def test_the_tests_in_the_blocks_of_a_page_pass(page: Path, blocks: list[Block], desk: Desk):
+    for number, block in enumerate(blocks):
+        (desk.folder / f"test_block_{number}.py").write_text(block.code)
+
+    done = desk.run([sys.executable, "-m", "pytest", "-q", "-c", "/dev/null", "--rootdir", desk.folder, desk.folder])
+
+    assert done.returncode == 0, done.stdout
+    assert f"{sum(block.code.count('def test_') for block in blocks)} passed" in done.stdout
+
+
+@pytest.mark.parametrize(("page", "blocks"), pages_with("shell"))
+def test_the_commands_of_a_page_run(page: Path, blocks: list[Block], desk: Desk):
+    for block in blocks:
+        settings: list[str] = []
+        for command in read_commands(block.code):
+            if command.startswith("export "):
+                settings.append(command)
+                continue
+            line = adapt(command)
+            if line is None:
+                continue
+            done = desk.run(["bash", "-c", "; ".join([*settings, line])])
+            assert done.returncode == 0, f"{block.place}: {line}\n{done.stderr}"
+
+
+def read_commands(code: str) -> list[str]:
+    """The commands of a shell block, without comments; a line that ends with a backslash goes on in the next."""
+    lines = code.replace("\\\n", " ").splitlines()
+    return [text for line in lines if (text := re.sub(r"(^|\s)#.*", "", line).strip())]
+
+
+def adapt(command: str) -> str | None:
+    """The command with what a reader would put in; None where it needs a network."""
+    for name, value in STANDS_FOR.items():
+        command = re.sub(rf"(?<![\w/.-]){re.escape(name)}(?![\w/-])", value, command)
+    words = [word for word in shlex.split(command) if not re.fullmatch(r"[A-Z_]+=\S*", word)]
+    program, arguments = words[0], words[1:]
+    if program in NEEDS_A_NETWORK:
+        return None
+    if program == "make":
+        return f"{command} --dry-run -C {shlex.quote(str(ROOT))}"
+    assert program in {"reidhub", "python", "sha256sum", "cd"}, f"say in this test how to run {command!r}"
+    if program == "reidhub" and arguments[:1] == ["verify"] and not {"--dry-run", "--level"} & set(arguments):
+        return f"{command} --dry-run"
+    if program == "reidhub" and arguments[:1] == ["demo"]:
+        return f"{command} --help"  # its own tests run it
+    return command
+
+
+def test_a_block_in_a_list_and_an_indented_block_are_found():
+    text = "Text:\n\n    code\n\n- item\n\n  ```shell\n  ls\n  ```\n\n    more of the item\n"
+    assert find_indented_code(text) == ["    code"]
+    assert [(block.line, block.kind, block.code) for block in read_blocks(ROOT / "x.md", text)] == [(8, "shell", "ls")]
+
+
+def test_commands_are_adapted_but_not_their_names():
+    code = (
+        "reidhub verify NAME --data-root ~/reid  # a comment\n# all\nX=1 reidhub mirror /srv/reidhub \\\n  'osnet_*'\n"
+    )
+    verify, mirror = read_commands(code)
+    assert adapt(verify) == "reidhub verify osnet_x0_25.market1501 --data-root ~/reid --dry-run"
+    assert adapt(mirror) == "X=1 reidhub mirror mirror    'osnet_*'"
+    assert adapt("pip install .") is None

@@ -1,0 +1,66 @@
+"""Every program in ``examples/`` runs as its first lines say, and does what it promises."""
+
+import re
+import sys
+from pathlib import Path
+
+import torch
+from support.documentation import MARKET, Desk
+from support.paths import ROOT
+
+from reidhub.demo import world
+
+EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
+
+
+def run(desk: Desk, zoo: Path, name: str, *arguments: str | Path, **environment: str) -> str:
+    command = [sys.executable, zoo / "checkout" / "examples" / name, *arguments]
+    done = desk.run(command, **environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_ranking_puts_an_image_first_that_is_the_query_itself(desk, zoo):
+    (desk.folder / "gallery" / "same.jpg").write_bytes((desk.folder / "query.jpg").read_bytes())
+
+    lines = run(desk, zoo, "rank_gallery.py", "query.jpg", "gallery", "--checkpoint", "osnet_x0_25.market1501")
+
+    similarities = [float(line.split()[0]) for line in lines.splitlines()]
+    assert lines.splitlines()[0] == f"1.000  {Path('gallery', 'same.jpg')}"
+    assert similarities == sorted(similarities, reverse=True) and len(similarities) == 10
+
+
+def test_torch_hub_loads_a_model_from_a_copy_of_the_repository(desk, zoo):
+    out = run(desk, zoo, "load_with_torch_hub.py", zoo / "checkout", "osnet_x0_25", "market1501")
+    assert out == "embeddings (2, 512)\n"
+
+
+def test_scores_of_a_checkpoint_are_measured(desk, zoo):
+    arguments = ["osnet_x0_25.market1501", "../home/reid", "--allow-partial"]
+    out = run(desk, zoo, "verify_checkpoint.py", *arguments)
+
+    assert "osnet_x0_25.market1501 on market1501: not comparable" in out
+    measured = {line.split(":")[0].strip(): float(line.split()[-1]) for line in out.splitlines()[1:]}
+    assert {"rank1", "mAP"} <= measured.keys() and all(0 < value <= 100 for value in measured.values())
+
+
+def test_a_fine_tuned_checkpoint_gets_a_manifest_and_ranks_a_gallery(desk, zoo):
+    train = desk.home / "reid" / MARKET / world.FOLDERS["train"]
+    out = run(desk, zoo, "finetune.py", train, "--checkpoint", "osnet_x0_25.imagenet", "--steps", "3", "--batch", "8")
+    losses = [float(line.split()[-1]) for line in out.splitlines()]
+    assert len(losses) == 3 and losses[-1] < losses[0]
+    assert torch.load(desk.folder / "finetuned.pth", weights_only=True)["classifier.weight"].shape[0] == 2
+
+    own = desk.folder / "mine.yaml"
+    own.write_text(run(desk, zoo, "own_manifest.py", "finetuned.pth", "osnet_x0_25.mine"))
+    ranked = ["query.jpg", "gallery", "--checkpoint", "osnet_x0_25.mine", "--top", "1"]
+    out = run(desk, zoo, "rank_gallery.py", *ranked, REIDHUB_MANIFEST=str(own))
+    assert len(out.splitlines()) == 1
+
+
+def test_every_example_is_run_by_a_test_and_says_how_it_is_started():
+    text = Path(__file__).read_text(encoding="utf-8")
+    for name in EXAMPLES:
+        assert f'"{name}"' in text, f"no test runs examples/{name}"
+        source = (ROOT / "examples" / name).read_text(encoding="utf-8")
+        assert re.match(rf'"""[A-Z].*?\n\n    python examples/{name} ', source, re.S), name

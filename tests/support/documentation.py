@@ -1,0 +1,167 @@
+"""Where the examples and the pages of the documentation run as written: a checkout with a small zoo on the loopback.
+
+The zoo has names of the real one, but its files are made here and lie on loopback hosts. Compiling is off,
+because it takes a minute and changes no result that is looked at.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from reidhub.demo import DATA, FILE_NAME, world
+from reidhub.files.digest import Digest
+from reidhub.models import build
+from reidhub.testing import Drive, Host, Mega, mega_link
+from support.hostile_files import saved
+from support.paths import GUARD, ROOT
+
+CHECKPOINTS = (
+    "osnet_x1_0.imagenet",
+    "osnet_x1_0.market1501",
+    "osnet_x1_0.msmt17",
+    "osnet_x0_25.imagenet",
+    "osnet_x0_25.market1501",
+    "osnet_ain_x1_0.imagenet",
+    "osnet_ain_x1_0.market1501",
+)
+"""The zoo of the documentation: add a name here when a page or an example needs it."""
+
+MARKET = Path("market1501", "Market-1501-v15.09.15")
+_PEOPLE = world.TEST_PIDS[:4]
+
+
+def write_checkout(folder: Path) -> None:
+    """Write a checkout of the package whose manifest names the files of this zoo, the files, and a few images.
+
+    Args:
+        folder: gets ``checkout``, ``files`` and ``images``.
+    """
+    for split, name in world.FOLDERS.items():
+        (folder / "images" / name).mkdir(parents=True)
+        for shot in _choose_shots(split):
+            (folder / "images" / name / shot.file_name).write_bytes(world.photograph(shot))
+    (folder / "files").mkdir(parents=True)
+    for number, name in enumerate(CHECKPOINTS):
+        (folder / "files" / name).write_bytes(_make_file(name, number))
+    checkout = folder / "checkout"
+    ignored = shutil.ignore_patterns("__pycache__")
+    for name in ("reidhub", "examples"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=ignored)
+    shutil.copy(ROOT / "hubconf.py", checkout / "hubconf.py")
+    (checkout / "manifest").mkdir()
+    for path in (ROOT / "manifest").glob("*.yaml"):
+        manifest = yaml.safe_load(path.read_text(encoding="utf-8"))
+        manifest["checkpoints"] = [
+            {**entry, **_describe_file(entry["name"], (folder / "files" / entry["name"]).read_bytes())}
+            for entry in manifest["checkpoints"]
+            if entry["name"] in CHECKPOINTS
+        ]
+        if manifest["checkpoints"]:
+            (checkout / "manifest" / path.name).write_text(yaml.safe_dump(manifest), encoding="utf-8")
+
+
+def _make_file(name: str, number: int) -> bytes:
+    """A checkpoint file; no two have the same bytes. The smallest model has the demo's trained weights."""
+    model = name.partition(".")[0]
+    if model == "osnet_x0_25":
+        state = torch.load(DATA / FILE_NAME, weights_only=True)
+    else:
+        torch.manual_seed(0)
+        state = build(model, 2).state_dict()
+    return saved({"state_dict": state, "epoch": number})
+
+
+def _describe_file(name: str, content: bytes) -> dict[str, Any]:
+    """The fields of a manifest entry that say which file it is and where it lies."""
+    sources = [{"mega": _mega(name, content)}, {"gdrive": f"https://drive.google.com/uc?id={_drive_id(name)}"}]
+    file = {"sha256": str(Digest.of_bytes(content)), "size": len(content), "evidence": "made for the tests"}
+    return {"file": file, "sources": sources, "num_classes": None}
+
+
+def _mega(name: str, content: bytes) -> str:
+    return mega_link(f"dOcS{CHECKPOINTS.index(name):04d}", content)
+
+
+def _drive_id(name: str) -> str:
+    return f"1{CHECKPOINTS.index(name):032d}"
+
+
+def make_hosts(folder: Path) -> dict[str, Host]:
+    """Mega and Google Drive with the files below ``folder``."""
+    files = {name: (folder / "files" / name).read_bytes() for name in CHECKPOINTS}
+    mega = Mega({_mega(name, content): content for name, content in files.items()})
+    drive = Drive({_drive_id(name): content for name, content in files.items()})
+    return {**mega.hosts, **drive.hosts}
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A user's home and current folder, in which commands run against the zoo of the documentation.
+
+    Args:
+        home: has ``reid``, a data root with part of a dataset, and what another tool has downloaded.
+        folder: the current folder, with a few files that pages name.
+        environment: for subprocesses.
+    """
+
+    home: Path
+    folder: Path
+    environment: dict[str, str]
+
+    def run(self, command: list[str | Path], **environment: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command in the current folder and return how it ended."""
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+def set_desk(zoo: Path, place: Path, internet: dict[str, str]) -> Desk:
+    """Make a home and a current folder.
+
+    Args:
+        zoo: folder that `write_checkout` filled.
+        place: gets ``home`` and ``here``.
+        internet: variables through which the loopback is found.
+    """
+    home, here = place / "home", place / "here"
+    root = home / "reid" / MARKET
+    shutil.copytree(zoo / "images", root)
+    other_tool = home / ".cache" / "torch" / "checkpoints"
+    other_tool.mkdir(parents=True)
+    shutil.copy(zoo / "files" / "osnet_x1_0.msmt17", other_tool / "osnet_x1_0_msmt17.pth")
+    here.mkdir()
+    shutil.copy(zoo / "files" / "osnet_x0_25.market1501", here / "model.pth")
+    shutil.copytree(root / world.FOLDERS["gallery"], here / "gallery")
+    (here / "query.jpg").write_bytes(next((root / world.FOLDERS["query"]).iterdir()).read_bytes())
+    programs = place / "bin"
+    programs.mkdir()
+    for name, words in {"reidhub": "-m reidhub", "python": ""}.items():
+        (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
+        (programs / name).chmod(0o755)
+    cleared = ("REIDHUB_", "XDG_", "TORCH_HOME")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(cleared)} | internet
+    environment |= {
+        "HOME": str(home),
+        "PATH": os.pathsep.join([str(programs), os.environ["PATH"]]),
+        "PYTHONPATH": os.pathsep.join([str(GUARD), str(zoo / "checkout")]),
+        "TORCHDYNAMO_DISABLE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    return Desk(home, here, environment)
+
+
+def _choose_shots(split: str) -> list[world.Shot]:
+    people = world.TRAIN_PIDS[:2] if split == "train" else _PEOPLE
+    return [shot for shot in world.list_shots(split) if shot.label in people]

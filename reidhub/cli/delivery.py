@@ -1,4 +1,4 @@
-"""How ``reidhub download`` hands a file of the cache to the user."""
+"""Copy or convert a downloaded file, as ``reidhub download --output --format`` asks for."""
 
 import shutil
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Delivery:
     """What the user asked for.
 
     Args:
-        folder: gets a well named copy; None for the path in the cache alone.
+        folder: where a copy with the checkpoint's name goes; None for no copy.
         form: one of `FORMATS`.
     """
 
@@ -24,14 +24,14 @@ class Delivery:
     form: str
 
     def hand_out(self, checkpoint: Checkpoint, path: Path) -> Path:
-        """Where the user finds the file.
+        """Make the file that the user asked for, and return its path.
 
         Args:
-            checkpoint: whose file it is.
-            path: of the file in the cache.
+            checkpoint: the checkpoint that the file belongs to.
+            path: its file in the cache.
 
         Raises:
-            WeightsError: there is nothing in it to convert.
+            WeightsError: the file has no weights that can be converted.
             CacheError: a folder cannot be written.
         """
         name = checkpoint.file_name

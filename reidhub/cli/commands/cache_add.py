@@ -1,4 +1,4 @@
-"""``reidhub cache add``: files that are on this machine already come into the cache."""
+"""``reidhub cache add``: add files that are already on this machine to the cache."""
 
 import json
 import sys
@@ -14,18 +14,18 @@ from reidhub.zoo.checkpoint import Checkpoint
 from reidhub.zoo.manifest import zoo
 
 
-@click.command("add", short_help="take in files of this machine")
+@click.command("add", short_help="add files of this machine")
 @click.argument(
     "paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, readable=False)
 )
-@click.option("--copy", is_flag=True, help="Copy; without it the disk space is shared (a hard link) where that works.")
+@click.option("--copy", is_flag=True, help="Copy the files instead of sharing their disk space by hard links.")
 @json_option
 def add(paths: tuple[Path, ...], *, copy: bool, as_data: bool) -> None:
-    """Take files of this machine into the cache, such as ~/.cache/torch/checkpoints of torchreid.
+    """Add files of this machine to the cache, such as ~/.cache/torch/checkpoints of torchreid.
 
-    A file is known by its sha256, by the MAC of a Mega link, or, where a checkpoint has neither, by architecture,
-    number of classes and the author's file name. Of folders, every file is looked at. Exit code 1 where a file that was
-    named is refused, or nothing was taken in.
+    PATH is a file, or a folder whose files are all looked at. A file is recognised by its sha256 or the MAC of a Mega
+    link; if a checkpoint has neither, by architecture, number of classes and the author's file name. Exit code 1: a
+    file that you named is refused, or all files are.
     """
     importer = Importer(Cache(), zoo().checkpoints, _by_tensors, link=not copy)
     results = []
@@ -44,7 +44,7 @@ def add(paths: tuple[Path, ...], *, copy: bool, as_data: bool) -> None:
 
 
 def _by_tensors(path: Path, checkpoints: list[Checkpoint]) -> list[Checkpoint]:
-    from reidhub.diagnosis.resembling import resembling  # torch, for files that nothing else tells apart
+    from reidhub.diagnosis.resembling import resembling  # imports torch
 
     return resembling(path, checkpoints)
 

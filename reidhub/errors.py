@@ -15,6 +15,7 @@ them prints both and exits with its code: 1, or 2 for a `UsageError`.
     ├── SourceError
     │   └── IntegrityError
     ├── FetchError
+    ├── CancelledError
     ├── CacheError
     │   └── DiskFullError
     ├── DeviceMemoryError

@@ -42,7 +42,8 @@ Other packages add their own line; `reidhub.demo` adds ``demo_world``."""
 class Reader(Protocol):
     """Reads one dataset below the user's data root and holds it to its counts."""
 
-    def __call__(self, data_root: Path, *, allow_partial: bool = False) -> RetrievalSet | ClassificationSet: ...
+    def __call__(self, data_root: Path, *, allow_partial: bool = False) -> RetrievalSet | ClassificationSet:
+        """Read the dataset, as `read_dataset` describes."""
 
 
 def read_dataset(name: str, data_root: Path, *, allow_partial: bool = False) -> RetrievalSet | ClassificationSet:

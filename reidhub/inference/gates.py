@@ -24,6 +24,7 @@ class GateOfAll(nn.Module):
         self.fc1, self.fc2 = gate.fc1, gate.fc2
 
     def forward(self, streams: Sequence[Tensor]) -> Tensor:
+        """Weigh and add T streams: T x (N, C, h, w) -> (N, C, h, w)."""
         pooled = torch.stack([global_average(x) for x in streams], 2)[..., None]  # -> (N, C, T, 1)
         weights: Tensor = self.fc2(self.fc1(pooled).relu()).sigmoid()  # -> (N, C, T, 1)
         return reduce(add, (x * weights[:, :, t, None] for t, x in enumerate(streams)))

@@ -37,6 +37,7 @@ class InceptionA(nn.Module):
         self.stream4 = nn.Sequential(nn.AvgPool2d(3, 1, 1), conv(in_channels, mid))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Run all streams: (N, in, h, w) -> (N, out, h, w)."""
         return torch.cat((self.stream1(x), self.stream2(x), self.stream3(x), self.stream4(x)), 1)
 
 
@@ -51,6 +52,7 @@ class InceptionB(nn.Module):
         self.stream3 = nn.Sequential(nn.MaxPool2d(3, 2, 1), conv(in_channels, 2 * mid))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Run all streams: (N, in, h, w) -> (N, out, h/2, w/2)."""
         return torch.cat((self.stream1(x), self.stream2(x), self.stream3(x)), 1)  # (N, in, h, w) -> (N, out, h/2, w/2)
 
 
@@ -63,6 +65,7 @@ class SpatialAttention(nn.Module):
         self.conv2 = conv(1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Score each place: (N, C, h, w) -> (N, 1, h, w)."""
         mean = x.mean(1, keepdim=True)  # (N, C, h, w) -> (N, 1, h, w)
         coarse = self.conv1(mean)  # -> (N, 1, h/2, w/2)
         return self.conv2(_resize(coarse, x.shape[-2:]))  # -> (N, 1, h, w)
@@ -77,6 +80,7 @@ class ChannelAttention(nn.Module):
         self.conv2 = conv(channels // REDUCTION, channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Score each channel: (N, C, h, w) -> (N, C, 1, 1)."""
         return self.conv2(self.conv1(global_average(x)[:, :, None, None]))  # (N, C, h, w) -> (N, C, 1, 1)
 
 
@@ -90,6 +94,7 @@ class SoftAttention(nn.Module):
         self.conv = conv(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Weigh each place of each channel: (N, C, h, w) -> (N, C, h, w)."""
         return self.conv(self.spatial_attn(x) * self.channel_attn(x)).sigmoid()
 
 
@@ -101,6 +106,7 @@ class HardAttention(nn.Module):
         self.fc = nn.Linear(channels, REGIONS * 2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Choose the centre of each region: (N, C, h, w) -> (N, 4, 2)."""
         return self.fc(global_average(x)).tanh().unflatten(1, (REGIONS, 2))  # (N, C, h, w) -> (N, 4, 2)
 
     def start_evenly(self) -> None:
@@ -162,6 +168,7 @@ class HACNN(ReidModel):
         return self._global_branch(images)[0][-1]
 
     def embed(self, images: Tensor) -> Tensor:
+        """Join the global and the local feature: (N, 3, 160, 64) -> (N, 1024)."""
         maps, centres = self._global_branch(images)
         whole = self.fc_global(global_average(maps[-1]))  # (N, 384, 10, 4) -> (N, 512)
         regions = [self._local_branch(maps, [c[:, region] for c in centres]) for region in range(REGIONS)]

@@ -82,9 +82,11 @@ class MLFN(ReidModel):
         self.classifier = nn.Linear(EMBEDDING_DIM, num_classes)
 
     def feature_maps(self, images: Tensor) -> Tensor:
+        """The last feature map: (N, 3, H, W) -> (N, 2048, H/32, W/32)."""
         return self._walk(images)[0]
 
     def embed(self, images: Tensor) -> Tensor:
+        """The mean of both projections: (N, 3, H, W) -> (N, 1024)."""
         maps, selections = self._walk(images)
         pooled = global_average(maps)[:, :, None, None]  # (N, 2048, h, w) -> (N, 2048, 1, 1)
         return ((self.fc_x(pooled) + self.fc_s(selections)) * 0.5).flatten(1)  # -> (N, 1024)

@@ -35,6 +35,7 @@ class InvertedResidual(nn.Module):
         self.adds_input = stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
+        """Run the block: (N, in, h, w) -> (N, out, h/stride, w/stride)."""
         projected = self.conv3(self.dwconv2(self.conv1(x)))  # (N, in, h, w) -> (N, out, h/stride, w/stride)
         return x + projected if self.adds_input else projected
 
@@ -54,6 +55,7 @@ class MobileNetV2(ReidModel):
         self.classifier = nn.Linear(last, num_classes)
 
     def feature_maps(self, images: Tensor) -> Tensor:
+        """The last feature map: (N, 3, H, W) -> (N, D, H/32, W/32)."""
         x = self.conv1(images)  # (N, 3, H, W) -> (N, C, H/2, W/2)
         x = self.conv4(self.conv3(self.conv2(x)))  # -> (N, C, H/8, W/8)
         x = self.conv6(self.conv5(x))  # -> (N, C, H/16, W/16)

@@ -28,6 +28,7 @@ class LightConv(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Run the layers: (N, C, h, w) -> (N, C, h, w)."""
         return self.relu(self.bn(self.conv2(self.conv1(x))))
 
 
@@ -40,6 +41,7 @@ class AggregationGate(nn.Module):
         self.fc2 = nn.Conv2d(channels // GATE_REDUCTION, channels, 1)
 
     def forward(self, streams: Sequence[Tensor]) -> Tensor:
+        """Weigh and add T streams: T x (N, C, h, w) -> (N, C, h, w)."""
         return reduce(add, (x * self._weights(x) for x in streams))  # T x (N, C, h, w) -> (N, C, h, w)
 
     def _weights(self, x: Tensor) -> Tensor:
@@ -73,6 +75,7 @@ class OmniScaleBlock(nn.Module):
         self.IN = instance_norm(out_channels) if ibn else None  # key of the published file
 
     def forward(self, x: Tensor) -> Tensor:
+        """Run the block: (N, in, h, w) -> (N, out, h, w)."""
         squeezed = self.conv1(x)  # (N, in, h, w) -> (N, mid, h, w)
         streams = (self.conv2a, self.conv2b, self.conv2c, self.conv2d)
         fused = self.gate([stream(squeezed) for stream in streams])
@@ -108,6 +111,7 @@ class OSNet(ReidModel):
         self.classifier = nn.Linear(EMBEDDING_DIM, num_classes)
 
     def feature_maps(self, images: Tensor) -> Tensor:
+        """The last feature map: (N, 3, H, W) -> (N, C, H/16, W/16)."""
         x = self.maxpool(self.conv1(images))  # (N, 3, H, W) -> (N, C, H/4, W/4)
         x = self.conv2(x)  # -> (N, C, H/8, W/8)
         x = self.conv3(x)  # -> (N, C, H/16, W/16)

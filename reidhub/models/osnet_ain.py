@@ -22,6 +22,7 @@ class Stream(nn.Module):
         self.layers = light_convs(channels, depth)  # key of the published file
 
     def forward(self, x: Tensor) -> Tensor:
+        """Run the layers: (N, C, h, w) -> (N, C, h, w)."""
         return self.layers(x)
 
 
@@ -40,6 +41,7 @@ class OmniScaleBlock(nn.Module):
         self.IN = instance_norm(out_channels) if norm_inside else None  # key of the published file
 
     def forward(self, x: Tensor) -> Tensor:
+        """Run the block: (N, in, h, w) -> (N, out, h, w)."""
         squeezed = self.conv1(x)  # (N, in, h, w) -> (N, mid, h, w)
         residual = self.conv3(self.gate([stream(squeezed) for stream in self.conv2]))  # -> (N, out, h, w)
         if self.IN is not None:
@@ -71,6 +73,7 @@ class OSNetAIN(ReidModel):
         self.classifier = nn.Linear(EMBEDDING_DIM, num_classes)
 
     def feature_maps(self, images: Tensor) -> Tensor:
+        """The last feature map: (N, 3, H, W) -> (N, C, H/16, W/16)."""
         x = self.maxpool(self.conv1(images))  # (N, 3, H, W) -> (N, C, H/4, W/4)
         x = self.pool2(self.conv2(x))  # -> (N, C, H/8, W/8)
         x = self.pool3(self.conv3(x))  # -> (N, C, H/16, W/16)

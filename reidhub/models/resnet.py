@@ -38,6 +38,7 @@ class ResNet50(ReidModel):
         self.classifier = nn.Linear(self.embedding_dim, num_classes)
 
     def feature_maps(self, images: Tensor) -> Tensor:
+        """The last feature map: (N, 3, H, W) -> (N, 2048, H/32, W/32); H/16, W/16 at last stride 1."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))  # (N, 3, H, W) -> (N, 64, H/4, W/4)
         x = self.layer2(self.layer1(x))  # -> (N, 512, H/8, W/8)
         return self.layer4(self.layer3(x))  # -> (N, 2048, H/32, W/32), at last stride 1 H/16, W/16

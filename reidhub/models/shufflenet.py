@@ -36,6 +36,7 @@ class ShuffleUnit(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
+        """Run the unit: (N, in, h, w) -> (N, out, h/stride, w/stride)."""
         out = self.bn1(self.conv1(x)).relu()  # (N, in, h, w) -> (N, mid, h, w)
         out = self.bn2(self.conv2(self.shuffle(out)))  # -> (N, mid, h/stride, w/stride)
         out = self.bn3(self.conv3(out))  # -> (N, new, h/stride, w/stride)
@@ -63,6 +64,7 @@ class ShuffleNet(ReidModel):
         self.classifier = nn.Linear(fourth, num_classes)
 
     def feature_maps(self, images: Tensor) -> Tensor:
+        """The last feature map: (N, 3, H, W) -> (N, 960, H/32, W/32)."""
         x = self.conv1(images)  # (N, 3, H, W) -> (N, 24, H/4, W/4)
         return self.stage4(self.stage3(self.stage2(x)))  # -> (N, 960, H/32, W/32)
 

@@ -1,0 +1,1 @@
+"""Measures reported scores again: plan, run, journal, verdicts, receipt and report."""

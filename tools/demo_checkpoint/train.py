@@ -148,7 +148,7 @@ def _draw_factors(centre: float, spread: float, count: int, channels: int) -> Te
 
 
 def _draw_spans(count: int, length: int, longest: int) -> Tensor:
-    """bool (count, length): True in one random span of each row; its length is 1/3 to 1 of ``longest``."""
+    """Mask (count, length), bool: True in one random span of each row; its length is 1/3 to 1 of ``longest``."""
     span = torch.randint(longest // 3, longest + 1, (count, 1))
     start = torch.randint(length - longest, (count, 1))
     places = torch.arange(length)

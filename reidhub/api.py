@@ -121,10 +121,10 @@ def load(
     from reidhub.torch_settings import find_device
     from reidhub.weights import CLASSIFIER, convert, num_classes_of, stored_weights
     from reidhub.weights.load import filled
-    from reidhub.zoo.torchvision_weights import HEAD, start_of
+    from reidhub.zoo.torchvision_weights import HEAD, find_torchvision_weights
 
     place = find_device(device)
-    start = start_of(model, dataset)
+    start = find_torchvision_weights(model, dataset)
     checkpoint = start or find_one(model, dataset)
     path = _fetch(checkpoint, Cache())
     tensors = stored_weights(path, checkpoint.layout)

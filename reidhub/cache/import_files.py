@@ -82,13 +82,13 @@ class Importer:
         digest = Digest.of_file(path)
         found = identify(path, digest, self._checkpoints)
         if not found:
-            found = self._by_tensors(path, [c for c in self._checkpoints if c.artifact.held_to == "nothing"])
+            found = self._by_tensors(path, [c for c in self._checkpoints if c.artifact.checked_by == "nothing"])
         if not found:
             raise SourceError(f"is no file that the manifest knows (sha256 {digest})")
         return found, digest
 
     def _add(self, path: Path, digest: Digest, checkpoints: list[Checkpoint]) -> ImportResult:
-        names, checked_by = tuple(checkpoint.name for checkpoint in checkpoints), checkpoints[0].artifact.held_to
+        names, checked_by = tuple(checkpoint.name for checkpoint in checkpoints), checkpoints[0].artifact.checked_by
         stored = self._cache.path(digest)
         missing = [checkpoint for checkpoint in checkpoints if self._cache.find(checkpoint.artifact) != stored]
         for checkpoint in missing:
@@ -105,7 +105,7 @@ class Importer:
                 incoming.write(block)
             if incoming.digest != digest:
                 raise IntegrityError("changed while it was read")
-            checked_by, source = checkpoint.artifact.held_to, path.absolute().as_uri()
+            checked_by, source = checkpoint.artifact.checked_by, path.absolute().as_uri()
             self._cache.keep(incoming, checkpoint.artifact, name=checkpoint.name, source=source, checked_by=checked_by)
 
     def _replace_by_link(self, path: Path, checkpoint: Checkpoint, digest: Digest) -> bool:

@@ -15,12 +15,12 @@ _KNOWN = {
 
 def file_state(checkpoint: Checkpoint) -> str:
     """What is known of the file: ``sha256``, or ``unpinned`` with what else its bytes can be held to."""
-    return _KNOWN[checkpoint.artifact.held_to]
+    return _KNOWN[checkpoint.artifact.checked_by]
 
 
 def unpinned_notice(checkpoint: Checkpoint) -> str | None:
     """One sentence that tells a user what an unpinned file means; None for a pinned one."""
-    known = checkpoint.artifact.held_to
+    known = checkpoint.artifact.checked_by
     if known == "sha256":
         return None
     if known == "mega-mac":

@@ -176,7 +176,7 @@ def _notes(read: Diagnosis, path: Path, start: bytes) -> Iterator[str]:
         return
     yield from _name_notes(read, path)
     could = candidates(read.architecture, read.num_classes) if read.architecture else ()
-    if ruled_out := [checkpoint.name for checkpoint in could if checkpoint.artifact.held_to != "nothing"]:
+    if ruled_out := [checkpoint.name for checkpoint in could if checkpoint.artifact.checked_by != "nothing"]:
         yield f"its bytes are not those published as {', '.join(ruled_out)}: saved again, or trained further"
     if read.format == "lfs-pointer" and (target := pointed_to(start)):
         names = [checkpoint.name for checkpoint in pinned_to(target)]

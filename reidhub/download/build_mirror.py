@@ -153,7 +153,7 @@ def _intact(path: Path, checkpoint: Checkpoint, cache: Cache, recorded: Copy | N
     remembered = cache.read_pin(artifact) or (Digest(recorded.sha256) if recorded else None)
     if artifact.pinned or digest == remembered:
         return digest
-    return digest if remembered is None and artifact.held_to == "mega-mac" else None
+    return digest if remembered is None and artifact.checked_by == "mega-mac" else None
 
 
 def _written(source: Path, target: Path) -> Digest:
@@ -179,7 +179,7 @@ def _copy(checkpoint: Checkpoint, path: Path, digest: Digest, source: str | None
         file=path.name,
         sha256=digest.hex,
         size=path.stat().st_size,
-        checked_by=checkpoint.artifact.held_to,
+        checked_by=checkpoint.artifact.checked_by,
         source=source,
         licence=checkpoint.licence,
         notices=list(checkpoint.notices),

@@ -76,7 +76,7 @@ class Transfer:
                 with open_stream(self._source, resume=resume, patience=self._patience) as stream:
                     self._copy(stream, incoming, partial)
                 source = self._source.location
-                path = self._cache.keep(incoming, known, name=name, source=source, checked_by=known.held_to)
+                path = self._cache.keep(incoming, known, name=name, source=source, checked_by=known.checked_by)
             except IntegrityError:
                 incoming.discard()
                 raise

@@ -1,4 +1,4 @@
-"""The sha256 of a file: parsed, computed, compared."""
+"""The sha256 of files."""
 
 import re
 from collections.abc import Iterable
@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     import hashlib
 
-BLOCK = 1 << 20  # bytes read at a time
+BLOCK = 1 << 20  # bytes to read at once
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
 def sha256(data: bytes = b"") -> "hashlib._Hash":
-    """A running sha256 that has seen ``data``."""
-    import hashlib  # loads OpenSSL: milliseconds that commands which hash nothing are spared
+    """Start a sha256 with ``data``; more can be added with ``update``."""
+    import hashlib  # loads OpenSSL, which takes milliseconds; `import reidhub` does without
 
     return hashlib.sha256(data)
 
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """A sha256; two files are the same file when their digests are equal.
+    """A sha256.
 
     Args:
         hex: 64 lower-case hexadecimal digits.
@@ -42,17 +42,17 @@ class Digest:
 
     @property
     def short(self) -> str:
-        """The first 8 digits, enough to tell the files of the zoo apart in a message."""
+        """The first 8 digits, for messages."""
         return self.hex[:8]
 
     @classmethod
     def of_bytes(cls, data: bytes) -> Self:
-        """The digest of ``data``."""
+        """Hash bytes."""
         return cls(sha256(data).hexdigest())
 
     @classmethod
     def of_chunks(cls, chunks: Iterable[bytes]) -> Self:
-        """The digest of all ``chunks`` in order."""
+        """Hash chunks as if they were one piece."""
         state = sha256()
         for chunk in chunks:
             state.update(chunk)
@@ -60,7 +60,7 @@ class Digest:
 
     @classmethod
     def of_file(cls, path: Path) -> Self:
-        """The digest of a file's bytes.
+        """Hash the bytes of a file.
 
         Raises:
             OSError: the file cannot be read.

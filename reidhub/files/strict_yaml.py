@@ -1,6 +1,6 @@
-"""YAML read strictly: every value comes with the file and line it stands on, and nothing is guessed.
+"""Strict reading of YAML: no type is guessed, and every error names file and line.
 
-Scalars keep the text that was written (``87.0`` stays ``87.0``); the caller says what type it wants.
+A scalar keeps the text that was written (``87.0`` stays ``87.0``); the caller says which type it expects.
 """
 
 from collections.abc import Callable, Iterator
@@ -35,14 +35,19 @@ class Value:
         return f"{self.file}:{self._node.start_mark.line + 1}"
 
     def fail(self, message: str) -> NoReturn:
-        """Raise a `ManifestError` that names this place."""
+        """Raise a `ManifestError` that starts with file and line of this node."""
         raise ManifestError(f"{self.where}: {message}")
 
     def fields(self, known: tuple[str, ...], required: tuple[str, ...], what: str) -> "dict[str, Value]":
-        """The fields of a mapping, every one of them known and none missing.
+        """Read the fields of a mapping.
+
+        Args:
+            known: names of all fields that may be there.
+            required: names of those that must be there.
+            what: the mapping in words, such as ``a score``, for messages.
 
         Raises:
-            ManifestError: not a mapping, an unknown, missing or repeated field.
+            ManifestError: this is not a mapping, or a field is unknown, missing or repeated.
         """
         fields: dict[str, Value] = {}
         for key, value in self._pairs(what):
@@ -59,70 +64,70 @@ class Value:
 
     def _pairs(self, what: str) -> "Iterator[tuple[Value, Value]]":
         if not isinstance(self._node, yaml.MappingNode):
-            self.fail(f"{what} is a mapping of fields, not {self._found()}")
+            self.fail(f"{what} is a mapping of fields, not {self._describe()}")
         for key, value in self._node.value:
             yield Value(key, self.file), Value(value, self.file)
 
     def items(self, read: "Callable[[Value], T]", what: str) -> tuple[T, ...]:
-        """A list, each item read by ``read``."""
+        """Read each item of a list with ``read``."""
         if not isinstance(self._node, yaml.SequenceNode):
-            self.fail(f"{what} is a list, not {self._found()}")
+            self.fail(f"{what} is a list, not {self._describe()}")
         return tuple(read(Value(node, self.file)) for node in self._node.value)
 
     def only_pair(self, what: str) -> "tuple[Value, Value]":
-        """Key and value of a mapping with one field."""
+        """Read key and value of a mapping with exactly one field."""
         pairs = list(self._pairs(what))
         if len(pairs) != 1:
             self.fail(f"{what} has one field, not {len(pairs)}")
         return pairs[0]
 
     def is_null(self) -> bool:
-        """True for ``null`` or an empty value."""
+        """True for ``null`` and for an empty value."""
         return bool(self._node.tag == _NULL)
 
     def optional(self, read: "Callable[[Value], T]") -> T | None:
-        """None for null, else what ``read`` makes of it."""
+        """Read the value with ``read``; null becomes None."""
         return None if self.is_null() else read(self)
 
     def text(self) -> str:
-        """A string; a number or a boolean must be quoted to be one."""
+        """Read a string. What looks like a number or a boolean must be quoted."""
         return self._scalar(_STR, "a text (in quotes where it looks like a number)")
 
     def integer(self) -> int:
-        """A decimal integer above 0, of at most 18 digits."""
+        """Read a decimal integer above 0, of at most 18 digits."""
         text = self._scalar(_INT, "a whole number")
         if not (text.isascii() and text.isdigit() and len(text) < 19 and int(text)):
             self.fail(f"expected a whole number above 0, got {text[:40]!r}")
         return int(text)
 
     def number(self) -> float:
-        """A decimal number."""
+        """Read a decimal number."""
         tag = _INT if self._node.tag == _INT else _FLOAT
         try:
             return float(self._scalar(tag, "a number"))
         except ValueError:
-            self.fail(f"expected a number, got {self._found()}")
+            self.fail(f"expected a number, got {self._describe()}")
 
     def boolean(self) -> bool:
-        """``true`` or ``false``."""
+        """Read ``true`` or ``false``."""
         text = self._scalar(_BOOL, "true or false")
         if text not in ("true", "false"):
             self.fail(f"expected true or false, got {text!r}")
         return text == "true"
 
     def choice(self, choices: tuple[str, ...]) -> str:
-        """One of a few words."""
+        """Read one of a few words."""
         text = self.text()
         if text not in choices:
             self.fail(f"expected one of {', '.join(choices)}, got {text!r}")
         return text
 
-    def _scalar(self, tag: str, wanted: str) -> str:
+    def _scalar(self, tag: str, expected: str) -> str:
         if not isinstance(self._node, yaml.ScalarNode) or self._node.tag != tag:
-            self.fail(f"expected {wanted}, got {self._found()}")
+            self.fail(f"expected {expected}, got {self._describe()}")
         return str(self._node.value)
 
-    def _found(self) -> str:
+    def _describe(self) -> str:
         if isinstance(self._node, yaml.MappingNode):
             return "a mapping"
         if isinstance(self._node, yaml.SequenceNode):
@@ -134,8 +139,8 @@ def read_package_list(file: Path, read: Callable[[Value], T]) -> tuple[T, ...]:
     """Read a YAML file of the package itself, which holds a list.
 
     Args:
-        file: beside the module that reads it.
-        read: makes a value of each item.
+        file: the file.
+        read: turns an item into a value.
 
     Raises:
         InstallationError: the file is missing or broken.
@@ -156,7 +161,7 @@ def parse_yaml(file: Path, content: bytes) -> Value:
         content: its bytes, UTF-8.
 
     Returns:
-        The root.
+        The root node.
 
     Raises:
         ManifestError: the file is not UTF-8, is not YAML, or is empty.

@@ -127,7 +127,7 @@ def hash_file(path: Path, checkpoint: Checkpoint, cache: Cache) -> CheckpointFil
     digest, expected = Digest.of_file(path), checkpoint.artifact.digest or cache.read_pin(checkpoint.artifact)
     if digest != expected:
         raise IntegrityError(f"{path}: expected sha256 {expected}, got {digest}", hint="remove the file and try again")
-    return CheckpointFile(digest.hex, path.stat().st_size, checkpoint.artifact.held_to)
+    return CheckpointFile(digest.hex, path.stat().st_size, checkpoint.artifact.checked_by)
 
 
 class _Once(Generic[A, T]):

@@ -1,1 +1,1 @@
-"""The zoo as values: what checkpoints there are, read from the manifest, found by selectors."""
+"""The checkpoints that exist: value types, the manifest that describes them, and selectors that find them."""

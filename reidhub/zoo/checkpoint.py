@@ -1,4 +1,4 @@
-"""The value types of the zoo: what a checkpoint is, said once and never changed."""
+"""The value types of the zoo; all are immutable."""
 
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -8,16 +8,16 @@ from typing import Literal
 from reidhub.files.digest import Digest
 
 METRICS = ("rank1", "rank5", "rank10", "mAP", "top1", "top5")
-"""Every metric a score set can hold, in the order tables print them; all are percentages."""
+"""Every metric of a `Score`, in the order in which tables print them; all are percentages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One place the bytes of a file may come from.
+    """A place that a file can be downloaded from.
 
     Args:
-        kind: a key of the source registry: ``mega``, ``gdrive``, ``https`` or ``local``.
-        location: the full URL, or for ``local`` a ``file:`` URL.
+        kind: key of the source registry: ``mega``, ``gdrive``, ``https`` or ``local``.
+        location: the full URL; a ``file:`` URL for ``local``.
     """
 
     kind: str
@@ -26,15 +26,16 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """The published file of a checkpoint; its identity is the digest, its sources are advice.
+    """The published file of a checkpoint.
 
     Args:
-        digest: the sha256, or None where none is known: the file is then *unpinned*.
-        size: bytes, where known.
+        digest: sha256 of the file. None if it is not known; the file is then *unpinned*.
+        size: bytes; None if not known.
         sources: in the order in which they are tried.
         evidence: where digest and size come from.
-        sha256_prefix: the first digits the author put into the file's name; a hint, never a check.
-        original_file: the author's file name, under which other hosts republish the file.
+        sha256_prefix: first digits of a sha256, which the author wrote into the file's name. They are shown to users,
+            and nothing is checked by them.
+        original_file: the author's name for the file. Other hosts offer the file under this name.
     """
 
     digest: Digest | None
@@ -46,17 +47,17 @@ class Artifact:
 
     @property
     def pinned(self) -> bool:
-        """True where the sha256 is known."""
+        """True if the sha256 is known."""
         return self.digest is not None
 
     @property
     def mega_link(self) -> str | None:
-        """The Mega link among the sources; its key carries a MAC of the content, whoever delivers it."""
+        """The Mega link among the sources. It contains a MAC, by which the file can be checked whatever its source."""
         return next((source.location for source in self.sources if source.kind == "mega"), None)
 
     @property
-    def held_to(self) -> Literal["sha256", "mega-mac", "nothing"]:
-        """What the bytes are held to, whichever source they come from."""
+    def checked_by(self) -> Literal["sha256", "mega-mac", "nothing"]:
+        """What a downloaded file is checked by, whatever its source."""
         if self.pinned:
             return "sha256"
         return "mega-mac" if self.mega_link else "nothing"
@@ -64,7 +65,12 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """What to build: an architecture of the registry and its classifier's width (None: as the file has it)."""
+    """The model to build.
+
+    Args:
+        architecture: key of the architecture registry.
+        num_classes: rows of the classifier; None if not published, then the file tells.
+    """
 
     architecture: str
     num_classes: int | None
@@ -72,11 +78,11 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True)
 class StateDictLayout:
-    """How a published file wraps its tensors, where that is known; unset parts are found out from the file.
+    """How a published file wraps its tensors; what is None here is found out from the file.
 
     Args:
-        root: key under which the tensors lie, ``""`` for a bare mapping, None where not known.
-        strip_prefix: what stands before every key, ``""`` for nothing, None where not known.
+        root: key of the mapping that holds the tensors; ``""`` if the file is this mapping itself.
+        strip_prefix: prefix of every tensor's name, to be removed; ``""`` if there is none.
         encoding: of byte strings written by Python 2.
     """
 
@@ -87,7 +93,15 @@ class StateDictLayout:
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """What pixels the checkpoint wants: RGB in [0, 1], resized to (height, width), then (x - mean) / std."""
+    """How images are prepared for a checkpoint: RGB in [0, 1], resized to (height, width), then (x - mean) / std.
+
+    Args:
+        height: pixels.
+        width: pixels.
+        mean: of red, green and blue.
+        std: of red, green and blue.
+        interpolation: of the resizing.
+    """
 
     height: int
     width: int
@@ -101,10 +115,10 @@ class Score:
     """The reported figures of one checkpoint on one dataset.
 
     Args:
-        dataset: key of the dataset registry the model was tested on.
-        values: metric -> percentage as printed ("94.2"); the printed digits are the claim.
+        dataset: the dataset that the model was tested on, a key of the dataset registry.
+        values: metric -> percentage as printed ("94.2").
         source: where the figures are printed.
-        not_comparable: why a measurement made here cannot confirm or refute the figures; None where it can.
+        not_comparable: why a measurement with reidhub cannot confirm or refute the figures; None if it can.
     """
 
     dataset: str
@@ -113,7 +127,7 @@ class Score:
     not_comparable: str | None = None
 
     def decimal(self, metric: str) -> Decimal:
-        """The printed figure as an exact number; its exponent says how many digits are claimed."""
+        """The printed figure as an exact number with the printed number of decimals."""
         return Decimal(self.values[metric])
 
 
@@ -136,17 +150,17 @@ class Complexity:
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """What the manifest says of an architecture as a whole.
+    """What the manifest says about an architecture.
 
     Args:
         name: key of the architecture registry.
         paper: title and arXiv id.
-        starts_from: what its re-ID training starts from: the name of a checkpoint, ``torchvision:`` and the name of
-            a weights enum, or ``scratch``.
-        printed_params: ``calls`` where the printed number of parameters counts a block once per call, else
-            ``distinct``.
-        computed: its cost at its own input size, counted on the package's own code; None where nobody counted.
-        manifest: file and line of the entry.
+        starts_from: the weights that re-ID training starts from: the name of a checkpoint, ``torchvision:`` and the
+            name of a weights enum, or ``scratch``.
+        printed_params: how the printed number of parameters counts a block that is called several times: ``calls``
+            once per call, ``distinct`` once.
+        computed: the cost at the architecture's own input size, as counted by `reidhub.complexity`; None if not known.
+        manifest: ``file:line`` of the entry.
     """
 
     name: str
@@ -162,23 +176,24 @@ class Checkpoint:
     """A trained file and everything known about it.
 
     Args:
-        name: ``architecture.tag``; the tag says what it was trained on.
-        spec: what to build.
+        name: ``architecture.tag``; the tag tells what it was trained on.
+        spec: the model to build.
         trained_on: keys of the dataset registry.
-        combineall: True where train, query and gallery were all used for training.
-        from_scratch: True where the tables mark the training as not started from ImageNet weights.
+        combineall: True if the training used the train, query and gallery images of the dataset.
+        from_scratch: True if the tables say that the training did not start from ImageNet weights.
         artifact: the file.
         layout: how the file wraps its tensors.
-        input: the pixels it wants at re-ID time.
-        distance: what its scores were computed with; of ImageNet weights: what the tables use for the architecture.
-        params_m: parameters used at test time, in millions, as printed; None where not printed.
-        gflops: multiply-adds of one image in 10^9, as printed; None where not printed.
-        loss: training loss; None where not published.
+        input: how images are prepared for it.
+        distance: the distance that its scores were computed with; for ImageNet weights, the one that the tables use
+            for this architecture.
+        params_m: parameters used at test time, in millions, as printed; None if not printed.
+        gflops: multiply-adds of one image in 10^9, as printed; None if not printed.
+        loss: training loss; None if not published.
         transforms: training augmentation, in the tables' words.
-        scores: one per dataset tested on.
+        scores: one per dataset that it was tested on.
         licence: licence and terms of use of the weights.
-        notices: what every user has to be told, such as a withdrawn dataset.
-        manifest: file and line of the entry.
+        notices: sentences that every user should read, for example about a withdrawn dataset.
+        manifest: ``file:line`` of the entry.
     """
 
     name: str
@@ -201,16 +216,16 @@ class Checkpoint:
 
     @property
     def model(self) -> str:
-        """The architecture's name: the part of ``name`` before the last dot."""
+        """The architecture: the part of ``name`` before the dot."""
         return self.spec.architecture
 
     @property
     def tag(self) -> str:
-        """The part of ``name`` behind the last dot."""
+        """The part of ``name`` after the dot."""
         return self.name.rpartition(".")[2]
 
     @property
     def file_name(self) -> str:
-        """Name for a copy handed to a user; made from the checkpoint's name, never from what a host says."""
+        """File name for a copy: the checkpoint's name with the author's suffix. A server has no influence on it."""
         suffix = "".join(PurePosixPath(self.artifact.original_file or "").suffixes[-2:])
         return self.name + (suffix if suffix in {".pth", ".pth.tar", ".pyth"} else ".pth")

@@ -1,4 +1,4 @@
-"""One manifest file becomes value types; an entry that breaks the format is an error with file and line."""
+"""Reads one manifest file into value types; an entry that breaks the format is an error with file and line."""
 
 import re
 from collections.abc import Callable
@@ -44,18 +44,24 @@ _LINKS = {
 
 
 def parse_file(file: Path, content: bytes) -> tuple[tuple[Checkpoint, ...], tuple[Architecture, ...]]:
-    """The checkpoints and architectures of one manifest file.
+    """Read the checkpoints and architectures of one manifest file.
+
+    Args:
+        file: its path, for messages and for local files beside it.
+        content: its bytes.
 
     Raises:
-        ManifestError: with file and line, for unknown, missing or repeated fields, wrong types, malformed links,
-            figures that are not decimal texts.
+        ManifestError: a field is unknown, missing, repeated or of the wrong type, a link is malformed, or a figure is
+            not a decimal text; the message starts with file and line.
     """
     fields = parse_yaml(file, content).fields(("architectures", "checkpoints"), ("checkpoints",), "a manifest")
-    architectures = fields["architectures"].items(_architecture, "architectures") if "architectures" in fields else ()
-    return fields["checkpoints"].items(_checkpoint, "checkpoints"), architectures
+    architectures = (
+        fields["architectures"].items(_read_architecture, "architectures") if "architectures" in fields else ()
+    )
+    return fields["checkpoints"].items(_read_checkpoint, "checkpoints"), architectures
 
 
-def _architecture(value: Value) -> Architecture:
+def _read_architecture(value: Value) -> Architecture:
     fields = value.fields(_ARCHITECTURE, _ARCHITECTURE[:3], "an architecture")
     printed = fields["printed_params"].choice(("distinct", "calls")) if "printed_params" in fields else "distinct"
     return Architecture(
@@ -63,79 +69,79 @@ def _architecture(value: Value) -> Architecture:
         paper=fields["paper"].text(),
         starts_from=fields["starts_from"].text(),
         printed_params=cast(Literal["distinct", "calls"], printed),
-        computed=_get(fields, "computed", _complexity),
+        computed=_read_optional(fields, "computed", _read_complexity),
         manifest=value.where,
     )
 
 
-def _complexity(value: Value) -> Complexity:
+def _read_complexity(value: Value) -> Complexity:
     fields = value.fields(_COMPLEXITY, _COMPLEXITY, "a cost")
     return Complexity(*(fields[name].integer() for name in _COMPLEXITY))
 
 
-def _checkpoint(value: Value) -> Checkpoint:
+def _read_checkpoint(value: Value) -> Checkpoint:
     fields = value.fields(_CHECKPOINT, _REQUIRED, "a checkpoint")
     name, model = fields["name"].text(), fields["model"].text()
     if not _NAME.fullmatch(name) or not name.startswith(model + "."):
-        fields["name"].fail(f"name {name!r} is not the model ({model!r}), a dot and a tag of a-z, 0-9 and _")
+        fields["name"].fail(f"name {name!r} must be {model!r}, a dot and a tag of a-z, 0-9 and _")
     file = fields["file"].fields(_FILE, (), "a file")
     return Checkpoint(
         name=name,
         spec=ModelSpec(model, fields["num_classes"].optional(Value.integer)),
-        trained_on=_texts(fields["trained_on"], "trained_on", at_least=1),
+        trained_on=_read_texts(fields["trained_on"], "trained_on", at_least=1),
         combineall="combineall" in fields and fields["combineall"].boolean(),
         from_scratch="from_scratch" in fields and fields["from_scratch"].boolean(),
-        artifact=_artifact(file, fields["sources"]),
-        layout=_layout(file["layout"]) if "layout" in file else StateDictLayout(),
-        input=_input(fields["input"]),
+        artifact=_read_artifact(file, fields["sources"]),
+        layout=_read_layout(file["layout"]) if "layout" in file else StateDictLayout(),
+        input=_read_input(fields["input"]),
         distance=cast(Literal["euclidean", "cosine"], fields["distance"].choice(("euclidean", "cosine"))),
-        params_m=fields["params_m"].optional(_figure),
-        gflops=fields["gflops"].optional(_figure),
+        params_m=fields["params_m"].optional(_read_figure),
+        gflops=fields["gflops"].optional(_read_figure),
         loss=fields["loss"].optional(Value.text),
-        transforms=_texts(fields["transforms"], "transforms"),
-        scores=_scores(fields["scores"]),
+        transforms=_read_texts(fields["transforms"], "transforms"),
+        scores=_read_scores(fields["scores"]),
         licence=fields["licence"].text(),
-        notices=_texts(fields["notices"], "notices") if "notices" in fields else (),
+        notices=_read_texts(fields["notices"], "notices") if "notices" in fields else (),
         manifest=value.where,
     )
 
 
-def _artifact(file: dict[str, Value], sources: Value) -> Artifact:
+def _read_artifact(file: dict[str, Value], sources: Value) -> Artifact:
     for field in ("sha256", "size"):
         if field in file and "evidence" not in file:
-            file[field].fail(f"{field} without evidence: say where it comes from")
-    found = sources.items(_source, "sources")
+            file[field].fail(f"{field} without evidence: add the field evidence, which says where it comes from")
+    found = sources.items(_read_source, "sources")
     if not found or len(set(found)) != len(found):
         sources.fail("a checkpoint has at least one source" if not found else "the same source is given twice")
     return Artifact(
-        digest=_get(file, "sha256", _digest),
-        size=_get(file, "size", Value.integer),
+        digest=_read_optional(file, "sha256", _read_digest),
+        size=_read_optional(file, "size", Value.integer),
         sources=found,
-        evidence=_get(file, "evidence", Value.text),
-        sha256_prefix=_get(file, "sha256_prefix", Value.text),
-        original_file=_get(file, "original", _file_name),
+        evidence=_read_optional(file, "evidence", Value.text),
+        sha256_prefix=_read_optional(file, "sha256_prefix", Value.text),
+        original_file=_read_optional(file, "original", _read_file_name),
     )
 
 
-def _get(fields: dict[str, Value], name: str, read: Callable[[Value], T]) -> T | None:
+def _read_optional(fields: dict[str, Value], name: str, read: Callable[[Value], T]) -> T | None:
     return read(fields[name]) if name in fields else None
 
 
-def _digest(value: Value) -> Digest:
+def _read_digest(value: Value) -> Digest:
     try:
         return Digest(value.text())
     except ValueError as error:
         value.fail(str(error))
 
 
-def _file_name(value: Value) -> str:
+def _read_file_name(value: Value) -> str:
     name = value.text()
     if not re.fullmatch(r"[\w-][\w.+-]*", name):
         value.fail(f"{name!r} is not a plain file name")
     return name
 
 
-def _source(value: Value) -> Source:
+def _read_source(value: Value) -> Source:
     kind, location = value.only_pair("a source")
     name, link = kind.choice(tuple(_LINKS)), location.text()
     if name == "local" and "://" not in link:
@@ -145,66 +151,66 @@ def _source(value: Value) -> Source:
     return Source(name, link)
 
 
-def _layout(value: Value) -> StateDictLayout:
+def _read_layout(value: Value) -> StateDictLayout:
     fields = value.fields(_LAYOUT, (), "a layout")
     encoding = fields["encoding"].choice(("ascii", "latin1")) if "encoding" in fields else "latin1"
     return StateDictLayout(
-        root=fields["root"].text() if "root" in fields else None,
-        strip_prefix=fields["strip_prefix"].text() if "strip_prefix" in fields else None,
+        root=_read_optional(fields, "root", Value.text),
+        strip_prefix=_read_optional(fields, "strip_prefix", Value.text),
         encoding=cast(Literal["ascii", "latin1"], encoding),
     )
 
 
-def _input(value: Value) -> InputSpec:
+def _read_input(value: Value) -> InputSpec:
     fields = value.fields(_INPUT, _INPUT, "an input")
     return InputSpec(
         height=fields["height"].integer(),
         width=fields["width"].integer(),
-        mean=_triple(fields["mean"]),
-        std=_triple(fields["std"]),
+        mean=_read_triple(fields["mean"]),
+        std=_read_triple(fields["std"]),
         interpolation=cast(Literal["bilinear"], fields["interpolation"].choice(("bilinear",))),
     )
 
 
-def _triple(value: Value) -> tuple[float, float, float]:
+def _read_triple(value: Value) -> tuple[float, float, float]:
     numbers = value.items(Value.number, "a list of one number per channel")
     if len(numbers) != 3:
         value.fail(f"expected three numbers (R, G, B), got {len(numbers)}")
     return numbers
 
 
-def _texts(value: Value, what: str, *, at_least: int = 0) -> tuple[str, ...]:
+def _read_texts(value: Value, what: str, *, at_least: int = 0) -> tuple[str, ...]:
     texts = value.items(Value.text, what)
     if len(set(texts)) != len(texts) or len(texts) < at_least:
         value.fail(f"{what} is empty" if not texts else f"{what} names something twice")
     return texts
 
 
-def _scores(value: Value) -> tuple[Score, ...]:
-    scores = value.items(_score, "scores")
+def _read_scores(value: Value) -> tuple[Score, ...]:
+    scores = value.items(_read_score, "scores")
     if len({score.dataset for score in scores}) != len(scores):
         value.fail("two score sets of one dataset")
     return scores
 
 
-def _score(value: Value) -> Score:
+def _read_score(value: Value) -> Score:
     fields = value.fields(_SCORE, ("dataset", "source"), "a score")
-    values = {metric: _percentage(fields[metric]) for metric in METRICS if metric in fields}
+    values = {metric: _read_percentage(fields[metric]) for metric in METRICS if metric in fields}
     if not values:
         value.fail(f"a score has at least one of {', '.join(METRICS)}")
-    not_comparable = fields["not_comparable"].text() if "not_comparable" in fields else None
+    not_comparable = _read_optional(fields, "not_comparable", Value.text)
     return Score(fields["dataset"].text(), values, fields["source"].text(), not_comparable)
 
 
-def _figure(value: Value) -> str:
+def _read_figure(value: Value) -> str:
     figure = value.text()
     if not _FIGURE.fullmatch(figure):
         value.fail(f"{figure!r} is not a decimal figure")
     return figure
 
 
-def _percentage(value: Value) -> str:
-    figure = _figure(value)
+def _read_percentage(value: Value) -> str:
+    figure = _read_figure(value)
     if float(figure) > 100:
         value.fail(f"{figure!r} is above 100 percent")
     return figure

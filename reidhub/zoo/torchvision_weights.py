@@ -1,4 +1,4 @@
-"""Where training starts for models whose ImageNet weights are no checkpoint of the zoo: torchvision's, or nowhere."""
+"""ImageNet weights of models that have no ImageNet checkpoint in the zoo: torchvision's, or none."""
 
 from dataclasses import replace
 
@@ -8,21 +8,28 @@ from reidhub.zoo.manifest import zoo
 
 IMAGENET = "imagenet"
 HEAD = ("fc.", "classifier.")
-"""What a model has of its own behind torchvision's backbone; torchvision calls its own classifier ``fc``."""
+"""Prefixes of the layers that torchvision's file cannot fill; torchvision's own classifier is called ``fc``."""
 
 _TORCHVISION = "torchvision:"
 
 
-def start_of(model: str, dataset: str | None) -> Checkpoint | None:
-    """Torchvision's weights, where a model and ``imagenet`` mean these; None where they are a checkpoint of the zoo.
+def find_torchvision_weights(model: str, dataset: str | None) -> Checkpoint | None:
+    """Describe torchvision's ImageNet weights as a checkpoint of a model that is trained from them.
 
-    The file has one source and is unpinned: the digits in its name are the only thing known of its bytes.
+    Its file has one source and is unpinned: of its sha256, only the digits in its name are known.
+
+    Args:
+        model: name of an architecture.
+        dataset: what was asked for.
+
+    Returns:
+        None if ``dataset`` is not ``imagenet``, or the zoo has a checkpoint for it.
 
     Raises:
         UsageError: the model is trained from scratch.
     """
     architecture = zoo().architecture(model)
-    if dataset != IMAGENET or architecture is None or _has_own(model):
+    if dataset != IMAGENET or architecture is None or _has_own_checkpoint(model):
         return None
     if architecture.starts_from == "scratch":
         raise UsageError(
@@ -31,21 +38,21 @@ def start_of(model: str, dataset: str | None) -> Checkpoint | None:
         )
     if not architecture.starts_from.startswith(_TORCHVISION):
         return None
-    return _checkpoint(model, architecture.starts_from.removeprefix(_TORCHVISION))
+    return _make_checkpoint(model, architecture.starts_from.removeprefix(_TORCHVISION))
 
 
 def starts_from_torchvision(model: str) -> bool:
-    """True for a model whose training starts from torchvision's weights."""
+    """True if the training of a model starts from torchvision's weights."""
     architecture = zoo().architecture(model)
     return architecture is not None and architecture.starts_from.startswith(_TORCHVISION)
 
 
-def _has_own(model: str) -> bool:
+def _has_own_checkpoint(model: str) -> bool:
     return any(c.model == model and c.trained_on == (IMAGENET,) for c in zoo().checkpoints)
 
 
-def _checkpoint(model: str, weights: str) -> Checkpoint:
-    """The file behind one of torchvision's weights enums, as a checkpoint of ``model``; pixels as its others want."""
+def _make_checkpoint(model: str, weights: str) -> Checkpoint:
+    """Make a checkpoint of the file of a weights enum, with the input of the model's other checkpoints."""
     from torchvision.models import get_weight
 
     url: str = get_weight(weights).url

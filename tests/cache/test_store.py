@@ -26,7 +26,7 @@ def put(cache: Cache, body: bytes, artifact: Artifact) -> Path:
     with cache.open_incoming() as incoming:
         for start in range(0, len(body), 65_536):
             incoming.write(body[start : start + 65_536])
-        return cache.keep(incoming, artifact, name="a.b", source="somewhere", checked_by=artifact.held_to)
+        return cache.keep(incoming, artifact, name="a.b", source="somewhere", checked_by=artifact.checked_by)
 
 
 def test_a_stored_file_is_found_by_its_digest(tmp_path):
@@ -148,7 +148,7 @@ def test_a_file_whose_pin_or_entry_has_no_room_leaves_nothing_behind(artifact, s
     with cache.open_incoming() as incoming:
         incoming.write(BODY)
         with pytest.raises(DiskFullError, match=r"cannot write .*: File too large"), file_size_limit(size):
-            cache.keep(incoming, artifact, name="a.b", source="somewhere", checked_by=artifact.held_to)
+            cache.keep(incoming, artifact, name="a.b", source="somewhere", checked_by=artifact.checked_by)
     assert files_below(tmp_path) == {}
 
 
@@ -160,7 +160,7 @@ def test_a_stored_file_stays_with_its_entry_where_it_cannot_be_stored_again(arti
     with cache.open_incoming() as incoming:
         incoming.write(BODY)
         with pytest.raises(DiskFullError), file_size_limit(10):
-            cache.keep(incoming, artifact, name="c.d", source="elsewhere", checked_by=artifact.held_to)
+            cache.keep(incoming, artifact, name="c.d", source="elsewhere", checked_by=artifact.checked_by)
     assert files_below(tmp_path) == before
 
 

@@ -22,7 +22,7 @@ def put(cache: Cache, name: str, body: bytes, *, pinned: bool = True, days_ago: 
     with cache.open_incoming() as incoming:
         incoming.write(body)
         source = artifact.sources[0].location
-        path = cache.keep(incoming, artifact, name=name, source=source, checked_by=artifact.held_to)
+        path = cache.keep(incoming, artifact, name=name, source=source, checked_by=artifact.checked_by)
     age(path.with_suffix(".json"), days_ago * DAY_S)
     return path
 

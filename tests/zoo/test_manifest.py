@@ -88,7 +88,7 @@ def test_sources_stand_in_order_of_trust_and_others_copies_only_behind_a_sha256(
 
 
 def test_what_has_neither_sha256_nor_mac_comes_from_its_author_alone():
-    bare = [c for c in zoo().checkpoints if c.artifact.held_to == "nothing"]
+    bare = [c for c in zoo().checkpoints if c.artifact.checked_by == "nothing"]
     assert len(bare) == 15
     for checkpoint in bare:
         assert [source.kind for source in checkpoint.artifact.sources] == ["gdrive"]

@@ -91,7 +91,7 @@ def _download(checkpoint: Checkpoint, fetcher: Fetcher, delivery: Delivery) -> R
     except ReidhubError as error:
         tell(f"error: {error}")
         return {**result, "error": str(error)}
-    return {**result, "path": str(path), "size": path.stat().st_size, "checked_by": checkpoint.artifact.held_to}
+    return {**result, "path": str(path), "size": path.stat().st_size, "checked_by": checkpoint.artifact.checked_by}
 
 
 def _to(stream: Any) -> Callable[[str], None]:

@@ -61,7 +61,7 @@ class _Pin:
 
     @property
     def evidence(self) -> str:
-        return f"{self.origin}; {_HELD[self.checkpoint.artifact.held_to]}{self._prefix_words()}"
+        return f"{self.origin}; {_HELD[self.checkpoint.artifact.checked_by]}{self._prefix_words()}"
 
     @property
     def lines(self) -> str:
@@ -78,7 +78,7 @@ class _Pin:
     def notes(self) -> list[str]:
         artifact = self.checkpoint.artifact
         notes = ["is pinned already"] if artifact.pinned else []
-        if artifact.held_to == "nothing":
+        if artifact.checked_by == "nothing":
             notes.append("no sha256 and no MAC is known; compare with a download of somebody else before pinning")
         if self._agrees_with_prefix() is False:
             notes.append(f"the author's name for it says sha256 {artifact.sha256_prefix}..., which it has not")
@@ -91,7 +91,7 @@ class _Pin:
             "sha256": self.digest.hex,
             "size": self.size,
             "evidence": self.evidence,
-            "checked_by": self.checkpoint.artifact.held_to,
+            "checked_by": self.checkpoint.artifact.checked_by,
             "agrees_with_prefix": self._agrees_with_prefix(),
             "pinned": self.checkpoint.artifact.pinned,
         }

@@ -26,7 +26,7 @@ parser.add_argument("--allow-partial", action="store_true", help="accept a copy 
 arguments = parser.parse_args()
 
 jobs = plan(Selection.of(zoo(), [arguments.checkpoint]))
-settings = Settings.on(torch.device("cpu"), arguments.data_root, allow_partial=arguments.allow_partial)
+settings = Settings.for_device(torch.device("cpu"), arguments.data_root, allow_partial=arguments.allow_partial)
 with TemporaryDirectory() as folder, open_journal(Path(folder) / "journal") as journal:
     report = verify(jobs, settings, journal, Cache())
 for result in report.results:

@@ -23,9 +23,6 @@ from support.paths import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 RUN, SHOWN = {"python", "shell"}, {"text", "yaml", "json"}
-TO_REPAIR = {"docs/verification.md": "imports a function that has moved"}
-"""Page -> why its Python blocks fail; remove the line with the repair."""
-
 GIVEN = """
 from pathlib import Path
 from PIL import Image
@@ -100,12 +97,7 @@ def pages_with(kind: str, *, tests: bool = False) -> list:
     for block in BLOCKS:
         if block.kind == kind and ("def test_" in block.code) is tests:
             chosen.setdefault(block.page, []).append(block)
-    return [pytest.param(page, blocks, id=name_of(page), marks=marks_of(page, kind)) for page, blocks in chosen.items()]
-
-
-def marks_of(page: Path, kind: str) -> list:
-    reason = TO_REPAIR.get(name_of(page)) if kind == "python" else None
-    return [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
+    return [pytest.param(page, blocks, id=name_of(page)) for page, blocks in chosen.items()]
 
 
 @pytest.mark.parametrize(("page", "blocks"), pages_with("python"))

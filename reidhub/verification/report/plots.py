@@ -141,8 +141,7 @@ def plot_deviations(deviations: Sequence[Deviation]) -> DeviationPlot:
     return DeviationPlot(
         key="deviations",
         title="Measured minus printed",
-        note="● reproduced, ◆ close, ✕ deviates, □ not comparable, ▶ beyond one point; the band is what counts as "
-        "close",
+        note="● reproduced, ◆ close, ✕ deviates, □ not comparable, ▶ beyond one point; the band is the range of close",
         description=f"{len(deviations)} figures; the largest deviation is {largest:.3f} points. The band is 0.1 points "
         "to either side: inside it a figure is reproduced or close.",
         x=Axis("measured minus printed, points", -limit, limit, 306, 566),
@@ -168,7 +167,7 @@ def plot_accuracy(key: str, dataset: str, points: Sequence[Point]) -> AccuracyPl
     return AccuracyPlot(
         key=key,
         title=f"Accuracy over parameters, {dataset}",
-        note=f"● {first}{square}; hollow: not comparable. Parameters as printed, else as counted.",
+        note=f"● {first}{square}; hollow: not comparable. Parameters are the printed ones, or else counted.",
         description=f"{len({point.name for point in points})} checkpoints, {len(points)} measured figures from "
         f"{min(percents):.1f} to {max(percents):.1f} percent, over {min(params):.3g} to {max(params):.3g} million "
         "parameters. The table of figures holds the same numbers.",
@@ -192,7 +191,7 @@ def plot_cmc(key: str, dataset: str, curves: Sequence[Curve]) -> CmcPlot:
     return CmcPlot(
         key=key,
         title=f"CMC curves, {dataset}",
-        note="The share of queries whose first right image has this rank or a better one",
+        note="The share of queries that have a right image at this rank or a better one",
         description="; ".join(
             f"{curve.name}: {curve.percents[0]:.1f} percent at rank 1, {curve.percents[-1]:.1f} at rank "
             f"{len(curve.percents)}"

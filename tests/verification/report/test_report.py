@@ -74,7 +74,7 @@ def test_a_result_says_under_what_it_was_measured(page: Node, found) -> None:
         for fact in (
             "a" * 64,
             "f" * 64,
-            "held to its sha256",
+            "checked against its sha256",
             result.measurement.per_query_digest,
             "fp32",
             "euclidean",
@@ -215,7 +215,7 @@ def test_an_image_that_is_gone_is_named_instead(found, tmp_path: Path) -> None:
 def test_without_images_there_are_names(found, tmp_path: Path) -> None:
     page = read(write_report(*found, tmp_path, images=False).read_text())
     assert not page.all("img") and len(page.all("span", "no-picture")) > 100
-    assert "made without images" in page.text and "holds images of people" not in page.text
+    assert "made without images" in page.text and "has images of people" not in page.text
 
 
 def test_the_same_results_give_the_same_bytes_however_long_they_took(found, written: str, tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_a_folder_that_cannot_be_made_is_named(found, tmp_path: Path) -> None:
 def test_nothing_measured_is_a_page_as_well(found) -> None:
     values, _ = found
     page = read(render_report(Report(values.results[-1:], values.environment), {}, Thumbnails()))
-    assert "Nothing was measured" in page.text and len(table(page)) == 2 and "holds no image" in page.text
+    assert "Nothing was measured" in page.text and len(table(page)) == 2 and "has no images" in page.text
 
 
 def test_a_template_that_names_an_unknown_value_is_an_error(found) -> None:

@@ -40,7 +40,7 @@ import reidhub.download.fetch, reidhub.download.sources.mega
 from reidhub.cache.store import Cache
 from reidhub.zoo.checkpoint import Artifact, Checkpoint, Source
 from reidhub.files.digest import Digest
-from reidhub.files.mega_link import Link
+from reidhub.files.mega_link import MegaLink
 link, size, sha256, folder, url = sys.argv[1:]
 size = int(size)
 
@@ -61,7 +61,7 @@ def work():
 
 PLAIN = """
 def work():
-    key = Link.parse(link)
+    key = MegaLink.parse(link)
     decryptor = Cipher(AES(key.aes), CTR(key.nonce + bytes(8))).decryptor()
     digest, macs, number, filled = hashlib.sha256(), b"", 0, 0
     cbc = Cipher(AES(key.aes), CBC(key.nonce * 2)).encryptor()

@@ -17,7 +17,7 @@ from reidhub.diagnosis.resemblance import Resemblance, nearest
 from reidhub.diagnosis.wrapping import Wrapping, wrapping_of
 from reidhub.errors import StateDictError, WeightsError
 from reidhub.files.digest import Digest
-from reidhub.files.sniff import printable
+from reidhub.files.sniff import make_printable
 from reidhub.models import build
 from reidhub.weights import load_weights, num_classes_of, read_weights, said_original
 from reidhub.zoo.checkpoint import StateDictLayout
@@ -123,7 +123,7 @@ def _trouble(
     """Why the tensors do not load, tried as loading does it, and what to do."""
     if found.share < _ALIKE:
         first = list(tensors.items())[:_SHOWN]
-        listed = ", ".join(f"{printable(name)} {tuple(tensor.shape)}" for name, tensor in first)
+        listed = ", ".join(f"{make_printable(name)} {tuple(tensor.shape)}" for name, tensor in first)
         return f"no architecture of the zoo resembles its {len(tensors)} tensors: {listed}, ...", _OTHER
     what = f"{found.architecture}, under {found.prefix!r}" if found.prefix else found.architecture
     try:

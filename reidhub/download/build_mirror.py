@@ -1,7 +1,7 @@
-"""A folder that any static web server or shared disk can serve, and that `$REIDHUB_MIRROR` can name.
+"""Build a mirror: a folder that any web server or shared disk can serve, and that ``$REIDHUB_MIRROR`` can name.
 
-Each file lies directly in it as `Checkpoint.file_name`; ``index.json`` and ``SHA256SUMS`` list those that are intact.
-A file appears whole under its name or not at all, and one that is intact is left as it is.
+Each file lies directly in the folder, with the name `Checkpoint.file_name`. ``index.json`` and ``SHA256SUMS`` list the
+intact ones. A file appears whole or not at all, and an intact file is not written again.
 """
 
 import hashlib
@@ -24,18 +24,18 @@ SUMS = "SHA256SUMS"
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
-    """A file of the mirror, as its index tells it.
+class IndexEntry:
+    """A file of the mirror, as the index describes it.
 
     Args:
-        name: the checkpoint's.
-        file: its name in the folder.
-        sha256: of its bytes.
+        name: of the checkpoint.
+        file: name in the folder.
+        sha256: of the bytes.
         size: bytes.
-        checked_by: what the bytes were held to: ``sha256``, ``mega-mac``, or ``nothing`` (unpinned).
-        source: location in the manifest it was downloaded from; None where that is not known.
+        checked_by: what the bytes were compared with: ``sha256``, ``mega-mac``, or ``nothing`` (unpinned).
+        source: location in the manifest that the file came from; None if unknown.
         licence: licence and terms of use of the weights.
-        notices: what every user has to be told.
+        notices: what every user has to know.
 
     Raises:
         ValueError: ``file`` is no plain name, or ``sha256`` no digest.
@@ -58,64 +58,65 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How it went with one checkpoint: the ``copy`` that is there now, or the ``error``."""
+    """The result for one checkpoint: the ``entry`` of its file in the index, or the ``error``."""
 
     checkpoint: Checkpoint
     state: Literal["intact", "written", "failed"]
-    copy: Copy | None = None
+    entry: IndexEntry | None = None
     error: str | None = None
 
 
 class Mirror:
-    """The folder while it is filled; leaving the ``with`` block brings its index up to date. Other files in it stay.
+    """Fills the folder during a ``with`` block, and writes the index at its end. Other files in the folder stay.
 
     Args:
-        folder: made where it is missing.
+        folder: the mirror; it is made if it is missing.
         cache: where the files come from.
-        fetcher: downloads into ``cache`` what neither has; one of its own where None.
+        fetcher: downloads into ``cache`` what is missing there.
 
     Raises:
-        CacheError: on entering or leaving: the folder or its index cannot be written.
+        CacheError: at the start or the end of the block: the folder or its index cannot be written.
     """
 
     def __init__(self, folder: Path, cache: Cache, fetcher: Fetcher | None = None) -> None:
         self._folder = folder
         self._cache = cache
         self._fetcher = fetcher or Fetcher(cache)
-        self._recorded: dict[str, Copy] = {}
+        self._listed: dict[str, IndexEntry] = {}
         self._outcomes: list[Outcome] = []
 
     def __enter__(self) -> Self:
         with _explain_errors(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             remove_leftovers(self._folder)
-            self._recorded = {copy.name: copy for copy in read_index(self._folder)}
+            self._listed = {entry.name: entry for entry in read_index(self._folder)}
         return self
 
     def __exit__(self, *error: object) -> None:
         with _explain_errors(self._folder):
             _write_index(self._folder, list(self._outcomes))
 
-    def bring(self, checkpoint: Checkpoint) -> Outcome:
-        """Bring one file in, or see that it is there; may be called from many threads.
+    def add(self, checkpoint: Checkpoint) -> Outcome:
+        """Put the file of a checkpoint into the folder unless it is there; safe to call from many threads.
 
         Raises:
-            UsageError: ``$REIDHUB_MIRROR`` names no mirror.
+            UsageError: ``$REIDHUB_MIRROR`` does not name a mirror.
             CancelledError: the stop event of the fetcher was set.
         """
-        outcome = self._brought(checkpoint, self._folder / checkpoint.file_name)
+        outcome = self._add(checkpoint, self._folder / checkpoint.file_name)
         self._outcomes.append(outcome)
         return outcome
 
-    def _brought(self, checkpoint: Checkpoint, path: Path) -> Outcome:
-        recorded = self._recorded.get(checkpoint.name)
+    def _add(self, checkpoint: Checkpoint, path: Path) -> Outcome:
+        listed = self._listed.get(checkpoint.name)
         try:
-            if digest := _intact(path, checkpoint, self._cache, recorded):
-                listed = recorded.source if recorded and recorded.sha256 == digest.hex else None
-                source = listed or self._source(checkpoint, digest)
-                return Outcome(checkpoint, "intact", _copy(checkpoint, path, digest, source))
-            digest = _written(self._fetcher.fetch(checkpoint), path)
-            return Outcome(checkpoint, "written", _copy(checkpoint, path, digest, self._source(checkpoint, digest)))
+            if digest := self._check_intact(path, checkpoint, listed):
+                source = listed.source if listed and listed.sha256 == digest.hex else None
+                source = source or self._find_source(checkpoint, digest)
+                return Outcome(checkpoint, "intact", _describe(checkpoint, path, digest, source))
+            digest = _copy(self._fetcher.fetch(checkpoint), path)
+            source = self._find_source(checkpoint, digest)
+            return Outcome(checkpoint, "written", _describe(checkpoint, path, digest, source))
         except (UsageError, CancelledError):
             raise
         except ReidhubError as error:
@@ -123,45 +124,47 @@ class Mirror:
         except OSError as error:
             return Outcome(checkpoint, "failed", error=f"cannot copy to {path}: {error.strerror}")
 
-    def _source(self, checkpoint: Checkpoint, digest: Digest) -> str | None:
-        """Where a file came from, if that may be told to everybody: a public location of the manifest, no path."""
-        entry = self._cache.read_entry(digest)
+    def _check_intact(self, path: Path, checkpoint: Checkpoint, listed: IndexEntry | None) -> Digest | None:
+        """Return the digest of the file in the folder if it is that of the checkpoint, else None.
+
+        An unpinned file is compared with what the cache or the index remembers; without that, its MAC decides.
+        """
+        artifact = checkpoint.artifact
+        try:
+            digest = check_file(path, artifact)
+        except (OSError, IntegrityError):
+            return None
+        remembered = self._cache.read_pin(artifact) or (Digest(listed.sha256) if listed else None)
+        if artifact.pinned or digest == remembered:
+            return digest
+        return digest if remembered is None and artifact.checked_by == "mega-mac" else None
+
+    def _find_source(self, checkpoint: Checkpoint, digest: Digest) -> str | None:
+        """Find where a file came from, if everybody may know that: a location of the manifest, no path."""
+        stored = self._cache.read_entry(digest)
         public = {source.location for source in checkpoint.artifact.sources if source.kind != "local"}
-        return entry.source if entry and entry.source in public else None
+        return stored.source if stored and stored.source in public else None
 
 
 def _explain_errors(folder: Path) -> AbstractContextManager[None]:
-    """Replace an OSError of the block by a CacheError."""
+    """Raise a CacheError in the place of an OSError of the block."""
     return explain_write_errors(f"write the mirror {folder}")
 
 
-def read_index(folder: Path) -> list[Copy]:
-    """What the index of a mirror lists; nothing where there is none that can be read."""
+def read_index(folder: Path) -> list[IndexEntry]:
+    """Read the index of a mirror; empty if there is none, or none that can be read."""
     try:
-        return [Copy(**entry) for entry in json.loads((folder / INDEX).read_text(encoding="utf-8"))["files"]]
+        return [IndexEntry(**entry) for entry in json.loads((folder / INDEX).read_text(encoding="utf-8"))["files"]]
     except (OSError, ValueError, TypeError, KeyError):
         return []
 
 
-def _intact(path: Path, checkpoint: Checkpoint, cache: Cache, recorded: Copy | None) -> Digest | None:
-    """The digest of the file that lies there, where it is the checkpoint's; an unpinned one is held to its memory."""
-    artifact = checkpoint.artifact
-    try:
-        digest = check_file(path, artifact)
-    except (OSError, IntegrityError):
-        return None
-    remembered = cache.read_pin(artifact) or (Digest(recorded.sha256) if recorded else None)
-    if artifact.pinned or digest == remembered:
-        return digest
-    return digest if remembered is None and artifact.checked_by == "mega-mac" else None
-
-
-def _written(source: Path, target: Path) -> Digest:
-    """Copy a file of the cache; its bytes are hashed on the way, so that a broken one does not get far.
+def _copy(source: Path, target: Path) -> Digest:
+    """Copy a file of the cache, and hash it on the way.
 
     Raises:
-        IntegrityError: it does not have the digest that it is named for.
-        OSError: it cannot be read, or the copy not written.
+        IntegrityError: the file does not have the digest in its name.
+        OSError: the file cannot be read, or the copy cannot be written.
     """
     state = hashlib.sha256()
     with source.open("rb") as original, write_atomically(target) as copy:
@@ -173,8 +176,8 @@ def _written(source: Path, target: Path) -> Digest:
     return Digest(state.hexdigest())
 
 
-def _copy(checkpoint: Checkpoint, path: Path, digest: Digest, source: str | None) -> Copy:
-    return Copy(
+def _describe(checkpoint: Checkpoint, path: Path, digest: Digest, source: str | None) -> IndexEntry:
+    return IndexEntry(
         name=checkpoint.name,
         file=path.name,
         sha256=digest.hex,
@@ -187,23 +190,23 @@ def _copy(checkpoint: Checkpoint, path: Path, digest: Digest, source: str | None
 
 
 def _write_index(folder: Path, outcomes: list[Outcome]) -> None:
-    """The files of this run, and those of earlier ones that are still there, by name."""
-    asked = {outcome.checkpoint.name for outcome in outcomes}
-    earlier = [copy for copy in read_index(folder) if copy.name not in asked and _is_there(folder, copy)]
-    copies = sorted([*earlier, *(o.copy for o in outcomes if o.copy)], key=lambda copy: copy.name)
-    _replace(folder / SUMS, "".join(f"{copy.sha256}  {copy.file}\n" for copy in copies))
-    _replace(folder / INDEX, json.dumps({"files": [asdict(copy) for copy in copies]}, indent=1) + "\n")
+    """List the files of this run, and those of earlier runs that are still there, by name."""
+    names = {outcome.checkpoint.name for outcome in outcomes}
+    earlier = [entry for entry in read_index(folder) if entry.name not in names and _is_there(folder, entry)]
+    now = [outcome.entry for outcome in outcomes if outcome.entry]
+    entries = sorted([*earlier, *now], key=lambda entry: entry.name)
+    _write_if_changed(folder / SUMS, "".join(f"{entry.sha256}  {entry.file}\n" for entry in entries))
+    _write_if_changed(folder / INDEX, json.dumps({"files": [asdict(entry) for entry in entries]}, indent=1) + "\n")
 
 
-def _is_there(folder: Path, copy: Copy) -> bool:
+def _is_there(folder: Path, entry: IndexEntry) -> bool:
     try:
-        return (folder / copy.file).stat().st_size == copy.size
+        return (folder / entry.file).stat().st_size == entry.size
     except OSError:
         return False
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write a text unless it stands there already."""
+def _write_if_changed(path: Path, text: str) -> None:
     with suppress(OSError, ValueError):
         if path.read_text(encoding="utf-8") == text:
             return

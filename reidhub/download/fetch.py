@@ -21,7 +21,7 @@ from reidhub.download.progress import Progress
 from reidhub.download.sources import name_host
 from reidhub.download.sources.patience import NO_NETWORK, Patience
 from reidhub.download.transfer import Transfer
-from reidhub.download.user_mirror import mirror_source
+from reidhub.download.user_mirror import find_in_mirror
 from reidhub.errors import CancelledError, FetchError, SourceError
 from reidhub.files.lock import take_turn
 from reidhub.zoo.checkpoint import Checkpoint, Source
@@ -122,7 +122,7 @@ class Fetcher:
 
     def _list_sources(self, checkpoint: Checkpoint) -> Iterator[tuple[str, Source]]:
         """List the user's mirror and the manifest's sources, with their names in messages; of one kind if asked for."""
-        mirror = mirror_source(checkpoint)
+        mirror = find_in_mirror(checkpoint)
         named = [("mirror", mirror)] if mirror else []
         named += [(source.kind, source) for source in checkpoint.artifact.sources]
         kind = self.options.kind

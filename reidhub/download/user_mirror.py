@@ -1,7 +1,7 @@
-"""The user's own mirror, ``$REIDHUB_MIRROR``: a folder, or a web address, where the zoo's files lie side by side.
+"""The user's own mirror in ``$REIDHUB_MIRROR``: a folder, or a web address, with the zoo's files side by side.
 
-Each file lies directly in it under the `Checkpoint.file_name`, beside ``index.json``. Nothing in a mirror is trusted
-more than any other host: its bytes are held to the same digests and MACs.
+Each file lies directly in it, with the name `Checkpoint.file_name`. A mirror is trusted no more than any other host:
+its bytes pass the same checks.
 """
 
 import os
@@ -13,10 +13,11 @@ from reidhub.errors import UsageError
 from reidhub.zoo.checkpoint import Checkpoint, Source
 
 ENVIRONMENT = "REIDHUB_MIRROR"
+_HINT = "a folder, or an address such as https://host/reidhub"
 
 
-def mirror_source(checkpoint: Checkpoint) -> Source | None:
-    """Where the user's mirror has a checkpoint's file; None where no mirror is set.
+def find_in_mirror(checkpoint: Checkpoint) -> Source | None:
+    """Return the source in the user's mirror for a checkpoint's file; None if no mirror is set.
 
     Returns:
         Of kind ``local`` for a folder, ``https`` for a web address, ``http`` for one without TLS.
@@ -27,23 +28,21 @@ def mirror_source(checkpoint: Checkpoint) -> Source | None:
     mirror = os.environ.get(ENVIRONMENT, "").strip()
     if not mirror:
         return None
-    kind = _kind(mirror)
-    if kind != "local":
-        return Source(kind, f"{mirror.rstrip('/')}/{checkpoint.file_name}")
-    if mirror.startswith("file:"):
-        return Source(kind, f"{mirror.rstrip('/')}/{checkpoint.file_name}")
-    return Source(kind, (Path(mirror).expanduser().absolute() / checkpoint.file_name).as_uri())
+    kind = _find_kind(mirror)
+    if kind == "local" and not mirror.startswith("file:"):
+        return Source(kind, (Path(mirror).expanduser().absolute() / checkpoint.file_name).as_uri())
+    return Source(kind, f"{mirror.rstrip('/')}/{checkpoint.file_name}")
 
 
-def _kind(mirror: str) -> str:
+def _find_kind(mirror: str) -> str:
     scheme = re.match(r"([a-z][a-z0-9+.-]+):", mirror, re.IGNORECASE)  # two letters at least: C: is a disk
     if scheme is None or scheme[1].lower() == "file":
         return "local"
-    kind, hint = scheme[1].lower(), "a folder, or an address such as https://host/reidhub"
+    kind = scheme[1].lower()
     try:
         parts = urlsplit(mirror)
     except ValueError:
-        raise UsageError(f"${ENVIRONMENT} is malformed", hint=hint) from None
+        raise UsageError(f"${ENVIRONMENT} is malformed", hint=_HINT) from None
     if kind not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
-        raise UsageError(f"${ENVIRONMENT} is no mirror that reidhub can read from", hint=hint)
+        raise UsageError(f"${ENVIRONMENT} is not a mirror that reidhub can read from", hint=_HINT)
     return kind

@@ -1,4 +1,4 @@
-"""A Mega link: which file, and the key to it."""
+"""Links to files on Mega: each names a file and carries the key to its content."""
 
 import base64
 import re
@@ -15,14 +15,14 @@ _WORD = re.compile(r"[A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class MegaLink:
     """The parts of a link to one file.
 
     Args:
-        handle: names the file on Mega, 8 characters.
-        aes: key of its content, 16 bytes.
-        nonce: upper half of the counter blocks, 8 bytes.
-        mac: of its content, 8 bytes.
+        handle: name of the file on Mega, 8 characters.
+        aes: key of the content, 16 bytes.
+        nonce: first half of the cipher's counter, 8 bytes.
+        mac: of the content, 8 bytes.
     """
 
     handle: str
@@ -35,41 +35,32 @@ class Link:
         """Read ``https://mega.nz/#!HANDLE!KEY`` or ``https://mega.nz/file/HANDLE#KEY``.
 
         Raises:
-            SourceError: it is anything else; permanent.
+            SourceError: the text is not such a link; permanent.
         """
         plain = text.replace("%21", "!")
         found = _OLD.fullmatch(plain) or _NEW.fullmatch(plain)
         if found is None:
-            raise _malformed(
+            raise _malformed_link(
                 "it leads to a folder" if _FOLDER.fullmatch(plain) else "it is no link to a file on mega.nz"
             )
         handle, key = found[1], found[2]
         if len(handle) != 8 or not _WORD.fullmatch(handle):
-            raise _malformed("the file's handle is not 8 letters, digits, - or _")
+            raise _malformed_link("the file's handle is not 8 letters, digits, - or _")
         if not key:
-            raise _malformed("the key behind the handle is missing")
-        raw = _decoded(key)
+            raise _malformed_link("the key behind the handle is missing")
+        raw = _decode_key(key)
         return cls(handle, bytes(a ^ b for a, b in zip(raw[:16], raw[16:], strict=True)), raw[16:24], raw[24:])
 
 
-def mac_of(link: str) -> bytes:
-    """The 8-byte MAC of the content that a link carries.
-
-    Raises:
-        SourceError: the link is malformed; permanent.
-    """
-    return Link.parse(link).mac
-
-
-def _decoded(key: str) -> bytes:
+def _decode_key(key: str) -> bytes:
     if len(key) != 43 or not _WORD.fullmatch(key):
-        raise _malformed(f"the key is not 43 letters, digits, - or _ but {len(key)} characters")
+        raise _malformed_link(f"the key is not 43 letters, digits, - or _ but {len(key)} characters")
     raw = base64.urlsafe_b64decode(key + "=")
     if base64.urlsafe_b64encode(raw).decode() != key + "=":
-        raise _malformed("the key's last character cannot end a key of 32 bytes")
+        raise _malformed_link("the key's last character cannot end a key of 32 bytes")
     return raw
 
 
-def _malformed(why: str) -> SourceError:
-    # The link itself is not quoted: it holds the key, and the manifest says where it stands.
+def _malformed_link(why: str) -> SourceError:
+    # The link is not quoted: it holds the key, and the message of the manifest says where it stands.
     return SourceError(f"malformed Mega link: {why}", permanent=True)

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
 from reidhub.errors import IntegrityError
-from reidhub.files.mega_link import Link
+from reidhub.files.mega_link import MegaLink
 
 _FIRST = 128 * 1024  # bytes of the first chunk; each further one is longer by as much, up to _LONGEST
 _LONGEST = 1024 * 1024
@@ -35,8 +35,8 @@ class ContentMac:
         SourceError: the link is malformed; permanent.
     """
 
-    def __init__(self, link: Link | str) -> None:
-        self._link = Link.parse(link) if isinstance(link, str) else link
+    def __init__(self, link: MegaLink | str) -> None:
+        self._link = MegaLink.parse(link) if isinstance(link, str) else link
         self._chunk_macs = bytearray()  # of the complete chunks, 16 bytes each
         self._cbc: CipherContext | None = None
         self._filled = 0  # bytes of the present chunk
@@ -112,7 +112,7 @@ def _fold(state: bytes) -> bytes:
     return b"".join((words[at] ^ words[at + 1]).to_bytes(4) for at in (0, 2))
 
 
-def _find_gap(link: Link, macs: bytes) -> range | None:
+def _find_gap(link: MegaLink, macs: bytes) -> range | None:
     """Find the run of chunks without which the MAC is the link's; never all chunks, as nothing is checked then."""
     end = len(macs) // _BLOCK
     before = _chain(link.aes, macs)

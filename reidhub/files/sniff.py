@@ -32,13 +32,13 @@ def refuse_pages(chunks: Iterator[bytes]) -> Iterator[bytes]:
     raise IntegrityError(f"expected a checkpoint file, got {size} bytes{kind}{_quote_title(whole)}")
 
 
-def page_words(data: bytes) -> str:
+def read_title(data: bytes) -> str:
     """Return the title of a page in printable characters; empty where it has none."""
     found = re.search(rb"<title[^>]*>(.*?)</title>", data, re.IGNORECASE | re.DOTALL)
-    return printable(html.unescape(found[1].decode("utf-8", "replace"))) if found else ""
+    return make_printable(html.unescape(found[1].decode("utf-8", "replace"))) if found else ""
 
 
-def printable(text: str, most: int = 100) -> str:
+def make_printable(text: str, most: int = 100) -> str:
     """Make the text of a stranger fit for a message: one line, no control characters, at most ``most`` characters."""
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     return line if len(line) <= most else line[: most - 3] + "..."
@@ -68,5 +68,5 @@ def _name_kind(start: bytes) -> str | None:
 
 
 def _quote_title(data: bytes) -> str:
-    words = page_words(data)
+    words = read_title(data)
     return f' ("{words}")' if words else ""

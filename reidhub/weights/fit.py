@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from reidhub.errors import StateDictError
-from reidhub.files.sniff import printable
+from reidhub.files.sniff import make_printable
 
 CLASSIFIER = "classifier"
 """How the names of tensors start that belong to the classes of a training set."""
@@ -118,7 +118,7 @@ def _differences(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> l
 
 
 def _misfit(what: str, lines: list[tuple[str, str, str]], total: int) -> StateDictError:
-    shown = [(kind, printable(name), shapes) for kind, name, shapes in lines[:_SHOWN]]
+    shown = [(kind, make_printable(name), shapes) for kind, name, shapes in lines[:_SHOWN]]
     width = max(len(name) for _, name, _ in shown)
     listed = [f"  {kind:<10}  {name:<{width}}  {shapes}" for kind, name, shapes in shown]
     more = [f"  ... and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from reidhub.errors import WeightsError
-from reidhub.files.sniff import printable
+from reidhub.files.sniff import make_printable
 from reidhub.weights.containers import Container, open_container
 from reidhub.weights.unpickler import ArraySpec, DTypeSpec, Storage, TensorSpec
 from reidhub.zoo.checkpoint import StateDictLayout
@@ -198,7 +198,7 @@ def _outline(content: Any) -> str:
 
 
 def _label(key: Any) -> str:
-    return printable(key, 40) if type(key) is str else _kind(key)
+    return make_printable(key, 40) if type(key) is str else _kind(key)
 
 
 def _kind(value: Any) -> str:

@@ -13,7 +13,7 @@ from support.generated_zoo import File, content, write_manifest
 from reidhub.download.sources import open_stream
 from reidhub.download.sources.gdrive import parse_id
 from reidhub.errors import ManifestError, ReidhubError, SourceError
-from reidhub.files.mega_link import Link, mac_of
+from reidhub.files.mega_link import MegaLink
 from reidhub.testing.internet import online
 from reidhub.zoo.checkpoint import Source
 from reidhub.zoo.manifest import read_manifest
@@ -61,7 +61,7 @@ links = st.one_of(scraps, nearly_right())
 def test_a_link_is_read_or_refused(long):
     @given(links)
     def check(text):
-        for read in (Link.parse, mac_of, parse_id):
+        for read in (MegaLink.parse, parse_id):
             try:
                 read(text)
                 COUNT["links read"] += 1

@@ -50,7 +50,7 @@ def folder(tmp_path):
 
 def mirror(folder, zoo, cache):
     with Mirror(folder, cache) as mirror:
-        return [mirror.bring(checkpoint) for checkpoint in zoo]
+        return [mirror.add(checkpoint) for checkpoint in zoo]
 
 
 def fill(folder, zoo, home):
@@ -302,5 +302,5 @@ def test_cancellation_is_no_failure_of_a_file(folder, zoo, tmp_path):
     terms.stop.set()
     cache = Cache(tmp_path / "cache")
     with online(hosts()), Mirror(folder, cache, Fetcher(cache, terms)) as mirror, pytest.raises(CancelledError):
-        mirror.bring(zoo[0])
+        mirror.add(zoo[0])
     assert read_index(folder) == []

@@ -13,7 +13,7 @@ import pytest
 from support.faults import QUICK, status
 from support.zoo_entries import DRIVE, FILE_ID, checkpoints, entry, reidhub, write_zoo
 
-from reidhub.download.check_links import AT_ONCE, PER_HOST, _lanes, ask
+from reidhub.download.check_links import AT_ONCE, PER_HOST, _split_by_host, check_links
 from reidhub.testing.hosts import Drive, Mega, Static, mega_link
 from reidhub.testing.internet import Internet, Response, online
 
@@ -35,7 +35,7 @@ def everywhere(tmp_path):
 def test_each_source_is_asked_once_and_answers_stand_in_the_manifests_order(tmp_path, everywhere):
     told = []
     with online(hosts()):
-        links = ask(checkpoints(tmp_path, everywhere), patience=QUICK, answered=told.append)
+        links = check_links(checkpoints(tmp_path, everywhere), patience=QUICK, on_answer=told.append)
     assert [(link.source.kind, link.host) for link in links] == [
         ("mega", "mega.nz"),
         ("gdrive", "drive.google.com"),
@@ -48,7 +48,7 @@ def test_each_source_is_asked_once_and_answers_stand_in_the_manifests_order(tmp_
 
 def test_a_file_of_another_size_is_not_alive(tmp_path):
     with online(hosts()):
-        (link,) = ask(checkpoints(tmp_path, entry("a.a", f"https: {WEB}", size=7)), patience=QUICK)
+        (link,) = check_links(checkpoints(tmp_path, entry("a.a", f"https: {WEB}", size=7)), patience=QUICK)
     assert not link.alive
     assert link.reason == "another file: 50002 bytes, not 7"
 
@@ -56,7 +56,7 @@ def test_a_file_of_another_size_is_not_alive(tmp_path):
 def test_a_dead_source_says_why_and_whether_for_good(tmp_path):
     sources = [f"mega: {mega_link('ZZZZZZZZ', DATA)}", f"https: {WEB}", "https: https://busy.org/a", "local: none.pth"]
     with online({**hosts(), "example.org": Static({}), "busy.org": lambda _: status(503)(Response())}):
-        links = ask(checkpoints(tmp_path, entry("a.a", *sources)), patience=QUICK)
+        links = check_links(checkpoints(tmp_path, entry("a.a", *sources)), patience=QUICK)
     assert [(link.alive, link.permanent) for link in links] == [
         (False, True),
         (False, True),
@@ -95,7 +95,7 @@ def test_a_host_gets_few_questions_at_a_time_and_others_do_not_wait_for_it(tmp_p
     places = [f"https: https://{host}.org/{number}" for number in range(2 * PER_HOST) for host in ("slow", "other")]
     places += [f"https: https://other.org/more{number}" for number in range(2)]
     with online({"slow.org": slow, "other.org": other}):
-        links = ask(checkpoints(tmp_path, entry("a.a", *places)))
+        links = check_links(checkpoints(tmp_path, entry("a.a", *places)))
     assert all(link.alive for link in links)
     assert most == PER_HOST
 
@@ -105,7 +105,7 @@ def test_mega_and_drive_are_one_host_in_whatever_form_a_link_is_written(tmp_path
     parts = [mega_link(f"AbCdEfG{number}", DATA).split("!")[1:] for number in range(6)]
     links = [forms[number % 3].format(*part) for number, part in enumerate(parts)]
     (checkpoint,) = checkpoints(tmp_path, entry("a.a", *(f"mega: {link}" for link in links)))
-    assert len(_lanes(list(checkpoint.artifact.sources))) == PER_HOST < AT_ONCE
+    assert len(_split_by_host(list(checkpoint.artifact.sources))) == PER_HOST < AT_ONCE
 
 
 @contextmanager
@@ -168,7 +168,7 @@ def test_a_host_that_is_in_trouble_is_no_reason_to_ask_about_the_network(tmp_pat
 def test_offline_no_host_is_asked(tmp_path, everywhere, monkeypatch):
     monkeypatch.setenv("REIDHUB_OFFLINE", "1")
     with online(hosts()) as internet:
-        links = ask(checkpoints(tmp_path, everywhere), patience=QUICK)
+        links = check_links(checkpoints(tmp_path, everywhere), patience=QUICK)
     assert [link.reason for link in links] == ["not asked: offline"] * 3 + [None]
     assert internet.log == []
 

@@ -13,7 +13,7 @@ from support.generated_zoo import File, content, hosts, stored
 from reidhub.cache.store import Cache
 from reidhub.download.fetch import Fetcher, FetchOptions
 from reidhub.download.sources import open_stream
-from reidhub.download.user_mirror import mirror_source
+from reidhub.download.user_mirror import find_in_mirror
 from reidhub.errors import FetchError, SourceError, UsageError
 from reidhub.testing.hosts import Static
 from reidhub.testing.internet import online
@@ -70,7 +70,7 @@ def plain_host(monkeypatch, files, redirects=None):
 
 def test_where_a_mirror_has_a_file(tmp_path, monkeypatch):
     checkpoint = ONE.checkpoint(tmp_path)
-    assert mirror_source(checkpoint) is None
+    assert find_in_mirror(checkpoint) is None
     for mirror, source in {
         "/srv/zoo": Source("local", f"file:///srv/zoo/{ONE.name}.pth"),
         "/srv/a b/": Source("local", f"file:///srv/a%20b/{ONE.name}.pth"),
@@ -79,7 +79,7 @@ def test_where_a_mirror_has_a_file(tmp_path, monkeypatch):
         "http://host:81": Source("http", f"http://host:81/{ONE.name}.pth"),
     }.items():
         monkeypatch.setenv("REIDHUB_MIRROR", mirror)
-        assert mirror_source(checkpoint) == source
+        assert find_in_mirror(checkpoint) == source
 
 
 @pytest.mark.parametrize("mirror", ["ftp://host/zoo", "https://", "https://[", "https://host/?a=b", "s3://bucket"])

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from reidhub.cli.options import OPTIONAL_SELECTOR, json_option, optional_selectors_argument, select_checkpoints
 from reidhub.cli.tables import counted, human_size, print_table
-from reidhub.download.check_links import Link, ask
+from reidhub.download.check_links import LinkStatus, check_links
 from reidhub.download.sources.patience import NO_NETWORK
 from reidhub.zoo.checkpoint import Checkpoint
 
@@ -27,8 +27,8 @@ def command(selectors: tuple[str, ...], *, as_data: bool) -> None:
     chosen = select_checkpoints(selectors)
     total = sum(len(checkpoint.artifact.sources) for checkpoint in chosen)
     with tqdm(total=total, desc="asking", unit=" sources", disable=None, leave=False) as bar:
-        links = ask(chosen, answered=lambda _: bar.update())
-    by_name: defaultdict[str, list[Link]] = defaultdict(list)
+        links = check_links(chosen, on_answer=lambda _: bar.update())
+    by_name: defaultdict[str, list[LinkStatus]] = defaultdict(list)
     for link in links:
         by_name[link.checkpoint].append(link)
     dead = [name for name, own in by_name.items() if not any(link.alive for link in own)]
@@ -47,12 +47,12 @@ def command(selectors: tuple[str, ...], *, as_data: bool) -> None:
     sys.exit(1)
 
 
-def _row(link: Link) -> tuple[str, ...]:
+def _row(link: LinkStatus) -> tuple[str, ...]:
     size = human_size(link.size) if link.alive else ""
     return link.checkpoint, link.source.kind, link.host, size, link.reason or "alive"
 
 
-def _as_json(checkpoint: Checkpoint, links: list[Link]) -> dict[str, Any]:
+def _as_json(checkpoint: Checkpoint, links: list[LinkStatus]) -> dict[str, Any]:
     return {
         "name": checkpoint.name,
         "alive": any(link.alive for link in links),

@@ -43,8 +43,8 @@ def command(folder: Path, selectors: tuple[str, ...], *, jobs: int, as_data: boo
         outcomes.append(outcome)
         if outcome.error:
             tqdm.write(f"error: {outcome.error}", file=sys.stderr)
-        elif outcome.copy and not as_data:
-            tqdm.write(str(folder / outcome.copy.file), file=sys.stdout)
+        elif outcome.entry and not as_data:
+            tqdm.write(str(folder / outcome.entry.file), file=sys.stdout)
     if as_data:
         click.echo(json.dumps([_as_json(outcome) for outcome in outcomes], indent=1))
     counts = Counter(outcome.state for outcome in outcomes)
@@ -62,23 +62,23 @@ def _brought(folder: Path, checkpoints: list[Checkpoint], jobs: int) -> Iterator
         stack.enter_context(logging_redirect_tqdm())
         mirror = stack.enter_context(Mirror(folder, cache, Fetcher(cache, options, progress)))
 
-        def bring(checkpoint: Checkpoint) -> Outcome:
+        def add(checkpoint: Checkpoint) -> Outcome:
             try:
-                return mirror.bring(checkpoint)
+                return mirror.add(checkpoint)
             finally:
                 progress.count_finished()
 
-        yield from in_order(bring, checkpoints, jobs, options.stop)
+        yield from in_order(add, checkpoints, jobs, options.stop)
 
 
 def _as_json(outcome: Outcome) -> dict[str, Any]:
-    copy = outcome.copy
+    entry = outcome.entry
     return {
         "name": outcome.checkpoint.name,
         "file": outcome.checkpoint.file_name,
         "state": outcome.state,
-        "sha256": copy.sha256 if copy else None,
-        "size": copy.size if copy else None,
-        "checked_by": copy.checked_by if copy else None,
+        "sha256": entry.sha256 if entry else None,
+        "size": entry.size if entry else None,
+        "checked_by": entry.checked_by if entry else None,
         "error": outcome.error,
     }

@@ -21,7 +21,7 @@ from reidhub.download.sources.http import Session, describe_refusal, read_length
 from reidhub.download.sources.patience import PATIENCE, Patience, TransientError, UnreachableError
 from reidhub.download.sources.retry import Attempts
 from reidhub.errors import CancelledError, IntegrityError, SourceError
-from reidhub.files.sniff import PAGE, page_words, refuse_pages
+from reidhub.files.sniff import PAGE, read_title, refuse_pages
 
 _ID = re.compile(r"[A-Za-z0-9_-]{10,100}")
 _PATH = re.compile(r"/file(?:/u/\d+)?/d/([^/]+)(?:/(?:view|edit|preview))?/?")
@@ -169,7 +169,7 @@ def _ask_for_file(http: Session, file_id: str) -> int | None:
 
 def _explain_page(page: bytes, host: str) -> SourceError:
     """Return the error for a page in the place of the file; it quotes the title."""
-    words = page_words(page).removeprefix("Google Drive - ")
+    words = read_title(page).removeprefix("Google Drive - ")
     quoted = f' ("{words}")' if words else ""
     if host == _SIGN_IN:
         return SourceError(f"Google asks for a sign-in{quoted}; the file is not shared with everybody", permanent=True)

@@ -1,4 +1,4 @@
-"""Mega's API, of which one command is needed: where the bytes of a public file are, and how many."""
+"""Mega's API. Its command ``g`` tells where the bytes of a public file are, and how many."""
 
 import json
 import logging
@@ -11,13 +11,13 @@ from reidhub.download.sources.http import Session, describe_refusal
 from reidhub.download.sources.mega.hashcash import solve
 from reidhub.download.sources.patience import TransientError, format_duration
 from reidhub.errors import SourceError
-from reidhub.files.sniff import page_words
+from reidhub.files.sniff import read_title
 
 _API = "https://g.api.mega.co.nz/cs"
-_ANSWER = 64 * 1024  # bytes that any answer fits into
+_LONGEST_ANSWER = 64 * 1024  # bytes; a right answer has some hundred
 
-# Error codes of the official SDK (include/mega/types.h), in the words of somebody who wants a file.
-_PASSING = {
+# Error codes of the official SDK (include/mega/types.h), in words for the user.
+_TRANSIENT = {
     -3: "the API asks to try again",
     -4: "the API gets too many requests from here",
     -6: "the API gets too many requests for this file",
@@ -34,7 +34,7 @@ _PERMANENT = {
     -16: "the file is blocked, or its owner is",
 }
 _QUOTA = -17
-_LONG_S = 10**9
+_LONGEST_S = 10**9  # longer waits are cut to this one; a float cannot hold every number
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Api:
         Raises:
             SourceError: the file is gone (permanent) or not to be had now (``retry_after_s``), or no answer came.
         """
-        self._request_id += 1  # one id per question; the same for its repetitions
+        self._request_id += 1  # one id for each question; a repeated question keeps it
         return self._http.attempts.repeat(lambda: _read_offer(self._ask(handle)))
 
     def _ask(self, handle: str) -> Any:
@@ -75,13 +75,13 @@ class Api:
                 raise describe_quota(response.headers)
             if response.status_code != 200:
                 raise describe_refusal(response)
-            return _parse_json(self._http.read_start(response, _ANSWER))
+            return _parse_json(self._http.read_start(response, _LONGEST_ANSWER))
 
     def _do_proof_of_work(self, headers: Mapping[str, str]) -> None:
         """Solve the puzzle for the next request, and raise the `TransientError` that leads to it."""
         attempts = self._http.attempts
         limit_s = attempts.patience.puzzle_s
-        _log.warning("Mega asks for a proof of work, which takes at most %s", format_duration(limit_s))
+        _log.warning("Mega asks for a proof of work; that takes at most %s", format_duration(limit_s))
         self._proof = {"X-Hashcash": solve(headers.get("X-Hashcash", ""), limit_s, attempts.check)}
         raise TransientError("Mega asks for one proof of work after another")
 
@@ -103,7 +103,7 @@ def _parse_json(text: bytes) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        words = page_words(text)
+        words = read_title(text)
         page = f' ("{words}")' if words else ""
         raise SourceError(f"the API answered with {len(text)} bytes that are no JSON{page}") from None
 
@@ -127,7 +127,7 @@ def _read_offer(parsed: Any) -> Offer:
 
 def _describe_code(code: int, wait_s: Any) -> SourceError:
     if code == _QUOTA:
-        return _describe_quota(min(wait_s, _LONG_S) if type(wait_s) is int and wait_s > 0 else None)
-    if code in _PASSING:
-        return TransientError(f"{_PASSING[code]} (error {code})", host_down=code not in _OF_ONE_FILE)
+        return _describe_quota(min(wait_s, _LONGEST_S) if type(wait_s) is int and wait_s > 0 else None)
+    if code in _TRANSIENT:
+        return TransientError(f"{_TRANSIENT[code]} (error {code})", host_down=code not in _OF_ONE_FILE)
     return SourceError(f"{_PERMANENT.get(code, 'the API refuses')} (error {code})", permanent=code in _PERMANENT)

@@ -1,4 +1,4 @@
-"""Hashcash: the proof of work that Mega's API asks for before it answers, where it finds a client too busy."""
+"""Hashcash: the proof of work that Mega's API asks for before it answers an address that asks too often."""
 
 import base64
 import hashlib
@@ -9,19 +9,23 @@ from collections.abc import Callable
 from reidhub.download.sources.patience import format_duration
 from reidhub.errors import SourceError
 
-_REPEATS = 262144  # of the token, behind 4 bytes that are searched for
+_REPEATS = 262144  # how often the token follows the 4 bytes that have to be found
+_LATER = "Mega finds this address too busy; try again in some hours"
 _HEADER = re.compile(r"1:(\d{1,3}):\d+:([A-Za-z0-9_-]{64})")
 
 
 def solve(challenge: str, limit_s: float, check: Callable[[], object]) -> str:
-    """The answer to an ``X-Hashcash`` header, as the header of the next request wants it.
+    """Solve the challenge of an ``X-Hashcash`` header.
 
-    The search is luck; an easiness of 192 takes some 256 tries of about 8 ms.
+    The number of tries is chance: 256 on average at an easiness of 192, of about 8 ms each.
 
     Args:
         challenge: ``1:easiness:time:token``.
         limit_s: seconds of computing.
         check: called before each try; raises an error where the download has to end.
+
+    Returns:
+        The ``X-Hashcash`` header of the next request.
 
     Raises:
         SourceError: the challenge cannot be read, or was not solved in time.
@@ -29,7 +33,7 @@ def solve(challenge: str, limit_s: float, check: Callable[[], object]) -> str:
     found = _HEADER.fullmatch(challenge.strip())
     if found is None or int(found[1]) > 255:
         raise SourceError("Mega asks for a proof of work of a kind not known here")
-    threshold = _threshold(int(found[1]))
+    threshold = _compute_threshold(int(found[1]))
     buffer = bytearray(4) + base64.urlsafe_b64decode(found[2]) * _REPEATS
     end = time.monotonic() + limit_s
     for prefix in range(1 << 32):
@@ -42,8 +46,5 @@ def solve(challenge: str, limit_s: float, check: Callable[[], object]) -> str:
     raise SourceError(f"Mega asks for a proof of work that was not found in {format_duration(limit_s)}", hint=_LATER)
 
 
-_LATER = "Mega finds this address too busy; try again in some hours"
-
-
-def _threshold(easiness: int) -> int:
+def _compute_threshold(easiness: int) -> int:
     return (((easiness & 63) << 1) + 1) << ((easiness >> 6) * 7 + 3)

@@ -17,7 +17,7 @@ from reidhub.download.sources.http import Session, describe_refusal, read_length
 from reidhub.download.sources.mega.api import Api, Offer, describe_quota
 from reidhub.download.sources.patience import PATIENCE, Patience, TransientError
 from reidhub.errors import IntegrityError
-from reidhub.files.mega_link import Link
+from reidhub.files.mega_link import MegaLink
 
 _CIPHER_BLOCK = 16  # bytes, for each of which the counter goes up by one
 
@@ -29,7 +29,7 @@ def open_stream(location: str, *, resume: Resume | None = None, patience: Patien
     Raises:
         SourceError: the link is malformed or the file is gone (permanent), or Mega does not give it now.
     """
-    link = Link.parse(location)
+    link = MegaLink.parse(location)
     with Session(patience) as http:
         storage = _Storage(http, link)
         can_resume = resume is not None and resume.state.get("size") == storage.size
@@ -44,7 +44,7 @@ def probe(location: str, *, patience: Patience = PATIENCE) -> int | None:
     Raises:
         SourceError: the link is malformed or the file is gone (permanent), or Mega does not give it now.
     """
-    handle = Link.parse(location).handle
+    handle = MegaLink.parse(location).handle
     with Session(patience) as http:
         return Api(http).locate(handle).size
 
@@ -59,7 +59,7 @@ class _Storage:
         SourceError: Mega does not give the file.
     """
 
-    def __init__(self, http: Session, link: Link) -> None:
+    def __init__(self, http: Session, link: MegaLink) -> None:
         self._http = http
         self._link = link
         self._api = Api(http)

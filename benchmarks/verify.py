@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from side_by_side import medians, print_table
 
-from reidhub.datasets import published_counts
+from reidhub.datasets import find_published_counts
 from reidhub.metrics import evaluate
 from reidhub.models import build
 from reidhub.verification.dataset_pass import DatasetPass, Embedder, PassMember
@@ -44,7 +44,7 @@ def synchronised(work: Callable[[], object], device: torch.device) -> Callable[[
 
 def ranks(given: argparse.Namespace) -> None:
     """Print one row."""
-    counts = published_counts(given.dataset) or {}
+    counts = find_published_counts(given.dataset) or {}
     generator = torch.Generator().manual_seed(0)
     sides = [counts["query"], counts["gallery"]]
     query, gallery = (torch.randn(s.images, given.dimensions, generator=generator).to(given.device) for s in sides)

@@ -1,6 +1,6 @@
-"""Datasets on the user's disk become records; nothing is ever downloaded, and no image is opened here.
+"""Readers of the datasets on the user's disk; they download nothing and open no image.
 
-Adding a dataset is a file with a reader and a line in `DATASETS`; docs/datasets.md shows how.
+A new dataset needs a file with a reader and a line in `DATASETS`; docs/datasets.md shows how.
 """
 
 import difflib
@@ -9,8 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Protocol
 
-from reidhub.datasets.counts import Counts, published_counts
-from reidhub.datasets.records import ClassificationSet, LabelledImage, Record, RetrievalSet, fingerprint_of
+from reidhub.datasets.counts import Counts, find_published_counts
+from reidhub.datasets.records import ClassificationSet, LabelledImage, Record, RetrievalSet, compute_fingerprint
 from reidhub.errors import DatasetError, DatasetNotFoundError
 
 __all__ = [
@@ -21,9 +21,9 @@ __all__ = [
     "Reader",
     "Record",
     "RetrievalSet",
-    "expected_folder",
-    "fingerprint_of",
-    "published_counts",
+    "compute_fingerprint",
+    "describe_folder",
+    "find_published_counts",
     "read_dataset",
 ]
 
@@ -34,13 +34,13 @@ DATASETS: dict[str, str] = {
     "cuhk03": "reidhub.datasets.cuhk03:read",
     "imagenet": "reidhub.datasets.imagenet:read",
 }
-"""Dataset -> ``module:callable``; the callable is a `Reader`, its module's ``FOLDER`` tells users what it looks for.
+"""Dataset -> ``module:callable``. The callable is a `Reader`; ``FOLDER`` of its module tells users what it looks for.
 
-Other packages add their own line; `reidhub.demo` adds ``demo_world``."""
+Other packages may add lines; `reidhub.demo` adds ``demo_world``."""
 
 
 class Reader(Protocol):
-    """Reads one dataset below the user's data root and holds it to its counts."""
+    """Reads one dataset below the user's data root and compares it with the published counts."""
 
     def __call__(self, data_root: Path, *, allow_partial: bool = False) -> RetrievalSet | ClassificationSet:
         """Read the dataset, as `read_dataset` describes."""
@@ -51,31 +51,32 @@ def read_dataset(name: str, data_root: Path, *, allow_partial: bool = False) -> 
 
     Args:
         name: key of `DATASETS`.
-        data_root: folder that holds the folder of `expected_folder`; the dataset's own folder will do as well.
-        allow_partial: take a copy that differs from the published counts, and say so in ``partial``.
+        data_root: folder that contains the folder named by `describe_folder`, or the dataset's own folder.
+        allow_partial: accept a copy that differs from the published counts; ``partial`` then says how it differs.
 
     Raises:
-        DatasetNotFoundError: it is not below ``data_root``.
-        DatasetNotSupportedError: it is known, but there is no reader.
-        DatasetError: no dataset is called so, or the copy is not whole or not as it should be.
+        DatasetNotFoundError: the dataset is not below ``data_root``.
+        DatasetNotSupportedError: the dataset is known, but there is no reader for it.
+        DatasetError: the name is unknown, or the copy is incomplete or damaged.
     """
-    module, reader = _registered(name)
+    module, reader = _find_reader(name)
     if not data_root.is_dir():
         raise DatasetNotFoundError(f"{name}: the data root {data_root} is not a folder")
     read: Reader = getattr(module, reader)
     return read(data_root, allow_partial=allow_partial)
 
 
-def expected_folder(name: str) -> str:
-    """What has to lie below the data root, in words.
+def describe_folder(name: str) -> str:
+    """Describe in words the folder that a dataset's reader looks for below the data root.
 
     Raises:
-        DatasetError: no dataset is called so.
+        DatasetError: the name is unknown.
     """
-    return str(getattr(_registered(name)[0], "FOLDER", name))
+    return str(getattr(_find_reader(name)[0], "FOLDER", name))
 
 
-def _registered(name: str) -> tuple[ModuleType, str]:
+def _find_reader(name: str) -> tuple[ModuleType, str]:
+    """Import the module of a dataset's reader; returns it with the reader's name."""
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, n=1)
         raise DatasetError(

@@ -1,4 +1,4 @@
-"""The layout of Market-1501 and DukeMTMC-reID: a folder of crops per split, pid and camera in the file names."""
+"""The layout of Market-1501 and DukeMTMC-reID: one folder of crops per split, pid and camera in the file names."""
 
 import re
 from collections.abc import Mapping
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reidhub.datasets.counts import Copy, Counts
-from reidhub.datasets.folders import image_files
-from reidhub.datasets.records import Record, RetrievalSet, fingerprint_of
+from reidhub.datasets.folders import list_images
+from reidhub.datasets.records import Record, RetrievalSet, compute_fingerprint
 from reidhub.errors import DatasetError
 
 FOLDERS = {"query": "query", "gallery": "bounding_box_test"}
@@ -16,21 +16,21 @@ JUNK = -1
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """How file names tell pid and camera.
+    """How file names contain pid and camera.
 
     Args:
-        pattern: groups ``pid`` (-1 for junk) and ``camera`` (counted from 1).
+        pattern: with the groups ``pid`` (-1 for junk) and ``camera`` (counted from 1).
         example: a file name, for messages.
     """
 
     pattern: re.Pattern[str]
     example: str
 
-    def record(self, path: Path) -> Record:
-        """The record of one file.
+    def read_record(self, path: Path) -> Record:
+        """Make the record of one file from its name.
 
         Raises:
-            DatasetError: the name does not fit the pattern.
+            DatasetError: the name does not match the pattern.
         """
         match = self.pattern.match(path.name)
         camera = int(match["camera"]) if match else 0
@@ -46,8 +46,8 @@ class Layout:
     Args:
         name: key of the dataset registry.
         title: the dataset's own name.
-        naming: how file names tell pid and camera.
-        counts: ``query`` and ``gallery`` -> what they must hold; None where nothing is published.
+        naming: how file names contain pid and camera.
+        counts: ``query`` and ``gallery`` -> their published counts; None if there are none.
     """
 
     name: str
@@ -56,17 +56,17 @@ class Layout:
     counts: Mapping[str, Counts] | None
 
     def read(self, root: Path, *, allow_partial: bool) -> RetrievalSet:
-        """Read query and gallery below ``root``; junk is dropped.
+        """Read query and gallery below ``root``, without junk.
 
         Raises:
-            DatasetError: a folder cannot be read, a name does not fit, or the counts differ.
+            DatasetError: a folder cannot be read, a name does not match, or the counts differ.
         """
-        splits = {split: self._split(root / folder) for split, folder in FOLDERS.items()}
+        splits = {split: self._read_split(root / folder) for split, folder in FOLDERS.items()}
         copy = Copy(self.name, self.title, root, self.counts)
-        partial = copy.hold(splits, allow_partial=allow_partial)
-        fingerprint = fingerprint_of(root, splits)
+        partial = copy.check(splits, allow_partial=allow_partial)
+        fingerprint = compute_fingerprint(root, splits)
         return RetrievalSet(self.name, self.title, None, root, **splits, fingerprint=fingerprint, partial=partial)
 
-    def _split(self, folder: Path) -> tuple[Record, ...]:
-        records = (self.naming.record(path) for path in image_files(folder))
+    def _read_split(self, folder: Path) -> tuple[Record, ...]:
+        records = (self.naming.read_record(path) for path in list_images(folder))
         return tuple(record for record in records if record.pid != JUNK)

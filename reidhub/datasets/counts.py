@@ -1,4 +1,4 @@
-"""Published counts of datasets, and what to say of a copy that differs from them."""
+"""Published counts of datasets, and the check of a copy against them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ _SPLIT = ("split", "images", "identities", "cameras")
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What one split holds.
+    """The counts of one split.
 
     Args:
-        images: those that are scored, without junk.
-        identities: different pids among them, or classes.
-        cameras: different cameras; None for classes.
+        images: without junk.
+        identities: different pids, or classes.
+        cameras: different cameras; None for a classification dataset.
     """
 
     images: int
@@ -33,37 +33,39 @@ class Counts:
         return f"{self.images} images of {self.identities} identities from {self.cameras} cameras"
 
 
-def published_counts(name: str) -> Mapping[str, Counts] | None:
-    """Split -> what the published dataset holds; None where no counts are known for ``name``."""
-    return _published().get(name)
+def find_published_counts(name: str) -> Mapping[str, Counts] | None:
+    """Find the counts of each split of a published dataset; None if they are not known."""
+    return _read_published().get(name)
 
 
-def trained_with(identities: int) -> list[str]:
-    """The datasets whose published training split has so many identities; most do not tell it here."""
+def find_datasets_with(train_identities: int) -> list[str]:
+    """Find datasets by the identities of their training split, as far as published.yaml contains that split."""
     return [
-        name for name, splits in _published().items() if "train" in splits and splits["train"].identities == identities
+        name
+        for name, splits in _read_published().items()
+        if "train" in splits and splits["train"].identities == train_identities
     ]
 
 
 @lru_cache(maxsize=1)
-def _published() -> dict[str, dict[str, Counts]]:
-    return dict(read_package_list(_FILE, _dataset))
+def _read_published() -> dict[str, dict[str, Counts]]:
+    return dict(read_package_list(_FILE, _read_dataset))
 
 
-def _dataset(value: Value) -> tuple[str, dict[str, Counts]]:
+def _read_dataset(value: Value) -> tuple[str, dict[str, Counts]]:
     known = ("dataset", "source", "splits")
     fields = value.fields(known, known, "a dataset")
-    return fields["dataset"].text(), dict(fields["splits"].items(_split, "splits"))
+    return fields["dataset"].text(), dict(fields["splits"].items(_read_split, "splits"))
 
 
-def _split(value: Value) -> tuple[str, Counts]:
+def _read_split(value: Value) -> tuple[str, Counts]:
     fields = value.fields(_SPLIT, _SPLIT[:3], "a split")
     cameras = fields["cameras"].integer() if "cameras" in fields else None
     return fields["split"].text(), Counts(fields["images"].integer(), fields["identities"].integer(), cameras)
 
 
-def counts_of(images: Iterable[Record | LabelledImage]) -> Counts:
-    """Count one split as it was read."""
+def count_images(images: Iterable[Record | LabelledImage]) -> Counts:
+    """Count the images, identities and cameras of one split."""
     listed = list(images)
     people = [image for image in listed if isinstance(image, Record)]
     if len(people) < len(listed):
@@ -73,14 +75,14 @@ def counts_of(images: Iterable[Record | LabelledImage]) -> Counts:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A copy of a dataset on this machine, before it is known to be whole.
+    """A copy of a dataset on this machine, to be checked.
 
     Args:
         name: key of the dataset registry.
         title: the dataset's own name.
-        root: folder it lies in.
-        expected: split -> published counts; None where there are none.
-        flaws: what else is wrong with it, one text each.
+        root: its folder.
+        expected: split -> published counts; None if there are none.
+        flaws: what the reader found wrong, one text each.
     """
 
     name: str
@@ -89,18 +91,22 @@ class Copy:
     expected: Mapping[str, Counts] | None
     flaws: tuple[str, ...] = ()
 
-    def hold(
+    def check(
         self, splits: Mapping[str, Iterable[Record | LabelledImage]], *, allow_partial: bool = False
     ) -> str | None:
-        """Hold the copy to the expected counts.
+        """Compare the copy with the published counts.
+
+        Args:
+            splits: split -> its images.
+            allow_partial: accept a copy that differs.
 
         Returns:
-            None for a whole copy, else how it differs.
+            How the copy differs; None for a complete copy.
 
         Raises:
             DatasetError: the copy differs and ``allow_partial`` is False, or a split is empty.
         """
-        found = {split: counts_of(images) for split, images in splits.items()}
+        found = {split: count_images(images) for split, images in splits.items()}
         wanted = self.expected or {}
         flaws = [
             f"{split}: expected {wanted[split]}, got {counts}"
@@ -118,6 +124,5 @@ class Copy:
 
 
 _HINT = (
-    "unpack the dataset again; a partial copy can be allowed (--allow-partial), but its scores say nothing about "
-    "published ones"
+    "unpack the dataset again; --allow-partial accepts this copy, but its scores cannot be compared with published ones"
 )

@@ -1,14 +1,14 @@
 """DukeMTMC-reID (Zheng et al., ICCV 2017): 8 cameras; ``0005_c2_f0046985.jpg`` is pid 5 seen by camera 2.
 
-Its owners withdrew it in 2019 over the privacy of the people in it. It is never downloaded or linked from here; scores
-can be measured only by those who already have a copy and may use it.
+Its owners withdrew it in 2019 over the privacy of the people in it. reidhub never downloads or links it. Only those who
+have a copy already and may use it can measure scores.
 """
 
 import re
 from pathlib import Path
 
 from reidhub.datasets.boxes import FOLDERS, Layout, Naming
-from reidhub.datasets.counts import published_counts
+from reidhub.datasets.counts import find_published_counts
 from reidhub.datasets.folders import find_root
 from reidhub.datasets.records import RetrievalSet
 
@@ -21,9 +21,9 @@ def read(data_root: Path, *, allow_partial: bool = False) -> RetrievalSet:
     """Read a copy of DukeMTMC-reID below ``data_root``.
 
     Raises:
-        DatasetNotFoundError: it is not there.
-        DatasetError: a file's name does not fit, or the copy is not whole.
+        DatasetNotFoundError: there is no copy.
+        DatasetError: a file's name does not match, or the copy is incomplete.
     """
     root = find_root("dukemtmcreid", data_root, _PLACES, tuple(FOLDERS.values()))
-    layout = Layout("dukemtmcreid", "DukeMTMC-reID", _NAMING, published_counts("dukemtmcreid"))
+    layout = Layout("dukemtmcreid", "DukeMTMC-reID", _NAMING, find_published_counts("dukemtmcreid"))
     return layout.read(root, allow_partial=allow_partial)

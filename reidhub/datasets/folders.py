@@ -1,4 +1,4 @@
-"""Finding a dataset below the data root, and listing the images of its folders in a fixed order."""
+"""Search for a dataset below the data root, and listing of images in a fixed order."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,16 +9,16 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 
 
 def find_root(name: str, data_root: Path, places: Sequence[str], holds: Sequence[str]) -> Path:
-    """The first of some folders below the data root that holds what the dataset consists of.
+    """Find the first folder below the data root that contains the parts of a dataset.
 
     Args:
         name: key of the dataset registry, for the message.
-        data_root: folder the user keeps datasets in, or the dataset's own folder.
+        data_root: the folder with the user's datasets, or the dataset's own folder.
         places: folders below ``data_root``, in the order in which they are tried; ``""`` is the root itself.
-        holds: files and folders that must lie in it.
+        holds: files and folders that must be in it.
 
     Raises:
-        DatasetNotFoundError: none of them does; each is named with what it lacks.
+        DatasetNotFoundError: there is none; the message says what each folder lacks.
     """
     lines = []
     for place in places:
@@ -29,23 +29,23 @@ def find_root(name: str, data_root: Path, places: Sequence[str], holds: Sequence
         lines.append(f"  {folder}: {'no ' + ', no '.join(missing) if folder.is_dir() else 'no such folder'}")
     raise DatasetNotFoundError(
         "\n".join([f"{name}: no folder with {' and '.join(holds)} below {data_root}", *lines]),
-        hint="the data root is the folder that datasets are kept in, or the dataset's own folder",
+        hint="the data root is the folder with your datasets, or the dataset's own folder",
     )
 
 
-def image_files(folder: Path) -> list[Path]:
-    """The image files of one folder in the order of their names.
+def list_images(folder: Path) -> list[Path]:
+    """List the image files of one folder in the order of their names.
 
-    Hidden files (``._x.jpg`` of macOS), other types (``Thumbs.db``) and folders are no images.
+    Hidden files (``._x.jpg`` of macOS), other types (``Thumbs.db``) and folders are left out.
 
     Raises:
         DatasetError: the folder cannot be read.
     """
-    return [path for path in entries(folder) if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    return [path for path in list_entries(folder) if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
 
 
-def entries(folder: Path) -> list[Path]:
-    """What lies in a folder and is not hidden, in the order of the names.
+def list_entries(folder: Path) -> list[Path]:
+    """List the files and folders of a folder in the order of their names, without hidden ones.
 
     Raises:
         DatasetError: the folder cannot be read.

@@ -1,7 +1,7 @@
-"""MSMT17 (Wei et al., CVPR 2018, arXiv 1711.08565): 4,101 people, 15 cameras, splits given by list files.
+"""MSMT17 (Wei et al., CVPR 2018, arXiv 1711.08565): 4,101 people, 15 cameras, splits in list files.
 
-``0000/0000_000_01_0303morning_0015_0.jpg 0`` is pid 0 seen by camera 1. V1 has the images in ``test``, V2 has them
-with blurred faces in ``mask_test_v2``. Published scores are on V1; scores on V2 cannot be compared with them.
+``0000/0000_000_01_0303morning_0015_0.jpg 0`` is pid 0 seen by camera 1. The images of V1 are in ``test``. V2 has
+the same images with blurred faces in ``mask_test_v2``. Published scores are on V1 and cannot be compared with V2.
 """
 
 import re
@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from reidhub.datasets.counts import Copy, published_counts
+from reidhub.datasets.counts import Copy, find_published_counts
 from reidhub.datasets.folders import find_root
-from reidhub.datasets.records import Record, RetrievalSet, fingerprint_of
+from reidhub.datasets.records import Record, RetrievalSet, compute_fingerprint
 from reidhub.errors import DatasetError, DatasetNotFoundError
 
 FOLDER = "msmt17/MSMT17_V1 (or MSMT17_V2), with list_query.txt, list_gallery.txt and test (or mask_test_v2) in it"
@@ -24,45 +24,48 @@ _NAME = re.compile(r"\d+_\d+_(?P<camera>\d+)_")
 
 
 def read(data_root: Path, *, allow_partial: bool = False) -> RetrievalSet:
-    """Read MSMT17 below ``data_root``; V1 is preferred where both versions are there.
+    """Read MSMT17 below ``data_root``; V1 if both versions are there.
 
     Raises:
-        DatasetNotFoundError: it is not there.
-        DatasetError: a list or a file's name cannot be read, a path leaves the folder, or the copy is not whole.
+        DatasetNotFoundError: there is no copy.
+        DatasetError: a list cannot be read, a file's name does not match, a path leaves the folder, or the copy is
+            incomplete.
     """
     root = find_root("msmt17", data_root, _PLACES, tuple(_LISTS.values()))
-    version = _version(root)
+    version = _find_version(root)
     lists = {split: _List(root / file, root / _VERSIONS[version]) for split, file in _LISTS.items()}
-    listed = {split: tuple(entry.records()) for split, entry in lists.items()}
+    listed = {split: tuple(entry.read_records()) for split, entry in lists.items()}
     splits = {split: tuple(r for r in records if r.path.is_file()) for split, records in listed.items()}
-    flaws = tuple(_missing(split, listed[split], splits[split]) for split in splits if listed[split] != splits[split])
-    copy = Copy("msmt17", f"{TITLE} {version}", root, published_counts("msmt17"), flaws)
-    partial = copy.hold(splits, allow_partial=allow_partial)
-    fingerprint = fingerprint_of(root, splits)
+    flaws = tuple(
+        _describe_missing(split, listed[split], splits[split]) for split in splits if listed[split] != splits[split]
+    )
+    copy = Copy("msmt17", f"{TITLE} {version}", root, find_published_counts("msmt17"), flaws)
+    partial = copy.check(splits, allow_partial=allow_partial)
+    fingerprint = compute_fingerprint(root, splits)
     return RetrievalSet("msmt17", TITLE, version, root, **splits, fingerprint=fingerprint, partial=partial)
 
 
-def _version(root: Path) -> str:
+def _find_version(root: Path) -> str:
     for version, folder in _VERSIONS.items():
         if (root / folder).is_dir():
             return version
     raise DatasetNotFoundError(f"msmt17: {root} has the lists, but neither {' nor '.join(_VERSIONS.values())}")
 
 
-def _missing(split: str, listed: tuple[Record, ...], found: tuple[Record, ...]) -> str:
+def _describe_missing(split: str, listed: tuple[Record, ...], found: tuple[Record, ...]) -> str:
     first = next(record.path for record in listed if not record.path.is_file())
     return f"{split}: {len(listed) - len(found)} of {len(listed)} listed files are missing, such as {first}"
 
 
 @dataclass(frozen=True, slots=True)
 class _List:
-    """A list file and the folder its paths lie below."""
+    """A list file, and the folder that its paths start from."""
 
     file: Path
     folder: Path
 
-    def records(self) -> Iterator[Record]:
-        """One record per line, in the list's order."""
+    def read_records(self) -> Iterator[Record]:
+        """Read one record per line, in the list's order."""
         try:
             lines = self.file.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
@@ -70,9 +73,9 @@ class _List:
         seen: set[str] = set()
         for number, line in enumerate(lines, start=1):
             if line.strip():
-                yield self._record(line.strip(), f"{self.file}:{number}", seen)
+                yield self._read_record(line.strip(), f"{self.file}:{number}", seen)
 
-    def _record(self, line: str, where: str, seen: set[str]) -> Record:
+    def _read_record(self, line: str, where: str, seen: set[str]) -> Record:
         match = _LINE.fullmatch(line)
         if match is None:
             raise DatasetError(f"{where}: expected a path and a pid, got {line!r}")

@@ -1,4 +1,4 @@
-"""What a dataset is once it has been read: records in a fixed order, and what identifies the copy."""
+"""The result of reading a dataset: records in a fixed order, and a fingerprint of the copy."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -23,7 +23,12 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """One image of a class; ``label`` counts from 0 in the order of the classes' names."""
+    """One image of a class.
+
+    Args:
+        path: the file.
+        label: position of the class in the sorted list of class names, from 0.
+    """
 
     path: Path
     label: int
@@ -31,17 +36,17 @@ class LabelledImage:
 
 @dataclass(frozen=True, slots=True)
 class RetrievalSet:
-    """Query and gallery of a re-ID dataset, junk already dropped.
+    """Query and gallery of a re-ID dataset, without junk.
 
     Args:
         name: key of the dataset registry.
         title: the dataset's own name.
-        version: where several are in use under one name: ``V1`` or ``V2`` of MSMT17.
-        root: folder the splits lie in.
-        query: in file name order, or in the order of the published lists.
-        gallery: likewise.
-        fingerprint: sha256 over names, labels and sizes, see `fingerprint_of`; the same on every machine.
-        partial: how the copy differs from the published counts; None where it does not, or none are known.
+        version: ``V1`` or ``V2`` for MSMT17; None for datasets with one version.
+        root: folder that contains the splits.
+        query: in the order of file names, or of the published lists.
+        gallery: in the same order.
+        fingerprint: of names, labels and sizes, see `compute_fingerprint`.
+        partial: how the copy differs from the published counts; None if it does not, or if none are known.
     """
 
     name: str
@@ -61,10 +66,10 @@ class ClassificationSet:
     Args:
         name: key of the dataset registry.
         title: the dataset's own name.
-        root: folder the class folders lie in.
-        images: class after class, in file name order within each.
-        fingerprint: see `fingerprint_of`.
-        partial: how the copy differs from the published counts; None where it does not, or none are known.
+        root: folder that contains the class folders.
+        images: class by class, in the order of file names within each.
+        fingerprint: of names, labels and sizes, see `compute_fingerprint`.
+        partial: how the copy differs from the published counts; None if it does not, or if none are known.
     """
 
     name: str
@@ -75,21 +80,22 @@ class ClassificationSet:
     partial: str | None
 
 
-def fingerprint_of(root: Path, splits: Mapping[str, Iterable[Record | LabelledImage]]) -> str:
-    """Tell copies of a dataset apart without reading an image.
+def compute_fingerprint(root: Path, splits: Mapping[str, Iterable[Record | LabelledImage]]) -> str:
+    """Compute a fingerprint that tells copies of a dataset apart; no image is read.
 
     Args:
-        root: folder all images lie below.
+        root: folder that contains all images.
         splits: name of a split -> its images, in any order.
 
     Returns:
-        sha256 in hex over the sorted lines ``split TAB path below root TAB labels TAB bytes NEWLINE``; the path has
-        forward slashes, the labels are pid and camid joined by a comma, or the class label.
+        Hexadecimal sha256 of the sorted lines ``split TAB path below root TAB labels TAB bytes NEWLINE``. Paths have
+        forward slashes; the labels are pid and camid with a comma between them, or the class label. The same copy has
+        the same fingerprint on every machine.
     """
-    lines = sorted(_line(root, split, image) for split, images in splits.items() for image in images)
+    lines = sorted(_make_line(root, split, image) for split, images in splits.items() for image in images)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _line(root: Path, split: str, image: Record | LabelledImage) -> str:
+def _make_line(root: Path, split: str, image: Record | LabelledImage) -> str:
     labels = f"{image.pid},{image.camid}" if isinstance(image, Record) else str(image.label)
     return f"{split}\t{image.path.relative_to(root).as_posix()}\t{labels}\t{image.path.stat().st_size}\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from reidhub.cache.identify import identify
-from reidhub.datasets.counts import trained_with
+from reidhub.datasets.counts import find_datasets_with
 from reidhub.files.digest import Digest
 from reidhub.zoo.checkpoint import Checkpoint
 from reidhub.zoo.manifest import zoo
@@ -55,7 +55,7 @@ def training_sets(num_classes: int | None) -> tuple[str, ...]:
     if num_classes is None:
         return ()
     named = [_training_set(c) for c in zoo().checkpoints if c.spec.num_classes == num_classes]
-    return tuple(dict.fromkeys(named + trained_with(num_classes)))
+    return tuple(dict.fromkeys(named + find_datasets_with(num_classes)))
 
 
 def candidates(architecture: str, num_classes: int | None) -> tuple[Checkpoint, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reidhub.cache.store import Cache
-from reidhub.datasets import ClassificationSet, RetrievalSet, expected_folder, read_dataset
+from reidhub.datasets import ClassificationSet, RetrievalSet, describe_folder, read_dataset
 from reidhub.errors import DatasetError
 from reidhub.verification.plan import Job, Plan
 from reidhub.verification.verdicts import why_never_scored
@@ -72,7 +72,7 @@ def preview_plan(plan: Plan, data_root: Path, cache: Cache, *, allow_partial: bo
 
 
 def _preview_dataset(name: str, data_root: Path, *, allow_partial: bool) -> DatasetPreview:
-    expected = expected_folder(name)
+    expected = describe_folder(name)
     try:
         images = list(_list_images(read_dataset(name, data_root, allow_partial=allow_partial)))
     except DatasetError as error:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from reidhub.datasets import DATASETS, expected_folder
+from reidhub.datasets import DATASETS, describe_folder
 from reidhub.errors import UsageError
 from reidhub.zoo.checkpoint import Checkpoint, Score
 from reidhub.zoo.manifest import Manifest, is_glob
@@ -106,7 +106,7 @@ def plan(selection: Selection, datasets: Sequence[str] = ()) -> Plan:
         DatasetError: a name is not in the dataset registry.
     """
     for name in datasets:
-        expected_folder(name)  # raises for an unknown name
+        describe_folder(name)  # raises for an unknown name
     jobs = tuple(
         job
         for checkpoint in selection.checkpoints

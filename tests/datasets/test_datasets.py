@@ -13,8 +13,8 @@ from reidhub.datasets import (
     ClassificationSet,
     Counts,
     RetrievalSet,
-    expected_folder,
-    published_counts,
+    describe_folder,
+    find_published_counts,
     read_dataset,
 )
 from reidhub.datasets import imagenet as imagenet_reader
@@ -230,7 +230,7 @@ def test_unknown_dataset_is_an_error_with_the_nearest_name(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_every_registered_dataset_says_what_it_looks_for(name: str, tmp_path: Path) -> None:
-    assert expected_folder(name)
+    assert describe_folder(name)
     with pytest.raises((DatasetNotFoundError, DatasetNotSupportedError), match=name):
         read_dataset(name, tmp_path)
 
@@ -239,7 +239,7 @@ def test_published_counts_are_those_of_the_dataset_papers() -> None:
     sizes = {
         name: {split: (counts.images, counts.identities, counts.cameras) for split, counts in published.items()}
         for name in DATASETS
-        if (published := published_counts(name))
+        if (published := find_published_counts(name))
     }
     assert sizes == {
         "market1501": {"query": (3368, 750, 6), "gallery": (15913, 751, 6)},
@@ -263,7 +263,7 @@ def test_a_dataset_of_the_users_own_is_a_line_in_the_registry(tmp_path: Path, mo
     write(tmp_path / "corridor", SMALL_MARKET)
     read = read_dataset("mine", tmp_path)
     assert isinstance(read, RetrievalSet)
-    assert (read.title, len(read.gallery), expected_folder("mine")) == ("My cameras", 3, "corridor")
+    assert (read.title, len(read.gallery), describe_folder("mine")) == ("My cameras", 3, "corridor")
 
 
 def test_reading_a_dataset_needs_neither_torch_nor_numpy(tmp_path: Path) -> None:

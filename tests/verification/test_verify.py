@@ -166,7 +166,12 @@ def test_a_score_that_is_too_high_deviates_and_the_exit_code_says_so(verify, fig
 
 def test_nothing_is_left_of_a_finished_run_but_the_cached_file(verify, figures, reidhub_home: Path) -> None:
     assert verify(printed(figures), NAME).returncode == 0
-    assert {path.parent.name for path in reidhub_home.rglob("*") if path.is_file()} <= {"files", "locks", "pins"}
+    assert {path.parent.name for path in reidhub_home.rglob("*") if path.is_file()} <= {
+        "files",
+        "locks",
+        "manifest",
+        "pins",
+    }
 
 
 def test_a_dataset_that_is_not_there_fails_by_name_and_is_listed_by_glob(verify, tmp_path: Path) -> None:

@@ -40,27 +40,27 @@ class MegaLink:
         plain = text.replace("%21", "!")
         found = _OLD.fullmatch(plain) or _NEW.fullmatch(plain)
         if found is None:
-            raise _malformed_link(
+            raise _describe_fault(
                 "it leads to a folder" if _FOLDER.fullmatch(plain) else "it is no link to a file on mega.nz"
             )
         handle, key = found[1], found[2]
         if len(handle) != 8 or not _WORD.fullmatch(handle):
-            raise _malformed_link("the file's handle is not 8 letters, digits, - or _")
+            raise _describe_fault("the file's handle is not 8 letters, digits, - or _")
         if not key:
-            raise _malformed_link("the key behind the handle is missing")
+            raise _describe_fault("the key behind the handle is missing")
         raw = _decode_key(key)
         return cls(handle, bytes(a ^ b for a, b in zip(raw[:16], raw[16:], strict=True)), raw[16:24], raw[24:])
 
 
 def _decode_key(key: str) -> bytes:
     if len(key) != 43 or not _WORD.fullmatch(key):
-        raise _malformed_link(f"the key is not 43 letters, digits, - or _ but {len(key)} characters")
+        raise _describe_fault(f"the key is not 43 letters, digits, - or _ but {len(key)} characters")
     raw = base64.urlsafe_b64decode(key + "=")
     if base64.urlsafe_b64encode(raw).decode() != key + "=":
-        raise _malformed_link("the key's last character cannot end a key of 32 bytes")
+        raise _describe_fault("the key's last character cannot end a key of 32 bytes")
     return raw
 
 
-def _malformed_link(why: str) -> SourceError:
+def _describe_fault(why: str) -> SourceError:
     # The link is not quoted: it holds the key, and the message of the manifest says where it stands.
     return SourceError(f"malformed Mega link: {why}", permanent=True)

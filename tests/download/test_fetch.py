@@ -3,6 +3,7 @@
 import logging
 import socket
 import threading
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -335,6 +336,10 @@ def test_a_wrong_file_leaves_nothing_to_go_on_with(tmp_path):
 # --- cancellation --------------------------------------------------------------------------------------------------
 
 
+def longest_file(folder):
+    return max(map(len, files_below(folder).values()), default=0)
+
+
 def test_stopped_download_raises_its_own_error_and_asks_no_further_source(tmp_path):
     stop = threading.Event()
 
@@ -343,6 +348,9 @@ def test_stopped_download_raises_its_own_error_and_asks_no_further_source(tmp_pa
 
         def blocks():
             yield body[:1_000_000]
+            end = time.monotonic() + 20
+            while time.monotonic() < end and longest_file(tmp_path / "cache") < 300_000:
+                time.sleep(0.01)
             stop.set()
             yield body[1_000_000:]
 
@@ -352,6 +360,9 @@ def test_stopped_download_raises_its_own_error_and_asks_no_further_source(tmp_pa
         fetched(ONE, tmp_path, patience=replace(QUICK, stop=stop))
     assert asked(internet) == ["mega"]
     assert stored(tmp_path / "cache") == {}
+    with online(hosts([ONE])) as internet:
+        assert fetched(ONE, tmp_path).read_bytes() == ONE.data
+    assert not internet.requests(Mega.STORAGE)[0].path.endswith(f"/0-{len(ONE.data) - 1}")
 
 
 def test_error_of_the_last_source_after_a_stop_counts_as_cancellation(tmp_path):

@@ -103,7 +103,7 @@ class _Download:
         if self._offset and self._validator:
             headers = {"Range": f"bytes={self._offset}-", "If-Range": self._validator}
         self._connection.close()
-        answer = self._http.follow(self._url, lambda url: {**headers, **_token_for(url)}, self._check)
+        answer = self._http.follow(self._url, lambda url: {**headers, **_find_token(url)}, self._check)
         response = self._connection.enter_context(answer)
         if response.status_code == 416 and headers:
             if not is_first:
@@ -150,7 +150,7 @@ def _read_validator(response: requests.Response) -> str | None:
     return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
 
 
-def _token_for(url: str) -> dict[str, str]:
+def _find_token(url: str) -> dict[str, str]:
     """Return the user's token for the one host it belongs to; other hosts, by redirect too, get none."""
     token = os.environ.get("HF_TOKEN", "").strip()
     if not token or urlsplit(url)[:2] != ("https", _TOKEN_HOST):
@@ -178,7 +178,7 @@ def probe_checked(location: str, session: Session, check: Check) -> int | None:
 
 def _ask_for_start(http: Session, url: str, check: Check) -> int | None:
     start = {"Range": f"bytes=0-{HEAD - 1}"}
-    with http.follow(url, lambda at: {**start, **_token_for(at)}, check) as response:
+    with http.follow(url, lambda at: {**start, **_find_token(at)}, check) as response:
         _check_answer(response)
         refuse_pages(http.read_blocks(response))
         if response.status_code == 200:

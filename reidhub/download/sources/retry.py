@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 class Attempts:
-    """What one download from one source has left of its patience.
+    """The attempts and the time that one download from one source has left.
 
     Args:
         patience: limits on the download.
@@ -40,7 +40,7 @@ class Attempts:
     Attributes:
         patience: limits on the download.
         adapter: sends requests, and repeats them.
-        host: that is asked now, for messages.
+        host: the one that is asked now, for messages.
     """
 
     def __init__(self, patience: Patience) -> None:
@@ -48,9 +48,10 @@ class Attempts:
         self.host = "no host"
         self._end = time.monotonic() + patience.total_s
         self._broken = 0
-        self.adapter = HTTPAdapter(max_retries=self._all(connect=1))
+        self.adapter = HTTPAdapter(max_retries=self._start_count(connect=1))
 
-    def _all(self, connect: int | None) -> "_Retry":
+    def _start_count(self, connect: int | None) -> "_Retry":
+        """Start with all attempts; of those that reach no host, only ``connect`` may follow the first one."""
         return _Retry(
             self,
             total=self.patience.attempts - 1,
@@ -75,13 +76,13 @@ class Attempts:
 
     def note_progress(self) -> None:
         """New bytes came: all attempts are open again, for a host that is known to be reachable."""
-        self.adapter.max_retries = self._all(connect=None)
+        self.adapter.max_retries = self._start_count(connect=None)
 
     def wait_after(self, error: TransientError) -> None:
         """Count an attempt that failed, and pause before the next one.
 
         Raises:
-            TransientError: ``error``, where no attempt is left, or the host asks for too long a pause.
+            TransientError: ``error``, if no attempt is left, or if the host asks for too long a pause.
             CancelledError: the stop event was set.
         """
         self._broken += 1
@@ -105,7 +106,7 @@ class Attempts:
         """Wait for the next attempt.
 
         Raises:
-            TransientError: ``after``, where the time for the download would be over then.
+            TransientError: ``after``, if the time for the download would be over before the next attempt.
             CancelledError: the stop event was set.
         """
         if time.monotonic() + seconds > self._end:
@@ -117,10 +118,10 @@ class Attempts:
 
 
 class _Retry(urllib3.Retry):
-    """The attempts in a row that are left; a failure is raised in words of our own where there are none.
+    """The attempts in a row that are left. Without one, it raises the failure as a `SourceError` with our own words.
 
     Args:
-        attempts: told of each failed attempt, so that the next request goes on counting.
+        attempts: stores the count after each failure, so that the next request continues from there.
         options: those of urllib3.
     """
 
@@ -147,7 +148,7 @@ class _Retry(urllib3.Retry):
         if not isinstance(failure, TransientError) or (failure.retry_after_s or 0) > self.backoff_max:
             raise failure from None
         if isinstance(failure, UnreachableError):
-            error = ConnectTimeoutError()  # urllib3 counts some failures of TLS and of proxies as others
+            error = ConnectTimeoutError()  # makes urllib3 count it under ``connect``, a failure of TLS or a proxy too
         try:
             retry = super().increment(method, url, response, error, _pool, _stacktrace)
         except MaxRetryError:
@@ -171,6 +172,7 @@ class _Retry(urllib3.Retry):
 
 
 def _is_not_ours(record: logging.LogRecord) -> bool:
+    """False for urllib3's warning about one of our requests, which shows the whole address."""
     return not (isinstance(record.args, tuple) and record.args and isinstance(record.args[0], _Retry))
 
 

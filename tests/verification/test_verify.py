@@ -164,7 +164,9 @@ def test_a_score_that_is_too_high_deviates_and_the_exit_code_says_so(verify, fig
     assert done.stdout.splitlines()[0].split()[:3] == ["checkpoint", "dataset", "metric"]
 
 
-def test_nothing_is_left_of_a_finished_run_but_the_cached_file(verify, figures, reidhub_home: Path) -> None:
+def test_nothing_is_left_of_a_finished_run_but_the_cached_file_and_the_parsed_manifest(
+    verify, figures, reidhub_home: Path
+) -> None:
     assert verify(printed(figures), NAME).returncode == 0
     assert {path.parent.name for path in reidhub_home.rglob("*") if path.is_file()} <= {
         "files",

@@ -1,8 +1,10 @@
 """Embeddings of a measured retrieval: read from the journal, and written to .npz files for other programs."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from reidhub.datasets import RetrievalSet, read_dataset
@@ -60,27 +62,27 @@ def export_embeddings(result: Measured, journal: Journal, settings: Settings, fo
         UsageError: it cannot be written for another reason.
     """
     query, gallery = read_embeddings(result, journal)
-    data = read_records(result, settings)
-    splits = {"query": data.query, "gallery": data.gallery}
-    labels = {
-        f"{split}_{field}s": np.array([getattr(record, field) for record in records])
-        for split, records in splits.items()
-        for field in ("pid", "camid")
-    }
-    paths = {
-        f"{split}_paths": np.array([record.path.relative_to(data.root).as_posix() for record in records])
-        for split, records in splits.items()
-    }
-    origin = {
-        "checkpoint": np.array(result.job.checkpoint.name),
-        "sha256": np.array(result.file.sha256),
-        "fingerprint": np.array(data.fingerprint),
-        "distance": np.array(str(result.conditions.distance)),
-        "precision": np.array(result.conditions.precision),
-    }
+    arrays = _describe(result, read_records(result, settings))
     path = folder / f"{result.job.checkpoint.name}.{result.job.dataset}.npz"
     with explain_write_errors(f"keep embeddings in {folder}", UsageError):
         folder.mkdir(parents=True, exist_ok=True)
         with write_atomically(path) as file:
-            np.savez(file, query=query.numpy(), gallery=gallery.numpy(), **labels, **paths, **origin)  # type: ignore[arg-type]
+            np.savez(file, query=query.numpy(), gallery=gallery.numpy(), **arrays)  # type: ignore[arg-type]
     return path
+
+
+def _describe(result: Measured, data: RetrievalSet) -> dict[str, NDArray[Any]]:
+    """Describe the embeddings: pids, camids and paths of the images, and where the embeddings come from."""
+    arrays = {}
+    for split, records in {"query": data.query, "gallery": data.gallery}.items():
+        arrays[f"{split}_pids"] = np.array([record.pid for record in records])
+        arrays[f"{split}_camids"] = np.array([record.camid for record in records])
+        arrays[f"{split}_paths"] = np.array([record.path.relative_to(data.root).as_posix() for record in records])
+    origin = {
+        "checkpoint": result.job.checkpoint.name,
+        "sha256": result.file.sha256,
+        "fingerprint": data.fingerprint,
+        "distance": str(result.conditions.distance),
+        "precision": result.conditions.precision,
+    }
+    return arrays | {name: np.array(text) for name, text in origin.items()}

@@ -245,11 +245,25 @@ def test_what_can_be_done_is_said_once_for_all_that_it_holds_for(verify) -> None
 def test_a_dry_run_tells_what_is_there_and_runs_nothing(verify, reidhub_home: Path) -> None:
     done = verify(NAME, "osnet_x1_0.msmt17", "--dry-run", "--json")
     jobs = {job["dataset"]: job for job in json.loads(done.stdout)}
-    assert done.returncode == 0 and not reidhub_home.exists()
+    assert done.returncode == 0 and [path.name for path in reidhub_home.iterdir()] == ["manifest"]
     assert jobs["corridor"]["runs"] and jobs["corridor"]["images"] > 20 and jobs["corridor"]["bytes"] > 20_000
     assert not jobs["msmt17"]["runs"] and "MSMT17_V1" in jobs["msmt17"]["expected"]
     assert jobs["msmt17"]["weights"] == {"cached": False, "size": None}
     assert f"1 of 2 would run: {jobs['corridor']['images']} images" in done.stderr
+
+
+def test_a_dry_run_counts_the_images_once_for_each_size_they_are_decoded_in(
+    verify, tmp_path: Path, monkeypatch
+) -> None:
+    score, wide = claim(rank1="20.0"), SMALL.replace("width: 32", "width: 64")
+    entries = [entry(NAME, score, input=SMALL), entry(OTHER, score, input=wide), entry(TWIN, score, input=wide)]
+    monkeypatch.setenv("REIDHUB_MANIFEST", str(write_manifest(tmp_path, *entries)))
+
+    done = verify(NAME, OTHER, TWIN, "--dry-run", "--json")
+
+    images = json.loads(done.stdout)[0]["images"]
+    assert f"3 of 3 would run: {2 * images} images to decode" in done.stderr, done.stderr
+    assert f"{3 * images} embeddings" in done.stderr
 
 
 def test_a_journal_that_cannot_be_written_is_named(verify, tmp_path: Path) -> None:

@@ -1,22 +1,19 @@
 """CMC and mAP of a retrieval, as the published tables define them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from reidhub.errors import EvaluationError
-from reidhub.metrics.distances import Approximation, Distance, Embeddings
-from reidhub.metrics.inputs import Array, check_distance, read_embeddings, read_labels
-from reidhub.metrics.matches import MatchIndex
-from reidhub.metrics.ranking import Ranks, Tiling, rank
-from reidhub.metrics.reranking import Reranker, Reranking, rank_rows
-from reidhub.torch_settings import Arithmetic
+from reidhub.metrics.distances import DistanceMatrix
+from reidhub.metrics.inputs import Array, Distance, Labels, read_embeddings, read_labels
+from reidhub.metrics.ranking import MatchRanker
+from reidhub.metrics.reranking import Reranker, Reranking
 
 CMC_RANKS = 50
 """Length of a CMC curve."""
-
-_RERANKED_QUERIES = 64  # whose re-ranked distances to the whole gallery are held at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,10 +62,13 @@ def evaluate(
     *,
     rerank: bool = False,
 ) -> Evaluation:
-    """Rank the gallery for each query.
+    """Rank the gallery for each query and score the rankings; `reidhub.metrics.definition` defines the scores.
 
-    Gallery images with the query's pid and camera are left out; a query with no match left is skipped; equal
-    distances rank in gallery order. Ranks are those of exact distances, whatever the device and its number of threads.
+    Gallery images with the query's pid and camera are left out. A query with no match left is skipped. Equal distances
+    rank in gallery order; those of equal gallery embeddings are equal.
+
+    The same machine with the same number of threads gives the same ranks again. Another one may swap two images whose
+    distances agree but for rounding (float32; float64 if one of the embeddings is).
 
     Args:
         query: embeddings (Q, D), of any floating dtype; tensors may lie on a GPU, which is then used.
@@ -82,80 +82,40 @@ def evaluate(
             unless they say so. It takes the time of a matrix product of all images with all others.
 
     Raises:
-        EvaluationError: shapes or dtypes that do not fit, values that are not finite, no query with a match.
+        EvaluationError: shapes or dtypes that do not fit, values that are not finite or too large, no query with a
+            match.
     """
-    embeddings = Embeddings(*read_embeddings(query, gallery), check_distance(distance))
+    embeddings = read_embeddings(query, gallery, distance)
     labels = read_labels(embeddings, (query_pids, gallery_pids, query_camids, gallery_camids))
-    if rerank:
-        return evaluate_reranked(embeddings, MatchIndex(labels), Reranking())
-    return evaluate_embeddings(embeddings, MatchIndex(labels))
+    matrix = Reranker(embeddings, Reranking()) if rerank else DistanceMatrix(embeddings)
+    return score_tiles(matrix.tiles(), labels)
 
 
-@torch.no_grad()
-def evaluate_embeddings(embeddings: Embeddings, index: MatchIndex, tiling: Tiling | None = None) -> Evaluation:
-    """`evaluate` behind its checks; ``tiling`` changes the time it takes, never the result.
+def score_tiles(tiles: Iterable[tuple[slice, Tensor]], labels: Labels) -> Evaluation:
+    """Score a retrieval whose distances come in tiles.
 
-    Raises:
-        EvaluationError: no query has a match.
-    """
-    tiling = tiling or Tiling.for_device(embeddings.query.device)
-    scores, approximation = Scores.empty(len(embeddings.query)), Approximation.of(embeddings)
-    for run in index.runs(tiling.run):
-        matches = index.find(run)
-        if len(matches.queries):
-            with Arithmetic().on(embeddings.query.device):
-                ranks = rank(matches, embeddings, approximation, tiling)
-            scores.add(matches.queries, ranks)
-    return scores.evaluation()
-
-
-@torch.no_grad()
-def evaluate_reranked(embeddings: Embeddings, index: MatchIndex, parameters: Reranking) -> Evaluation:
-    """`evaluate` behind its checks, by re-ranked distances.
+    Args:
+        tiles: places of queries and their distances (n, G) to the whole gallery; all queries in order.
+        labels: of the same queries and gallery.
 
     Raises:
         EvaluationError: no query has a match.
     """
-    scores, reranker = Scores.empty(len(embeddings.query)), Reranker(embeddings, parameters)
-    for run in index.runs(_RERANKED_QUERIES):
-        matches = index.find(run)
-        if len(matches.queries):
-            scores.add(matches.queries, rank_rows(reranker.distances(matches.queries), matches))
-    return scores.evaluation()
+    ranker = MatchRanker(labels)
+    scores = [_score(ranker.rank(queries, distances).cpu()) for queries, distances in tiles]
+    first, precision = (torch.cat(parts) for parts in zip(*scores, strict=True))
+    if not (first > 0).any():
+        raise EvaluationError(
+            f"none of {len(first)} queries has a gallery image of its pid from another camera",
+            hint="pids and camids of query and gallery may be swapped, or of different datasets",
+        )
+    return Evaluation(first, precision)
 
 
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """An evaluation that grows, a run of queries at a time."""
-
-    first_match_rank: Tensor
-    average_precision: Tensor
-
-    @classmethod
-    def empty(cls, num_queries: int) -> "Scores":
-        """All queries skipped."""
-        first = torch.zeros(num_queries, dtype=torch.int64, device="cpu")
-        return cls(first, torch.full((num_queries,), torch.nan, dtype=torch.float64, device="cpu"))
-
-    def add(self, queries: Tensor, ranks: Ranks) -> None:
-        """Score some queries; ``ranks.rows`` are places in ``queries`` (n,), and each occurs."""
-        queries, rows, places = queries.cpu(), ranks.rows.cpu(), ranks.ranks.cpu()
-        counts = torch.bincount(rows, minlength=len(queries))
-        starts = counts.cumsum(0) - counts
-        nth = torch.arange(1, len(rows) + 1, device="cpu") - starts[rows]
-        sums = torch.zeros(len(queries), dtype=torch.float64, device="cpu").index_add_(0, rows, nth.double() / places)
-        self.first_match_rank[queries] = places[starts]
-        self.average_precision[queries] = sums / counts
-
-    def evaluation(self) -> Evaluation:
-        """The finished scores.
-
-        Raises:
-            EvaluationError: all queries were skipped.
-        """
-        if not (self.first_match_rank > 0).any():
-            raise EvaluationError(
-                f"none of {len(self.first_match_rank)} queries has a gallery image of its pid from another camera",
-                hint="pids and camids of query and gallery may be swapped, or of different datasets",
-            )
-        return Evaluation(self.first_match_rank, self.average_precision)
+def _score(ranks: Tensor) -> tuple[Tensor, Tensor]:
+    """First match rank and average precision (n,) of some queries, from the ranks of their matches (n, M)."""
+    found = ranks > 0
+    ascending = ranks.double().masked_fill_(~found, torch.inf).sort(dim=1).values
+    nth = torch.arange(1, ranks.shape[1] + 1, device="cpu")
+    sums = (nth / ascending).cumsum(1)[:, -1]  # adds one by one: the same bits however far the rows are filled up
+    return ascending[:, 0].masked_fill(~found.any(1), 0).long(), sums / found.sum(1)

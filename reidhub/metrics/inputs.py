@@ -1,7 +1,8 @@
-"""What is handed to an evaluation: arrays of any library, checked before anything is computed."""
+"""The embeddings and labels of a retrieval: arrays of any library, checked before anything is computed."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -9,34 +10,50 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reidhub.errors import EvaluationError
-from reidhub.metrics.distances import DISTANCES, Distance, Embeddings
-from reidhub.metrics.matches import Labels
 
 Array = Tensor | NDArray[Any] | Sequence[Any]
+Distance = Literal["euclidean", "cosine"]
+DISTANCES: tuple[str, ...] = get_args(Distance)
 
 _ROWS = 8192  # checked at a time, so that no mask of the whole gallery is made
 _LABELS = ("query_pids", "gallery_pids", "query_camids", "gallery_camids")
 
 
-def check_distance(distance: str) -> Distance:
-    """The distance, if there is one of that name.
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """Query and gallery, and the distance that compares them.
+
+    Args:
+        query: float32 or float64 (Q, D).
+        gallery: (G, D), of the same dtype and on the same device.
+        distance: ``euclidean`` (squared) or ``cosine`` (1 - similarity; 1 for an embedding of zeros).
+    """
+
+    query: Tensor
+    gallery: Tensor
+    distance: Distance
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """pid and camid of query (Q,) and gallery (G,), all int64 and on one device."""
+
+    query_pids: Tensor
+    gallery_pids: Tensor
+    query_camids: Tensor
+    gallery_camids: Tensor
+
+
+def read_embeddings(query: Array, gallery: Array, distance: str) -> Embeddings:
+    """Read query (Q, D) and gallery (G, D) as float32 or float64 on one device that computes in float64.
 
     Raises:
-        EvaluationError: there is none.
+        EvaluationError: not two-dimensional, empty, not floating, not finite, or of different D or device; an unknown
+            distance.
     """
-    for known in DISTANCES:
-        if distance == known:
-            return known  # type: ignore[return-value]  # DISTANCES holds the names of Distance
-    raise EvaluationError(f"expected a distance of {', '.join(DISTANCES)}, got {distance!r}")
-
-
-def read_embeddings(query: Array, gallery: Array) -> tuple[Tensor, Tensor]:
-    """Query (Q, D) and gallery (G, D) as float32 or float64 on one device that computes in float64.
-
-    Raises:
-        EvaluationError: not two-dimensional, empty, not floating, not finite, or of different D or device.
-    """
-    read = _embeddings("query", query), _embeddings("gallery", gallery)
+    if distance not in DISTANCES:
+        raise EvaluationError(f"expected a distance of {', '.join(DISTANCES)}, got {distance!r}")
+    read = _read_vectors("query", query), _read_vectors("gallery", gallery)
     shapes = [tuple(part.shape) for part in read]
     if shapes[0][1] != shapes[1][1]:
         raise EvaluationError(f"expected query and gallery of one dimension D, got {shapes[0]} and {shapes[1]}")
@@ -45,25 +62,26 @@ def read_embeddings(query: Array, gallery: Array) -> tuple[Tensor, Tensor]:
             f"expected both on one device, got query on {read[0].device}, gallery on {read[1].device}"
         )
     dtype = torch.float64 if torch.float64 in (read[0].dtype, read[1].dtype) else torch.float32
-    return read[0].to(dtype), read[1].to(dtype)
+    query, gallery = (part.to(dtype).contiguous() for part in read)
+    return Embeddings(query, gallery, cast(Distance, distance))
 
 
-def _embeddings(name: str, values: Array) -> Tensor:
-    tensor = _tensor(name, values)
+def _read_vectors(name: str, values: Array) -> Tensor:
+    tensor = _read_array(name, values)
     if tensor.ndim != 2 or 0 in tensor.shape:
         raise EvaluationError(f"expected {name} embeddings (N, D), got shape {tuple(tensor.shape)}")
     if not tensor.is_floating_point():
         raise EvaluationError(f"expected {name} embeddings of a floating dtype, got {tensor.dtype}")
-    for start, part in enumerate(torch.split(tensor, _ROWS)):
-        bad = (~part.isfinite()).any(1)
-        if bad.any():
-            row = start * _ROWS + int(bad.nonzero()[0])
+    for start in range(0, len(tensor), _ROWS):
+        part = tensor[start : start + _ROWS]
+        if not all(extreme.isfinite() for extreme in part.aminmax()):  # faster than to test every value
+            row = start + int((~part.isfinite()).any(1).nonzero()[0])
             raise EvaluationError(f"expected finite embeddings, got NaN or infinity in row {row} of {name}")
     return tensor.cpu() if tensor.device.type == "mps" else tensor  # that device has no float64
 
 
 def read_labels(embeddings: Embeddings, values: tuple[Array, Array, Array, Array]) -> Labels:
-    """pids and camids on the device of the embeddings.
+    """Read pids and camids to the device of the embeddings.
 
     Args:
         embeddings: say how many labels there must be.
@@ -73,12 +91,12 @@ def read_labels(embeddings: Embeddings, values: tuple[Array, Array, Array, Array
         EvaluationError: not one-dimensional integers, or another number of them.
     """
     lengths = 2 * (len(embeddings.query), len(embeddings.gallery))
-    read = (_labels(*given) for given in zip(_LABELS, values, lengths, strict=True))
+    read = (_read_integers(*given) for given in zip(_LABELS, values, lengths, strict=True))
     return Labels(*(labels.to(embeddings.query.device) for labels in read))
 
 
-def _labels(name: str, values: Array, length: int) -> Tensor:
-    tensor = _tensor(name, values)
+def _read_integers(name: str, values: Array, length: int) -> Tensor:
+    tensor = _read_array(name, values)
     if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
         raise EvaluationError(f"expected {name} of an integer dtype, got {tensor.dtype}")
     if tensor.shape != (length,):
@@ -86,7 +104,7 @@ def _labels(name: str, values: Array, length: int) -> Tensor:
     return tensor.long().contiguous()
 
 
-def _tensor(name: str, values: Array) -> Tensor:
+def _read_array(name: str, values: Array) -> Tensor:
     if isinstance(values, Tensor):
         return values.detach()
     try:

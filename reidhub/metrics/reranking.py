@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
-from reidhub.metrics.distances import Embeddings, rows_in_double
-from reidhub.metrics.ladder import lexsort, starts_of
-from reidhub.metrics.matches import Matches
-from reidhub.metrics.ranking import Ranks
+from reidhub.metrics.inputs import Embeddings
 
-_ROWS = 128  # images whose distances to all others are held at a time
+_ROWS = 128  # images whose distances to all others exist at a time
+_QUERIES = 64  # of a tile
+_PAIRS = 1 << 13  # whose embeddings are subtracted at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,139 +46,169 @@ class Reranker:
     def __init__(self, embeddings: Embeddings, parameters: Reranking) -> None:
         self._parameters = parameters
         self._num_queries = len(embeddings.query)
-        everything = torch.cat([embeddings.query, embeddings.gallery])
-        self._all = Embeddings(everything, everything, embeddings.distance)
-        self._distances = _Distances(self._all)
-        neighbours = self._distances.neighbours(max(parameters.k1 + 1, parameters.k2))
-        vectors = _SparseRows.averaged(self._encode(neighbours[:, : parameters.k1 + 1]), neighbours[:, : parameters.k2])
-        self._vectors = vectors
-        self._of_images = vectors.below(self._num_queries).by_column()
+        self._original = _OriginalDistances(embeddings)
+        neighbours = self._original.find_neighbours(max(parameters.k1 + 1, parameters.k2))
+        weights = self._weigh_neighbours(neighbours[:, : parameters.k1 + 1])
+        self._vectors = weights.average_rows(neighbours[:, : parameters.k2])
+        self._by_image = self._vectors.drop_rows_above(self._num_queries).transpose()
+
+    def tiles(self) -> Iterator[tuple[slice, Tensor]]:
+        """Compute the distances (n, G) of all queries, tile by tile; each comes with the places of its queries."""
+        places = torch.arange(self._num_queries, device=self._vectors.rows.device)
+        for start in range(0, self._num_queries, _QUERIES):
+            queries = slice(start, min(start + _QUERIES, self._num_queries))
+            yield queries, self.distances(places[queries])
 
     def distances(self, queries: Tensor) -> Tensor:
-        """float32 (n, G): re-ranked distances of queries, places (n,) in the query, to the gallery.
+        """Compute the re-ranked distances, float32 (n, G), of queries, places (n,), to the gallery.
 
         Rounding to float32 makes distances equal that differ by the rounding of float64 alone.
         """
-        shared = self._shared(queries)
-        original = self._distances.scaled(queries)[:, self._num_queries :]
+        shared = self._sum_shared_weights(queries)
+        original = self._original.compute(queries)[:, self._num_queries :]
         blend = self._parameters.blend
         return ((1 - shared / (2 - shared)) * (1 - blend) + original * blend).float()
 
-    def _encode(self, neighbours: Tensor) -> "_SparseRows":
+    def _weigh_neighbours(self, neighbours: Tensor) -> "_SparseMatrix":
         """Weights of each image's k-reciprocal neighbours, which sum to 1."""
         half = neighbours[:, : round(self._parameters.k1 / 2) + 1]
-        mutual, half_mutual = _mutual(neighbours), _mutual(half)
+        mutual, half_mutual = _find_mutual(neighbours), _find_mutual(half)
         parts = [
-            _expanded(run, neighbours, mutual, half, half_mutual)
-            for run in torch.split(torch.arange(len(neighbours), device=neighbours.device), _ROWS)
+            _grow_sets(images, neighbours, mutual, half, half_mutual)
+            for images in torch.split(torch.arange(len(neighbours), device=neighbours.device), _ROWS)
         ]
         rows, columns = (torch.cat(part) for part in zip(*parts, strict=True))
-        weights = torch.exp(-self._all.exact(rows, columns).square() / self._distances.largest[rows])
-        sums = torch.zeros_like(self._distances.largest).index_add_(0, rows, weights)
-        return _SparseRows(rows, columns, weights / sums[rows], len(neighbours))
+        weights = torch.exp(-self._original.compute_pairs(rows, columns))
+        sums = weights.new_zeros(len(neighbours)).index_add_(0, rows, weights)
+        return _SparseMatrix(rows, columns, weights / sums[rows], len(neighbours))
 
-    def _shared(self, queries: Tensor) -> Tensor:
-        """float64 (n, G): sums of what the vectors of query and image have in common."""
-        rows, places = self._vectors.entries_of(queries)
-        others, which = self._of_images.entries_of(self._vectors.columns[places])
-        least = torch.minimum(self._vectors.values[places][others], self._of_images.values[which])
-        num_images = len(self._all.gallery) - self._num_queries
-        flat = torch.zeros(len(queries) * num_images, dtype=torch.float64, device=queries.device)
-        image = self._of_images.columns[which] - self._num_queries
-        return flat.index_add_(0, rows[others] * num_images + image, least).view(len(queries), num_images)
+    def _sum_shared_weights(self, queries: Tensor) -> Tensor:
+        """float64 (n, G): sums of the smaller weights, entry by entry, of the vectors of query and gallery image."""
+        row, entry = self._vectors.find_entries(queries)
+        pair, other = self._by_image.find_entries(self._vectors.columns[entry])
+        smaller = torch.minimum(self._vectors.values[entry][pair], self._by_image.values[other])
+        num_images = self._vectors.size - self._num_queries
+        image = self._by_image.columns[other] - self._num_queries
+        sums = smaller.new_zeros(len(queries) * num_images).index_add_(0, row[pair] * num_images + image, smaller)
+        return sums.view(len(queries), num_images)
 
 
-class _Distances:
-    """Squared distances of all images to all others, computed when they are asked for."""
+class _OriginalDistances:
+    """The paper's original distances of all N images, query first, to all others; computed when they are needed.
+
+    They are the squares of `evaluate`'s distances, divided by the largest one of each image.
+    """
 
     def __init__(self, embeddings: Embeddings) -> None:
-        self._embeddings = embeddings
+        self._images = torch.cat([embeddings.query, embeddings.gallery])
         self._unit = embeddings.distance == "cosine"
         self._squares = torch.cat([part.square().sum(1) for part in self._parts()])
-        self.largest = torch.ones_like(self._squares)
+        self._largest = torch.ones_like(self._squares)
 
-    def neighbours(self, count: int) -> Tensor:
-        """int64 (N, count): the nearest images of each, itself included; equal distances in the images' order.
+    def find_neighbours(self, count: int) -> Tensor:
+        """Find the nearest images of each, itself included; equal distances rank in the images' order.
 
-        The largest distance of each is kept.
+        It also finds the largest distance of each image, so it comes before the other methods.
+
+        Returns:
+            int64 (N, count).
         """
         count = min(count, len(self._squares))
         nearest = []
-        for run in torch.split(torch.arange(len(self._squares), device=self._squares.device), _ROWS):
-            tile = self._squared(run)
-            self.largest[run] = tile.amax(1).clamp(min=1e-300)
-            nearest.append(_first(tile.float(), count))
+        for images in torch.split(torch.arange(len(self._squares), device=self._squares.device), _ROWS):
+            distances = self._compute_squared(images)
+            self._largest[images] = distances.amax(1).clamp(min=1e-300)
+            nearest.append(_find_smallest(distances.float(), count))
         return torch.cat(nearest)
 
-    def scaled(self, images: Tensor) -> Tensor:
-        """float64 (n, N) in [0, 1]: squared distances, divided by the largest of each image."""
-        return self._squared(images) / self.largest[images][:, None]
+    def compute(self, images: Tensor) -> Tensor:
+        """Compute the distances, float64 (n, N) in [0, 1], of images, places (n,), to all."""
+        return self._compute_squared(images) / self._largest[images][:, None]
 
-    def _squared(self, images: Tensor) -> Tensor:
-        rows = next(rows_in_double(self._embeddings.gallery[images], unit=self._unit, at_once=len(images)))
+    def compute_pairs(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Compute the distances, float64 (P,), of images to one image each; both int64 (P,)."""
+        parts = []
+        for row, column in zip(torch.split(rows, _PAIRS), torch.split(columns, _PAIRS), strict=True):
+            left, right = self._read(self._images[row]), self._read(self._images[column])
+            parts.append(1 - (left * right).sum(1) if self._unit else (left - right).square().sum(1))
+        return torch.cat(parts).square() / self._largest[rows]
+
+    def _compute_squared(self, images: Tensor) -> Tensor:
+        rows = self._read(self._images[images])
         dots = torch.cat([rows @ part.T for part in self._parts()], 1)
         if self._unit:
             return (1 - dots).square_()
         return dots.mul_(-2).add_(self._squares).add_(self._squares[images][:, None]).clamp_(min=0).square_()
 
     def _parts(self) -> Iterator[Tensor]:
-        return rows_in_double(self._embeddings.gallery, unit=self._unit, at_once=4096)
+        return (self._read(part) for part in torch.split(self._images, 4096))
+
+    def _read(self, vectors: Tensor) -> Tensor:
+        return normalize(vectors.double(), eps=1e-12) if self._unit else vectors.double()
 
 
-def _first(tile: Tensor, count: int) -> Tensor:
+def _find_smallest(distances: Tensor, count: int) -> Tensor:
     """int64 (n, count): columns of the smallest values of each row, ascending; equal values in column order."""
-    limit = tile.kthvalue(count, dim=1, keepdim=True).values
-    rows, columns = (tile <= limit).nonzero(as_tuple=True)
-    order = lexsort(tile[rows, columns], rows)
-    starts = starts_of(rows)
-    places = starts[:, None] + torch.arange(count, device=tile.device)
+    limit = distances.kthvalue(count, dim=1, keepdim=True).values
+    rows, columns = (distances <= limit).nonzero(as_tuple=True)
+    order = distances[rows, columns].argsort(stable=True)
+    order = order[rows[order].argsort(stable=True)]
+    found = torch.bincount(rows)
+    places = (found.cumsum(0) - found)[:, None] + torch.arange(count, device=distances.device)
     return columns[order[places]]
 
 
-def _mutual(neighbours: Tensor) -> Tensor:
-    """bool (N, k): where the neighbour has the image among its own k nearest as well."""
-    runs = torch.split(torch.arange(len(neighbours), device=neighbours.device), 4 * _ROWS)
-    return torch.cat([(neighbours[neighbours[run]] == run[:, None, None]).any(2) for run in runs])
+def _find_mutual(neighbours: Tensor) -> Tensor:
+    """bool (N, k): True where the neighbour has the image among its own k nearest as well."""
+    parts = torch.split(torch.arange(len(neighbours), device=neighbours.device), 4 * _ROWS)
+    return torch.cat([(neighbours[neighbours[images]] == images[:, None, None]).any(2) for images in parts])
 
 
-def _expanded(
-    run: Tensor, neighbours: Tensor, mutual: Tensor, half: Tensor, half_mutual: Tensor
+def _grow_sets(
+    images: Tensor, neighbours: Tensor, mutual: Tensor, half: Tensor, half_mutual: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Rows and columns of the k-reciprocal sets of some images, once they have grown.
+    """Grow the k-reciprocal sets of some images as the paper does.
 
-    A neighbour's own set, of half the size, is joined where more than two thirds of it are in the set already.
+    A neighbour's own set, of half the size, joins where more than two thirds of it are in the set already.
+
+    Args:
+        images: int64 (n,).
+        neighbours: int64 (N, k), nearest first.
+        mutual: bool (N, k), see `_find_mutual`.
+        half: int64 (N, h), the first of ``neighbours``.
+        half_mutual: bool (N, h).
+
+    Returns:
+        int64 (P,) twice: image and member, ordered by image, then by member.
     """
-    own = torch.where(mutual[run], neighbours[run], -1)  # (n, k)
-    joining, real = half[neighbours[run]], half_mutual[neighbours[run]] & mutual[run][:, :, None]  # (n, k, h)
+    own = torch.where(mutual[images], neighbours[images], -1)  # (n, k)
+    joining, real = half[neighbours[images]], half_mutual[neighbours[images]] & mutual[images][:, :, None]  # (n, k, h)
     inside = (joining[..., None] == own[:, None, None, :]).any(3) & real
     joins = inside.sum(2) * 3 > real.sum(2) * 2
     candidates = torch.cat([own, torch.where(real & joins[..., None], joining, -1).flatten(1)], 1)
     row, place = (candidates >= 0).nonzero(as_tuple=True)
-    keys = torch.unique(run[row] * len(neighbours) + candidates[row, place])
+    keys = torch.unique(images[row] * len(neighbours) + candidates[row, place])
     return keys // len(neighbours), keys % len(neighbours)
 
 
 @dataclass(frozen=True, slots=True)
-class _SparseRows:
-    """A sparse matrix (N, N), its entries in the order of the rows, then of the columns."""
+class _SparseMatrix:
+    """A sparse matrix (N, N); its entries are ordered by row, then by column."""
 
     rows: Tensor
     columns: Tensor
     values: Tensor
     size: int
 
-    @classmethod
-    def averaged(cls, matrix: "_SparseRows", neighbours: Tensor) -> "_SparseRows":
-        """The mean of the rows that ``neighbours`` (N, k) names, for each row."""
-        count = neighbours.shape[1]
-        sources, places = matrix.entries_of(neighbours.flatten())
-        keys, inverse = torch.unique(sources // count * matrix.size + matrix.columns[places], return_inverse=True)
-        sums = torch.zeros(len(keys), dtype=torch.float64, device=keys.device)
-        sums.index_add_(0, inverse, matrix.values[places] / count)
-        return cls(keys // matrix.size, keys % matrix.size, sums, matrix.size)
+    def average_rows(self, groups: Tensor) -> "_SparseMatrix":
+        """The matrix whose rows are means of the rows that ``groups`` (N, k) names."""
+        source, entry = self.find_entries(groups.flatten())
+        keys, inverse = torch.unique(source // groups.shape[1] * self.size + self.columns[entry], return_inverse=True)
+        sums = self.values.new_zeros(len(keys)).index_add_(0, inverse, self.values[entry] / groups.shape[1])
+        return _SparseMatrix(keys // self.size, keys % self.size, sums, self.size)
 
-    def entries_of(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """All entries of some rows (n,), one row after the other: places in ``rows``, and places of the entries."""
+    def find_entries(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """All entries of some rows (n,), row after row: places in ``rows``, and places of the entries."""
         rows = rows.contiguous()
         first = torch.searchsorted(self.rows, rows)
         counts = torch.searchsorted(self.rows, rows, right=True) - first
@@ -186,23 +216,12 @@ class _SparseRows:
         nth = torch.arange(len(which), device=which.device) - (counts.cumsum(0) - counts)[which]
         return which, first[which] + nth
 
-    def below(self, row: int) -> "_SparseRows":
-        """The same matrix without the entries above a row."""
+    def drop_rows_above(self, row: int) -> "_SparseMatrix":
+        """The same matrix without the entries of the rows before ``row``."""
         kept = self.rows >= row
-        return _SparseRows(self.rows[kept], self.columns[kept], self.values[kept], self.size)
+        return _SparseMatrix(self.rows[kept], self.columns[kept], self.values[kept], self.size)
 
-    def by_column(self) -> "_SparseRows":
+    def transpose(self) -> "_SparseMatrix":
         """The transposed matrix."""
         order = self.columns.argsort(stable=True)
-        return _SparseRows(self.columns[order], self.rows[order], self.values[order], self.size)
-
-
-def rank_rows(distances: Tensor, matches: Matches) -> Ranks:
-    """Ranks of matches from all distances (n, G) of the queries; equal ones rank in gallery order."""
-    wrong, junk, right = 0, 1, 2
-    kinds = torch.full(distances.shape, wrong, dtype=torch.uint8, device=distances.device)
-    kinds[matches.rows, matches.columns] = torch.where(matches.junk, junk, right).to(torch.uint8)
-    kinds = kinds.gather(1, distances.argsort(dim=1, stable=True))
-    ranks = (kinds != junk).cumsum(1)
-    rows, places = (kinds == right).nonzero(as_tuple=True)
-    return Ranks(rows, ranks[rows, places])
+        return _SparseMatrix(self.columns[order], self.rows[order], self.values[order], self.size)

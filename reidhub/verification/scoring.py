@@ -6,7 +6,7 @@ from torch.nn.functional import normalize
 
 from reidhub.datasets import ClassificationSet, Record, RetrievalSet
 from reidhub.metrics import evaluate
-from reidhub.metrics.distances import Distance
+from reidhub.metrics.inputs import Distance
 from reidhub.verification.dataset_pass import BEST_CLASSES
 from reidhub.verification.results import Measurement
 from reidhub.verification.settings import Settings

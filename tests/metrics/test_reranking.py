@@ -7,11 +7,9 @@ import pytest
 import torch
 from support.contract import METRICS, retrieval_case
 
-from reidhub.metrics import evaluate, evaluation, reranking
-from reidhub.metrics.distances import Embeddings
-from reidhub.metrics.evaluation import evaluate_reranked
+from reidhub.metrics import evaluate, reranking
+from reidhub.metrics.evaluation import score_tiles
 from reidhub.metrics.inputs import read_embeddings, read_labels
-from reidhub.metrics.matches import MatchIndex
 from reidhub.metrics.reranking import Reranker, Reranking
 
 CASES = [
@@ -68,7 +66,7 @@ def twin(query: Any, gallery: Any, distance: str, parameters: Reranking) -> Any:
 def test_distances_are_those_of_the_paper(distance: Any, parameters: Reranking) -> None:
     case = retrieval_case(3, 13, 40, 6, 2, dim=8)
     case["gallery"][20:30] = case["gallery"][:10]  # ties
-    embeddings = Embeddings(*read_embeddings(case["query"], case["gallery"]), distance)
+    embeddings = read_embeddings(case["query"], case["gallery"], distance)
     computed = Reranker(embeddings, parameters).distances(torch.arange(13))
     expected = twin(case["query"], case["gallery"], distance, parameters)
     np.testing.assert_allclose(computed.numpy(), expected, rtol=1e-5, atol=1e-7)
@@ -76,10 +74,10 @@ def test_distances_are_those_of_the_paper(distance: Any, parameters: Reranking) 
 
 def test_original_distances_alone_rank_as_without_re_ranking() -> None:
     case = retrieval_case(5, 30, 200, 15, 3)
-    embeddings = Embeddings(*read_embeddings(case["query"], case["gallery"]), "euclidean")
+    embeddings = read_embeddings(case["query"], case["gallery"], "euclidean")
     names = ("query_pids", "gallery_pids", "query_camids", "gallery_camids")
     labels = read_labels(embeddings, tuple(case[name] for name in names))  # type: ignore[arg-type]
-    result = evaluate_reranked(embeddings, MatchIndex(labels), Reranking(blend=1.0))
+    result = score_tiles(Reranker(embeddings, Reranking(blend=1.0)).tiles(), labels)
     assert torch.equal(result.first_match_rank, evaluate(**case).first_match_rank)
     assert result.mAP == pytest.approx(evaluate(**case).mAP, abs=1e-6)
 
@@ -88,7 +86,8 @@ def test_how_much_is_held_at_a_time_changes_nothing(monkeypatch: pytest.MonkeyPa
     case = retrieval_case(6, 20, 150, 9, 2)
     expected = evaluate(**case, rerank=True)
     monkeypatch.setattr(reranking, "_ROWS", 7)
-    monkeypatch.setattr(evaluation, "_RERANKED_QUERIES", 3)
+    monkeypatch.setattr(reranking, "_QUERIES", 3)
+    monkeypatch.setattr(reranking, "_PAIRS", 5)
     assert torch.equal(evaluate(**case, rerank=True).average_precision, expected.average_precision)
 
 

@@ -47,12 +47,24 @@ def assert_like_twin(result: Evaluation, world: World, distance: str) -> None:
     assert result.mAP == pytest.approx(math.fsum(p for p in precisions if p == p) / len(found))
 
 
-def crowded_world(seed: int, *, queries: int = 12, gallery: int = 60, dimensions: int = 3) -> World:
-    """Few different vectors, so that most distances are ties; junk, and queries without a match."""
+def crowded_world(
+    seed: int, *, queries: int = 12, gallery: int = 60, dimensions: int = 3, distance: str = "euclidean"
+) -> World:
+    """Few different vectors, so that most distances are ties; junk, and queries without a match.
+
+    No distance needs rounding: vectors are of small integers, and for ``cosine`` each length is a power of two.
+    """
     rng = np.random.default_rng(seed)
+
+    def vectors(count: int) -> Any:
+        if distance == "euclidean":
+            return rng.integers(-2, 3, (count, dimensions)).astype(np.float32)
+        signs = rng.choice([-1, 1], (count, 4)) * rng.integers(0, 2, (count, 1))  # some are zeros
+        return (signs * 2.0 ** rng.integers(0, 3, (count, 1))).astype(np.float32)
+
     return {
-        "query": rng.integers(-2, 3, (queries, dimensions)).astype(np.float32),
-        "gallery": rng.integers(-2, 3, (gallery, dimensions)).astype(np.float32),
+        "query": vectors(queries),
+        "gallery": vectors(gallery),
         "query_pids": rng.integers(0, 8, queries),
         "gallery_pids": rng.integers(0, 6, gallery),
         "query_camids": rng.integers(0, 3, queries),

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from reidhub.datasets import Record, RetrievalSet
-from reidhub.metrics.distances import Distance, Embeddings
+from reidhub.metrics.distances import DistanceMatrix
+from reidhub.metrics.inputs import Distance, Embeddings
 from reidhub.metrics.reranking import Reranker, Reranking
 from reidhub.verification.export_embeddings import read_embeddings, read_records
 from reidhub.verification.journal import Journal
@@ -131,8 +132,8 @@ def rank_gallery(
         embeddings = normalize(embeddings[0]), normalize(embeddings[1])
     best, worst = _extremes(measurement)
     measured = Embeddings(*embeddings, cast(Distance, conditions.distance))
-    places = torch.tensor([*best, *worst], device=measured.query.device)
-    rows = dict(zip([*best, *worst], _distances(measured, places, rerank=conditions.rerank), strict=True))
+    places = [*best, *worst]
+    rows = dict(zip(places, _distances(measured, places, rerank=conditions.rerank), strict=True))
 
     def ranked(places: Sequence[int]) -> tuple[RankedQuery, ...]:
         return tuple(_ranked(place, rows[place], data, measurement) for place in places)
@@ -149,26 +150,25 @@ def _extremes(measurement: Measurement) -> tuple[list[int], list[int]]:
     return best, sorted(rest, key=lambda place: (precision[place], place))[:_QUERIES]
 
 
-@torch.no_grad()
-def _distances(embeddings: Embeddings, places: Tensor, *, rerank: bool) -> Iterator[Tensor]:
-    """Distances (G,) of queries to the whole gallery, exact as those that were ranked by."""
+def _distances(embeddings: Embeddings, places: Sequence[int], *, rerank: bool) -> Iterator[Tensor]:
+    """Distances (G,) of queries to the whole gallery, computed as `evaluate` computes them."""
     if rerank:
-        yield from Reranker(embeddings, Reranking()).distances(places).cpu()
-        return
-    columns = torch.arange(len(embeddings.gallery), device=places.device)
-    for place in places:
-        yield embeddings.exact(place.expand_as(columns), columns).cpu()
+        queries = torch.tensor(places, device=embeddings.query.device)
+        return iter(Reranker(embeddings, Reranking()).distances(queries).cpu())
+    matrix = DistanceMatrix(embeddings)
+    return (matrix.row(place).cpu() for place in places)
 
 
 def _ranked(place: int, distances: Tensor, data: RetrievalSet, measurement: Measurement) -> RankedQuery:
     query, first = data.query[place], measurement.first_match_rank[place]
     shown: list[RankedImage] = []
-    counted = 0
+    counted, found = 0, False
     for image in _in_order(query, distances, data.gallery):
-        if (counted < _RANKS and len(shown) < _IMAGES) or image.rank == first:
+        is_first = image.mark == "right" and not found
+        if (counted < _RANKS and len(shown) < _IMAGES) or is_first:
             shown.append(image)
-        counted = image.rank or counted
-        if counted >= max(_RANKS, first):
+        counted, found = image.rank or counted, found or is_first
+        if found and counted >= _RANKS:
             break
     return RankedQuery(query, place, measurement.average_precision[place], first, tuple(shown))
 
@@ -179,7 +179,8 @@ def _in_order(query: Record, distances: Tensor, gallery: Sequence[Record]) -> It
     for column in distances.argsort(stable=True).tolist():
         mark = _mark(query, gallery[column])
         rank += mark != "same camera"
-        yield RankedImage(gallery[column], float(distances[column]), mark, None if mark == "same camera" else rank)
+        distance = max(0.0, float(distances[column]))  # rounding can make it negative
+        yield RankedImage(gallery[column], distance, mark, None if mark == "same camera" else rank)
 
 
 def _mark(query: Record, image: Record) -> Mark:

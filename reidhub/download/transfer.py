@@ -1,7 +1,7 @@
 """Bring the file of one checkpoint from one source into the cache.
 
-All bytes are checked here and in the store, whichever source sends them: the first ones are not a page, size and MAC
-are right, and at last the sha256. Where the bytes stop, those that came stay in the cache for the next run.
+All bytes are checked here and in the store, whichever source sends them: first that they do not begin with a page, then
+their size, their MAC and their sha256. If a source stops in the middle, the bytes so far stay for the next run.
 """
 
 import logging
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from reidhub.files.mega_mac import ContentMac
 
 LARGEST = 2 << 30  # bytes; ten times the largest file of the zoo: an endless body of unknown size ends here
-_NOTE_STEP = 512 * 1024  # bytes between two notes; a process that is killed loses these and the block after them
+_NOTE_STEP = 512 * 1024  # bytes between two notes; a killed process loses at most these and one more block
 
 OpenLine = Callable[[int | None, int], AbstractContextManager[Callable[[int], None]]]
-"""Takes the size of the file, if known, and the number of bytes that are there already; opens a progress line, which
-is then called with the number of bytes in each chunk."""
+"""Opens a progress line. It takes the size of the file (bytes, None if unknown) and the bytes that are there already,
+and gives a function that takes the bytes in each chunk."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,13 +53,13 @@ class Transfer:
         self._open_line = open_line
 
     def run(self) -> Path:
-        """Bring the file, from where an earlier run stopped if the source allows that; return its path in the cache.
+        """Bring the file and return its path in the cache; resume an interrupted run if the source can do that.
 
         Raises:
-            SourceError: the source does not give the file, or not now; what came stays for the next run.
+            SourceError: the source does not give the file, or not now; the bytes so far stay for the next run.
             IntegrityError: the source gives another file; nothing of it stays.
-            CancelledError: the stop event was set; what came stays for the next run.
-            CacheError: the cache folder does not take the file.
+            CancelledError: the stop event was set; the bytes so far stay for the next run.
+            CacheError: the cache folder cannot be written.
         """
         if partial := self._cache.find_partial(self._artifact, self._source):
             try:

@@ -1,4 +1,4 @@
-"""Requests to web hosts, as all sources on the web send them: with retries, careful redirects, and bounded bodies.
+"""Requests to web hosts, for all sources on the web: with retries, checked redirects, and bodies of bounded length.
 
 Proxy and certificate settings come from the environment, as requests reads them.
 """
@@ -56,7 +56,7 @@ class Session(requests.Session):
         """Send a request, and give the answer with its body still to be read. Redirects are not followed.
 
         Raises:
-            SourceError: no answer came, or only refusals that urllib3 has repeated in vain.
+            SourceError: no answer came, or every attempt ended with a status such as 503.
         """
         patience, self.attempts.host = self.attempts.patience, name_web_host(url)
         timeout = (patience.connect_s, patience.read_s)

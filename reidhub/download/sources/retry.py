@@ -1,13 +1,14 @@
-"""urllib3's Retry, with what it cannot do itself.
+"""urllib3's Retry, and what it cannot do itself.
 
-urllib3 counts the attempts and repeats a request after a failed connection, or after a status such as 503. But
+urllib3 counts the attempts, and repeats a request after a failed connection or a status such as 503. Own code is needed
+because urllib3
 
-- it waits up to 6 hours when ``Retry-After`` asks for that, and its waits cannot be ended. Here they end with the
-  download, and the source gives up where a host asks for more than 30 s;
-- it reads the body of a refused answer to the end, however long that is. Here it stays unread;
-- it does not know that a body broke off. The source that reads the body asks for the rest of it, and counts the attempt
+- waits as long as ``Retry-After`` asks, up to 6 hours, and nothing ends its waits. Here a source gives up if a host
+  asks for more than 30 s, and every wait ends with the download;
+- reads the body of a refused answer to its end, however long it is. Here the body stays unread;
+- does not know that a body broke off. The source that reads the body asks for the rest of it, and counts this attempt
   with `Attempts.wait_after`;
-- it warns of a failed connection with the whole address, tokens included. Here the host alone is named.
+- logs the whole address of a failed connection, tokens included. Here only the host is named.
 """
 
 import logging

@@ -9,6 +9,7 @@ import click
 
 import reidhub.demo  # noqa: F401  adds its dataset to the registry
 from reidhub.cache.store import Cache
+from reidhub.cli.options import json_option, optional_selectors_argument
 from reidhub.cli.verify_output import (
     print_checks,
     print_notices,
@@ -32,11 +33,11 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 @click.command("verify")
-@click.argument("selectors", metavar="[SELECTOR]...", nargs=-1)
+@optional_selectors_argument
 @click.option("--all", "everything", is_flag=True, help="Take every checkpoint of the zoo.")
 @click.option("--on", "datasets", metavar="DATASET", multiple=True, help="Only on this dataset; may be repeated.")
 @click.option("--data-root", type=_FOLDER, help="The folder that has the datasets.")
-@click.option("--json", "as_data", is_flag=True, help="A list of objects, for programs.")
+@json_option
 @click.option(
     "--receipt",
     type=click.Path(path_type=Path, dir_okay=False),

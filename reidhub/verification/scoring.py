@@ -1,4 +1,4 @@
-"""Rows of a dataset become counts."""
+"""Counts the hits of a retrieval or a classification, from the rows that a pass has computed."""
 
 import torch
 from torch import Tensor
@@ -13,23 +13,23 @@ from reidhub.verification.settings import Settings
 
 
 def score_retrieval(rows: Tensor, data: RetrievalSet, distance: Distance, settings: Settings) -> Measurement:
-    """CMC and mAP.
+    """Compute CMC and mAP.
 
     Args:
-        rows: float32 embeddings (Q + G, D), query first.
-        data: the dataset they are of.
-        distance: what the checkpoint's figures were computed with.
-        settings: device, and what is done to the embeddings.
+        rows: float32 embeddings (Q + G, D): first the queries, then the gallery.
+        data: the dataset.
+        distance: the distance that the checkpoint's figures were computed with.
+        settings: the settings of the run.
 
     Raises:
-        EvaluationError: embeddings that are not finite, no query with a match.
+        EvaluationError: an embedding is not finite, or no query has a match.
     """
     rows = rows.to(settings.device)
     if settings.normalize:
         rows = normalize(rows)
     query, gallery = rows[: len(data.query)], rows[len(data.query) :]
-    labels = (_labels(data.query, "pid"), _labels(data.gallery, "pid"))
-    cameras = (_labels(data.query, "camid"), _labels(data.gallery, "camid"))
+    labels = (_read_labels(data.query, "pid"), _read_labels(data.gallery, "pid"))
+    cameras = (_read_labels(data.query, "camid"), _read_labels(data.gallery, "camid"))
     found = evaluate(query, gallery, *labels, *cameras, distance, rerank=settings.rerank)
     return Measurement(
         first_match_rank=tuple(found.first_match_rank.tolist()),
@@ -42,12 +42,12 @@ def score_retrieval(rows: Tensor, data: RetrievalSet, distance: Distance, settin
 
 
 def score_classification(rows: Tensor, data: ClassificationSet, dimensions: int) -> Measurement:
-    """Top-1 to top-5.
+    """Compute top-1 to top-5.
 
     Args:
-        rows: the best classes (N, 5) of each image, best first.
-        data: the dataset they are of.
-        dimensions: D of the embeddings that were classified.
+        rows: float32 (N, 5): the numbers of the best classes of each image, best first.
+        data: the dataset.
+        dimensions: D of the embeddings.
     """
     labels = torch.tensor([image.label for image in data.images])
     right = rows.long() == labels[:, None]
@@ -56,5 +56,5 @@ def score_classification(rows: Tensor, data: ClassificationSet, dimensions: int)
     return Measurement(tuple(ranks.tolist()), (), len(ranks), hits, None, dimensions)
 
 
-def _labels(records: tuple[Record, ...], field: str) -> Tensor:
+def _read_labels(records: tuple[Record, ...], field: str) -> Tensor:
     return torch.tensor([getattr(record, field) for record in records])

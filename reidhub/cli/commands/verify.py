@@ -231,14 +231,16 @@ def _write_files(report: "Report", journal: "Journal", settings: "Settings", opt
     """Write the files that were asked for; the journal still has all embeddings."""
     from reidhub.verification.export_embeddings import export_embeddings
     from reidhub.verification.receipt import write_receipt
-    from reidhub.verification.report import galleries_of, write_report
+    from reidhub.verification.report import make_galleries, write_report
 
     if options.keep_embeddings:
         for result in report.measured:
             if result.is_retrieval:
                 export_embeddings(result, journal, settings, options.keep_embeddings)
     if options.html:
-        page = write_report(report, galleries_of(report, journal, settings), options.html, images=not options.no_images)
+        page = write_report(
+            report, make_galleries(report, journal, settings), options.html, images=not options.no_images
+        )
         click.echo(f"wrote {page}", err=True)
     if options.receipt:
         write_receipt(report, options.receipt)

@@ -3,7 +3,7 @@
 The same results give the same page, byte for byte.
 """
 
-from reidhub.verification.report.galleries import Gallery, RankedImage, RankedQuery, galleries_of, rank_gallery
+from reidhub.verification.report.galleries import Gallery, RankedImage, RankedQuery, make_galleries, rank_gallery
 from reidhub.verification.report.html import write_report
 
-__all__ = ["Gallery", "RankedImage", "RankedQuery", "galleries_of", "rank_gallery", "write_report"]
+__all__ = ["Gallery", "RankedImage", "RankedQuery", "make_galleries", "rank_gallery", "write_report"]

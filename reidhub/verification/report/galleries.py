@@ -1,9 +1,9 @@
-"""The queries that went best and worst, each with the images the gallery was ranked in for it."""
+"""The best and the worst queries of a retrieval, each with the gallery images nearest to it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -15,26 +15,27 @@ from reidhub.metrics.inputs import Distance, Embeddings
 from reidhub.metrics.reranking import Reranker, Reranking
 from reidhub.verification.export_embeddings import read_embeddings, read_records
 from reidhub.verification.journal import Journal
+from reidhub.verification.plan import JobKey
 from reidhub.verification.results import Conditions, Measurement, Report
 from reidhub.verification.settings import Settings
 
 Mark = Literal["right", "wrong", "same camera"]
-MARKS: tuple[Mark, ...] = get_args(Mark)
 
-_QUERIES = 3  # of the best, and of the worst
-_RANKS = 10
-_IMAGES = 20
+_QUERIES = 3  # so many of the best, and so many of the worst
+_RANKS = 10  # images that count, for each query
+_IMAGES = 20  # images at most, for each query
 
 
 @dataclass(frozen=True, slots=True)
 class RankedImage:
-    """A gallery image in its place.
+    """A gallery image in the ranking of one query.
 
     Args:
         record: the image.
-        distance: from the query, as it was ranked by.
-        mark: ``right`` has the query's pid, and ``same camera`` its camera too: that one does not count.
-        rank: from 1, among all that count; None where it does not.
+        distance: from the query; the ranking is in its order.
+        mark: ``right``: the image has the query's pid. ``wrong``: it has another pid. ``same camera``: it has the
+            query's pid and camera, and does not count.
+        rank: from 1, among the images that count; None where the image does not count.
     """
 
     record: Record
@@ -45,15 +46,15 @@ class RankedImage:
 
 @dataclass(frozen=True, slots=True)
 class RankedQuery:
-    """A query and what was found for it.
+    """A query and the gallery images nearest to it.
 
     Args:
-        record: the image.
-        place: in the dataset's queries, from 0.
+        record: the image of the query.
+        place: among the queries of the dataset, from 0.
         average_precision: in [0, 1].
-        first_match_rank: of the nearest image that is right, from 1.
-        images: the nearest in order, until ten count or twenty are shown; behind them the nearest right one, where it
-            is further away.
+        first_match_rank: rank of the nearest right image, from 1.
+        images: the nearest images, nearest first, until ten count or until there are twenty. If the nearest right image
+            is further away, it comes last.
     """
 
     record: Record
@@ -65,12 +66,12 @@ class RankedQuery:
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """The queries of one result that are shown.
+    """The queries that a report shows of one result.
 
     Args:
-        root: folder that names of images are told from.
-        best: highest average precision first; equal ones in the order of the dataset.
-        worst: lowest first; none that is among the best.
+        root: the folder of the dataset; names of images are relative to it.
+        best: the queries with the highest average precision, highest first, equal ones in the order of the dataset.
+        worst: the queries with the lowest average precision, lowest first, without those that are among the best.
     """
 
     root: Path
@@ -79,70 +80,64 @@ class Gallery:
 
     @property
     def images(self) -> Iterator[Record]:
-        """Every image of a person that it shows, as often as it does."""
+        """All images that are shown; one that is shown several times is given several times."""
         for query in (*self.best, *self.worst):
             yield query.record
             yield from (image.record for image in query.images)
 
-    def name_of(self, record: Record) -> str:
+    def get_name(self, record: Record) -> str:
         """The path of an image below the root, with forward slashes."""
         return record.path.relative_to(self.root).as_posix()
 
 
-Key = tuple[str, str]
-"""Checkpoint and dataset: what tells results apart."""
-
-
-def galleries_of(report: Report, journal: Journal, settings: Settings) -> dict[Key, Gallery]:
-    """The queries to show of each retrieval that was measured.
+def make_galleries(report: Report, journal: Journal, settings: Settings) -> dict[JobKey, Gallery]:
+    """Choose and rank the queries that a report shows of each retrieval.
 
     Args:
-        report: what a run found.
-        journal: of that run; has its embeddings.
-        settings: of that run.
+        report: the results of a run.
+        journal: the journal of that run, which has the embeddings.
+        settings: the settings of that run.
 
     Raises:
-        DatasetError: a dataset has changed since it was measured on.
+        DatasetError: a dataset has changed since the measurement.
     """
-    galleries: dict[Key, Gallery] = {}
-    read: dict[str, RetrievalSet] = {}
+    galleries: dict[JobKey, Gallery] = {}
+    datasets: dict[str, RetrievalSet] = {}
     for result in report.measured:
         if not result.is_retrieval:
             continue
-        name, dataset = result.job.key
-        data = read.get(dataset) or read_records(result, settings)
-        read[dataset] = data
+        name = result.job.dataset
+        if name not in datasets:
+            datasets[name] = read_records(result, settings)
         query, gallery = (part.to(settings.device) for part in read_embeddings(result, journal))
-        galleries[name, dataset] = rank_gallery((query, gallery), data, result.measurement, result.conditions)
+        shown = rank_gallery((query, gallery), datasets[name], result.measurement, result.conditions)
+        galleries[result.job.key] = shown
     return galleries
 
 
 def rank_gallery(
     embeddings: tuple[Tensor, Tensor], data: RetrievalSet, measurement: Measurement, conditions: Conditions
 ) -> Gallery:
-    """Rank the gallery once more for the best and the worst queries of a retrieval.
+    """Rank the gallery again for the best and the worst queries of a retrieval.
 
     Args:
-        embeddings: float32 (Q, D) of the queries and (G, D) of the gallery, as the model gave them.
-        data: the records they are of.
-        measurement: says which queries went best and worst.
-        conditions: under which it was counted.
+        embeddings: float32 (Q, D) of the queries and (G, D) of the gallery, as the model computed them.
+        data: the records of the embeddings.
+        measurement: the counts of the retrieval.
+        conditions: how it was measured.
     """
     if conditions.normalize:
         embeddings = normalize(embeddings[0]), normalize(embeddings[1])
-    best, worst = _extremes(measurement)
-    measured = Embeddings(*embeddings, cast(Distance, conditions.distance))
+    best, worst = _choose_queries(measurement)
     places = [*best, *worst]
-    rows = dict(zip(places, _distances(measured, places, rerank=conditions.rerank), strict=True))
-
-    def ranked(places: Sequence[int]) -> tuple[RankedQuery, ...]:
-        return tuple(_ranked(place, rows[place], data, measurement) for place in places)
-
-    return Gallery(data.root, ranked(best), ranked(worst))
+    measured = Embeddings(*embeddings, cast(Distance, conditions.distance))
+    distances = _compute_distances(measured, places, rerank=conditions.rerank)
+    queries = [_rank_query(place, row, data, measurement) for place, row in zip(places, distances, strict=True)]
+    return Gallery(data.root, tuple(queries[: len(best)]), tuple(queries[len(best) :]))
 
 
-def _extremes(measurement: Measurement) -> tuple[list[int], list[int]]:
-    """Places of the best and of the worst queries."""
+def _choose_queries(measurement: Measurement) -> tuple[list[int], list[int]]:
+    """Choose the best and the worst queries, by their places among all queries."""
     precision = measurement.average_precision
     scored = [place for place, rank in enumerate(measurement.first_match_rank) if rank > 0]
     best = sorted(scored, key=lambda place: (-precision[place], place))[:_QUERIES]
@@ -150,8 +145,8 @@ def _extremes(measurement: Measurement) -> tuple[list[int], list[int]]:
     return best, sorted(rest, key=lambda place: (precision[place], place))[:_QUERIES]
 
 
-def _distances(embeddings: Embeddings, places: Sequence[int], *, rerank: bool) -> Iterator[Tensor]:
-    """Distances (G,) of queries to the whole gallery, computed as `evaluate` computes them."""
+def _compute_distances(embeddings: Embeddings, places: Sequence[int], *, rerank: bool) -> Iterator[Tensor]:
+    """Compute the distances (G,) of each query to the whole gallery, as `evaluate` does."""
     if rerank:
         queries = torch.tensor(places, device=embeddings.query.device)
         return iter(Reranker(embeddings, Reranking()).distances(queries).cpu())
@@ -159,11 +154,19 @@ def _distances(embeddings: Embeddings, places: Sequence[int], *, rerank: bool) -
     return (matrix.row(place).cpu() for place in places)
 
 
-def _ranked(place: int, distances: Tensor, data: RetrievalSet, measurement: Measurement) -> RankedQuery:
+def _rank_query(place: int, distances: Tensor, data: RetrievalSet, measurement: Measurement) -> RankedQuery:
+    """Choose the images that are shown for one query.
+
+    Args:
+        place: of the query among all queries.
+        distances: float32 (G,) to the whole gallery, on the CPU.
+        data: the records.
+        measurement: the counts of the retrieval.
+    """
     query, first = data.query[place], measurement.first_match_rank[place]
     shown: list[RankedImage] = []
     counted, found = 0, False
-    for image in _in_order(query, distances, data.gallery):
+    for image in _order_gallery(query, distances, data.gallery):
         is_first = image.mark == "right" and not found
         if (counted < _RANKS and len(shown) < _IMAGES) or is_first:
             shown.append(image)
@@ -173,8 +176,8 @@ def _ranked(place: int, distances: Tensor, data: RetrievalSet, measurement: Meas
     return RankedQuery(query, place, measurement.average_precision[place], first, tuple(shown))
 
 
-def _in_order(query: Record, distances: Tensor, gallery: Sequence[Record]) -> Iterator[RankedImage]:
-    """The whole gallery, nearest first; equal distances rank in gallery order."""
+def _order_gallery(query: Record, distances: Tensor, gallery: Sequence[Record]) -> Iterator[RankedImage]:
+    """Order the whole gallery, nearest first; images at the same distance are in gallery order."""
     rank = 0
     for column in distances.argsort(stable=True).tolist():
         mark = _mark(query, gallery[column])

@@ -1,4 +1,4 @@
-"""What kind of file it is, from its bytes alone."""
+"""The format of a file, told by its bytes only."""
 
 import re
 import zipfile
@@ -16,48 +16,51 @@ FORMATS = {
     "torchscript": "TorchScript program",
     "archive": "zip archive, not of torch.save",
     "empty": "empty file",
-    "lfs-pointer": "Git LFS pointer, a text in a file's place",
-    "page": "web page, or another text that a host sends in a file's place",
+    "lfs-pointer": "Git LFS pointer, a text instead of the file",
+    "page": "web page or other text that a host sent instead of the file",
     "tar": "tar archive, as PyTorch wrote before 0.1.10",
     "pickle": "pickle, not of torch.save",
     "gzip": "gzip archive",
     "hdf5": "HDF5, as Keras writes",
-    "unknown": "no format that checkpoints have",
+    "unknown": "not a format of checkpoints",
 }
-"""Format -> what it is."""
+"""Format -> description."""
 
 _STARTS = {b"\x1f\x8b": "gzip", b"\x89HDF": "hdf5", b"version https://git-lfs": "lfs-pointer", b"\x80": "pickle"}
 _LFS_SHA256 = re.compile(rb"^oid sha256:([0-9a-f]{64})$", re.MULTILINE)
 
 
-def format_of(path: Path) -> str:
-    """The format of a file, a key of `FORMATS`.
+def detect_format(path: Path) -> str:
+    """Detect the format of a file.
+
+    Returns:
+        A key of `FORMATS`.
 
     Raises:
         OSError: the file cannot be read.
     """
-    start, size = start_of_file(path), path.stat().st_size
+    start, size = read_start(path), path.stat().st_size
     if not start:
         return "empty"
     kind = kind_of(start[:HEAD], size)
     if kind == "zip":
-        return _zip_format(path)
+        return _detect_zip_format(path)
     if kind is not None:
         return kind
     if start[257:262] == b"ustar":
         return "tar"
     known = (name for sign, name in _STARTS.items() if start.startswith(sign))
-    return next(known, "page" if refusal(start) else "unknown")
+    return next(known, "page" if explain_refusal(start) else "unknown")
 
 
-def start_of_file(path: Path) -> bytes:
-    """As many bytes as a page may have."""
+def read_start(path: Path) -> bytes:
+    """Read the first `PAGE` bytes of a file, which contain the whole of a page."""
     with path.open("rb") as file:
         return file.read(PAGE)
 
 
-def refusal(start: bytes) -> str | None:
-    """Why the start of a file is no checkpoint's, in words; None where it may be one's."""
+def explain_refusal(start: bytes) -> str | None:
+    """Explain why the start of a file cannot be that of a checkpoint; None if it can."""
     try:
         refuse_pages(iter([start]))
     except IntegrityError as error:
@@ -65,17 +68,17 @@ def refusal(start: bytes) -> str | None:
     return None
 
 
-def pointed_to(start: bytes) -> Digest | None:
-    """The sha256 of the file that a Git LFS pointer stands for."""
+def read_pointer(start: bytes) -> Digest | None:
+    """Read the sha256 in a Git LFS pointer; None if there is none."""
     found = _LFS_SHA256.search(start)
     return Digest(found[1].decode()) if found else None
 
 
-def _zip_format(path: Path) -> str:
+def _detect_zip_format(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = {name.partition("/")[2] for name in archive.namelist()}
-    except Exception:  # cut short or damaged, which whoever reads it tells
+    except Exception:  # cut off or damaged; reading the weights says how
         return "zip"
     if "constants.pkl" in names or any(name.startswith("code/") for name in names):
         return "torchscript"

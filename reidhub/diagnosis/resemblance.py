@@ -1,4 +1,4 @@
-"""Which architecture weights are of, by names and shapes; the classifier's width, which goes with a dataset, apart."""
+"""The architecture of weights, told by names and shapes; its classifier depends on a dataset and is left out."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -10,22 +10,22 @@ from torch import Tensor
 from reidhub.models import ARCHITECTURES, build
 from reidhub.weights.fit import is_classifier, is_late
 
-_TRIED = 8  # starts of names
-_DEEPEST = 2  # names of modules that may stand before every name of a network inside another one
+_TRIED = 8  # prefixes
+_DEEPEST = 2  # modules in a prefix
 
 Shapes = frozenset[tuple[str, tuple[int, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Resemblance:
-    """How near weights come to one architecture, leaving its classifier aside.
+    """How similar weights are to one architecture, without its classifier.
 
     Args:
-        architecture: key of the registry.
-        prefix: what stands before the names that count.
-        same: tensors that agree in name and shape.
-        total: tensors of either side.
-        others: names that one side alone has, or has in another shape.
+        architecture: key of the architecture registry.
+        prefix: prefix of the names that were compared.
+        same: number of tensors with the same name and shape on both sides.
+        total: number of tensors on both sides together; equal ones count once.
+        others: names that only one side has, or that have another shape there.
     """
 
     architecture: str
@@ -36,30 +36,30 @@ class Resemblance:
 
     @property
     def whole(self) -> bool:
-        """True where every tensor agrees."""
+        """True if all tensors are the same."""
         return self.same == self.total
 
     @property
     def share(self) -> float:
-        """Part of the tensors that agree, in [0, 1]."""
+        """Share of tensors that are the same, in [0, 1]."""
         return self.same / self.total
 
 
-def nearest(tensors: Mapping[str, Tensor]) -> Resemblance:
-    """The architecture that weights resemble most, under whatever prefix; the bare names win a tie."""
-    found = [resemblance for prefix in _prefixes(tensors) for resemblance in _compare(tensors, prefix)]
+def find_nearest(tensors: Mapping[str, Tensor]) -> Resemblance:
+    """Find the most similar architecture with any prefix; in a tie, no prefix wins."""
+    found = [resemblance for prefix in _list_prefixes(tensors) for resemblance in _compare(tensors, prefix)]
     return max(found, key=lambda resemblance: resemblance.share)
 
 
 def _compare(tensors: Mapping[str, Tensor], prefix: str) -> Iterator[Resemblance]:
-    own = _shapes({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})
-    for architecture, known in _architectures().items():
+    own = _read_shapes({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})
+    for architecture, known in _read_architectures().items():
         others = frozenset(name for name, _ in own ^ known)
         yield Resemblance(architecture, prefix, len(own & known), len(own | known), others)
 
 
-def _prefixes(tensors: Mapping[str, Tensor]) -> list[str]:
-    """Nothing, and the commonest starts of names."""
+def _list_prefixes(tensors: Mapping[str, Tensor]) -> list[str]:
+    """List the empty prefix and the most common ones."""
     counts: Counter[str] = Counter()
     for name in tensors:
         modules = name.split(".")[:-1]
@@ -68,11 +68,11 @@ def _prefixes(tensors: Mapping[str, Tensor]) -> list[str]:
 
 
 @cache
-def _architectures() -> dict[str, Shapes]:
-    return {name: _shapes(build(name, 1, device="meta").state_dict()) for name in ARCHITECTURES}
+def _read_architectures() -> dict[str, Shapes]:
+    return {name: _read_shapes(build(name, 1, device="meta").state_dict()) for name in ARCHITECTURES}
 
 
-def _shapes(tensors: Mapping[str, Tensor]) -> Shapes:
+def _read_shapes(tensors: Mapping[str, Tensor]) -> Shapes:
     return frozenset(
         (name, tuple(tensor.shape)) for name, tensor in tensors.items() if not is_classifier(name) and not is_late(name)
     )

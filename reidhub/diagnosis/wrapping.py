@@ -1,4 +1,4 @@
-"""How a file wraps its tensors: under which key, with what before every name, in which encoding."""
+"""How a file wraps its tensors: the key of their mapping, the prefix of their names, the encoding of its texts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from reidhub.weights.containers import open_container
 
 @dataclass(frozen=True, slots=True)
 class Wrapping:
-    """What has to be known to read a file with other tools; `reidhub.read_weights` finds it out.
+    """What one must know to read a file with other tools; `reidhub.read_weights` finds it out.
 
     Args:
-        root: key under which the tensors lie; empty for a bare mapping.
-        prefix: what stands before every name, such as ``module.``.
-        latin1: True where its texts are byte strings of Python 2 that ASCII cannot read.
+        root: key of the mapping that contains the tensors; empty if the file is this mapping itself.
+        prefix: prefix of every name, such as ``module.``.
+        latin1: True if the file has byte strings of Python 2 that are not ASCII.
     """
 
     root: str
@@ -25,19 +25,19 @@ class Wrapping:
     latin1: bool
 
 
-def wrapping_of(path: Path, tensors: Mapping[str, Tensor]) -> Wrapping | None:
-    """How the file wraps ``tensors``, which were read from it; None where that cannot be told."""
+def find_wrapping(path: Path, tensors: Mapping[str, Tensor]) -> Wrapping | None:
+    """Find how a file wraps the ``tensors`` that were read from it; None if that is unclear."""
     with open_container(path, "latin1") as container:
         content = container.content
     below = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, dict)}
     for root, mapping in {"": content, **below}.items():
-        if (prefix := _prefix(mapping, tensors)) is not None:
+        if (prefix := _find_prefix(mapping, tensors)) is not None:
             return Wrapping(root, prefix, _needs_latin1(path))
     return None
 
 
-def _prefix(mapping: Mapping[Any, Any], tensors: Mapping[str, Tensor]) -> str | None:
-    """What stands before the names of ``tensors`` in a mapping; None where it holds other names."""
+def _find_prefix(mapping: Mapping[Any, Any], tensors: Mapping[str, Tensor]) -> str | None:
+    """Find the prefix of the names of ``tensors`` in a mapping; None if it has other names."""
     first, wanted = next(iter(mapping), None), next(iter(tensors))
     if not isinstance(first, str) or not first.endswith(wanted) or len(mapping) != len(tensors):
         return None

@@ -77,7 +77,7 @@ def test_two_files_of_one_name_are_told_apart_by_the_classifiers_rows(stray, cla
 
     assert found.training_sets == training_sets
     assert set(found.candidates) == could_be
-    claims = [note for note in found.notes if "is called like osnet_x0_25.msmt17 (1041 classes)" in note]
+    claims = [note for note in found.notes if "its name is that of osnet_x0_25.msmt17 (1041 classes)" in note]
     assert len(claims) == (classes != 1041)
     assert all(f"has {classes} classes" in note for note in claims)
 
@@ -94,20 +94,20 @@ def test_imagenet_weights_under_a_re_id_name_are_told(stray):
 
     assert found.loadable
     assert any("cannot identify anyone" in note for note in found.notes)
-    assert any("called like osnet_x1_0.market1501 (751 classes), but has 1000" in note for note in found.notes)
+    assert any("name is that of osnet_x1_0.market1501 (751 classes), but it has 1000" in note for note in found.notes)
 
 
 def test_re_id_weights_under_an_imagenet_name_are_told(stray):
     found = reidhub.doctor(stray(file_of("osnet_x1_0", 751), "osnet_x1_0_imagenet.pth"))
 
     assert not any("cannot identify anyone" in note for note in found.notes)
-    assert any("called like osnet_x1_0.imagenet (1000 classes), but has 751" in note for note in found.notes)
+    assert any("name is that of osnet_x1_0.imagenet (1000 classes), but it has 751" in note for note in found.notes)
 
 
 def test_another_architecture_than_the_name_says_is_told(stray):
     found = reidhub.doctor(stray(file_of("osnet_x0_25", 751), "osnet_x1_0_market1501.pth"))
 
-    assert "it is called like osnet_x1_0.market1501, but holds osnet_x0_25" in found.notes
+    assert "its name is that of osnet_x1_0.market1501, but it contains osnet_x0_25" in found.notes
 
 
 @pytest.mark.parametrize("name", ["imagenet", "market1501", "msmt17"])

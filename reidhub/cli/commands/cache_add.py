@@ -44,9 +44,9 @@ def add(paths: tuple[Path, ...], *, copy: bool, as_data: bool) -> None:
 
 
 def _by_tensors(path: Path, checkpoints: list[Checkpoint]) -> list[Checkpoint]:
-    from reidhub.diagnosis.resembling import resembling  # imports torch
+    from reidhub.diagnosis.tensor_match import find_by_tensors  # imports torch
 
-    return resembling(path, checkpoints)
+    return find_by_tensors(path, checkpoints)
 
 
 def _line(result: ImportResult) -> str:

@@ -1,4 +1,4 @@
-"""Which checkpoint a file may be, by its tensors alone: for files that no sha256 and no MAC tells apart."""
+"""The checkpoint of a file, told by its tensors only: for checkpoints without a sha256 and a MAC."""
 
 from pathlib import Path
 
@@ -8,14 +8,17 @@ from reidhub.weights import load_weights, num_classes_of, read_weights
 from reidhub.zoo.checkpoint import Checkpoint
 
 
-def resembling(path: Path, checkpoints: list[Checkpoint]) -> list[Checkpoint]:
-    """The one checkpoint whose architecture and number of classes the tensors have; nothing where several have.
+def find_by_tensors(path: Path, checkpoints: list[Checkpoint]) -> list[Checkpoint]:
+    """Find the only checkpoint with the architecture and the number of classes of a file's tensors.
 
-    Where the number of classes is not published, the author's file name has to tell.
+    A checkpoint whose number of classes is not published is found only if the file has the author's name for it.
 
     Args:
         path: a file.
-        checkpoints: among which to look.
+        checkpoints: the candidates.
+
+    Returns:
+        One checkpoint; an empty list if none fits, or several do.
     """
     try:
         tensors = read_weights(path)

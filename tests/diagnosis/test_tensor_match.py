@@ -3,7 +3,7 @@
 import torch
 from support.zoo_entries import DRIVE, checkpoints, entry
 
-from reidhub.diagnosis.resembling import resembling
+from reidhub.diagnosis.tensor_match import find_by_tensors
 from reidhub.models import build
 
 
@@ -19,7 +19,7 @@ def loose(name, file="", classes="751"):
 
 
 def names(path, folder, *entries):
-    return [checkpoint.name for checkpoint in resembling(path, checkpoints(folder, *entries))]
+    return [checkpoint.name for checkpoint in find_by_tensors(path, checkpoints(folder, *entries))]
 
 
 def test_architecture_and_classes_tell_the_checkpoint(tmp_path):

@@ -159,7 +159,7 @@ def _find_smallest(distances: Tensor, count: int) -> Tensor:
 
 
 def _find_mutual(neighbours: Tensor) -> Tensor:
-    """bool (N, k): True where the neighbour has the image among its own k nearest as well."""
+    """Mask, bool (N, k): True where the neighbour has the image among its own k nearest as well."""
     parts = torch.split(torch.arange(len(neighbours), device=neighbours.device), 4 * _ROWS)
     return torch.cat([(neighbours[neighbours[images]] == images[:, None, None]).any(2) for images in parts])
 

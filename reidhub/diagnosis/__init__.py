@@ -106,8 +106,8 @@ def _read_tensors(blank: Diagnosis, path: Path, start: bytes) -> Diagnosis:
     try:
         tensors = read_weights(path, layout=layout)
     except WeightsError as error:
-        problem = explain_refusal(start) or error.message.removeprefix(f"{path}: ")
-        return replace(blank, problem=problem, hint=error.hint)
+        refusal = explain_refusal(start) or error.message.removeprefix(f"{path}: ")
+        return replace(blank, problem=refusal, hint=error.hint)
     found = find_nearest(tensors)
     below = {name.removeprefix(found.prefix): t for name, t in tensors.items() if name.startswith(found.prefix)}
     read = replace(

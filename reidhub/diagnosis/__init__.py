@@ -91,7 +91,7 @@ def doctor(path: Path | str) -> Diagnosis:
     path = Path(path)
     try:
         if "\0" in str(path) or not S_ISREG(path.stat().st_mode):
-            raise WeightsError(f"{str(path)!r} cannot be read: it is no file")
+            raise WeightsError(f"{str(path)!r} cannot be read: it is not a file")
         start, sha256 = read_start(path), Digest.of_file(path)
         blank = Diagnosis(str(path), path.stat().st_size, sha256.hex, detect_format(path))
         return _add_notes(_add_origin(_read_tensors(blank, path, start), path), path, start)

@@ -1,5 +1,6 @@
 """Which arithmetic runs, in one thread and in several, and that what was set before comes back."""
 
+import ast
 import random
 import re
 import signal
@@ -333,3 +334,36 @@ def test_cudnn_times_its_algorithms_where_that_is_wanted(timed: bool) -> None:
         assert torch.backends.cudnn.benchmark != timed
     finally:
         torch.backends.cudnn.benchmark = before
+
+
+PRIVATE_IN_MODULES = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"}
+
+
+def private_names_of_torch(code: str) -> Iterator[str]:
+    """Names with an underscore that a module takes from torch or from one of its modules."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "torch":
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Attribute):
+            names = [ast.unparse(node)]
+        else:
+            continue
+        for name in names:
+            first, *rest = re.sub(r"\(.*\)|__\w+__", "", name).split(".")
+            of_torch = first in ("torch", "nn") and any(part.startswith("_") for part in rest)
+            if of_torch or (first != "self" and rest[-1] in PRIVATE_IN_MODULES):
+                yield name
+
+
+def test_the_only_private_name_of_torch_goes_with_torch_2_10() -> None:
+    found = [
+        (path.name, name)
+        for path in (ROOT / "reidhub").rglob("*.py")
+        for name in private_names_of_torch(path.read_text(encoding="utf-8"))
+    ]
+    oldest = re.search(r"torch>=(\d+)\.(\d+)", (ROOT / "setup.cfg").read_text())
+
+    assert found == [("torch_settings.py", "torch.cpu._is_avx512_bf16_supported")]
+    assert oldest is not None and (int(oldest[1]), int(oldest[2])) < (2, 11), (
+        "get_capabilities is there: delete the name"
+    )

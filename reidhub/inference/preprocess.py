@@ -240,12 +240,10 @@ def _fill(rows: Tensor, paths: Sequence[Path], spec: PixelSpec) -> None:
 
 def _enlarge(images: dict[int, NDArray[np.uint8]], rows: Tensor) -> None:
     """Images (h, w, 3) of one size, each to its place."""
-    pixels = np.stack([*images.values()])
+    enlarged = fast_jpeg.enlarge(np.stack([*images.values()]), (rows.shape[2], rows.shape[3]))
     if len(images) == len(rows):
-        fast_jpeg.enlarge(pixels, rows)
+        rows.copy_(enlarged)
         return
-    enlarged = torch.empty_like(rows[: len(images)])
-    fast_jpeg.enlarge(pixels, enlarged)
     for place, image in zip(images, enlarged, strict=True):
         rows[place] = image
 

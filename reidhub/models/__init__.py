@@ -40,7 +40,7 @@ def build(
     Args:
         architecture: a key of `ARCHITECTURES`.
         num_classes: rows of the classifier, above 0.
-        init: False leaves all tensors as the memory happened to be, for a caller who fills every one of them.
+        init: False leaves the weights of convolutions and linear layers undefined, for a caller who fills them all.
         device: where the tensors live; ``meta`` for shapes alone, to be filled by
             ``load_state_dict(..., assign=True)``.
 
@@ -53,10 +53,10 @@ def build(
 
     import torch
 
-    from reidhub.models.init import initialise, undrawn
+    from reidhub.models.init import initialise, skip_draws
 
     where = torch.device(device)
-    with undrawn(), nullcontext() if where == torch.get_default_device() else where:  # the context has a price
+    with skip_draws(), nullcontext() if where == torch.get_default_device() else where:  # the context has a price
         model: ReidModel = definition(num_classes)
     return initialise(model) if init and where.type != "meta" else model
 

@@ -1,4 +1,4 @@
-"""What new layers start from."""
+"""First values of a new model's weights."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -7,23 +7,20 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.conv import _ConvNd
 
 from reidhub.models.base import ReidModel
 
-_DRAWN: tuple[Any, ...] = (_ConvNd, nn.Linear, _NormBase)  # where the layers' own initialisation stands
-_one_at_a_time = threading.RLock()
 _Norm = (nn.BatchNorm1d, nn.BatchNorm2d, nn.InstanceNorm2d)
+_one_at_a_time = threading.RLock()
 
 
 @torch.no_grad()
 def initialise(model: ReidModel) -> ReidModel:
-    """Fill every tensor of ``model`` in place.
+    """Fill every tensor of a model in place.
 
-    Convolutions: He et al., arXiv 1502.01852, on the outgoing side, as arXiv 1512.03385 and its descendants do;
-    fully connected layers: a normal distribution of deviation 0.01, as AlexNet's; normalisations: the identity. What an
-    architecture starts otherwise, its ``initialise_rest`` fills last.
+    Convolutions: He et al., arXiv 1502.01852, with the outgoing side, as arXiv 1512.03385 and its descendants do.
+    Fully connected layers: a normal distribution with deviation 0.01, as in AlexNet. Normalisations: the identity. The
+    model's ``initialise_rest`` then fills what its architecture starts differently.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
@@ -39,27 +36,35 @@ def initialise(model: ReidModel) -> ReidModel:
 
 
 @contextmanager
-def undrawn() -> Iterator[None]:
-    """Layers that this thread makes keep what the memory held: drawing takes half the time of building a model.
+def skip_draws() -> Iterator[None]:
+    """Leave the weights of convolutions and linear layers undefined that this thread makes while the block lasts.
 
-    ``torch.nn`` has no switch for it. Layers that other threads make meanwhile are initialised as ever.
+    Drawing weights takes most of the time of building a large model. The public way to avoid it, the ``meta`` device,
+    takes twice as long as this one; a test compares them and says when this one can go. Layers that other threads make
+    meanwhile have their weights drawn as usual.
     """
     with _one_at_a_time:
-        before = [(layer, layer.reset_parameters) for layer in _DRAWN]
-        for layer, reset in before:
-            layer.reset_parameters = _by_others(reset, threading.get_ident())
+        drawn = {_find_owner(layer, "reset_parameters") for layer in (nn.Conv2d, nn.Linear)}
+        usual = {owner: owner.reset_parameters for owner in drawn}
+        for owner, reset in usual.items():
+            owner.reset_parameters = _skip_in_thread(threading.get_ident(), reset)
         try:
             yield
         finally:
-            for layer, reset in before:
-                layer.reset_parameters = reset
+            for owner, reset in usual.items():
+                owner.reset_parameters = reset
 
 
-def _by_others(reset: Callable[[nn.Module], None], here: int) -> Callable[[nn.Module], None]:
-    """``reset``, but nothing in the thread ``here``."""
+def _find_owner(layer: type[nn.Module], method: str) -> Any:
+    """The class that defines a method of a layer."""
+    return next(owner for owner in layer.__mro__ if method in vars(owner))
+
+
+def _skip_in_thread(thread: int, reset: Callable[[nn.Module], None]) -> Callable[[nn.Module], None]:
+    """``reset``, but without an effect in one thread."""
 
     def reset_parameters(layer: nn.Module) -> None:
-        if threading.get_ident() != here:
+        if threading.get_ident() != thread:
             reset(layer)
 
     return reset_parameters

@@ -1,8 +1,7 @@
 """Weights meet a model: strictly, with a readable list of what does not fit."""
 
 import logging
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -48,33 +47,19 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str) 
     Raises:
         StateDictError: the message lists what is missing, unexpected or of another shape.
     """
-    places = {name: (holder, key) for name, holder, key in _places(model)}
-    wanted = {name: holder[key] for name, (holder, key) in places.items()}
+    wanted = model.state_dict(keep_vars=True)
     given = dict(tensors)
     for name, tensor in wanted.items():
         if is_late(name) and name not in given:
             given[name] = torch.zeros((), dtype=tensor.dtype, device="cpu")
     if lines := _differences(wanted, given):
         raise _misfit(what, lines, len(wanted.keys() | given.keys()))
-    for name, (holder, key) in places.items():
-        before = wanted[name]
+    modules = dict(model.named_modules(remove_duplicate=False))
+    for name, before in wanted.items():  # as load_state_dict(assign=True), but in less time
         tensor = given[name].to(dtype=before.dtype, device=_device(before))
-        holder[key] = nn.Parameter(tensor, before.requires_grad) if isinstance(before, nn.Parameter) else tensor
-
-
-def _places(model: nn.Module) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Where the tensors of ``model.state_dict()`` are kept: the name of each, a mapping and its key there.
-
-    ``load_state_dict(assign=True)`` fills the same ones; its checks of each layer take longer than the rest of a load.
-    """
-    for path, module in model.named_modules(remove_duplicate=False):
-        prefix = path + "." if path else ""
-        for key, parameter in module._parameters.items():
-            if parameter is not None:
-                yield prefix + key, module._parameters, key
-        for key, buffer in module._buffers.items():
-            if buffer is not None and key not in module._non_persistent_buffers_set:
-                yield prefix + key, module._buffers, key
+        path, _, key = name.rpartition(".")
+        is_parameter = isinstance(before, nn.Parameter)
+        setattr(modules[path], key, nn.Parameter(tensor, before.requires_grad) if is_parameter else tensor)
 
 
 def load_backbone(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str, head: tuple[str, ...]) -> None:

@@ -21,7 +21,7 @@ from side_by_side import medians, print_table
 from torch import Tensor
 from traffic import bytes_passed, copy_speed
 
-from reidhub.inference import Embedder, Plan, plan_for
+from reidhub.inference import Embedder, EmbedderPlan, plan_for
 from reidhub.models import ARCHITECTURES, build
 from reidhub.models.base import ReidModel
 from reidhub.torch_settings import count_processors
@@ -60,9 +60,9 @@ def measure(name: str, given: argparse.Namespace, bytes_per_s: float) -> list[st
     """One row: embeddings per second of the plain module, ratios of the others, the largest error, the first call."""
     model = trained(name).to(given.device)
     spec = InputSpec(*model.input_size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear")
-    steps = {step: Plan(**{"batch": given.batch, **parts}) for step, parts in STEPS.items()}
+    steps = {step: EmbedderPlan(**{"batch": given.batch, **parts}) for step, parts in STEPS.items()}
     plans = steps if given.steps else {"embedder": plan_for(name, given.device.type)}
-    fast = {step: Embedder(model, spec, precision=given.precision, plan=plan) for step, plan in plans.items()}
+    fast = {step: Embedder.of_model(model, spec, precision=given.precision, plan=plan) for step, plan in plans.items()}
     images = torch.randn(given.batch, 3, *model.input_size, device=given.device)
     want, first, errors = plain(model, images), 0.0, []
     for embedder in fast.values():

@@ -55,7 +55,7 @@ def peak_memory(name: str, paths: list[Path], batch: int, results: "multiprocess
     """In a process of its own: what embedding takes at most, in MiB; the model is not compiled."""
     model = trained(name)
     spec = InputSpec(*model.input_size, MEAN, STD, "bilinear")
-    Embedder(model, spec, precision="exact", batch=batch).embed_files(paths, WORKERS)
+    Embedder.of_model(model, spec, precision="exact", batch=batch).embed_files(paths, WORKERS)
     results.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _UNIT)
 
 
@@ -75,7 +75,7 @@ def measure(paths: list[Path], given: argparse.Namespace) -> list[str]:
     model = trained(given.architecture).to(given.device)
     spec = InputSpec(*model.input_size, MEAN, STD, "bilinear")
     plan = plan_for(given.architecture, given.device.type)
-    embedder = Embedder(model, spec, precision=given.precision, plan=plan)
+    embedder = Embedder.of_model(model, spec, precision=given.precision, plan=plan)
     on_gpu = given.device.type == "cuda"
     loader = DataLoader(
         Files(paths, spec), given.batch, num_workers=WORKERS, persistent_workers=True, pin_memory=on_gpu

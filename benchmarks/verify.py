@@ -27,7 +27,7 @@ from torch.nn.functional import normalize
 from reidhub.datasets import find_published_counts
 from reidhub.metrics import evaluate
 from reidhub.models import build
-from reidhub.verification.dataset_pass import DatasetPass, Embedder, PassMember
+from reidhub.verification.dataset_pass import DatasetPass, MovableEmbedder, PassMember
 from reidhub.verification.journal import RowLog
 from reidhub.verification.settings import Settings
 from reidhub.zoo.checkpoint import InputSpec
@@ -99,10 +99,10 @@ def passes(given: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         images = write_images(Path(folder) / "images", given.images, given.size)
         settings = Settings.for_device(given.device, Path(folder), batch_size=given.batch_size)
-        models = [Embedder(build(given.model, 751).eval(), SPEC, classify=False) for _ in range(given.models)]
+        models = [MovableEmbedder(build(given.model, 751).eval(), SPEC, classify=False) for _ in range(given.models)]
         opened = count_openings()
 
-        def one_pass(members: list[Embedder]) -> None:
+        def one_pass(members: list[MovableEmbedder]) -> None:
             opened.clear()
             run(images, members, settings, Path(tempfile.mkdtemp(dir=folder)))
 
@@ -130,7 +130,7 @@ def write_images(folder: Path, count: int, size: tuple[int, int]) -> list[Path]:
     return paths
 
 
-def run(images: list[Path], models: list[Embedder], settings: Settings, folder: Path) -> None:
+def run(images: list[Path], models: list[MovableEmbedder], settings: Settings, folder: Path) -> None:
     """One pass."""
     logs = [
         RowLog(folder / str(place), len(images), model.dimensions, settings.batch_size)

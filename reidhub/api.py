@@ -168,9 +168,9 @@ def embedder(
     checkpoint, place = find_one(model, dataset), find_device(device)
     plan = plan_for(checkpoint.model, place.type)
     check_precision(precision, place)  # before anything is fetched, and so is the batch
-    batch = plan.at_once(batch)
+    batch = plan.choose_batch(batch)
     loaded = load(checkpoint.name, device=place)
-    return Embedder(loaded, checkpoint.input, precision=precision, batch=batch, plan=plan)
+    return Embedder.of_model(loaded, checkpoint.input, precision=precision, batch=batch, plan=plan)
 
 
 def transform(name: str) -> "Callable[[Image], torch.Tensor]":

@@ -1,8 +1,9 @@
-"""Models made fast: images become embeddings, with what pays for the architecture and nothing that changes them."""
+"""Inference: preprocessing, and models that run faster and give the same embeddings."""
 
 from reidhub.inference.embedder import Embedder
-from reidhub.inference.plans import Plan, plan_for
-from reidhub.inference.upload import uploaded
+from reidhub.inference.engine import make_plain_engine
+from reidhub.inference.plans import EmbedderPlan, plan_for
+from reidhub.inference.upload import upload_ahead
 from reidhub.torch_settings import Precision
 
-__all__ = ["Embedder", "Plan", "Precision", "plan_for", "uploaded"]
+__all__ = ["Embedder", "EmbedderPlan", "Precision", "make_plain_engine", "plan_for", "upload_ahead"]

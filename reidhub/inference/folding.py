@@ -10,7 +10,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 Normalisation = nn.BatchNorm1d | nn.BatchNorm2d
 
 
-def folded(model: nn.Module) -> fx.GraphModule:
+def fold_normalisations(model: nn.Module) -> fx.GraphModule:
     """A copy of a model in eval mode whose batch normalisations are folded away where a layer alone stands before.
 
     A normalisation behind a pooling, a sum or a layer that others read as well stays what it is. A layer that is

@@ -12,7 +12,7 @@ from reidhub.models.blocks import global_average
 from reidhub.models.osnet import AggregationGate
 
 
-class GateOfAll(nn.Module):
+class MergedGate(nn.Module):
     """`AggregationGate` with the streams side by side: T x (N, C, h, w) -> (N, C, h, w).
 
     Args:
@@ -30,10 +30,10 @@ class GateOfAll(nn.Module):
         return reduce(add, (x * weights[:, :, t, None] for t, x in enumerate(streams)))
 
 
-def gated_at_once(model: nn.Module) -> nn.Module:
+def merge_gates(model: nn.Module) -> nn.Module:
     """A copy of a model; what has no such gate is copied as it is."""
     copied = copy.deepcopy(model)
     for path, gate in list(copied.named_modules()):
         if isinstance(gate, AggregationGate):
-            copied.set_submodule(path, GateOfAll(gate))
+            copied.set_submodule(path, MergedGate(gate))
     return copied

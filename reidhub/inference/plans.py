@@ -13,7 +13,7 @@ _FIELDS = ("fold", "channels_last", "compile", "batch")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class EmbedderPlan:
     """What is done with one architecture on one kind of device.
 
     Args:
@@ -28,7 +28,7 @@ class Plan:
     compile: bool = True
     batch: int = 32
 
-    def at_once(self, wanted: int | None) -> int:
+    def choose_batch(self, wanted: int | None) -> int:
         """How many images run at once: as many as are wanted, by default the plan's.
 
         Raises:
@@ -39,23 +39,23 @@ class Plan:
         return self.batch if wanted is None else wanted
 
 
-def plan_for(architecture: str, device_type: str) -> Plan:
+def plan_for(architecture: str, device_type: str) -> EmbedderPlan:
     """The recorded plan; the general one, every step taken, for what is not in the record."""
-    return _recorded().get((architecture, device_type), Plan())
+    return _recorded().get((architecture, device_type), EmbedderPlan())
 
 
 @lru_cache(maxsize=1)
-def _recorded() -> dict[tuple[str, str], Plan]:
+def _recorded() -> dict[tuple[str, str], EmbedderPlan]:
     plans = read_package_list(_FILE, _architecture)
     return {(name, device): plan for name, by_device in plans for device, plan in by_device.items()}
 
 
-def _architecture(value: Value) -> tuple[str, dict[str, Plan]]:
+def _architecture(value: Value) -> tuple[str, dict[str, EmbedderPlan]]:
     fields = value.fields(("architecture", *_DEVICES), ("architecture",), "a plan")
     return fields["architecture"].text(), {device: _plan(fields[device]) for device in _DEVICES if device in fields}
 
 
-def _plan(value: Value) -> Plan:
+def _plan(value: Value) -> EmbedderPlan:
     fields = value.fields(_FIELDS, _FIELDS, "a plan")
     batch = fields.pop("batch").integer()
-    return Plan(**{step: field.boolean() for step, field in fields.items()}, batch=batch)
+    return EmbedderPlan(**{step: field.boolean() for step, field in fields.items()}, batch=batch)

@@ -10,7 +10,7 @@ from torch import Tensor
 T = TypeVar("T")
 
 
-def uploaded(batches: Iterator[tuple[Tensor, T]], device: torch.device) -> Iterator[tuple[Tensor, T]]:
+def upload_ahead(batches: Iterator[tuple[Tensor, T]], device: torch.device) -> Iterator[tuple[Tensor, T]]:
     """Pixels, with what goes with them, on the device; a GPU receives the next ones while it computes."""
     if device.type != "cuda":
         yield from batches

@@ -13,8 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from reidhub.inference import Embedder as Plain
-from reidhub.inference import uploaded
+from reidhub.inference import Embedder, make_plain_engine, upload_ahead
 from reidhub.inference.preprocess import PixelSpec, load_batches
 from reidhub.models.base import ReidModel
 from reidhub.torch_settings import Arithmetic
@@ -40,15 +39,19 @@ def read_model(checkpoint: Checkpoint, file: Path) -> ReidModel:
     return filled(checkpoint, read_weights(file, layout=checkpoint.layout)).eval()
 
 
-class Embedder:
-    """One model that can be moved to the device and away from it; embedded by `reidhub.inference`, the plain module.
+class MovableEmbedder:
+    """An embedder that can be moved from one device to another; it runs the model itself.
 
     Args:
         model: in eval mode, on the CPU.
-        pixels: what it wants images to be.
-        classify: rows are the `BEST_CLASSES` best classes, best first, instead of embeddings.
-        batch: images that run at once.
-        precision: of the model's arithmetic.
+        pixels: the pixels that the model wants.
+        classify: return the `BEST_CLASSES` best classes of each image, best first, instead of its embedding.
+        batch: images in a batch.
+        precision: precision in which the model computes.
+
+    Attributes:
+        dimensions: length of a row.
+        size: bytes of the model's tensors.
     """
 
     def __init__(
@@ -64,20 +67,21 @@ class Embedder:
         self.move(torch.device("cpu"))
 
     def move(self, device: torch.device) -> None:
-        """Bring the weights to a device."""
-        self._embed = Plain.plain(self._model.to(device), self._pixels, self._arithmetic, batch=self._batch)
+        """Move the model to a device."""
+        engine = make_plain_engine(self._model.to(device), self._arithmetic)
+        self._embedder = Embedder(engine, self._pixels, self._batch)
 
     @torch.inference_mode()
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Embed pixels.
+        """Embed pixels, or find their best classes.
 
         Args:
             pixels: uint8 (N, 3, H, W), on the model's device.
 
         Returns:
-            float32 (N, D), on the same device.
+            float32 (N, D) or (N, 5), on the same device.
         """
-        embeddings = self._embed.on_device(pixels)
+        embeddings = self._embedder.embed_on_device(pixels)
         if not self._classify:
             return embeddings
         with self._arithmetic.on(embeddings.device):
@@ -108,7 +112,7 @@ Batch = tuple[Tensor, int]
 class PassMember:
     """A model that takes part in a pass, and the file for its rows."""
 
-    embedder: Embedder
+    embedder: MovableEmbedder
     log: RowLog
 
 
@@ -147,7 +151,7 @@ class DatasetPass:
         for chunk in _split(self._read_batches(settings), chunked=len(groups) > 1):
             for group in groups:
                 with _on_device(group, settings.device):
-                    for pixels, first in uploaded(iter(chunk), settings.device):
+                    for pixels, first in upload_ahead(iter(chunk), settings.device):
                         _embed(group, pixels, first)
                         if group is groups[-1]:
                             advance(len(pixels))

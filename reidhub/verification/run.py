@@ -14,7 +14,7 @@ from reidhub.datasets import ClassificationSet
 from reidhub.errors import CacheError, DatasetError, DiskFullError, ReidhubError
 from reidhub.inference.preprocess import Transform
 from reidhub.torch_settings import count_processors
-from reidhub.verification.dataset_pass import DatasetPass, Embedder, PassMember, read_model
+from reidhub.verification.dataset_pass import DatasetPass, MovableEmbedder, PassMember, read_model
 from reidhub.verification.journal import Journal, make_key
 from reidhub.verification.plan import Job, JobKey, Plan
 from reidhub.verification.prepare import NeverScoredError, Preparation, PreparedJob
@@ -124,7 +124,7 @@ def _load(prepared: PreparedJob, settings: Settings, journal: Journal) -> _Loade
     """Load the model of a job, and open the journal's file for its embeddings."""
     checkpoint = prepared.job.checkpoint
     model = read_model(checkpoint, prepared.path)
-    embedder = Embedder(
+    embedder = MovableEmbedder(
         model,
         prepared.pixels,
         classify=prepared.is_classification,

@@ -23,16 +23,16 @@ from torch.nn.modules.module import register_module_forward_hook
 
 import reidhub
 from reidhub.errors import UsageError
-from reidhub.inference import Embedder, Plan, plan_for
+from reidhub.inference import Embedder, EmbedderPlan, plan_for
 from reidhub.inference.compiling import Compiled, processor_id
-from reidhub.inference.folding import folded
+from reidhub.inference.folding import fold_normalisations
 from reidhub.inference.preprocess import normalise
 from reidhub.models import ARCHITECTURES
 from reidhub.models.base import ReidModel
 from reidhub.torch_settings import Arithmetic, count_processors, has_bf16, limit_threads
 from reidhub.zoo.checkpoint import InputSpec
 
-EAGER = Plan(compile=False)
+EAGER = EmbedderPlan(compile=False)
 FLOAT32 = 1e-4
 
 
@@ -56,7 +56,7 @@ def architecture(request: pytest.FixtureRequest) -> tuple[ReidModel, Tensor, Ten
 def test_fp32_gives_the_plain_embedding(architecture) -> None:
     model, images, want = architecture
 
-    got = Embedder(model, spec_of(model), batch=2, plan=EAGER)(images)
+    got = Embedder.of_model(model, spec_of(model), batch=2, plan=EAGER)(images)
 
     assert got.dtype == torch.float32 and error(got, want) < FLOAT32
 
@@ -64,14 +64,14 @@ def test_fp32_gives_the_plain_embedding(architecture) -> None:
 def test_exact_gives_the_bits_of_the_plain_module(architecture) -> None:
     model, images, want = architecture
 
-    assert torch.equal(Embedder(model, spec_of(model), precision="exact", batch=2)(images), want)
+    assert torch.equal(Embedder.of_model(model, spec_of(model), precision="exact", batch=2)(images), want)
 
 
 def test_every_normalisation_behind_a_layer_is_folded_and_the_model_stays_as_it_is(architecture) -> None:
     model = architecture[0]
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
 
-    module = folded(model)
+    module = fold_normalisations(model)
 
     kinds = (nn.BatchNorm1d, nn.BatchNorm2d)
     called = {str(node.target) for node in module.graph.nodes if node.op == "call_module"}
@@ -84,7 +84,7 @@ def test_every_normalisation_behind_a_layer_is_folded_and_the_model_stays_as_it_
 def test_the_gate_of_a_block_weighs_its_four_streams_in_one_call_of_each_layer(name: str) -> None:
     model = contract_model(name)
     images = torch.from_numpy(input_batch(*model.input_size))
-    embedder = Embedder(model, spec_of(model), batch=2, plan=EAGER)
+    embedder = Embedder.of_model(model, spec_of(model), batch=2, plan=EAGER)
 
     less = convolutions_run(partial(plain, model, images)) - convolutions_run(partial(embedder, images))
 
@@ -107,7 +107,7 @@ def test_compiled_code_gives_the_plain_embedding(architecture, caplog: pytest.Lo
     model, images, want = architecture
     torch.compiler.reset()
 
-    got = Embedder(model, spec_of(model), batch=2)(images)
+    got = Embedder.of_model(model, spec_of(model), batch=2)(images)
 
     assert not messages(caplog)  # a warning would mean that it was not compiled
     assert error(got, want) < FLOAT32
@@ -115,12 +115,14 @@ def test_compiled_code_gives_the_plain_embedding(architecture, caplog: pytest.Lo
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize("precision", ["exact", "fp32"])
-@pytest.mark.parametrize("plan", [EAGER, pytest.param(Plan(), marks=pytest.mark.long)], ids=["eager", "compiled"])
-def test_gpu_gives_the_plain_embedding(architecture, precision, plan: Plan) -> None:
+@pytest.mark.parametrize(
+    "plan", [EAGER, pytest.param(EmbedderPlan(), marks=pytest.mark.long)], ids=["eager", "compiled"]
+)
+def test_gpu_gives_the_plain_embedding(architecture, precision, plan: EmbedderPlan) -> None:
     model, images, want = architecture
     there = contract_like(model).cuda()
 
-    got = Embedder(there, spec_of(model), precision=precision, batch=2, plan=plan)(images)
+    got = Embedder.of_model(there, spec_of(model), precision=precision, batch=2, plan=plan)(images)
 
     assert got.device.type == "cpu" and error(got, want) < FLOAT32
 
@@ -131,7 +133,7 @@ def test_gpu_graphs_leave_the_rows_of_earlier_batches_alone(small, tmp_path: Pat
     paths, pixels = small_files(tmp_path)
     with torch.no_grad():
         want = small(normalise(pixels, spec_of(small)))
-    embedder = Embedder(small.cuda(), spec_of(small), precision=precision, batch=3)
+    embedder = Embedder.of_model(small.cuda(), spec_of(small), precision=precision, batch=3)
 
     for _ in range(3):  # a graph is recorded when a size comes for the second time
         got = embedder(pixels)
@@ -143,7 +145,7 @@ def test_gpu_graphs_leave_the_rows_of_earlier_batches_alone(small, tmp_path: Pat
 def test_bf16_keeps_the_direction(architecture) -> None:
     model, images, want = architecture
 
-    got = Embedder(model, spec_of(model), precision="bf16", batch=2, plan=EAGER)(images)
+    got = Embedder.of_model(model, spec_of(model), precision="bf16", batch=2, plan=EAGER)(images)
 
     assert got.dtype == torch.float32
     assert torch.cosine_similarity(got, want).min() > 0.98
@@ -224,7 +226,7 @@ def test_cudnn_times_its_algorithms_while_a_fast_embedder_runs(small, precision,
     seen: list[bool] = []
     hook = register_module_forward_hook(lambda *_: seen.append(torch.backends.cudnn.benchmark))
 
-    Embedder(small.cuda(), spec_of(small), precision=precision, plan=EAGER)(torch.rand(2, 3, 16, 8))
+    Embedder.of_model(small.cuda(), spec_of(small), precision=precision, plan=EAGER)(torch.rand(2, 3, 16, 8))
     hook.remove()
 
     assert set(seen) == {timed} and not torch.backends.cudnn.benchmark
@@ -253,14 +255,16 @@ def plain(model: nn.Module, images: Tensor) -> Tensor:
         return model(images)
 
 
-@pytest.mark.parametrize("plan", [Plan(fold=False, compile=False), Plan(channels_last=False, compile=False)])
-def test_each_step_can_be_left_out(small, images, plan: Plan) -> None:
-    assert error(Embedder(small, spec_of(small), plan=plan)(images), plain(small, images)) < 1e-6
+@pytest.mark.parametrize(
+    "plan", [EmbedderPlan(fold=False, compile=False), EmbedderPlan(channels_last=False, compile=False)]
+)
+def test_each_step_can_be_left_out(small, images, plan: EmbedderPlan) -> None:
+    assert error(Embedder.of_model(small, spec_of(small), plan=plan)(images), plain(small, images)) < 1e-6
     assert small.conv1.weight.is_contiguous()
 
 
 def test_layers_that_others_read_or_call_again_keep_their_normalisation(small, images) -> None:
-    module = folded(small)
+    module = fold_normalisations(small)
 
     called = [str(node.target) for node in module.graph.nodes if node.op == "call_module"]
     assert called == ["conv1", "conv2", "bn2", "conv3", "conv3", "bn3", "conv4", "conv4"]
@@ -271,7 +275,7 @@ def test_layers_that_others_read_or_call_again_keep_their_normalisation(small, i
 def test_normalisations_of_every_kind_give_the_same_folded_or_left(small, images, settings) -> None:
     small.bn1 = nn.BatchNorm2d(4, **settings).eval()
 
-    module = folded(small)
+    module = fold_normalisations(small)
 
     called = [str(node.target) for node in module.graph.nodes if node.op == "call_module"]
     assert ("bn1" in called) == ("track_running_stats" in settings)
@@ -284,7 +288,7 @@ def test_any_number_of_images_gives_the_rows_of_full_batches(small, images, prec
     full = torch.cat((images, torch.zeros(1, 3, 16, 8)))
     want = torch.cat([plain(small, part) for part in full.split(4)])
 
-    got = Embedder(small, spec_of(small), precision=precision, batch=4, plan=EAGER)(images[:count])
+    got = Embedder.of_model(small, spec_of(small), precision=precision, batch=4, plan=EAGER)(images[:count])
 
     assert got.shape == (count, 4)
     assert torch.equal(got, want[:count]) if precision == "exact" else torch.allclose(got, want[:count], atol=1e-6)
@@ -294,7 +298,7 @@ def test_any_number_of_images_gives_the_rows_of_full_batches(small, images, prec
 @pytest.mark.parametrize("precision", ["exact", "fp32"])
 def test_pixels_are_normalised_first(small, precision, layout: torch.memory_format) -> None:
     pixels = torch.randint(0, 256, (5, 3, 16, 8), dtype=torch.uint8).contiguous(memory_format=layout)
-    embedder = Embedder(small, spec_of(small), precision=precision, batch=4, plan=EAGER)
+    embedder = Embedder.of_model(small, spec_of(small), precision=precision, batch=4, plan=EAGER)
 
     assert torch.equal(embedder(pixels), embedder(normalise(pixels, spec_of(small))))
 
@@ -310,7 +314,7 @@ def small_files(folder: Path) -> tuple[list[Path], Tensor]:
 
 def test_files_are_embedded_in_their_order(small, tmp_path: Path) -> None:
     paths, pixels = small_files(tmp_path)
-    embedder = Embedder(small, spec_of(small), precision="exact", batch=3)
+    embedder = Embedder.of_model(small, spec_of(small), precision="exact", batch=3)
 
     assert torch.equal(embedder.embed_files(paths), embedder(pixels))
     assert torch.equal(embedder.embed_files([str(path) for path in paths]), embedder.embed_files(paths))
@@ -323,7 +327,7 @@ def test_files_are_embedded_in_their_order(small, tmp_path: Path) -> None:
 )
 def test_a_single_path_or_no_workers_is_an_error_that_says_so(small, paths, workers: int, what: str) -> None:
     with pytest.raises(UsageError, match=what):
-        Embedder(small, spec_of(small), plan=EAGER).embed_files(paths, workers)
+        Embedder.of_model(small, spec_of(small), plan=EAGER).embed_files(paths, workers)
 
 
 def test_files_are_embedded_in_inference_mode_too(small, tmp_path: Path) -> None:
@@ -331,7 +335,7 @@ def test_files_are_embedded_in_inference_mode_too(small, tmp_path: Path) -> None
     for name, size in (("big.jpg", (32, 64)), ("small.jpg", (4, 8))):
         Image.new("RGB", size, "red").save(tmp_path / name)
         paths.append(tmp_path / name)
-    embedder = Embedder(small, spec_of(small), precision="exact", batch=3)
+    embedder = Embedder.of_model(small, spec_of(small), precision="exact", batch=3)
     want = embedder.embed_files(paths)
 
     with torch.inference_mode():
@@ -343,7 +347,7 @@ def test_files_are_embedded_in_inference_mode_too(small, tmp_path: Path) -> None
 @pytest.mark.parametrize("setting", ["device", "dtype"])
 def test_a_users_defaults_are_not_those_of_an_embedder(small, tmp_path: Path, setting: str) -> None:
     paths, pixels = small_files(tmp_path)
-    embedder = Embedder(small, spec_of(small), plan=EAGER)
+    embedder = Embedder.of_model(small, spec_of(small), plan=EAGER)
     want = embedder(pixels)
     try:
         torch.set_default_device("meta") if setting == "device" else torch.set_default_dtype(torch.float64)
@@ -368,8 +372,8 @@ def test_threads_get_their_own_rows_where_every_batch_is_written_to_one_place(sm
 
         return replay
 
-    monkeypatch.setattr("reidhub.inference.embedder.Compiled", graph)
-    embedder = Embedder(small, spec_of(small), batch=4)
+    monkeypatch.setattr("reidhub.inference.engine.Compiled", graph)
+    embedder = Embedder.of_model(small, spec_of(small), batch=4)
     want = [embedder(images[first : first + 4]) for first in range(4)]
 
     with ThreadPoolExecutor(4) as pool:
@@ -379,7 +383,7 @@ def test_threads_get_their_own_rows_where_every_batch_is_written_to_one_place(sm
 
 
 def test_threads_with_settings_of_their_own_can_share_an_embedder(small, images) -> None:
-    embedder = Embedder(small, spec_of(small), batch=4, plan=EAGER)
+    embedder = Embedder.of_model(small, spec_of(small), batch=4, plan=EAGER)
     want = embedder(images)
     got: list[Tensor] = []
 
@@ -398,15 +402,15 @@ def test_threads_with_settings_of_their_own_can_share_an_embedder(small, images)
 
 
 def test_images_run_in_the_batches_of_the_plan_unless_the_caller_says_otherwise(small) -> None:
-    assert Embedder(small, spec_of(small), plan=Plan(batch=5, compile=False)).batch == 5
-    assert Embedder(small, spec_of(small), plan=Plan(batch=5, compile=False), batch=2).batch == 2
+    assert Embedder.of_model(small, spec_of(small), plan=EmbedderPlan(batch=5, compile=False)).batch == 5
+    assert Embedder.of_model(small, spec_of(small), plan=EmbedderPlan(batch=5, compile=False), batch=2).batch == 2
     assert plan_for("osnet_x1_0", "cpu").batch == 8 and plan_for("osnet_x1_0", "cuda").batch == 128
 
 
 def test_embeddings_can_be_learnt_from(small, images) -> None:
     layer = nn.Linear(4, 1)
 
-    layer(Embedder(small, spec_of(small), plan=EAGER)(images)).sum().backward()
+    layer(Embedder.of_model(small, spec_of(small), plan=EAGER)(images)).sum().backward()
 
     assert layer.weight.grad is not None
 
@@ -415,7 +419,7 @@ def test_embeddings_can_be_learnt_from(small, images) -> None:
 def any_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What comes before a compiler writes code, which takes no time."""
     torch.compiler.reset()
-    monkeypatch.setattr("reidhub.inference.embedder.Compiled", partial(Compiled, backend="aot_eager"))
+    monkeypatch.setattr("reidhub.inference.engine.Compiled", partial(Compiled, backend="aot_eager"))
     with torch._dynamo.config.patch(error_on_recompile=True):
         yield
 
@@ -423,7 +427,7 @@ def any_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("any_compiler")
 def test_no_number_of_images_and_no_layout_compiles_again(small, images, caplog) -> None:
     caplog.set_level(logging.INFO, "reidhub")
-    embedder = Embedder(small, spec_of(small), batch=4)
+    embedder = Embedder.of_model(small, spec_of(small), batch=4)
     want = plain(small, images)
 
     for count in (7, 4, 1, 5):
@@ -438,7 +442,7 @@ def test_no_number_of_images_and_no_layout_compiles_again(small, images, caplog)
 @pytest.mark.usefixtures("any_compiler")
 @pytest.mark.parametrize("batch", [1, 4])
 def test_no_kind_of_tensor_compiles_again(small, batch: int, caplog) -> None:
-    embedder = Embedder(small, spec_of(small), batch=batch)
+    embedder = Embedder.of_model(small, spec_of(small), batch=batch)
     pixels = torch.randint(0, 256, (4, 3, 16, 8), dtype=torch.uint8)
     rows = pixels.permute(0, 2, 3, 1).contiguous()  # as images lie in arrays
     want = plain(small, normalise(pixels, spec_of(small)))
@@ -492,7 +496,7 @@ def test_a_first_call_that_takes_long_says_what_it_does(small, images, caplog, m
 
 def test_without_a_compiler_the_model_runs_and_says_why(small, images, caplog) -> None:
     torch.compiler.reset()
-    embedder = Embedder(small, spec_of(small), batch=4)
+    embedder = Embedder.of_model(small, spec_of(small), batch=4)
 
     with torch._inductor.config.patch({"cpp.cxx": (None, "no-such-compiler")}):
         got = embedder(images)
@@ -512,7 +516,7 @@ from reidhub.inference import Embedder, compiling
 compiling._CPUINFO = {cpuinfo!r}
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 model = Small().eval()
-Embedder(model, spec_of(model), batch=4)(torch.zeros(1, 3, 16, 8))
+Embedder.of_model(model, spec_of(model), batch=4)(torch.zeros(1, 3, 16, 8))
 from torch._dynamo.utils import counters  # importing it sets torch's own folder where none is set
 print("hits", counters["inductor"]["fxgraph_cache_hit"])
 """
@@ -552,7 +556,7 @@ def test_processors_of_other_kinds_have_other_names(tmp_path: Path, monkeypatch:
 
 
 def test_what_does_not_fit_is_refused(small, images) -> None:
-    embedder = Embedder(small, spec_of(small), plan=EAGER)
+    embedder = Embedder.of_model(small, spec_of(small), plan=EAGER)
     for wrong in (images[0], images[:, :2], images[:, :, :8], images.double(), images.long()):
         with pytest.raises(UsageError, match=r"images are float32 or uint8 \(N, 3, 16, 8\), got"):
             embedder(wrong)
@@ -565,14 +569,14 @@ def test_what_does_not_fit_is_refused(small, images) -> None:
             embedder(wrong)
         assert way in str(caught.value.hint)
     with pytest.raises(UsageError, match=r"batch above 0, got 0$"):
-        Embedder(small, spec_of(small), batch=0)
+        Embedder.of_model(small, spec_of(small), batch=0)
     with pytest.raises(UsageError, match="unknown precision 'fp8'; there are exact, fp32, bf16"):
-        Embedder(small, spec_of(small), precision="fp8")  # type: ignore[arg-type]
+        Embedder.of_model(small, spec_of(small), precision="fp8")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"float32, got torch\.float64"):
-        Embedder(small.double(), spec_of(small))
-    exact = Embedder(small.float(), spec_of(small), precision="exact")
+        Embedder.of_model(small.double(), spec_of(small))
+    exact = Embedder.of_model(small.float(), spec_of(small), precision="exact")
     with pytest.raises(UsageError, match="eval mode"):
-        Embedder(small.train(), spec_of(small))
+        Embedder.of_model(small.train(), spec_of(small))
     before = small.bn1.running_mean.clone()
     with pytest.raises(UsageError, match="eval mode"):
         exact(images)
@@ -582,14 +586,14 @@ def test_what_does_not_fit_is_refused(small, images) -> None:
 @pytest.mark.skipif(has_bf16(torch.device("cpu")), reason="this processor has bfloat16")
 def test_bf16_without_the_hardware_is_refused(small) -> None:
     with pytest.raises(UsageError, match="does not compute in bfloat16"):
-        Embedder(small, spec_of(small), precision="bf16")
+        Embedder.of_model(small, spec_of(small), precision="bf16")
 
 
 def test_every_architecture_has_a_recorded_plan() -> None:
     from reidhub.inference.plans import _recorded
 
     assert list(_recorded()) == [(name, device) for name in ARCHITECTURES for device in ("cpu", "cuda")]
-    assert plan_for("a_model_of_yours", "cpu") == Plan()
+    assert plan_for("a_model_of_yours", "cpu") == EmbedderPlan()
 
 
 @pytest.mark.parametrize(
@@ -645,4 +649,4 @@ def test_embedder_of_a_name_gives_what_the_loaded_model_gives(tmp_path: Path, mo
     assert torch.equal(embedder(images), plain(reidhub.load("osnet_x0_5.mine"), images))
     named = reidhub.embedder("osnet_x0_5", "mine", precision="exact", batch=2)
     assert torch.equal(named(images), embedder(images))
-    assert reidhub.embedder("osnet_x0_5.mine").batch == plan_for("osnet_x0_5", "cpu").batch != Plan().batch
+    assert reidhub.embedder("osnet_x0_5.mine").batch == plan_for("osnet_x0_5", "cpu").batch != EmbedderPlan().batch

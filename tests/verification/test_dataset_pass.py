@@ -12,7 +12,7 @@ from torch import Tensor
 from reidhub.inference.preprocess import imagenet_spec
 from reidhub.models import build
 from reidhub.verification import dataset_pass
-from reidhub.verification.dataset_pass import DatasetPass, Embedder, PassMember, best_classes
+from reidhub.verification.dataset_pass import DatasetPass, MovableEmbedder, PassMember, best_classes
 from reidhub.verification.journal import RowLog
 from reidhub.verification.settings import Settings
 from reidhub.zoo.checkpoint import InputSpec
@@ -66,12 +66,12 @@ def images(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def embedders(count: int = 3) -> list[Embedder]:
+def embedders(count: int = 3) -> list[MovableEmbedder]:
     torch.manual_seed(7)
-    return [Embedder(build("osnet_x0_25", 5).eval(), SPEC, classify=False) for _ in range(count)]
+    return [MovableEmbedder(build("osnet_x0_25", 5).eval(), SPEC, classify=False) for _ in range(count)]
 
 
-def embedded(models: list[Embedder], images: list[Path], folder: Path) -> list[Tensor]:
+def embedded(models: list[MovableEmbedder], images: list[Path], folder: Path) -> list[Tensor]:
     """The rows of some models from one pass."""
     folder.mkdir(exist_ok=True)
     logs = [RowLog(folder / str(place), len(images), m.dimensions, 4) for place, m in enumerate(models)]
@@ -161,7 +161,7 @@ def test_a_classifier_gives_classes_of_the_middle_of_the_image(images) -> None:
     model = build("osnet_x0_25", 9).eval()
     pixels = torch.randint(256, (2, 3, 224, 224), dtype=torch.uint8)
     spec = imagenet_spec(SPEC)
-    rows = Embedder(model, spec, classify=True)(pixels)
+    rows = MovableEmbedder(model, spec, classify=True)(pixels)
     with torch.no_grad():
         logits = model.classify(model((pixels / 255 - 0.5) / 0.25))
     assert rows.tolist() == logits.topk(5).indices.tolist()

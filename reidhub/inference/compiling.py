@@ -1,4 +1,4 @@
-"""Code made for one graph and one size: when it first runs, kept for later processes, and never a reason to fail."""
+"""Compiled models: torch compiles in the first call and keeps the code; where it cannot, the plain module runs."""
 
 import logging
 import platform
@@ -17,24 +17,25 @@ from reidhub.cache.store import Cache
 from reidhub.files.digest import Digest
 from reidhub.torch_settings import keep_compiled_code, tag_compiled_code
 
-_SETTINGS: dict[str, dict[str, Any]] = {  # small models wait for the calls of their layers more than for arithmetic
+_SETTINGS: dict[str, dict[str, Any]] = {  # in small models, calling the layers takes longer than arithmetic
     "cpu": {"options": {"cpp_wrapper": True}},  # the layers are called from C++, not from Python
-    "cuda": {"options": {"triton.cudagraphs": True, "conv_1x1_as_mm": True}},  # cuDNN's float32 1x1 are the slower ones
+    "cuda": {"options": {"triton.cudagraphs": True, "conv_1x1_as_mm": True}},  # cuDNN's float32 1x1 is slower
 }
 
 _CPUINFO = Path("/proc/cpuinfo")
-_TELLING = ("model name", "flags", "Features", "CPU implementer", "CPU part")  # its lines for x86 and for ARM
+_CPUINFO_KEYS = ("model name", "flags", "Features", "CPU implementer", "CPU part")  # of x86 and of ARM processors
 
-_LONG_S = 10.0  # code that was kept is there sooner
+_LONG_S = 10.0  # kept code is loaded sooner
 _STILL = "the embedder compiles in its first call, which takes a minute or more; in later processes it takes seconds"
 
 _log = logging.getLogger(__name__)
 
 Forward = Callable[[Tensor], Tensor]
+"""(N, 3, H, W) -> (N, D)."""
 
 
 class Compiled:
-    """A module that is compiled when it first runs; where that fails, it runs as it is and the log says why.
+    """A module that is compiled in its first call. If that fails, the module itself runs, and the log says why.
 
     Args:
         module: in eval mode.
@@ -47,29 +48,29 @@ class Compiled:
         self._module = module
         settings = _SETTINGS.get(device.type, {}) if backend == "inductor" else {}
         self._compiled: Forward = torch.compile(module, fullgraph=True, dynamic=False, backend=backend, **settings)
-        self._run: Forward = self._first
+        self._run: Forward = self._run_first
 
     def __call__(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W), always of the same N and memory format, -> (N, D)."""
+        """Run the module: (N, 3, H, W) -> (N, D); N and the memory format are the same in every call."""
         run = self._run
         try:
             embeddings: Tensor = run(images)
-        except Exception as error:  # whatever a compiler says, the module itself still runs
+        except Exception as error:  # whatever a compiler raises, the module itself still runs
             if run is self._module:
                 raise
-            _log.warning("the model runs without compiled code, and slower: %s", _reason(error))
+            _log.warning("the model runs without compiled code, and slower: %s", _find_reason(error))
             self._run = self._module
             embeddings = self._module(images)
         return embeddings
 
-    def _first(self, images: Tensor) -> Tensor:
+    def _run_first(self, images: Tensor) -> Tensor:
         start, still = time.perf_counter(), threading.Timer(_LONG_S, _log.warning, [_STILL])
         still.daemon = True
         still.start()
-        key = f"{processor_id()}, {torch.get_num_threads()} threads"  # what some releases leave out of their own
+        key = f"{processor_id()}, {torch.get_num_threads()} threads"  # some releases of torch leave these out
         try:
             with warnings.catch_warnings(), tag_compiled_code(key):
-                warnings.filterwarnings("ignore", "TensorFloat32")  # not using it is meant
+                warnings.filterwarnings("ignore", "TensorFloat32")  # TF32 is switched off on purpose
                 embeddings = self._compiled(images)
         finally:
             still.cancel()
@@ -81,16 +82,16 @@ class Compiled:
 
 @lru_cache(maxsize=1)
 def processor_id() -> str:
-    """Eight digits for this kind of processor: code is made for its instructions, which torch's own key leaves out."""
+    """Eight digits that name this kind of processor; compiled code runs only on the kind it was made for."""
     try:
         first, _, _ = _CPUINFO.read_text(encoding="utf-8", errors="replace").partition("\n\n")
-        told = [line for line in first.splitlines() if line.partition(":")[0].strip() in _TELLING]
-    except OSError:  # not a Linux
-        told = [platform.processor()]
-    return Digest.of_bytes("\n".join([platform.machine(), *told]).encode()).short
+        lines = [line for line in first.splitlines() if line.partition(":")[0].strip() in _CPUINFO_KEYS]
+    except OSError:  # not Linux
+        lines = [platform.processor()]
+    return Digest.of_bytes("\n".join([platform.machine(), *lines]).encode()).short
 
 
-def _reason(error: Exception) -> str:
-    """The first line that says something."""
+def _find_reason(error: Exception) -> str:
+    """The first line of an error that says something."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.endswith(" raised:")]
     return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"

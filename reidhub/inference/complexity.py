@@ -1,7 +1,7 @@
-"""What a model costs at test time, by the definition under which the zoo's tables print parameters and GFLOPs.
+"""Parameters and multiply-adds of a model, counted as in the tables where the zoo's figures are printed.
 
-Counted are the multiply-adds of convolutions and matrix products; normalisation, activations, pooling and resampling
-count nothing. What an embedding does not pass through, the classifier above all, counts neither here nor there.
+Multiply-adds are those of convolutions and matrix products. Normalisation, activations, pooling and resampling are not
+counted, and neither are modules that an embedding does not pass through, such as the classifier.
 """
 
 import copy
@@ -17,17 +17,21 @@ from reidhub.zoo.checkpoint import Complexity
 
 
 def complexity(model: ReidModel, input: tuple[int, int] | Tensor | None = None) -> Complexity:
-    """Count parameters and multiply-adds of a model in eval mode, without computing an embedding.
+    """Count the parameters and multiply-adds that an embedding needs; nothing is computed.
 
     Args:
-        model: left as it is, whatever its mode and device.
-        input: (height, width) in pixels, or images of which the shape alone matters; None for the model's own size.
+        model: in any mode and on any device; it stays as it is.
+        input: (height, width) in pixels, or images (N, 3, H, W), whose values do not matter; None for the model's
+            ``input_size``.
+
+    Returns:
+        Multiply-adds are those of one image.
 
     Raises:
-        UsageError: hacnn, and the size is not its own.
+        UsageError: hacnn got another size than its own.
     """
-    twin = _twin_without_data(model)
-    images = _images(model.input_size if input is None else input)
+    twin = _copy_without_data(model)
+    images = _make_images(model.input_size if input is None else input)
     calls: Counter[nn.Module] = Counter()
     for module in twin.modules():
         module.register_forward_hook(lambda called, _inputs, _outputs: calls.update([called]))
@@ -41,8 +45,8 @@ def complexity(model: ReidModel, input: tuple[int, int] | Tensor | None = None) 
     )
 
 
-def _twin_without_data(model: ReidModel) -> ReidModel:
-    """The same modules with tensors that have a shape and nothing else, in eval mode."""
+def _copy_without_data(model: ReidModel) -> ReidModel:
+    """Copy a model; the copy is in eval mode, and its tensors have shapes but no values."""
     shapes: dict[int, Tensor] = {}
     for tensor in chain(model.parameters(), model.buffers()):
         empty = torch.empty_like(tensor, device="meta", requires_grad=False)
@@ -50,6 +54,6 @@ def _twin_without_data(model: ReidModel) -> ReidModel:
     return copy.deepcopy(model, shapes).eval()
 
 
-def _images(input: tuple[int, int] | Tensor) -> Tensor:
-    """Images without data: (1, 3, H, W), or the shape of ``input``."""
+def _make_images(input: tuple[int, int] | Tensor) -> Tensor:
+    """Make images without values: (1, 3, H, W), or the shape of ``input``."""
     return torch.empty(input.shape if isinstance(input, Tensor) else (1, 3, *input), device="meta")

@@ -1,8 +1,9 @@
-"""JPEG decoding and enlarging without PIL, for files whose pixels are certain to be PIL's, bit for bit.
+"""Fast decoding and enlarging of JPEG files, only where the pixels are the same as PIL's, bit for bit.
 
-Both decoders are libjpeg, though not always the same release. What is handed to the fast one is what a check in this
-very process found equal, class by class; and sizes whose filter weights both resizers hold exactly. Everything else
-(other formats, CMYK, damaged files, images made smaller) is for PIL, whose answer counts.
+PIL and torchvision both decode with libjpeg, but not always with the same release. So this process first decodes small
+files of each kind with both, and only the kinds that came out equal are decoded here. Images are enlarged here only to
+sizes for which torch and PIL both compute the filter weights without rounding. PIL does everything else: other formats,
+CMYK, damaged files, images made smaller.
 """
 
 import io
@@ -23,17 +24,17 @@ _FRAMES = {0xC0: False, 0xC1: False, 0xC2: True}  # start of frame -> progressiv
 _SAMPLINGS = {"4:4:4": (0x11, 0x11, 0x11), "4:2:2": (0x21, 0x11, 0x11), "4:2:0": (0x22, 0x11, 0x11)}
 _MOST_PIXELS = 2**24  # PIL warns of larger ones, and asks before it decodes much larger ones
 _RGB = 3  # torchvision.io.ImageReadMode.RGB
-_EXACT_BITS = 14  # of a weight in torch's 8-bit resizer; PIL's has 22
+_EXACT_BITS = 14  # bits of a weight in torch's 8-bit resizer; PIL has 22
 
 _log = logging.getLogger(__name__)
 
 
 class Kind(NamedTuple):
-    """What decides which code of libjpeg decodes a file.
+    """The properties of a file that decide which code of libjpeg decodes it.
 
     Args:
-        progressive: False for a file of one scan.
-        sampling: factors of each component, as the file holds them: one for grey, three for colour.
+        progressive: True for a file of several scans.
+        sampling: sampling factors of each component, as the file holds them: one for grey, three for colour.
     """
 
     progressive: bool
@@ -41,39 +42,40 @@ class Kind(NamedTuple):
 
 
 KINDS = [Kind(progressive, factors) for progressive in (False, True) for factors in [(0x11,), *_SAMPLINGS.values()]]
-"""Every kind that is checked against PIL; files of other kinds are PIL's."""
+"""The kinds that are compared with PIL; PIL decodes files of other kinds."""
 
 
 def decode(data: bytes | bytearray) -> Tensor | None:
-    """RGB pixels of a JPEG file; None where it is for PIL to decode or to refuse.
+    """Decode a JPEG file.
 
     Returns:
-        uint8 (3, H, W), channels last.
+        uint8 (3, H, W), RGB, channels last; None where PIL must decode or refuse the file.
     """
-    kind = _kind_of(data)
-    if kind is None or kind not in equal_kinds():
+    kind = _read_kind(data)
+    if kind is None or kind not in find_equal_kinds():
         return None
     return _decode(data)
 
 
 def _decode(data: bytes | bytearray) -> Tensor | None:
+    """Decode a file of any kind with torchvision; None for a damaged one."""
     try:
         return torch.ops.image.decode_jpeg.default(  # type: ignore[no-any-return]
             torch.frombuffer(bytearray(data), dtype=torch.uint8), _RGB
         )
-    except RuntimeError:  # a damaged file
+    except RuntimeError:
         return None
 
 
 def enlarges_exactly(size: tuple[int, int], wanted: tuple[int, int]) -> bool:
-    """True where `enlarge` gives the pixels of PIL's bilinear filter from ``size`` to ``wanted`` (height, width)."""
-    return resizes_equally() and all(map(_exact, size, wanted))
+    """True where `enlarge` gives the pixels of PIL's bilinear filter; both sizes are (height, width)."""
+    return resizes_equally() and all(map(_has_exact_weights, size, wanted))
 
 
-def _exact(side: int, wanted: int) -> bool:
-    """True where every weight is a fraction of few binary digits: then nothing is rounded before the last step.
+def _has_exact_weights(side: int, wanted: int) -> bool:
+    """True where every filter weight has so few binary digits that it is not rounded.
 
-    Between two neighbours the weights are how far their centres are off, multiples of side / (2 * wanted).
+    The weights are distances between pixel centres, which are multiples of side / (2 * wanted).
     """
     denominator = 2 * wanted // gcd(side, 2 * wanted)
     return side == wanted or (side < wanted and denominator & -denominator == denominator <= 2**_EXACT_BITS)
@@ -93,23 +95,26 @@ def enlarge(pixels: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
     return F.interpolate(images, size, mode="bilinear", antialias=True)  # -> (N, 3, H, W)
 
 
-def _kind_of(data: bytes | bytearray) -> Kind | None:
-    """From the segments before the first scan; None for what is no plain 8-bit grey or YCbCr file."""
+def _read_kind(data: bytes | bytearray) -> Kind | None:
+    """Read the kind from the segments before the first scan; None if this is not a plain 8-bit grey or YCbCr file."""
     if data[:2] != _START:
         return None
     place, kind = 2, None
     while place + 4 <= len(data) and data[place] == 0xFF and data[place + 1] != _SCAN:
         marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
         if marker in _FRAMES:
-            kind = _kind_of_frame(data[place + 4 : place + 2 + length], progressive=_FRAMES[marker])
+            kind = _read_frame(data[place + 4 : place + 2 + length], progressive=_FRAMES[marker])
         if (0xC0 <= marker <= 0xCF and marker not in (*_FRAMES, 0xC4)) or marker == _ADOBE:
-            return None  # other ways of coding, and colours that are not YCbCr
+            return None  # another coding, or colours other than YCbCr
         place += 2 + length
     return kind
 
 
-def _kind_of_frame(frame: bytes | bytearray, *, progressive: bool) -> Kind | None:
-    """A frame header is: bits, height, width, number of components, and for each its name, factors and table."""
+def _read_frame(frame: bytes | bytearray, *, progressive: bool) -> Kind | None:
+    """Read the kind from a frame header.
+
+    It holds bits, height, width, the number of components, and the name, factors and table of each component.
+    """
     if len(frame) < 6 or len(frame) != 6 + 3 * frame[5]:
         return None
     height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
@@ -119,21 +124,21 @@ def _kind_of_frame(frame: bytes | bytearray, *, progressive: bool) -> Kind | Non
 
 
 @lru_cache(maxsize=1)
-def equal_kinds() -> frozenset[Kind]:
-    """The kinds of JPEG files that torchvision's libjpeg decodes to the bits of PIL's, tried here and now."""
-    import torchvision.io  # noqa: F401  # registers its decoder; later than this module, as it takes a second
+def find_equal_kinds() -> frozenset[Kind]:
+    """Find the kinds of JPEG files that torchvision decodes to the same bits as PIL in this process."""
+    import torchvision.io  # noqa: F401  # registers its decoder; imported late because it takes a second
 
     if not hasattr(torch.ops.image, "decode_jpeg"):
-        _log.info("this torchvision was built without a decoder of JPEG files; PIL does it")
+        _log.info("this torchvision was built without a JPEG decoder; PIL decodes instead")
         return frozenset()
-    equal = frozenset(kind for kind in KINDS if all(_decodes_equally(_sample(kind, seed)) for seed in range(3)))
+    equal = frozenset(kind for kind in KINDS if all(_decodes_equally(_make_sample(kind, seed)) for seed in range(3)))
     if len(equal) < len(KINDS):
-        _log.info("PIL and torchvision decode %d of %d kinds of JPEG equally", len(equal), len(KINDS))
+        _log.info("PIL and torchvision decode %d of %d kinds of JPEG files to equal pixels", len(equal), len(KINDS))
     return equal
 
 
-def _sample(kind: Kind, seed: int) -> bytes:
-    """A small file of one kind, of odd size, with noise in it."""
+def _make_sample(kind: Kind, seed: int) -> bytes:
+    """Make a small file of one kind; its size is odd and its content is noise."""
     rng = np.random.default_rng(seed)
     noise = rng.integers(0, 256, (37 + seed, 23, 3)).astype(np.uint8)
     image = Image.fromarray(noise).resize((61, 43 + seed), Image.Resampling.BICUBIC)
@@ -147,6 +152,7 @@ def _sample(kind: Kind, seed: int) -> bytes:
 
 
 def _decodes_equally(data: bytes) -> bool:
+    """True where torchvision decodes a file to the same pixels as PIL."""
     with Image.open(io.BytesIO(data)) as image:
         want = np.asarray(image.convert("RGB"))
     got = _decode(data)
@@ -155,11 +161,11 @@ def _decodes_equally(data: bytes) -> bool:
 
 @lru_cache(maxsize=1)
 def resizes_equally() -> bool:
-    """True where torch's 8-bit resizer gives the bits of PIL's on this processor, tried here and now."""
+    """True where torch's 8-bit resizer gives the same bits as PIL's on this processor; both are tried."""
     pixels = np.random.default_rng(0).integers(0, 256, (2, 101, 53, 3)).astype(np.uint8)
     got = enlarge(pixels, (256, 128)).permute(0, 2, 3, 1).numpy()
     wants = [np.asarray(Image.fromarray(image).resize((128, 256), Image.Resampling.BILINEAR)) for image in pixels]
     equal = np.array_equal(got, np.stack(wants))
     if not equal:
-        _log.info("torch resizes otherwise than PIL on this processor; PIL does it")
+        _log.info("torch and PIL resize differently on this processor; PIL resizes")
     return equal

@@ -1,4 +1,4 @@
-"""OSNet's gate weighs all streams at once: one call of each small layer, not one for every stream."""
+"""OSNet's gates made faster: each small layer of a gate is called once for all streams, not once for each stream."""
 
 import copy
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from reidhub.models.osnet import AggregationGate
 
 
 class MergedGate(nn.Module):
-    """`AggregationGate` with the streams side by side: T x (N, C, h, w) -> (N, C, h, w).
+    """The same function as `AggregationGate`, with the streams side by side.
 
     Args:
-        gate: whose layers these are.
+        gate: the gate whose layers are used.
     """
 
     def __init__(self, gate: AggregationGate) -> None:
@@ -25,13 +25,13 @@ class MergedGate(nn.Module):
 
     def forward(self, streams: Sequence[Tensor]) -> Tensor:
         """Weigh and add T streams: T x (N, C, h, w) -> (N, C, h, w)."""
-        pooled = torch.stack([global_average(x) for x in streams], 2)[..., None]  # -> (N, C, T, 1)
-        weights: Tensor = self.fc2(self.fc1(pooled).relu()).sigmoid()  # -> (N, C, T, 1)
-        return reduce(add, (x * weights[:, :, t, None] for t, x in enumerate(streams)))
+        pooled = torch.stack([global_average(x) for x in streams], 2)[..., None]  # T x (N, C, h, w) -> (N, C, T, 1)
+        weights: Tensor = self.fc2(self.fc1(pooled).relu()).sigmoid()  # (N, C, T, 1) -> (N, C, T, 1)
+        return reduce(add, (x * weights[:, :, t, None] for t, x in enumerate(streams)))  # -> (N, C, h, w)
 
 
 def merge_gates(model: nn.Module) -> nn.Module:
-    """A copy of a model; what has no such gate is copied as it is."""
+    """Copy a model and replace each `AggregationGate` in the copy by a `MergedGate`."""
     copied = copy.deepcopy(model)
     for path, gate in list(copied.named_modules()):
         if isinstance(gate, AggregationGate):

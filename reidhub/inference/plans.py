@@ -1,4 +1,4 @@
-"""What pays for which architecture, as data in ``plans.yaml``, which says what ``benchmarks/embedding.py`` measured."""
+"""Plans: which steps make an architecture faster on which device, as measured and recorded in ``plans.yaml``."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,13 +14,13 @@ _FIELDS = ("fold", "channels_last", "compile", "batch")
 
 @dataclass(frozen=True, slots=True)
 class EmbedderPlan:
-    """What is done with one architecture on one kind of device.
+    """How one architecture runs on one kind of device; the default takes every step.
 
     Args:
-        fold: normalisations become part of the convolutions before them.
-        channels_last: the memory format of weights and images.
-        compile: code is made for this graph, batch and size.
-        batch: images that run at once where the caller does not say.
+        fold: fold normalisations into the layers before them.
+        channels_last: keep weights and images in channels-last memory format.
+        compile: compile the model.
+        batch: images in a batch, if the caller does not choose.
     """
 
     fold: bool = True
@@ -29,10 +29,10 @@ class EmbedderPlan:
     batch: int = 32
 
     def choose_batch(self, wanted: int | None) -> int:
-        """How many images run at once: as many as are wanted, by default the plan's.
+        """The wanted number of images in a batch, or the plan's for None.
 
         Raises:
-            UsageError: fewer than 1.
+            UsageError: ``wanted`` is below 1.
         """
         if wanted is not None and wanted < 1:
             raise UsageError(f"an embedder needs a batch above 0, got {wanted}")
@@ -40,22 +40,23 @@ class EmbedderPlan:
 
 
 def plan_for(architecture: str, device_type: str) -> EmbedderPlan:
-    """The recorded plan; the general one, every step taken, for what is not in the record."""
-    return _recorded().get((architecture, device_type), EmbedderPlan())
+    """The recorded plan of an architecture on a type of device (``cpu``, ``cuda``), or else the default plan."""
+    return _read_plans().get((architecture, device_type), EmbedderPlan())
 
 
 @lru_cache(maxsize=1)
-def _recorded() -> dict[tuple[str, str], EmbedderPlan]:
-    plans = read_package_list(_FILE, _architecture)
+def _read_plans() -> dict[tuple[str, str], EmbedderPlan]:
+    plans = read_package_list(_FILE, _parse_entry)
     return {(name, device): plan for name, by_device in plans for device, plan in by_device.items()}
 
 
-def _architecture(value: Value) -> tuple[str, dict[str, EmbedderPlan]]:
+def _parse_entry(value: Value) -> tuple[str, dict[str, EmbedderPlan]]:
     fields = value.fields(("architecture", *_DEVICES), ("architecture",), "a plan")
-    return fields["architecture"].text(), {device: _plan(fields[device]) for device in _DEVICES if device in fields}
+    plans = {device: _parse_plan(fields[device]) for device in _DEVICES if device in fields}
+    return fields["architecture"].text(), plans
 
 
-def _plan(value: Value) -> EmbedderPlan:
+def _parse_plan(value: Value) -> EmbedderPlan:
     fields = value.fields(_FIELDS, _FIELDS, "a plan")
     batch = fields.pop("batch").integer()
     return EmbedderPlan(**{step: field.boolean() for step, field in fields.items()}, batch=batch)

@@ -1,8 +1,8 @@
-"""Pixels as the published models saw them: PIL decodes and resizes, then /255, mean and standard deviation.
+"""Preprocessing as the published models need it: decode, resize, divide by 255, subtract the mean, divide by std.
 
-Resizing is PIL's antialiased bilinear filter on 8-bit RGB. OpenCV, a resize of tensors, BGR or swapped height and
-width give other pixels and lower scores. Where torchvision decodes a file and torch enlarges it to the same bits, they
-do, some times as fast (`reidhub.inference.fast_jpeg`).
+PIL decodes, and resizes 8-bit RGB with its antialiased bilinear filter. OpenCV, resizing of float tensors, BGR, or
+swapped height and width give other pixels and lower scores. `reidhub.inference.fast_jpeg` does the same work faster
+where its pixels are equal to PIL's, bit for bit.
 """
 
 import io
@@ -23,20 +23,20 @@ from reidhub.errors import DatasetError
 from reidhub.inference import fast_jpeg
 from reidhub.zoo.checkpoint import InputSpec
 
-_AHEAD = 2  # chunks decoded before they are asked for; more would only cost memory
-_CHUNK = 16  # images at least that are handed to the threads at once: handing over costs as much as decoding one
-_IMAGENET_SHORT_SIDE, _IMAGENET_CROP = 256, 224  # the recipe of every published ImageNet figure of the zoo
+_AHEAD = 2  # chunks that are decoded in advance; more would only take memory
+_CHUNK = 16  # images that threads get at once, at least: giving them work takes as long as decoding one image
+_IMAGENET_SHORT_SIDE, _IMAGENET_CROP = 256, 224  # used for every published ImageNet figure of the zoo
 
 
 @dataclass(frozen=True, slots=True)
 class CentreCropSpec:
-    """What pixels a classifier wants: the short side resized, the middle square cut out, then (x - mean) / std.
+    """Preprocessing of a classifier: resize the short side, cut out the square in the middle, then (x - mean) / std.
 
     Args:
-        short_side: pixels of the short side after resizing.
-        crop: side of the square, at most ``short_side``.
-        mean: of each channel, in [0, 1].
-        std: of each channel, in [0, 1].
+        short_side: length of the short side after resizing, in pixels.
+        crop: side of the square in pixels, at most ``short_side``.
+        mean: mean of each channel, in [0, 1].
+        std: standard deviation of each channel, in [0, 1].
     """
 
     short_side: int
@@ -46,32 +46,36 @@ class CentreCropSpec:
 
     @property
     def height(self) -> int:
-        """Of the pixels that come out."""
+        """Height of the result in pixels."""
         return self.crop
 
     @property
     def width(self) -> int:
-        """Of the pixels that come out."""
+        """Width of the result in pixels."""
         return self.crop
 
 
 PixelSpec = InputSpec | CentreCropSpec
-"""Either recipe; both have ``height``, ``width``, ``mean`` and ``std``."""
+"""Preprocessing of a re-ID model or of a classifier; both have ``height``, ``width``, ``mean`` and ``std``."""
 
 
 def imagenet_spec(spec: InputSpec) -> CentreCropSpec:
-    """The recipe of ImageNet validation with the mean and standard deviation of ``spec``: 256, then 224 x 224."""
+    """The preprocessing of ImageNet validation (short side 256, crop 224 x 224), with the mean and std of ``spec``."""
     return CentreCropSpec(_IMAGENET_SHORT_SIDE, _IMAGENET_CROP, spec.mean, spec.std)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Transform:
-    """A preprocessing that can be pickled: an image, or the path of one, becomes a (3, H, W) float32 tensor."""
+    """Preprocessing of one image; it can be pickled.
+
+    Args:
+        spec: how images are resized and normalised.
+    """
 
     spec: PixelSpec
 
     def __call__(self, image: Image.Image | str | Path) -> Tensor:
-        """Decode where needed, resize and normalise.
+        """Decode a file, or take an image; then resize and normalise.
 
         Args:
             image: a PIL image of any mode, or the path of an image file.
@@ -80,11 +84,11 @@ class Transform:
             float32 (3, H, W), RGB.
 
         Raises:
-            DatasetError: the file is no image that can be decoded.
+            DatasetError: the file cannot be decoded.
         """
-        pixels = _empty(1, self.spec)
+        pixels = _make_room(1, self.spec)
         if isinstance(image, Image.Image):
-            pixels[0] = _resized(image, self.spec)
+            pixels[0] = _resize(image, self.spec)
         else:
             _fill(pixels, [Path(image)], self.spec)
         return normalise(pixels, self.spec)[0].contiguous()
@@ -96,16 +100,16 @@ class Transform:
 
 
 def transform(spec: InputSpec) -> Transform:
-    """The published preprocessing of a re-ID checkpoint: resized to height and width, nothing cut off."""
+    """The published preprocessing of a re-ID checkpoint: resize to height and width, cut nothing off."""
     return Transform(spec)
 
 
 def normalise(pixels: Tensor, spec: PixelSpec) -> Tensor:
-    """Make 8-bit pixels what a model wants, on the device they are on.
+    """Normalise pixels, on the device where they are.
 
     Args:
         pixels: uint8 (N, 3, H, W), RGB.
-        spec: gives mean and standard deviation.
+        spec: has the mean and standard deviation.
 
     Returns:
         float32 (N, 3, H, W) in the memory format of ``pixels``.
@@ -114,33 +118,33 @@ def normalise(pixels: Tensor, spec: PixelSpec) -> Tensor:
 
 
 def normalise_into(out: Tensor, pixels: Tensor, spec: PixelSpec) -> Tensor:
-    """`normalise` into a tensor of the caller's.
+    """Normalise pixels and write them into a tensor.
 
     Args:
-        out: float32 (N, 3, H, W), on the same device and of any memory format.
+        out: float32 (N, 3, H, W), on the device of ``pixels``, in any memory format; filled.
         pixels: uint8 (N, 3, H, W), RGB.
-        spec: gives mean and standard deviation.
+        spec: has the mean and standard deviation.
 
     Returns:
         ``out``.
     """
-    rows, repeats = out.permute(0, 2, 3, 1), out.shape[3]
+    rows, repeats = out.permute(0, 2, 3, 1), out.shape[3]  # (N, 3, H, W) -> (N, H, W, 3)
     if rows.is_contiguous():
-        rows = rows.flatten(2)  # -> (N, H, W * 3): torch is slow where it meets three numbers at a time
+        rows = rows.flatten(2)  # -> (N, H, W * 3): torch is slow if the last dimension is as short as 3
     else:
         rows, repeats = out, 0
-    mean, std = (_channels(values, repeats, out.device) for values in (spec.mean, spec.std))
-    at_once = 1 if out.device.type == "cpu" else max(1, len(out))  # one image stays in a processor's cache
+    mean, std = (_make_channels(values, repeats, out.device) for values in (spec.mean, spec.std))
+    at_once = 1 if out.device.type == "cpu" else max(1, len(out))  # one image fits into a processor's cache
     for to, row, image in zip(*(torch.split(tensor, at_once) for tensor in (out, rows, pixels)), strict=True):
         to.copy_(image)
         row.div_(255).sub_(mean).div_(std)
     return out
 
 
-@lru_cache(maxsize=64)  # a GPU would be waited for each time that numbers are sent to it
+@lru_cache(maxsize=64)  # each copy of numbers to a GPU would wait for the GPU
 @torch.inference_mode(False)
-def _channels(values: tuple[float, float, float], repeats: int, device: torch.device) -> Tensor:
-    """(3, 1, 1); where ``repeats`` is given, (3 * repeats,): channel by channel, again and again."""
+def _make_channels(values: tuple[float, float, float], repeats: int, device: torch.device) -> Tensor:
+    """Make a tensor of one value per channel: (3, 1, 1); or the three values ``repeats`` times: (3 * repeats,)."""
     channels = torch.tensor(values, dtype=torch.float32, device=device)
     return channels.repeat(repeats) if repeats else channels[:, None, None]
 
@@ -148,18 +152,18 @@ def _channels(values: tuple[float, float, float], repeats: int, device: torch.de
 def load_batches(
     paths: Sequence[Path | str], spec: PixelSpec, batch_size: int, workers: int = 2
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Decode images in order, a little ahead of whoever takes them.
+    """Decode and resize images in order, a few batches in advance.
 
-    Each file is opened once; memory does not grow with the number of images.
+    Each file is opened once, and memory does not grow with the number of images.
 
     Args:
         paths: image files.
-        spec: size of the pixels; normalising is left to `normalise`, on the device.
+        spec: size of the result; `normalise` does the rest, on the model's device.
         batch_size: images per batch, above 0; the last batch may have fewer.
         workers: threads that decode, above 0.
 
     Yields:
-        uint8 (N, 3, H, W) in channels-last memory format, and the images' places in ``paths`` (N,), int64.
+        uint8 (N, 3, H, W) in channels-last memory format, and the images' places in ``paths``, int64 (N,).
 
     Raises:
         DatasetError: a file cannot be decoded.
@@ -167,10 +171,12 @@ def load_batches(
     """
     if batch_size < 1 or workers < 1:
         raise ValueError(f"batch_size and workers must be above 0, got {batch_size} and {workers}")
-    return _batches([Path(path) for path in paths], spec, batch_size, workers)
+    return _decode_ahead([Path(path) for path in paths], spec, batch_size, workers)
 
 
-def _batches(paths: Sequence[Path], spec: PixelSpec, batch_size: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _decode_ahead(
+    paths: Sequence[Path], spec: PixelSpec, batch_size: int, workers: int
+) -> Iterator[tuple[Tensor, Tensor]]:
     pool = ThreadPoolExecutor(workers, thread_name_prefix="reidhub-decode")
     pending: deque[_Chunk] = deque()
     size = batch_size * -(-_CHUNK // batch_size)
@@ -187,7 +193,13 @@ def _batches(paths: Sequence[Path], spec: PixelSpec, batch_size: int, workers: i
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """Whole batches that threads are filling: each takes a run of the rows."""
+    """A few batches that threads fill; each thread fills some consecutive rows.
+
+    Args:
+        pixels: uint8 (N, 3, H, W).
+        start: place of the first image.
+        runs: one for each thread.
+    """
 
     pixels: Tensor
     start: int
@@ -197,7 +209,8 @@ class _Chunk:
     def begin(
         cls, pool: ThreadPoolExecutor, paths: Sequence[Path], spec: PixelSpec, workers: int, start: int
     ) -> "_Chunk":
-        pixels = _empty(len(paths), spec)
+        """Give the work to the threads, and do not wait for it."""
+        pixels = _make_room(len(paths), spec)
         run = -(-len(paths) // workers)
         runs = [
             pool.submit(_fill, pixels[first : first + run], paths[first : first + run], spec)
@@ -206,40 +219,37 @@ class _Chunk:
         return cls(pixels, start, runs)
 
     def batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Pixels and places, as `load_batches` yields them."""
+        """Wait for the threads; yield pixels and places as `load_batches` does."""
         for run in self.runs:
             run.result()
         places = torch.arange(self.start, self.start + len(self.pixels), device="cpu")
         yield from zip(torch.split(self.pixels, batch_size), torch.split(places, batch_size), strict=True)
 
 
-@torch.inference_mode(False)  # threads outside of the caller's mode fill it
-def _empty(count: int, spec: PixelSpec) -> Tensor:
-    """Room for pixels: uint8 (count, 3, H, W), channels last."""
+@torch.inference_mode(False)  # the threads that fill it are not in the caller's mode
+def _make_room(count: int, spec: PixelSpec) -> Tensor:
+    """Make an empty tensor for pixels: uint8 (count, 3, H, W), channels last."""
     return torch.empty((count, spec.height, spec.width, 3), dtype=torch.uint8, device="cpu").permute(0, 3, 1, 2)
 
 
 def _fill(rows: Tensor, paths: Sequence[Path], spec: PixelSpec) -> None:
-    """Decode files into ``rows``; those of one size that are enlarged are enlarged together.
-
-    What waits to be enlarged is smaller than the rows it goes to; anything else is resized at once.
-    """
+    """Decode files into ``rows`` (N, 3, H, W); small images of one size wait and are enlarged together."""
     waiting: defaultdict[tuple[int, ...], dict[int, NDArray[np.uint8]]] = defaultdict(dict)
-    files = [_read(path) for path in paths]  # before the first is decoded: a decoder is slower behind a system call
+    files = [_read(path) for path in paths]  # all at first: decoding is slower right after a system call
     for place, (path, file) in enumerate(zip(paths, files, strict=True)):
         image = _decode(path, file)
         if isinstance(image, Image.Image):
-            rows[place] = _resized(image, spec)
+            rows[place] = _resize(image, spec)
         elif isinstance(spec, InputSpec) and fast_jpeg.enlarges_exactly(image.shape[:2], (spec.height, spec.width)):
             waiting[image.shape][place] = image
         else:
-            rows[place] = _resized(Image.fromarray(image), spec)
+            rows[place] = _resize(Image.fromarray(image), spec)
     for images in waiting.values():
         _enlarge(images, rows)
 
 
 def _enlarge(images: dict[int, NDArray[np.uint8]], rows: Tensor) -> None:
-    """Images (h, w, 3) of one size, each to its place."""
+    """Enlarge images (h, w, 3) of one size into their places in ``rows`` (N, 3, H, W)."""
     enlarged = fast_jpeg.enlarge(np.stack([*images.values()]), (rows.shape[2], rows.shape[3]))
     if len(images) == len(rows):
         rows.copy_(enlarged)
@@ -256,34 +266,30 @@ def _read(path: Path) -> bytes:
 
 
 def _decode(path: Path, file: bytes) -> Image.Image | NDArray[np.uint8]:
-    """The image in the bytes of a file; an array (h, w, 3) where PIL was not needed."""
+    """Decode a file to RGB: an array (h, w, 3), or an image where PIL was needed."""
     try:
         pixels = fast_jpeg.decode(file)
         if pixels is not None:
-            return pixels.permute(1, 2, 0).numpy()
+            return pixels.permute(1, 2, 0).numpy()  # (3, h, w) -> (h, w, 3)
         with Image.open(io.BytesIO(file)) as image:
             return image.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what PIL's decoders raise
-        raise _undecodable(path, error) from error
+        reason = "it is no image" if isinstance(error, UnidentifiedImageError) else error
+        raise DatasetError(f"{path} cannot be decoded: {reason}") from error
 
 
-def _undecodable(path: Path, error: Exception) -> DatasetError:
-    reason = "it is no image" if isinstance(error, UnidentifiedImageError) else error
-    return DatasetError(f"{path} cannot be decoded: {reason}")
-
-
-def _resized(image: Image.Image, spec: PixelSpec) -> Tensor:
-    """RGB pixels (3, H, W) of an image; the orientation in its EXIF data is ignored, as it was when published."""
+def _resize(image: Image.Image, spec: PixelSpec) -> Tensor:
+    """Resize an image to RGB pixels (3, H, W); the orientation in EXIF data is ignored, as in the published work."""
     rgb = image if image.mode == "RGB" else image.convert("RGB")
     if isinstance(spec, CentreCropSpec):
-        resized = _centre_crop(rgb, spec)
+        resized = _crop_centre(rgb, spec)
     else:
         resized = rgb.resize((spec.width, spec.height), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(resized)).permute(2, 0, 1)
+    return torch.from_numpy(np.array(resized)).permute(2, 0, 1)  # (H, W, 3) -> (3, H, W)
 
 
-def _centre_crop(image: Image.Image, spec: CentreCropSpec) -> Image.Image:
-    """Short side to ``short_side``, the long side cut to whole pixels, then the middle; rounded as torchvision does."""
+def _crop_centre(image: Image.Image, spec: CentreCropSpec) -> Image.Image:
+    """Resize the short side and cut out the square in the middle; sizes are rounded as in torchvision."""
     width, height = image.size
     scale = spec.short_side / min(width, height)
     size = tuple(spec.short_side if side == min(width, height) else int(scale * side) for side in (width, height))

@@ -1,4 +1,4 @@
-"""Batches on their way to a GPU while it computes the one before."""
+"""Copying batches to a GPU while it computes the batch before."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -11,7 +11,15 @@ T = TypeVar("T")
 
 
 def upload_ahead(batches: Iterator[tuple[Tensor, T]], device: torch.device) -> Iterator[tuple[Tensor, T]]:
-    """Pixels, with what goes with them, on the device; a GPU receives the next ones while it computes."""
+    """Copy the pixels of batches to a device; a GPU receives the next batch while it computes this one.
+
+    Args:
+        batches: pixels, and anything that goes with them.
+        device: where the pixels are needed.
+
+    Yields:
+        The pixels on the device, and what goes with them.
+    """
     if device.type != "cuda":
         yield from batches
         return
@@ -22,14 +30,14 @@ def upload_ahead(batches: Iterator[tuple[Tensor, T]], device: torch.device) -> I
             uploading = pixels.pin_memory().to(device, non_blocking=True)
         waiting.append((uploading, rest, stream.record_event()))
         if len(waiting) > 1:
-            yield _arrived(*waiting.popleft())
+            yield _wait_for_upload(*waiting.popleft())
     while waiting:
-        yield _arrived(*waiting.popleft())
+        yield _wait_for_upload(*waiting.popleft())
 
 
-def _arrived(pixels: Tensor, rest: T, there: torch.cuda.Event) -> tuple[Tensor, T]:
-    """The same, once the stream that computes may read the pixels."""
+def _wait_for_upload(pixels: Tensor, rest: T, copied: torch.cuda.Event) -> tuple[Tensor, T]:
+    """Make the stream that computes wait until the pixels are copied."""
     current = torch.cuda.current_stream(pixels.device)
-    current.wait_event(there)
+    current.wait_event(copied)
     pixels.record_stream(current)
     return pixels, rest

@@ -590,9 +590,9 @@ def test_bf16_without_the_hardware_is_refused(small) -> None:
 
 
 def test_every_architecture_has_a_recorded_plan() -> None:
-    from reidhub.inference.plans import _recorded
+    from reidhub.inference.plans import _read_plans
 
-    assert list(_recorded()) == [(name, device) for name in ARCHITECTURES for device in ("cpu", "cuda")]
+    assert list(_read_plans()) == [(name, device) for name in ARCHITECTURES for device in ("cpu", "cuda")]
     assert plan_for("a_model_of_yours", "cpu") == EmbedderPlan()
 
 

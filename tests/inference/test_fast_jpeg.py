@@ -124,7 +124,7 @@ def test_damaged_files_end_as_they_do_with_pil_alone(
     damaged += [data + b"behind the end", data[:-2], b"\xff\xd8\xff", data[:2] + b"\xff" * 9 + data[2:]]
     got = [outcome(copy, tmp_path / "a.jpg") for copy in damaged]
 
-    monkeypatch.setattr(fast_jpeg, "equal_kinds", frozenset)
+    monkeypatch.setattr(fast_jpeg, "find_equal_kinds", frozenset)
 
     assert got == [outcome(copy, tmp_path / "a.jpg") for copy in damaged]
     assert any(pixels is None for pixels in got) and any(pixels is not None for pixels in got)
@@ -170,14 +170,14 @@ def test_decoder_or_resizer_that_differs_is_not_used(tmp_path: Path, monkeypatch
     def inverted(pixels: np.ndarray, size: tuple[int, int]) -> Tensor:
         return enlarge(255 - pixels, size)
 
-    for check in (fast_jpeg.equal_kinds, fast_jpeg.resizes_equally):
+    for check in (fast_jpeg.find_equal_kinds, fast_jpeg.resizes_equally):
         check.cache_clear()
     with monkeypatch.context() as other:
         other.setattr(fast_jpeg, "_decode", off_by_one)
         other.setattr(fast_jpeg, "enlarge", inverted)
         ((pixels, _),) = load_batches([path], SPEC, 1)
-        assert not fast_jpeg.equal_kinds() and not fast_jpeg.resizes_equally()
-    for check in (fast_jpeg.equal_kinds, fast_jpeg.resizes_equally):
+        assert not fast_jpeg.find_equal_kinds() and not fast_jpeg.resizes_equally()
+    for check in (fast_jpeg.find_equal_kinds, fast_jpeg.resizes_equally):
         check.cache_clear()
 
     assert np.array_equal(array(pixels[0]), want)

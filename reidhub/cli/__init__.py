@@ -17,20 +17,20 @@ from reidhub.files.atomic import is_disk_full
 from reidhub.zoo.manifest import add_manifests
 
 COMMANDS = {
-    "list": "every checkpoint, with scores, size and what is known of its file",
-    "show": "everything known of one checkpoint",
-    "download": "bring checkpoints into the cache",
+    "list": "checkpoints with their scores, size and how the file is checked",
+    "show": "everything known about a checkpoint",
+    "download": "download checkpoints into the cache",
     "cache": "list, check, fill and empty the folder of downloaded files",
     "mirror": "fill a folder for a web server or a shared disk",
-    "links": "ask every source whether it is alive",
+    "links": "ask every source whether it still has its file",
     "pin": "print the lines that pin a file in the manifest",
-    "doctor": "what a stray file is, and why it does not load",
-    "verify": "re-measure reported scores on your copy of a dataset",
-    "demo": "the whole road on loopback hosts and a generated world",
+    "doctor": "find out what a file is, and why it does not load",
+    "verify": "measure reported scores again on your copy of a dataset",
+    "demo": "download and verify with hosts and images made on this machine",
 }
-"""Command -> one line of help; the command itself is ``reidhub.cli.commands.<name>:command``."""
+"""Command -> one line of help. The command is ``reidhub.cli.commands.<name>:command``."""
 
-_SILENT = ("list", "show")  # nothing in them writes a log
+_SILENT = ("list", "show")  # they log nothing, and need not import logging
 
 
 class _Commands(click.Group):
@@ -65,15 +65,15 @@ class _Commands(click.Group):
     "manifests",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     multiple=True,
-    help="A manifest file of your own, added to the zoo; may be repeated. $REIDHUB_MANIFEST does the same.",
+    help="Add a manifest file of your own to the zoo; may be repeated. $REIDHUB_MANIFEST does the same.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Tell on stderr what is tried.")
+@click.option("-v", "--verbose", is_flag=True, help="Log to stderr what is tried.")
 @click.pass_context
 def cli(ctx: click.Context, *, manifests: tuple[Path, ...], verbose: bool) -> None:
     """Pretrained person re-identification models that load, with numbers anyone can re-measure."""
     ctx.with_resource(add_manifests(file.absolute() for file in manifests))
     if verbose or ctx.invoked_subcommand not in _SILENT:
-        import logging  # costs milliseconds that the silent ones are spared
+        import logging  # takes milliseconds
 
         level = logging.INFO if verbose else logging.WARNING
         logging.basicConfig(format="%(levelname)s: %(message)s", level=level, stream=sys.stderr)

@@ -13,7 +13,7 @@ FORMATS = ("original", "safetensors")
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What the user asked for.
+    """The copy that the user asked for.
 
     Args:
         folder: where a copy with the checkpoint's name goes; None for no copy.

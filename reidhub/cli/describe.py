@@ -1,4 +1,4 @@
-"""A checkpoint in the words and the JSON of the commands."""
+"""How the commands describe a checkpoint, in words and in JSON."""
 
 from dataclasses import asdict
 from typing import Any
@@ -6,45 +6,45 @@ from typing import Any
 from reidhub.zoo.checkpoint import METRICS, Checkpoint, Complexity, Score
 from reidhub.zoo.manifest import zoo
 
-_KNOWN = {
+_CHECKS = {
     "sha256": "sha256",
     "mega-mac": "unpinned (Mega MAC)",
     "nothing": "unpinned",
 }
 
 
-def file_state(checkpoint: Checkpoint) -> str:
-    """What is known of the file: ``sha256``, or ``unpinned`` with what else its bytes can be held to."""
-    return _KNOWN[checkpoint.artifact.checked_by]
+def describe_file(checkpoint: Checkpoint) -> str:
+    """Say how the file is checked: ``sha256``, or ``unpinned`` with what else it can be checked by."""
+    return _CHECKS[checkpoint.artifact.checked_by]
 
 
-def unpinned_notice(checkpoint: Checkpoint) -> str | None:
-    """One sentence that tells a user what an unpinned file means; None for a pinned one."""
-    known = checkpoint.artifact.checked_by
-    if known == "sha256":
+def write_unpinned_notice(checkpoint: Checkpoint) -> str | None:
+    """Write a sentence that explains to users that a file is unpinned; None if it is pinned."""
+    checked_by = checkpoint.artifact.checked_by
+    if checked_by == "sha256":
         return None
-    if known == "mega-mac":
-        return f"{checkpoint.name} is unpinned: no sha256 is known; its bytes are held to the MAC in its Mega link"
-    return f"{checkpoint.name} is unpinned: neither a sha256 nor a MAC is known; its bytes are trusted to its host"
+    if checked_by == "mega-mac":
+        return f"{checkpoint.name} is unpinned: no sha256 is known; its file is checked by the MAC in its Mega link"
+    return f"{checkpoint.name} is unpinned: neither sha256 nor MAC is known, so its host could send any file"
 
 
-def score_text(score: Score) -> str:
-    """The figures in the tables' form: ``market1501 94.2 (82.6)`` is rank-1 (mAP)."""
+def format_score(score: Score) -> str:
+    """Format the figures as the tables do: ``market1501 94.2 (82.6)`` is rank-1 (mAP)."""
     values = score.values
     if "mAP" in values:
         return f"{score.dataset} {values['rank1']} ({values['mAP']})" if "rank1" in values else f"mAP {values['mAP']}"
     return f"{score.dataset} " + " / ".join(values.values())
 
 
-def computed_cost(checkpoint: Checkpoint) -> Complexity | None:
-    """The computed cost of the checkpoint's architecture; None where the manifest does not have it."""
+def find_cost(checkpoint: Checkpoint) -> Complexity | None:
+    """Find the computed cost of the checkpoint's architecture; None if the manifest does not have it."""
     architecture = zoo().architecture(checkpoint.model)
     return architecture.computed if architecture else None
 
 
-def as_json(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Everything known of a checkpoint, for programs; figures stay the printed text."""
-    artifact, computed = checkpoint.artifact, computed_cost(checkpoint)
+def make_json(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Describe everything known about a checkpoint for programs; figures are texts, as printed."""
+    artifact, computed = checkpoint.artifact, find_cost(checkpoint)
     return {
         "name": checkpoint.name,
         "model": checkpoint.model,
@@ -58,7 +58,7 @@ def as_json(checkpoint: Checkpoint) -> dict[str, Any]:
         "evidence": artifact.evidence,
         "sha256_prefix": artifact.sha256_prefix,
         "original_file": artifact.original_file,
-        "file": file_state(checkpoint),
+        "file": describe_file(checkpoint),
         "input": {"height": checkpoint.input.height, "width": checkpoint.input.width},
         "normalisation": {"mean": list(checkpoint.input.mean), "std": list(checkpoint.input.std)},
         "distance": checkpoint.distance,
@@ -67,12 +67,12 @@ def as_json(checkpoint: Checkpoint) -> dict[str, Any]:
         "computed": asdict(computed) if computed else None,
         "loss": checkpoint.loss,
         "transforms": list(checkpoint.transforms),
-        "scores": [_score_json(score) for score in checkpoint.scores],
+        "scores": [_make_score_json(score) for score in checkpoint.scores],
         "licence": checkpoint.licence,
         "notices": list(checkpoint.notices),
     }
 
 
-def _score_json(score: Score) -> dict[str, Any]:
+def _make_score_json(score: Score) -> dict[str, Any]:
     figures = {metric: score.values.get(metric) for metric in METRICS}
     return {"dataset": score.dataset, **figures, "source": score.source, "not_comparable": score.not_comparable}

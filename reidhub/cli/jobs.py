@@ -1,4 +1,4 @@
-"""Many pieces of work at once, for commands."""
+"""Work on several items at once, for commands."""
 
 import queue
 import threading
@@ -10,20 +10,22 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-_GRACE_S = 1.0  # for what has been told to stop
+_GRACE_S = 1.0  # time for the threads to end after they were told to stop
 
 
-def in_order(work: Callable[[T], R], items: Sequence[T], jobs: int, stop: threading.Event) -> Iterator[R]:
-    """The results in the order of the items; whoever leaves early, by Ctrl-C too, waits for no thread.
+def run_in_order(work: Callable[[T], R], items: Sequence[T], jobs: int, stop: threading.Event) -> Iterator[R]:
+    """Work on items in threads, and yield the results in the order of the items.
+
+    A caller that stops early, for example after Ctrl-C, waits a second at most.
 
     Args:
-        work: done in a thread, for one item.
-        items: what there is to do.
-        jobs: threads at once.
-        stop: set where the caller leaves early, for ``work`` to look at.
+        work: called in a thread with one item.
+        items: the items.
+        jobs: number of threads.
+        stop: is set when the caller stops early; ``work`` should look at it.
 
     Raises:
-        Exception: what ``work`` raised for an item, in that item's place.
+        Exception: ``work`` raised it; it comes in place of that item's result.
     """
     waiting: queue.SimpleQueue[tuple[Future[R], T]] = queue.SimpleQueue()
     futures: list[Future[R]] = [Future() for _ in items]

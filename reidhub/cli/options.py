@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, and the reading of times and sizes."""
+"""Options and arguments that several commands share, and parsers of times and sizes."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Tables on stdout: drawn by rich on a terminal, plain aligned text everywhere else."""
+"""Tables on stdout: drawn by rich on a terminal, aligned text elsewhere."""
 
 import sys
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from typing import Literal
 
 import click
 
-_WORD = 12  # characters of a column that is never wrapped
+_WORD = 12  # characters; a column that is not wider is never wrapped
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
@@ -14,7 +14,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: 
 
     Args:
         header: column titles.
-        rows: cells, as many as titles; a cell may have several lines.
+        rows: as many cells as titles; a cell may have several lines.
         right: titles of the columns that are aligned to the right.
     """
     if sys.stdout.isatty():
@@ -34,7 +34,7 @@ def _draw(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
     widths = [max(len(line) for cell in column for line in cell.split("\n")) for column in columns]
     roomy = sum(widths) + 3 * (len(widths) - 1) <= console.width
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1) if roomy else (0, 0))
-    for place, (title, *_) in enumerate(columns):  # the first is what a user copies: it stays whole, as words do
+    for place, (title, *_) in enumerate(columns):  # users copy the first one: it is never wrapped
         justify: Literal["right", "left"] = "right" if title in right else "left"
         table.add_column(title, justify=justify, overflow="fold", no_wrap=place == 0 or widths[place] <= _WORD)
     for row in zip(*(cells for _, *cells in columns), strict=True):
@@ -53,11 +53,11 @@ def _write(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
     click.echo("\n".join(texts))
 
 
-def counted(number: int, noun: str) -> str:
-    """``1 file``, ``2 files``."""
+def format_count(number: int, noun: str) -> str:
+    """Format a number with its noun: ``1 file``, ``2 files``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def human_size(size: int | None) -> str:
-    """Bytes in MB of 10^6, one decimal; ``?`` where not known."""
+def format_size(size: int | None) -> str:
+    """Format bytes in MB (10^6) with one decimal; ``?`` if not known."""
     return "?" if size is None else f"{size / 1e6:.1f} MB"

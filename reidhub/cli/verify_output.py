@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reidhub.cli.describe import unpinned_notice
-from reidhub.cli.tables import human_size, print_table
+from reidhub.cli.describe import write_unpinned_notice
+from reidhub.cli.tables import format_size, print_table
 from reidhub.verification.results import Figure, Measured, NotMeasured, Report, Result
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ _FEW = 3  # so many unpinned checkpoints have a note each; more have one togethe
 
 def print_notices(checkpoints: Sequence["Checkpoint"]) -> None:
     """Print the notices of the checkpoints, each once."""
-    unpinned = [notice for checkpoint in checkpoints if (notice := unpinned_notice(checkpoint))]
+    unpinned = [notice for checkpoint in checkpoints if (notice := write_unpinned_notice(checkpoint))]
     if len(unpinned) > _FEW:
-        names = ", ".join(checkpoint.name for checkpoint in checkpoints if unpinned_notice(checkpoint))
+        names = ", ".join(checkpoint.name for checkpoint in checkpoints if write_unpinned_notice(checkpoint))
         unpinned = [f"{len(unpinned)} checkpoints are unpinned: their sha256 is not known: {names}"]
     for notice in dict.fromkeys([*unpinned, *(notice for c in checkpoints for notice in c.notices)]):
         click.echo(f"note: {notice}", err=True)
@@ -109,7 +109,7 @@ def _check_row(check: "FileCheck") -> tuple[str, ...]:
     checkpoint, file = check.checkpoint, check.file
     return (
         checkpoint.name,
-        human_size(file.size) if file else "",
+        format_size(file.size) if file else "",
         file.sha256[:8] if file else "",
         checkpoint.params_m or "",
         f"{check.params_m:.3f}" if check.params_m is not None else "",
@@ -133,7 +133,7 @@ def _check_json(check: "FileCheck") -> dict[str, Any]:
 
 def _preview_row(preview: "JobPreview") -> tuple[str, ...]:
     checkpoint, dataset = preview.job.checkpoint, preview.dataset
-    weights = "cached" if preview.cached else f"to be fetched, {human_size(checkpoint.artifact.size)}"
+    weights = "cached" if preview.cached else f"to be fetched, {format_size(checkpoint.artifact.size)}"
     problem = preview.refused or (dataset.missing.splitlines()[0] if dataset.missing else "")
     return checkpoint.name, dataset.name, str(dataset.images or ""), weights, f"no: {problem}" if problem else "yes"
 
@@ -159,6 +159,6 @@ def _summarize_work(previews: Sequence["JobPreview"]) -> str:
     passes = {(p.dataset.name, p.job.checkpoint.input.height, p.job.checkpoint.input.width): p.dataset for p in running}
     images, size = sum(data.images for data in passes.values()), sum(data.size for data in passes.values())
     return (
-        f"{len(running)} of {len(previews)} would run: {images:,} images to decode ({human_size(size)}), "
+        f"{len(running)} of {len(previews)} would run: {images:,} images to decode ({format_size(size)}), "
         f"{sum(preview.dataset.images for preview in running):,} embeddings; nothing was run"
     )

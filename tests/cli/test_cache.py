@@ -43,7 +43,7 @@ def test_dir_prints_the_folder(cache):
 def test_list_prints_a_line_for_each_file(cache, paths):
     done = reidhub("cache", "list")
     lines = done.stdout.splitlines()
-    assert lines[0].split() == ["checkpoint", "sha256", "size", "held", "to", "last", "used"]
+    assert lines[0].split() == ["checkpoint", "sha256", "size", "checked", "by", "last", "used"]
     assert re.fullmatch(rf"a\.b +{paths['a.b'].stem[:8]} +0\.2 MB +sha256 +\d{{4}}-\d\d-\d\d", lines[2])
     assert done.stderr == f"3 files, 0.6 MB, in {cache.root}\n"
     data = json.loads(reidhub("cache", "list", "--json").stdout)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from reidhub.cli.jobs import in_order
+from reidhub.cli.jobs import run_in_order
 
 
 def test_results_come_in_the_order_of_the_items():
@@ -13,7 +13,7 @@ def test_results_come_in_the_order_of_the_items():
         time.sleep(0.02 * (5 - item))
         return item * 2
 
-    assert list(in_order(work, range(5), 5, threading.Event())) == [0, 2, 4, 6, 8]
+    assert list(run_in_order(work, range(5), 5, threading.Event())) == [0, 2, 4, 6, 8]
 
 
 def test_an_error_comes_in_the_place_of_its_item_and_ends_the_rest():
@@ -25,7 +25,7 @@ def test_an_error_comes_in_the_place_of_its_item_and_ends_the_rest():
         stop.wait(0.2)
         done.append(item)
 
-    results = in_order(work, range(100), 2, stop)
+    results = run_in_order(work, range(100), 2, stop)
     next(results)
     with pytest.raises(ValueError, match="no"):
         next(results)
@@ -34,4 +34,4 @@ def test_an_error_comes_in_the_place_of_its_item_and_ends_the_rest():
 
 
 def test_nothing_to_do_is_done():
-    assert list(in_order(str, [], 4, threading.Event())) == []
+    assert list(run_in_order(str, [], 4, threading.Event())) == []

@@ -28,7 +28,7 @@ from reidhub.cli.options import (
     select_checkpoints,
     selectors_argument,
 )
-from reidhub.cli.tables import counted, human_size, print_table
+from reidhub.cli.tables import format_count, format_size, print_table
 from reidhub.zoo.manifest import is_glob
 
 
@@ -43,52 +43,52 @@ command.add_command(add)
 @command.command("dir", short_help="print its path")
 @json_option
 def folder(*, as_data: bool) -> None:
-    """Print the cache's folder: $REIDHUB_HOME, or `reidhub` in torch's own cache folder."""
+    """Print the path of the cache: $REIDHUB_HOME, or `reidhub` in torch's own cache folder."""
     root = Cache().root
     click.echo(json.dumps({"dir": str(root)}) if as_data else root)
 
 
-@command.command("list", short_help="what lies in it")
+@command.command("list", short_help="list its files")
 @json_option
 def list_(*, as_data: bool) -> None:
-    """Every file in the cache; nothing is hashed."""
+    """List every file in the cache; nothing is hashed."""
     cache = Cache()
     files = list_stored(cache)
     if as_data:
-        click.echo(json.dumps([_as_json(file) for file in files], indent=1))
+        click.echo(json.dumps([_make_json(file) for file in files], indent=1))
     else:
-        header = ("checkpoint", "sha256", "size", "held to", "last used")
-        print_table(header, [_row(file) for file in files], right=("size",))
+        header = ("checkpoint", "sha256", "size", "checked by", "last used")
+        print_table(header, [_make_row(file) for file in files], right=("size",))
     total = sum(file.size for file in files)
-    click.echo(f"{counted(len(files), 'file')}, {human_size(total)}, in {cache.root}", err=True)
+    click.echo(f"{format_count(len(files), 'file')}, {format_size(total)}, in {cache.root}", err=True)
     if rest := find_leftovers(cache):
-        room = human_size(sum(removal.size for removal in rest))
-        click.echo(f"{counted(len(rest), 'left-over')}, {room}, for `reidhub cache prune` to remove", err=True)
+        room = format_size(sum(removal.size for removal in rest))
+        click.echo(f"{format_count(len(rest), 'left-over')}, {room}, for `reidhub cache prune` to remove", err=True)
     for code in find_compiled_code(cache):
-        click.echo(f"{code.name}, {human_size(code.size)}, for `reidhub cache prune --compiled` to remove", err=True)
+        click.echo(f"{code.name}, {format_size(code.size)}, for `reidhub cache prune --compiled` to remove", err=True)
 
 
 @command.command("check", short_help="hash every file again")
 @click.option("--remove", is_flag=True, help="Remove the broken ones.")
 @json_option
 def check_(*, remove: bool, as_data: bool) -> None:
-    """Hash every file again; exit code 1 where one is broken or cannot be read."""
+    """Hash every file again. The exit code is 1 if a file is broken or cannot be read."""
     results = list(check(list_stored(Cache())))
     wrong = [result for result in results if result.state != "intact"]
     removed = [result for result in wrong if remove and result.state == "broken"]
     for result in removed:
         result.removal.carry_out()
     if as_data:
-        click.echo(json.dumps([_checked_json(result, result in removed) for result in results], indent=1))
+        click.echo(json.dumps([_make_check_json(result, result in removed) for result in results], indent=1))
     else:
         for result in wrong:
             gone = ", removed" if result in removed else ""
             click.echo(f"{result.file.name}  {result.file.path}  {result.reason}{gone}")
-    click.echo(f"{len(results) - len(wrong)} of {counted(len(results), 'file')} intact", err=True)
+    click.echo(f"{len(results) - len(wrong)} of {format_count(len(results), 'file')} intact", err=True)
     sys.exit(1 if wrong else 0)
 
 
-@command.command("prune", short_help="remove what is broken, unused or too much")
+@command.command("prune", short_help="remove broken, unused or surplus files")
 @click.option(
     "--unused-since",
     metavar="TIME",
@@ -102,22 +102,22 @@ def check_(*, remove: bool, as_data: bool) -> None:
     help="Also remove the least recently used files above this total: 2GB, 500MB.",
 )
 @click.option(
-    "--compiled", "code", is_flag=True, help="Also the code that embedders keep; the next use compiles again."
+    "--compiled", "code", is_flag=True, help="Also remove the compiled code of embedders; the next use compiles again."
 )
-@click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
+@click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
 @json_option
 def prune(*, unused_since: int | None, max_size: int | None, code: bool, dry_run: bool, as_data: bool) -> None:
-    """Remove broken files and what runs that were cut short have left; on demand, more.
+    """Remove broken files, and what interrupted runs left more than an hour ago.
 
-    A download that was cut short more than an hour ago counts as left over. The last use of a file is noted once a day.
+    The options remove more. The last use of a file is recorded once a day.
     """
     found = find_prunable(Cache(), unused_since_s=unused_since, max_size=max_size)
-    _removed([*found, *(find_compiled_code(Cache()) if code else [])], dry_run=dry_run, as_data=as_data)
+    _carry_out([*found, *(find_compiled_code(Cache()) if code else [])], dry_run=dry_run, as_data=as_data)
 
 
 @command.command("remove", epilog=SELECTOR, short_help="remove the files of checkpoints")
 @selectors_argument
-@click.option("--forget", is_flag=True, help="Of unpinned files, also forget which sha256 the first download had.")
+@click.option("--forget", is_flag=True, help="Also forget the sha256 that the first download of an unpinned file had.")
 @json_option
 def remove(selectors: tuple[str, ...], *, forget: bool, as_data: bool) -> None:
     """Remove the files of checkpoints and their converted copies."""
@@ -129,34 +129,34 @@ def remove(selectors: tuple[str, ...], *, forget: bool, as_data: bool) -> None:
             click.echo(f"note: {checkpoint.name} is not in the cache", err=True)
         if forget:
             cache.remove_pin(checkpoint.artifact)
-    _removed(found, dry_run=False, as_data=as_data)
+    _carry_out(found, dry_run=False, as_data=as_data)
 
 
-def _removed(removals: list[Removal], *, dry_run: bool, as_data: bool) -> None:
+def _carry_out(removals: list[Removal], *, dry_run: bool, as_data: bool) -> None:
     for removal in removals:
         if not dry_run:
             removal.carry_out()
     if as_data:
-        click.echo(json.dumps([_removal_json(removal, removed=not dry_run) for removal in removals], indent=1))
+        click.echo(json.dumps([_make_removal_json(removal, removed=not dry_run) for removal in removals], indent=1))
     else:
         for removal in removals:
-            click.echo(f"{removal.name}  {removal.paths[0]}  {human_size(removal.size)}  {removal.reason}")
-    room = human_size(sum(removal.size for removal in removals))
+            click.echo(f"{removal.name}  {removal.paths[0]}  {format_size(removal.size)}  {removal.reason}")
+    room = format_size(sum(removal.size for removal in removals))
     click.echo(f"{len(removals)} {'to remove' if dry_run else 'removed'}, {room}", err=True)
 
 
-def _row(file: StoredFile) -> tuple[str, ...]:
-    held = str(file.entry.checked_by) if file.entry else "?"
+def _make_row(file: StoredFile) -> tuple[str, ...]:
+    checked_by = str(file.entry.checked_by) if file.entry else "?"
     return (
         file.name,
         file.digest.short,
-        human_size(file.size),
-        f"{held}; changed since, hashed at its next use" if file.changed else held,
-        _moment(file.last_used)[:10],
+        format_size(file.size),
+        f"{checked_by}; changed since, will be hashed at the next use" if file.changed else checked_by,
+        _format_time(file.last_used)[:10],
     )
 
 
-def _as_json(file: StoredFile) -> dict[str, Any]:
+def _make_json(file: StoredFile) -> dict[str, Any]:
     return {
         "name": file.entry.name if file.entry else None,
         "sha256": file.digest.hex,
@@ -164,21 +164,21 @@ def _as_json(file: StoredFile) -> dict[str, Any]:
         "path": str(file.path),
         "checked_by": file.entry.checked_by if file.entry else None,
         "source": file.entry.source if file.entry else None,
-        "last_used": _moment(file.last_used),
+        "last_used": _format_time(file.last_used),
         "changed": file.changed,
     }
 
 
-def _checked_json(result: CheckedFile, removed: bool) -> dict[str, Any]:
+def _make_check_json(result: CheckedFile, removed: bool) -> dict[str, Any]:
     own = {"state": result.state, "reason": result.reason, "removed": removed}
     return {"name": result.file.name, "sha256": result.file.digest.hex, "path": str(result.file.path), **own}
 
 
-def _removal_json(removal: Removal, *, removed: bool) -> dict[str, Any]:
+def _make_removal_json(removal: Removal, *, removed: bool) -> dict[str, Any]:
     own = {"size": removal.size, "reason": removal.reason, "removed": removed}
     return {"name": removal.name, "paths": [str(path) for path in removal.paths], **own}
 
 
-def _moment(seconds: float) -> str:
-    """ISO 8601, UTC."""
+def _format_time(seconds: float) -> str:
+    """Format a time in ISO 8601, UTC."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

@@ -32,9 +32,9 @@ def add(paths: tuple[Path, ...], *, copy: bool, as_data: bool) -> None:
     for file in dict.fromkeys(file for path in paths for file in list_files(path)):
         results.append(importer.add(file))
         if not as_data:
-            click.echo(_line(results[-1]), err=results[-1].state == "refused")
+            click.echo(_format_line(results[-1]), err=results[-1].state == "refused")
     if as_data:
-        click.echo(json.dumps([_as_json(result) for result in results], indent=1))
+        click.echo(json.dumps([_make_json(result) for result in results], indent=1))
     refused = [result for result in results if result.state == "refused"]
     taken = sum(result.state == "added" for result in results)
     known = len(results) - len(refused) - taken
@@ -49,14 +49,14 @@ def _by_tensors(path: Path, checkpoints: list[Checkpoint]) -> list[Checkpoint]:
     return find_by_tensors(path, checkpoints)
 
 
-def _line(result: ImportResult) -> str:
+def _format_line(result: ImportResult) -> str:
     if result.state == "refused":
         return f"refused  {result.path}: {result.reason}"
     how = {"sha256": "by its sha256", "mega-mac": "by its Mega MAC"}.get(str(result.checked_by), "by its tensors alone")
     return f"{result.state:<7}  {result.path}: {', '.join(result.names)}, {how}{', linked' if result.linked else ''}"
 
 
-def _as_json(result: ImportResult) -> dict[str, Any]:
+def _make_json(result: ImportResult) -> dict[str, Any]:
     return {
         "path": str(result.path),
         "state": result.state,

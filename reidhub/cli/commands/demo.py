@@ -1,9 +1,7 @@
 """``reidhub demo``: download and verify a small checkpoint, with hosts and images made on this machine."""
 
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 
 import click
 
@@ -20,10 +18,4 @@ def command(*, keep: Path | None, as_data: bool) -> None:
     """
     from reidhub.demo.run import run
 
-    signal.signal(signal.SIGTERM, _end)
     sys.exit(run(keep=keep, as_data=as_data, tell=lambda line: click.echo(line, err=True)))
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    """Exit in the ordinary way, so that every ``with`` block cleans up."""
-    sys.exit(128 + number)

@@ -1,4 +1,4 @@
-"""``reidhub doctor``: what a stray file is, and why it does not load."""
+"""``reidhub doctor``: find out what a file is, and why it does not load."""
 
 import json
 import sys
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @json_option
 def command(files: tuple[Path, ...], *, as_data: bool) -> None:
-    """Say what checkpoint files are, and why they do not load where they do not.
+    """Find out what checkpoint files are, and why they do not load.
 
-    Told from bytes, names and shapes alone; no code in a file runs. Exit code 0: every FILE loads as an architecture
-    of the zoo.
+    Only bytes, names and shapes are looked at; no code in a file runs. The exit code is 0 if every FILE loads as an
+    architecture of the zoo.
     """
     from reidhub.diagnosis import doctor
 
@@ -36,14 +36,14 @@ def command(files: tuple[Path, ...], *, as_data: bool) -> None:
     if as_data:
         click.echo(json.dumps([{**asdict(one), "loadable": one.loadable} for one in found], indent=1))
     else:
-        click.echo("\n\n".join(map(_text, found)), nl=bool(found))
+        click.echo("\n\n".join(map(_format_text, found)), nl=bool(found))
     for reason in unread:
         click.echo(f"error: {reason}", err=True)
     sys.exit(1 if unread or not all(one.loadable for one in found) else 0)
 
 
-def _text(found: "Diagnosis") -> str:
-    fields = list(_fields(found))
+def _format_text(found: "Diagnosis") -> str:
+    fields = list(_list_fields(found))
     width = max(len(name) for name, _ in fields)
     lines = [f"  {name:<{width}}  {text}".replace("\n", "\n" + " " * (width + 4)) for name, text in fields]
     notes = [f"  note: {note}" for note in found.notes]
@@ -51,27 +51,27 @@ def _text(found: "Diagnosis") -> str:
     return "\n".join([found.path, *lines, *notes, *hints])
 
 
-def _fields(found: "Diagnosis") -> Iterator[tuple[str, str]]:
+def _list_fields(found: "Diagnosis") -> Iterator[tuple[str, str]]:
     from reidhub.diagnosis import FORMATS
 
     yield "format", f"{FORMATS[found.format]}; {found.size:,} bytes"
     yield "sha256", found.sha256
     yield (
         "checkpoint",
-        f"{', '.join(found.entries)}, by its {_BY[found.known_by]}" if found.known_by else "none by bytes",
+        f"{', '.join(found.entries)}, by its {_BY[found.known_by]}" if found.known_by else "none has these bytes",
     )
     if found.wrapping:
-        where = f"under {found.wrapping.root!r}" if found.wrapping.root else "bare"
+        where = f"under the key {found.wrapping.root!r}" if found.wrapping.root else "not under a key"
         before = f", {found.wrapping.prefix!r} before every name" if found.wrapping.prefix else ""
         yield "tensors", f"{found.tensors}, {where}{before}"
     if found.tensors:
-        near = f"none; nearest is {found.nearest}" if found.nearest else "none of the zoo"
+        near = f"none; the most similar is {found.nearest}" if found.nearest else "none of the zoo"
         yield "architecture", found.architecture or near
-        sets = " or ".join(found.training_sets) or "no training set of the zoo has as many"
+        sets = " or ".join(found.training_sets) or "no training set of the zoo"
         yield "classes", f"{found.num_classes}: {sets}" if found.num_classes else "no classifier"
     if found.candidates:
         yield "could be", ", ".join(found.candidates)
     yield "loads", "yes" if found.loadable else f"no: {found.problem}"
 
 
-_BY = {"sha256": "sha256", "mega-mac": "MAC, that of its Mega link"}
+_BY = {"sha256": "sha256", "mega-mac": "MAC, which is that in its Mega link"}

@@ -1,4 +1,4 @@
-"""``reidhub download``: checkpoints come into the cache, and their paths to stdout."""
+"""``reidhub download``: download checkpoints into the cache and print their paths."""
 
 import json
 import sys
@@ -13,10 +13,10 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from reidhub.cache.store import Cache
 from reidhub.cli.delivery import FORMATS, Delivery
-from reidhub.cli.describe import unpinned_notice
-from reidhub.cli.jobs import in_order
+from reidhub.cli.describe import write_unpinned_notice
+from reidhub.cli.jobs import run_in_order
 from reidhub.cli.options import SELECTOR, jobs_option, json_option, select_checkpoints, selectors_argument
-from reidhub.cli.tables import counted
+from reidhub.cli.tables import format_count
 from reidhub.download.fetch import Fetcher, FetchOptions
 from reidhub.download.progress import Progress
 from reidhub.errors import CancelledError, ReidhubError, UsageError
@@ -28,13 +28,16 @@ Result = dict[str, str | int | None]
 @click.command("download", epilog=SELECTOR)
 @selectors_argument
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Also put copies, well named, here."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Also put a copy with the checkpoint's name into this folder.",
 )
-@click.option("--format", "form", type=click.Choice(FORMATS), default="original", help="As published, or safetensors.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="original", help="Format of the file.")
 @jobs_option
-@click.option("--source", "kind", type=click.Choice(["mega", "gdrive", "https", "local"]), help="Ask these alone.")
-@click.option("--fresh", is_flag=True, help="Go on with nothing that an earlier run left.")
-@click.option("--offline", is_flag=True, help="Open no socket, and say what is missing; so does REIDHUB_OFFLINE=1.")
+@click.option("--source", "kind", type=click.Choice(["mega", "gdrive", "https", "local"]), help="Ask only this kind.")
+@click.option("--fresh", is_flag=True, help="Start again instead of resuming an interrupted download.")
+@click.option("--offline", is_flag=True, help="Open no connection; REIDHUB_OFFLINE=1 does the same.")
 @json_option
 def command(
     selectors: tuple[str, ...], *, output: Path | None, form: str, jobs: int, as_data: bool, **options: Any
@@ -44,44 +47,44 @@ def command(
     Every file is checked by its sha256, or, if that is not known, by the MAC in its Mega link. Interrupted downloads
     resume. If $REIDHUB_MIRROR is set to a folder or a URL, it is asked first.
     """
-    delivery, show = Delivery(output, form), None if as_data else _to(sys.stdout)
-    results = _downloaded(select_checkpoints(selectors), jobs, delivery, FetchOptions(**options), show)
+    delivery, show = Delivery(output, form), None if as_data else _make_writer(sys.stdout)
+    results = _download_all(select_checkpoints(selectors), jobs, delivery, FetchOptions(**options), show)
     if as_data:
         click.echo(json.dumps(results, indent=1))
     if failed := [str(result["name"]) for result in results if result["error"]]:
-        click.echo(f"{len(failed)} of {counted(len(results), 'checkpoint')} failed: {', '.join(failed)}", err=True)
+        click.echo(f"{len(failed)} of {format_count(len(results), 'checkpoint')} failed: {', '.join(failed)}", err=True)
         sys.exit(1)
 
 
-def _downloaded(
+def _download_all(
     checkpoints: list[Checkpoint],
     jobs: int,
     delivery: Delivery,
     options: FetchOptions,
     show: Callable[[str], None] | None,
 ) -> list[Result]:
-    """Fetch all; each path is shown as soon as those before it are there."""
+    """Download all checkpoints; show each path as soon as all before it are there."""
     results = []
     with closing(Progress(checkpoints)) as progress, logging_redirect_tqdm():
         fetcher = Fetcher(Cache(), options, progress)
 
         def download(checkpoint: Checkpoint) -> Result:
             try:
-                return _download(checkpoint, fetcher, delivery)
+                return _download_one(checkpoint, fetcher, delivery)
             finally:
                 progress.count_finished()
 
-        for result in in_order(download, checkpoints, jobs, options.stop):
+        for result in run_in_order(download, checkpoints, jobs, options.stop):
             results.append(result)
             if result["path"] and show:
                 show(str(result["path"]))
     return results
 
 
-def _download(checkpoint: Checkpoint, fetcher: Fetcher, delivery: Delivery) -> Result:
+def _download_one(checkpoint: Checkpoint, fetcher: Fetcher, delivery: Delivery) -> Result:
     result: Result = {"name": checkpoint.name, "path": None, "error": None}
-    tell = _to(sys.stderr)
-    for notice in (*checkpoint.notices, unpinned_notice(checkpoint)):
+    tell = _make_writer(sys.stderr)
+    for notice in (*checkpoint.notices, write_unpinned_notice(checkpoint)):
         if notice:
             tell(f"note: {notice}")
     try:
@@ -94,6 +97,6 @@ def _download(checkpoint: Checkpoint, fetcher: Fetcher, delivery: Delivery) -> R
     return {**result, "path": str(path), "size": path.stat().st_size, "checked_by": checkpoint.artifact.checked_by}
 
 
-def _to(stream: Any) -> Callable[[str], None]:
-    """Writes lines that do not run into the progress lines."""
+def _make_writer(stream: Any) -> Callable[[str], None]:
+    """Make a function that writes a line without disturbing the progress bars."""
     return lambda line: tqdm.write(line, file=stream)

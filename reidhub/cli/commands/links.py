@@ -1,4 +1,4 @@
-"""``reidhub links``: which sources are alive."""
+"""``reidhub links``: ask every source whether it still has its file."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ import click
 from tqdm import tqdm
 
 from reidhub.cli.options import OPTIONAL_SELECTOR, json_option, optional_selectors_argument, select_checkpoints
-from reidhub.cli.tables import counted, human_size, print_table
+from reidhub.cli.tables import format_count, format_size, print_table
 from reidhub.download.check_links import LinkStatus, check_links
 from reidhub.download.sources.patience import NO_NETWORK
 from reidhub.zoo.checkpoint import Checkpoint
@@ -33,11 +33,12 @@ def command(selectors: tuple[str, ...], *, as_data: bool) -> None:
         by_name[link.checkpoint].append(link)
     dead = [name for name, own in by_name.items() if not any(link.alive for link in own)]
     if as_data:
-        click.echo(json.dumps([_as_json(checkpoint, by_name[checkpoint.name]) for checkpoint in chosen], indent=1))
+        click.echo(json.dumps([_make_json(checkpoint, by_name[checkpoint.name]) for checkpoint in chosen], indent=1))
     else:
-        print_table(("checkpoint", "source", "host", "size", "state"), [_row(link) for link in links], right=("size",))
-    living = sum(link.alive for link in links)
-    click.echo(f"{living} of {counted(len(links), 'source')} of {counted(len(chosen), 'checkpoint')} alive", err=True)
+        header = ("checkpoint", "source", "host", "size", "state")
+        print_table(header, [_make_row(link) for link in links], right=("size",))
+    sources, checkpoints = format_count(len(links), "source"), format_count(len(chosen), "checkpoint")
+    click.echo(f"{sum(link.alive for link in links)} of {sources} of {checkpoints} alive", err=True)
     if not dead:
         return
     if all(link.hint == NO_NETWORK for link in links):
@@ -47,12 +48,12 @@ def command(selectors: tuple[str, ...], *, as_data: bool) -> None:
     sys.exit(1)
 
 
-def _row(link: LinkStatus) -> tuple[str, ...]:
-    size = human_size(link.size) if link.alive else ""
+def _make_row(link: LinkStatus) -> tuple[str, ...]:
+    size = format_size(link.size) if link.alive else ""
     return link.checkpoint, link.source.kind, link.host, size, link.reason or "alive"
 
 
-def _as_json(checkpoint: Checkpoint, links: list[LinkStatus]) -> dict[str, Any]:
+def _make_json(checkpoint: Checkpoint, links: list[LinkStatus]) -> dict[str, Any]:
     return {
         "name": checkpoint.name,
         "alive": any(link.alive for link in links),

@@ -1,4 +1,4 @@
-"""``reidhub mirror``: a folder of checkpoints for a web server or a shared disk."""
+"""``reidhub mirror``: fill a folder with checkpoints for a web server or a shared disk."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from reidhub.cache.store import Cache
-from reidhub.cli.jobs import in_order
+from reidhub.cli.jobs import run_in_order
 from reidhub.cli.options import (
     OPTIONAL_SELECTOR,
     jobs_option,
@@ -39,14 +39,14 @@ def command(folder: Path, selectors: tuple[str, ...], *, jobs: int, as_data: boo
     already are checked and kept. Checkpoints that cannot be downloaded are listed on stderr; the exit code is then 1.
     """
     outcomes = []
-    for outcome in _brought(folder, select_checkpoints(selectors), jobs):
+    for outcome in _fill_mirror(folder, select_checkpoints(selectors), jobs):
         outcomes.append(outcome)
         if outcome.error:
             tqdm.write(f"error: {outcome.error}", file=sys.stderr)
         elif outcome.entry and not as_data:
             tqdm.write(str(folder / outcome.entry.file), file=sys.stdout)
     if as_data:
-        click.echo(json.dumps([_as_json(outcome) for outcome in outcomes], indent=1))
+        click.echo(json.dumps([_make_json(outcome) for outcome in outcomes], indent=1))
     counts = Counter(outcome.state for outcome in outcomes)
     click.echo(f"{counts['written']} written, {counts['intact']} intact already, {counts['failed']} failed", err=True)
     if failed := [outcome.checkpoint.name for outcome in outcomes if outcome.error]:
@@ -54,8 +54,8 @@ def command(folder: Path, selectors: tuple[str, ...], *, jobs: int, as_data: boo
         sys.exit(1)
 
 
-def _brought(folder: Path, checkpoints: list[Checkpoint], jobs: int) -> Iterator[Outcome]:
-    """How it went with each, in their order."""
+def _fill_mirror(folder: Path, checkpoints: list[Checkpoint], jobs: int) -> Iterator[Outcome]:
+    """Add each checkpoint to the mirror, and yield the outcomes in their order."""
     cache, options = Cache(), FetchOptions()
     with ExitStack() as stack:
         progress = stack.enter_context(closing(Progress(checkpoints)))
@@ -68,10 +68,10 @@ def _brought(folder: Path, checkpoints: list[Checkpoint], jobs: int) -> Iterator
             finally:
                 progress.count_finished()
 
-        yield from in_order(add, checkpoints, jobs, options.stop)
+        yield from run_in_order(add, checkpoints, jobs, options.stop)
 
 
-def _as_json(outcome: Outcome) -> dict[str, Any]:
+def _make_json(outcome: Outcome) -> dict[str, Any]:
     entry = outcome.entry
     return {
         "name": outcome.checkpoint.name,

@@ -1,4 +1,4 @@
-"""``reidhub pin``: what a maintainer pastes into the manifest."""
+"""``reidhub pin``: print the lines that pin a file in the manifest."""
 
 import json
 import sys
@@ -14,10 +14,10 @@ from reidhub.errors import ReidhubError, UsageError
 from reidhub.files.digest import Digest
 from reidhub.zoo.checkpoint import Checkpoint
 
-_HELD = {
+_CHECKS = {
     "sha256": "sha256 of the manifest",
     "mega-mac": "content agrees with the MAC in the Mega link",
-    "nothing": "held to nothing but its host",
+    "nothing": "checked by nothing",
 }
 
 
@@ -33,7 +33,7 @@ def command(selectors: tuple[str, ...], *, as_data: bool) -> None:
     fetcher, pins, failed = Fetcher(cache), [], []
     for checkpoint in select_checkpoints(selectors):
         try:
-            pin = _pin(checkpoint, cache, fetcher)
+            pin = _make_pin(checkpoint, cache, fetcher)
         except UsageError:
             raise
         except ReidhubError as error:
@@ -61,7 +61,7 @@ class _Pin:
 
     @property
     def evidence(self) -> str:
-        return f"{self.origin}; {_HELD[self.checkpoint.artifact.checked_by]}{self._prefix_words()}"
+        return f"{self.origin}; {_CHECKS[self.checkpoint.artifact.checked_by]}{self._describe_prefix()}"
 
     @property
     def lines(self) -> str:
@@ -79,9 +79,9 @@ class _Pin:
         artifact = self.checkpoint.artifact
         notes = ["is pinned already"] if artifact.pinned else []
         if artifact.checked_by == "nothing":
-            notes.append("no sha256 and no MAC is known; compare with a download of somebody else before pinning")
+            notes.append("neither sha256 nor MAC is known; compare it with another person's download before you pin it")
         if self._agrees_with_prefix() is False:
-            notes.append(f"the author's name for it says sha256 {artifact.sha256_prefix}..., which it has not")
+            notes.append(f"the author's file name says sha256 {artifact.sha256_prefix}..., the file has {self.digest}")
         return notes
 
     def as_json(self) -> dict[str, Any]:
@@ -97,24 +97,24 @@ class _Pin:
         }
 
     def _agrees_with_prefix(self) -> bool | None:
-        """None where the author gave no digits."""
+        """Compare with the digits in the author's file name; None if it has none."""
         prefix = self.checkpoint.artifact.sha256_prefix
         return None if prefix is None else self.digest.hex.startswith(prefix.lower())
 
-    def _prefix_words(self) -> str:
+    def _describe_prefix(self) -> str:
         agrees = self._agrees_with_prefix()
-        return "" if agrees is None else f"; the digits in the author's name {'agree' if agrees else 'differ'}"
+        return "" if agrees is None else f"; the digits in the author's file name {'agree' if agrees else 'differ'}"
 
 
-def _pin(checkpoint: Checkpoint, cache: Cache, fetcher: Fetcher) -> _Pin:
-    """The file's digest and size as they are now, not as they are remembered."""
+def _make_pin(checkpoint: Checkpoint, cache: Cache, fetcher: Fetcher) -> _Pin:
+    """Fetch a file and hash it anew."""
     path = fetcher.fetch(checkpoint)
     digest = Digest.of_file(path)
-    return _Pin(checkpoint, digest, path.stat().st_size, _origin(checkpoint, cache.read_entry(digest)))
+    return _Pin(checkpoint, digest, path.stat().st_size, _describe_origin(checkpoint, cache.read_entry(digest)))
 
 
-def _origin(checkpoint: Checkpoint, entry: Entry | None) -> str:
-    """Where a file in the cache came from, in words that are true for other people too."""
+def _describe_origin(checkpoint: Checkpoint, entry: Entry | None) -> str:
+    """Describe the source of a file in the cache, without a path or address of this user."""
     kinds = {source.location: source.kind for source in checkpoint.artifact.sources}
     kind = kinds.get(entry.source) if entry else None
     return "file of unknown origin" if kind is None else f"own download from {kind}"

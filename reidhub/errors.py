@@ -1,7 +1,7 @@
 """The exceptions of the package; every error that it raises on purpose is a `ReidhubError`.
 
-A message says what was wanted, what came and where; the hint says what to do about it. A command that ends with one of
-them prints both and exits with its code: 1, or 2 for a `UsageError`.
+A message says what was expected, what was found and where; the hint says what the user can do. A command that fails
+with such an error prints both and exits with the code of the error: 1, or 2 for a `UsageError`.
 
     ReidhubError
     ├── UsageError
@@ -28,8 +28,8 @@ class ReidhubError(Exception):
     """Base of all errors of this package.
 
     Args:
-        message: one or more lines; the first says what was wanted and what came.
-        hint: what the user can do, printed behind ``hint:``.
+        message: one or more lines; the first says what was expected and what was found.
+        hint: what the user can do; printed after ``hint:``.
     """
 
     exit_code = 1
@@ -44,13 +44,13 @@ class ReidhubError(Exception):
 
 
 class UsageError(ReidhubError):
-    """What was asked for does not exist or makes no sense; the command ends with exit code 2."""
+    """The user asked for something that does not exist or makes no sense; commands exit with code 2."""
 
     exit_code = 2
 
 
 class ManifestError(ReidhubError):
-    """A manifest file breaks its format; the message starts with ``file:line:``."""
+    """A manifest file is malformed; the message starts with ``file:line:``."""
 
 
 class InstallationError(ReidhubError):
@@ -61,18 +61,19 @@ class InstallationError(ReidhubError):
 
 
 class UnknownCheckpointError(UsageError):
-    """A selector matches no checkpoint, or a model has no single one for a dataset."""
+    """A selector matches no checkpoint, or a model has none, or several, for a dataset."""
 
 
 class SourceError(ReidhubError):
-    """One source could not give the bytes.
+    """One source did not give the file.
 
     Args:
         message: the reason alone, without the name of the source or the checkpoint.
-        permanent: True where asking again cannot help (the file is gone, the link is malformed).
-        retry_after_s: seconds after which the host said it would answer, where it said so.
-        host_down: True where the host's other files meet the same: it is not reached, in trouble, or its quota is used
-            up.
+        hint: what the user can do.
+        permanent: True if another attempt cannot help (the file is gone, the link is malformed).
+        retry_after_s: seconds to wait before the next attempt, if the host named a time.
+        host_down: True if requests for other files of the host would fail too: the host cannot be reached, has a
+            problem, or has a quota that is used up.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class SourceError(ReidhubError):
 
 
 class IntegrityError(SourceError):
-    """Bytes came, but not those of the file: wrong size, sha256 or MAC, or a page instead of a file."""
+    """A file has wrong bytes: another size, sha256 or MAC (the checksum in a Mega link), or it is a web page."""
 
 
 class FetchError(ReidhubError):
@@ -99,7 +100,7 @@ class FetchError(ReidhubError):
 
 
 class CancelledError(ReidhubError):
-    """The caller set the stop event of a download; what came so far stays for the next run."""
+    """The caller stopped a download; if the source can resume, the received bytes stay for the next run."""
 
 
 class CacheError(ReidhubError):
@@ -107,15 +108,15 @@ class CacheError(ReidhubError):
 
 
 class DiskFullError(CacheError):
-    """There is no room for a file, wherever it was to be written: disk, quota, or limit on the size of files."""
+    """A file cannot be written: the disk is full, or a quota or the limit on file sizes is reached."""
 
 
 class DeviceMemoryError(ReidhubError):
-    """The GPU has too little memory for what was asked of it."""
+    """The GPU has too little memory for the request."""
 
 
 class WeightsError(ReidhubError):
-    """A checkpoint file holds no tensors that can be read without running code from it."""
+    """A checkpoint file is damaged, has no tensors, or cannot be read without running code from the file."""
 
 
 class StateDictError(WeightsError):
@@ -123,16 +124,16 @@ class StateDictError(WeightsError):
 
 
 class DatasetError(UsageError):
-    """A dataset is not where it should be, or is not what it should be."""
+    """A dataset is missing, not supported, changed, or has images that cannot be read."""
 
 
 class DatasetNotFoundError(DatasetError):
-    """No folder below the data root holds the dataset; the message lists where it was looked for."""
+    """No folder below the data root holds the dataset; the message lists the folders that were searched."""
 
 
 class DatasetNotSupportedError(DatasetError):
-    """The dataset is known by name, but there is no reader for it."""
+    """The name of the dataset is known, but reidhub cannot read it."""
 
 
 class EvaluationError(UsageError, ValueError):
-    """Embeddings or labels that cannot be scored: shapes that do not fit, NaN, no query with a match."""
+    """Embeddings or labels cannot be scored: their shapes do not fit, values are NaN, or no query has a match."""

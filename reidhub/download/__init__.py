@@ -1,1 +1,1 @@
-"""One checkpoint's file from its sources into the cache."""
+"""Download checkpoint files from their sources into the cache, check links, and build mirrors."""

@@ -1,7 +1,10 @@
 """Build a mirror: a folder that any web server or shared disk can serve, and that ``$REIDHUB_MIRROR`` can name.
 
 Each file lies directly in the folder, with the name `Checkpoint.file_name`. ``index.json`` and ``SHA256SUMS`` list the
-intact ones. A file appears whole or not at all, and an intact file is not written again.
+intact files. A file is written completely or not at all, and an intact file is not written again.
+
+"Unpinned" means that the manifest has no sha256 for a file. Such a file is checked with its MAC, the checksum in a Mega
+link, if the manifest has a Mega link for it.
 """
 
 import hashlib
@@ -28,17 +31,17 @@ class IndexEntry:
     """A file of the mirror, as the index describes it.
 
     Args:
-        name: of the checkpoint.
-        file: name in the folder.
-        sha256: of the bytes.
-        size: bytes.
-        checked_by: what the bytes were compared with: ``sha256``, ``mega-mac``, or ``nothing`` (unpinned).
+        name: name of the checkpoint.
+        file: file name in the folder.
+        sha256: sha256 of the file.
+        size: bytes of the file.
+        checked_by: how the file was checked: ``sha256``, ``mega-mac``, or ``nothing`` (no sha256 or MAC is known).
         source: location in the manifest that the file came from; None if unknown.
         licence: licence and terms of use of the weights.
-        notices: what every user has to know.
+        notices: notes that every user should read.
 
     Raises:
-        ValueError: ``file`` is no plain name, or ``sha256`` no digest.
+        ValueError: ``file`` is not a plain file name, or ``sha256`` is not 64 lower-case hex digits.
     """
 
     name: str
@@ -67,15 +70,15 @@ class Outcome:
 
 
 class Mirror:
-    """Fills the folder during a ``with`` block, and writes the index at its end. Other files in the folder stay.
+    """Fills a folder during a ``with`` block and writes the index at the end. Other files in the folder stay.
 
     Args:
-        folder: the mirror; it is made if it is missing.
-        cache: where the files come from.
-        fetcher: downloads into ``cache`` what is missing there.
+        folder: the mirror; created if missing.
+        cache: the cache that files are copied from.
+        fetcher: downloads files that are missing in ``cache``.
 
     Raises:
-        CacheError: at the start or the end of the block: the folder or its index cannot be written.
+        CacheError: the folder cannot be written, when the block starts, or the index, when the block ends.
     """
 
     def __init__(self, folder: Path, cache: Cache, fetcher: Fetcher | None = None) -> None:
@@ -97,10 +100,10 @@ class Mirror:
             _write_index(self._folder, list(self._outcomes))
 
     def add(self, checkpoint: Checkpoint) -> Outcome:
-        """Put the file of a checkpoint into the folder unless it is there; safe to call from many threads.
+        """Copy a checkpoint's file into the folder, unless an intact copy is there; safe to call from many threads.
 
         Raises:
-            UsageError: ``$REIDHUB_MIRROR`` does not name a mirror.
+            UsageError: ``$REIDHUB_MIRROR`` is neither a folder nor a web address.
             CancelledError: the stop event of the fetcher was set.
         """
         outcome = self._add(checkpoint, self._folder / checkpoint.file_name)
@@ -125,9 +128,10 @@ class Mirror:
             return Outcome(checkpoint, "failed", error=f"cannot copy to {path}: {error.strerror}")
 
     def _check_intact(self, path: Path, checkpoint: Checkpoint, listed: IndexEntry | None) -> Digest | None:
-        """Return the digest of the file in the folder if it is that of the checkpoint, else None.
+        """Return the sha256 of the file in the folder; None if the file is missing or not the checkpoint's.
 
-        An unpinned file is compared with what the cache or the index remembers; without that, its MAC decides.
+        An unpinned file must have the sha256 that the cache or else the index has stored for the checkpoint. If neither
+        has one, a file that was checked with its MAC is accepted.
         """
         artifact = checkpoint.artifact
         try:
@@ -140,19 +144,19 @@ class Mirror:
         return digest if remembered is None and artifact.checked_by == "mega-mac" else None
 
     def _find_source(self, checkpoint: Checkpoint, digest: Digest) -> str | None:
-        """Find where a file came from, if everybody may know that: a location of the manifest, no path."""
+        """Return the location in the manifest that a file came from; None if unknown, or on this machine."""
         stored = self._cache.read_entry(digest)
         public = {source.location for source in checkpoint.artifact.sources if source.kind != "local"}
         return stored.source if stored and stored.source in public else None
 
 
 def _explain_errors(folder: Path) -> AbstractContextManager[None]:
-    """Raise a CacheError in the place of an OSError of the block."""
+    """Replace an OSError in the ``with`` block by a CacheError or DiskFullError."""
     return explain_write_errors(f"write the mirror {folder}")
 
 
 def read_index(folder: Path) -> list[IndexEntry]:
-    """Read the index of a mirror; empty if there is none, or none that can be read."""
+    """Read the index of a mirror; an empty list if it is missing or malformed."""
     try:
         return [IndexEntry(**entry) for entry in json.loads((folder / INDEX).read_text(encoding="utf-8"))["files"]]
     except (OSError, ValueError, TypeError, KeyError):
@@ -160,10 +164,10 @@ def read_index(folder: Path) -> list[IndexEntry]:
 
 
 def _copy(source: Path, target: Path) -> Digest:
-    """Copy a file of the cache, and hash it on the way.
+    """Copy a file of the cache and check its sha256 while copying.
 
     Raises:
-        IntegrityError: the file does not have the digest in its name.
+        IntegrityError: the file does not have the sha256 that its name states.
         OSError: the file cannot be read, or the copy cannot be written.
     """
     state = hashlib.sha256()
@@ -190,7 +194,7 @@ def _describe(checkpoint: Checkpoint, path: Path, digest: Digest, source: str | 
 
 
 def _write_index(folder: Path, outcomes: list[Outcome]) -> None:
-    """List the files of this run, and those of earlier runs that are still there, by name."""
+    """Write the index: the files of this run and those of earlier runs that still exist, sorted by name."""
     names = {outcome.checkpoint.name for outcome in outcomes}
     earlier = [entry for entry in read_index(folder) if entry.name not in names and _is_there(folder, entry)]
     now = [outcome.entry for outcome in outcomes if outcome.entry]

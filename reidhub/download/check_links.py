@@ -1,6 +1,6 @@
-"""Check which sources of which checkpoints are alive: many hosts at once, and few questions at a time to each.
+"""Check which sources of checkpoints still offer their files: many hosts in parallel, with few requests to each.
 
-Nothing is downloaded: each source is asked whether it would send its file, and the size is compared with the manifest.
+No file is downloaded: each source is asked whether it would send its file, and the size is compared with the manifest.
 """
 
 from collections import defaultdict
@@ -17,22 +17,22 @@ from reidhub.errors import SourceError
 from reidhub.zoo.checkpoint import Artifact, Checkpoint, Source
 
 LINK_PATIENCE = Patience(attempts=3, longest_pause_s=5.0, read_s=20.0, puzzle_s=20.0, total_s=60.0)
-"""The limits on one question."""
+"""The limits on the check of one source."""
 
-PER_HOST = 4  # questions at a time to one host
-AT_ONCE = 32  # questions at a time to all of them
+PER_HOST = 4  # sources of one host that are checked at the same time
+AT_ONCE = 32  # sources of all hosts that are checked at the same time
 
 
 @dataclass(frozen=True, slots=True)
 class LinkStatus:
-    """A source of a checkpoint, and its answer.
+    """The result of the check of one source.
 
     Args:
         checkpoint: name of the checkpoint.
-        source: where its bytes would come from.
-        size: bytes of the file there, if the source tells.
-        reason: why the source does not give the file; None if it does.
-        permanent: True if asking again cannot help.
+        source: the source that was checked.
+        size: bytes of the file at the source; None if unknown.
+        reason: why the source does not give the file; None if it would.
+        permanent: True if another attempt cannot help.
         hint: what the user can do, if that is known.
     """
 
@@ -60,15 +60,15 @@ def check_links(
     patience: Patience = LINK_PATIENCE,
     on_answer: Callable[[LinkStatus], object] = lambda _: None,
 ) -> list[LinkStatus]:
-    """Ask every source of the checkpoints; offline, ask no host.
+    """Check every source of the checkpoints; if ``$REIDHUB_OFFLINE`` is set, only local files.
 
     Args:
-        checkpoints: whose sources are asked.
-        patience: limits on each question.
-        on_answer: called with each answer; one call at a time, from any thread.
+        checkpoints: the checkpoints to check.
+        patience: limits on the check of each source.
+        on_answer: called with each result; one call at a time, from any thread.
 
     Returns:
-        One status for each source, in the manifest's order.
+        One status for each source, in the order of the checkpoints and of their sources in the manifest.
     """
     questions = [(checkpoint, source) for checkpoint in checkpoints for source in checkpoint.artifact.sources]
     found: dict[int, LinkStatus] = {}
@@ -86,13 +86,13 @@ def check_links(
         try:
             for _ in pool.map(ask_in_turn, _split_by_host([source for _, source in questions])):
                 pass
-        finally:  # after Ctrl-C, only answers that are on their way are waited for
+        finally:  # after Ctrl-C, running checks end early, and no further check starts
             patience.stop.set()
     return [found[number] for number in range(len(questions))]
 
 
 def _split_by_host(sources: list[Source]) -> list[list[int]]:
-    """Split the numbers of the sources into lists for one thread each; at most `PER_HOST` lists name the same host."""
+    """Split the indices of the sources into one list per thread, with at most `PER_HOST` lists for one host."""
     by_host: defaultdict[str, list[int]] = defaultdict(list)
     for number, source in enumerate(sources):
         by_host[name_host(source)].append(number)
@@ -111,7 +111,7 @@ def _ask(checkpoint: Checkpoint, source: Source, patience: Patience) -> LinkStat
 
 
 def _compare_size(artifact: Artifact, size: int | None) -> str | None:
-    """Return why the file is another one, as its size shows; None if it may be the right one."""
+    """Return words for a wrong size; None if the size is right or unknown."""
     if artifact.size is None or size in (None, artifact.size):
         return None
     return f"another file: {size} bytes, not {artifact.size}"

@@ -1,10 +1,10 @@
-"""Find the file of a checkpoint: in the cache, else in the user's mirror, else in the manifest's sources, in its order.
+"""Find the file of a checkpoint: in the cache, else in the user's mirror, else at the sources in the manifest.
 
-A download passes through four files: this one asks the sources in turn, `reidhub.download.transfer` brings the bytes of
-one source into the cache and checks them, a module of `reidhub.download.sources` sends them, and
-`reidhub.cache.store` keeps them.
+Sources are asked in the order of the manifest. A download uses four modules: this module chooses the source, a module
+of `reidhub.download.sources` reads the bytes from it, `reidhub.download.transfer` checks the bytes, and
+`reidhub.cache.store` stores the file.
 
-A host that is down is not asked again in the same run.
+A host that is down is not asked again in the same run, unless it named a time to wait and that time has passed.
 """
 
 import logging
@@ -26,8 +26,8 @@ from reidhub.errors import CancelledError, FetchError, SourceError
 from reidhub.files.lock import take_turn
 from reidhub.zoo.checkpoint import Checkpoint, Source
 
-_STALLED_S = 120.0  # another process that writes no byte for so long is not waited for any longer
-_KINDS = {"http": "https"}  # ``--source https`` asks a mirror without TLS too
+_STALLED_S = 120.0  # do not wait longer for another process if it writes no byte for this time
+_KINDS = {"http": "https"}  # ``--source https`` also asks a mirror without TLS, which has the kind ``http``
 _BY_HAND = "fetch the file by hand, then `reidhub cache add FILE`"
 _OFFLINE_HINT = "bring the file with `reidhub cache add FILE` or a mirror folder in REIDHUB_MIRROR, or go online"
 
@@ -36,13 +36,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class FetchOptions:
-    """How files are fetched.
+    """Options for fetching files.
 
     Args:
-        kind: ask only sources of this kind; None for all.
-        fresh: start over, whatever an earlier run left.
-        offline: open no socket; ``$REIDHUB_OFFLINE`` counts as well.
-        patience: limits on each source; its stop event ends everything.
+        kind: ask only sources of this kind; None for all kinds.
+        fresh: remove the partial download of an earlier run and start at the first byte.
+        offline: use the cache and local files only; ``$REIDHUB_OFFLINE`` has the same effect.
+        patience: limits on each source; its stop event ends all downloads.
     """
 
     kind: str | None = None
@@ -52,15 +52,15 @@ class FetchOptions:
 
     @property
     def stop(self) -> threading.Event:
-        """Set it to end everything."""
+        """The event to set to end all downloads."""
         return self.patience.stop
 
 
 def fetch(checkpoint: Checkpoint, cache: Cache) -> Path:
-    """Return the file of a checkpoint, from the cache or from the first source that gives it intact.
+    """Return the path of a checkpoint's file, from the cache or from the first source that gives an intact file.
 
     Raises:
-        FetchError: no source gave it; each one is named with its reason.
+        FetchError: no source gave the file; the message lists each source with its reason.
         CacheError: the cache folder cannot be written.
     """
     return Fetcher(cache).fetch(checkpoint)
@@ -70,12 +70,12 @@ class Fetcher:
     """Fetches the files of one run; safe to use from many threads.
 
     Args:
-        cache: where the files go.
+        cache: the cache that stores the files.
         options: which sources are asked, and how.
-        progress: shows the progress.
+        progress: the progress lines; by default, no line shows a total.
 
     Attributes:
-        options: as given.
+        options: the argument, or the default options.
     """
 
     def __init__(self, cache: Cache, options: FetchOptions | None = None, progress: Progress | None = None) -> None:
@@ -86,16 +86,16 @@ class Fetcher:
         self._hosts = _HostFailures()
 
     def fetch(self, checkpoint: Checkpoint) -> Path:
-        """Return the file of a checkpoint.
+        """Return the path of a checkpoint's file; download the file if it is not in the cache.
 
         Raises:
-            FetchError: no source gave it; each one is named with its reason.
+            FetchError: no source gave the file; the message lists each source with its reason.
             CancelledError: the stop event was set.
             CacheError: the cache folder cannot be written.
         """
         artifact, cache = checkpoint.artifact, self._cache
         if path := cache.find(artifact):
-            cache.remove_partials(artifact)  # a process that was killed in its last step left notes
+            cache.remove_partials(artifact)  # left by a process that was killed just after it stored the file
             return path
         watch = _Watch(cache, checkpoint, self.options.stop)
         with take_turn(cache.lock_path(artifact), f"fetching {checkpoint.name}", watch.is_worth_waiting):
@@ -121,7 +121,7 @@ class Fetcher:
         raise self._explain(checkpoint, failures)
 
     def _list_sources(self, checkpoint: Checkpoint) -> Iterator[tuple[str, Source]]:
-        """List the user's mirror and the manifest's sources, with their names in messages; of one kind if asked for."""
+        """List (label, source) of the user's mirror and the manifest's sources; only of ``options.kind`` if set."""
         mirror = find_in_mirror(checkpoint)
         named = [("mirror", mirror)] if mirror else []
         named += [(source.kind, source) for source in checkpoint.artifact.sources]
@@ -141,7 +141,7 @@ class Fetcher:
         self._hosts.check(source, checkpoint)
 
     def _explain(self, checkpoint: Checkpoint, failures: list["_Failure"]) -> FetchError:
-        """Say why no source gave the file, one line for each, and what the user can do."""
+        """Return the error that says why each source did not give the file, with a hint for the user."""
         artifact = checkpoint.artifact
         known = f"{checkpoint.name} ({f'sha256 {artifact.digest.short}...' if artifact.digest else 'unpinned'})"
         if not failures:
@@ -160,7 +160,7 @@ class Fetcher:
 
 
 def is_offline_by_environment() -> bool:
-    """True where ``$REIDHUB_OFFLINE`` is set to anything but nothing, 0, no, false and off."""
+    """Return True if ``$REIDHUB_OFFLINE`` is set to a value other than 0, no, false, off or an empty text."""
     return os.environ.get("REIDHUB_OFFLINE", "").strip().lower() not in ("", "0", "no", "false", "off")
 
 
@@ -172,7 +172,7 @@ class _Failure:
 
 
 def _find_hint(failures: list[_Failure]) -> str:
-    """Choose the hint of the last host, unless all of them fail for the same missing network."""
+    """Return the hint of the last host; if no host could be reached, ask the user about the network."""
     by_hand = _BY_HAND if all(failure.error.permanent for failure in failures) else f"try again later, or {_BY_HAND}"
     hints = [failure.error.hint for failure in failures if failure.source.kind != "local"] or [None]
     if set(hints) == {NO_NETWORK}:
@@ -181,14 +181,14 @@ def _find_hint(failures: list[_Failure]) -> str:
 
 
 class _HostFailures:
-    """The hosts that are down, so that they are not asked for every further file."""
+    """The hosts that are down; they are not asked for further files."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[SourceError, Checkpoint, float]] = {}  # the last one: until when, monotonic time
+        self._known: dict[str, tuple[SourceError, Checkpoint, float]] = {}  # float: monotonic time to ask again
         self._lock = threading.Lock()
 
     def remember(self, source: Source, error: SourceError, checkpoint: Checkpoint) -> None:
-        """Remember the host if the error is not about this one file."""
+        """Remember the host as down if the error affects all its files, not only this one."""
         if not error.host_down:
             return
         until = float("inf") if error.retry_after_s is None else time.monotonic() + error.retry_after_s
@@ -196,7 +196,7 @@ class _HostFailures:
             self._known[name_host(source)] = error, checkpoint, until
 
     def check(self, source: Source, checkpoint: Checkpoint) -> None:
-        """Raise a `SourceError` if the host is down."""
+        """Raise a `SourceError` if the host is still down."""
         with self._lock:
             known = self._known.get(name_host(source))
         if known is None:
@@ -218,7 +218,7 @@ class _Watch:
         self._since = time.monotonic()
 
     def is_worth_waiting(self) -> bool:
-        """False once the other process has written no byte for two minutes, or the stop event is set."""
+        """Return False if the other process has written no byte for two minutes, or the stop event is set."""
         written_ns = self._cache.last_written(self._artifact)
         if written_ns != self._written_ns:
             self._written_ns, self._since = written_ns, time.monotonic()

@@ -1,4 +1,4 @@
-"""What a user sees of downloads: a line for each file and one for all, on stderr where that is a terminal."""
+"""Progress lines of downloads: one for each file and one for the total, on stderr if stderr is a terminal."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -11,10 +11,10 @@ from reidhub.zoo.checkpoint import Checkpoint
 
 
 class Progress:
-    """The lines of one run; safe to use from many threads.
+    """The progress lines of one run; safe to use from many threads.
 
     Args:
-        checkpoints: all that will be fetched; from two on, a line shows their total.
+        checkpoints: all checkpoints to fetch; for two or more, a line shows the total.
     """
 
     def __init__(self, checkpoints: Iterable[Checkpoint] = ()) -> None:
@@ -31,10 +31,10 @@ class Progress:
         """Show a line for one file from one source during the ``with`` block.
 
         Args:
-            checkpoint: whose file it is.
+            checkpoint: the checkpoint that the file belongs to.
             label: name of the source.
-            size: bytes of the file, where known.
-            start: bytes of it that are there already.
+            size: bytes of the file; None if unknown.
+            start: bytes of the file that an earlier run has already received.
 
         Yields:
             A function that takes the number of bytes in each new chunk.
@@ -55,19 +55,19 @@ class Progress:
         try:
             yield advance
         except BaseException:
-            self._advance_total(-counted)  # another source, or none, begins again
+            self._advance_total(-counted)  # these bytes do not count: the next source starts its own line
             raise
         finally:
             bar.close()
 
     def count_finished(self) -> None:
-        """Count one more checkpoint as finished, with its file or without."""
+        """Count one more checkpoint as finished, whether it was fetched or failed."""
         with self._lock:
             self._done += 1
             self._update_total()
 
     def close(self) -> None:
-        """Remove the lines."""
+        """Remove the line with the total."""
         if self._total is not None:
             self._total.close()
 
@@ -90,7 +90,7 @@ def _open_bar(text: str, size: int | None, start: int = 0) -> "tqdm[NoReturn]":
         unit="B",
         unit_scale=True,
         unit_divisor=1000,
-        disable=None,  # where stderr is no terminal
+        disable=None,  # None: tqdm shows nothing if stderr is not a terminal
         leave=False,
         dynamic_ncols=True,
     )

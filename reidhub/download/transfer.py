@@ -1,7 +1,8 @@
-"""Bring the file of one checkpoint from one source into the cache.
+"""Download the file of one checkpoint from one source into the cache.
 
-All bytes are checked here and in the store, whichever source sends them: first that they do not begin with a page, then
-their size, their MAC and their sha256. If a source stops in the middle, the bytes so far stay for the next run.
+The bytes of every source are checked, here and in `reidhub.cache.store`: first that they are not a web page, then the
+size, the MAC (the checksum in a Mega link) and the sha256. If a download stops before the end and the source can
+resume, the received bytes stay for the next run, with a note that says from which byte it can continue.
 """
 
 import logging
@@ -21,25 +22,25 @@ from reidhub.zoo.checkpoint import Checkpoint, Source
 if TYPE_CHECKING:
     from reidhub.files.mega_mac import ContentMac
 
-LARGEST = 2 << 30  # bytes; ten times the largest file of the zoo: an endless body of unknown size ends here
-_NOTE_STEP = 512 * 1024  # bytes between two notes; a killed process loses at most these and one more block
+LARGEST = 2 << 30  # bytes; the limit for a file of unknown size: ten times the largest file of the zoo
+_NOTE_STEP = 512 * 1024  # bytes between two notes; a killed process loses at most these bytes and one block
 
 OpenLine = Callable[[int | None, int], AbstractContextManager[Callable[[int], None]]]
-"""Opens a progress line. It takes the size of the file (bytes, None if unknown) and the bytes that are there already,
-and gives a function that takes the bytes in each chunk."""
+"""Function that opens a progress line. Its arguments are the size of the file (bytes, None if unknown) and the number
+of bytes that an earlier run has received. Its ``with`` block yields a function that takes the length of each chunk."""
 
 _log = logging.getLogger(__name__)
 
 
 class Transfer:
-    """One file from one source.
+    """The download of one file from one source.
 
     Args:
-        checkpoint: whose file it is.
-        source: where the bytes come from.
-        cache: where they go.
-        patience: limits on the source.
-        open_line: shows the progress.
+        checkpoint: the checkpoint that the file belongs to.
+        source: the source that sends the file.
+        cache: the cache that stores the file.
+        patience: limits on the download.
+        open_line: opens the progress line.
     """
 
     def __init__(
@@ -53,12 +54,12 @@ class Transfer:
         self._open_line = open_line
 
     def run(self) -> Path:
-        """Bring the file and return its path in the cache; resume an interrupted run if the source can do that.
+        """Download the file and return its path in the cache; continue an interrupted download if possible.
 
         Raises:
-            SourceError: the source does not give the file, or not now; the bytes so far stay for the next run.
-            IntegrityError: the source gives another file; nothing of it stays.
-            CancelledError: the stop event was set; the bytes so far stay for the next run.
+            SourceError: the source does not give the file; if the source can resume, the received bytes stay.
+            IntegrityError: the source gives another file; its bytes are removed.
+            CancelledError: the stop event was set; if the source can resume, the received bytes stay.
             CacheError: the cache folder cannot be written.
         """
         if partial := self._cache.find_partial(self._artifact, self._source):
@@ -84,7 +85,7 @@ class Transfer:
         return path
 
     def _copy(self, stream: Stream, incoming: IncomingFile, partial: PartialFile | None) -> None:
-        """Write the bytes that the stream adds to those of the earlier run, and check them all."""
+        """Write the bytes of the stream after those of the earlier run; check size and MAC of the whole file."""
         chunks = stream.chunks if stream.offset else refuse_pages(stream.chunks)
         size = self._agree_on_size(stream.size)
         incoming.truncate(stream.offset)
@@ -112,23 +113,28 @@ class Transfer:
             mac.check()
 
     def _agree_on_size(self, offered: int | None) -> int | None:
-        """Return the size that the manifest gives, else the one that the host offers; bytes."""
+        """Return the size in the manifest, else the size that the host offers, else None; bytes.
+
+        Raises:
+            IntegrityError: both sizes are known and differ.
+        """
         known = self._artifact.size
         if None not in (known, offered) and known != offered:
             raise IntegrityError(f"expected {known} bytes, the host offers {offered}")
         return offered if known is None else known
 
     def _start_mac(self, incoming: IncomingFile) -> "ContentMac | None":
-        """Start the MAC of a Mega link over the bytes that are there; None where no link is known, or none is needed.
+        """Return a `ContentMac` with the bytes of the earlier run already added; None if no MAC is checked.
 
-        A file from Mega is checked with the link it comes from; a file from elsewhere only if its sha256 is not known.
+        The MAC of a file from Mega is compared with the one in its link. The MAC of a file from another source is only
+        checked if the manifest has a Mega link and no sha256 for the file.
         """
         link = None if self._artifact.pinned else self._artifact.mega_link
         if self._source.kind == "mega":
             link = self._source.location
         if link is None:
             return None
-        from reidhub.files.mega_mac import ContentMac  # needs cryptography, and most files of other sources do not
+        from reidhub.files.mega_mac import ContentMac  # imports cryptography, which is rarely needed
 
         mac = ContentMac(link)
         for block in incoming.read_blocks():
@@ -147,14 +153,14 @@ class Transfer:
 
 
 def _note(stream: Stream, incoming: IncomingFile) -> None:
-    """Note that a later run can resume behind the bytes written so far, if the source can do that."""
+    """Note that a later run can continue after the bytes written so far, if the source can resume."""
     if stream.state:
         incoming.note(stream.state)
 
 
 @contextmanager
 def _note_at_stop(stream: Stream, incoming: IncomingFile) -> Iterator[None]:
-    """Note the position where a source or the user stops the download; not where the bytes are wrong."""
+    """Write a note if the source or the user stops the download, but not if the bytes are wrong."""
     try:
         yield
     except IntegrityError:

@@ -1,7 +1,7 @@
-"""The user's own mirror in ``$REIDHUB_MIRROR``: a folder, or a web address, with the zoo's files side by side.
+"""The user's own mirror in ``$REIDHUB_MIRROR``: a folder or a web address with copies of the zoo's files.
 
-Each file lies directly in it, with the name `Checkpoint.file_name`. A mirror is trusted no more than any other host:
-its bytes pass the same checks.
+Each file lies directly in the mirror, with the name `Checkpoint.file_name`. A mirror is not trusted more than any other
+host: files from it pass the same checks.
 """
 
 import os
@@ -20,10 +20,10 @@ def find_in_mirror(checkpoint: Checkpoint) -> Source | None:
     """Return the source in the user's mirror for a checkpoint's file; None if no mirror is set.
 
     Returns:
-        Of kind ``local`` for a folder, ``https`` for a web address, ``http`` for one without TLS.
+        A source of kind ``local`` for a folder, ``https`` for an ``https:`` address, ``http`` for an ``http:`` address.
 
     Raises:
-        UsageError: ``$REIDHUB_MIRROR`` is neither a folder nor such an address.
+        UsageError: ``$REIDHUB_MIRROR`` is neither a folder nor an address of these kinds.
     """
     mirror = os.environ.get(ENVIRONMENT, "").strip()
     if not mirror:
@@ -35,7 +35,7 @@ def find_in_mirror(checkpoint: Checkpoint) -> Source | None:
 
 
 def _find_kind(mirror: str) -> str:
-    scheme = re.match(r"([a-z][a-z0-9+.-]+):", mirror, re.IGNORECASE)  # two letters at least: C: is a disk
+    scheme = re.match(r"([a-z][a-z0-9+.-]+):", mirror, re.IGNORECASE)  # at least two letters, because C: is a disk
     if scheme is None or scheme[1].lower() == "file":
         return "local"
     kind = scheme[1].lower()

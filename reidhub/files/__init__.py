@@ -1,1 +1,1 @@
-"""Bytes and formats of files: digests, Mega's MAC, what a file's first bytes say, strict YAML, locks."""
+"""Work with files: sha256, Mega's checksum, detection of web pages, atomic writing, strict YAML and JSON, locks."""

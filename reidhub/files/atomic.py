@@ -1,9 +1,9 @@
-"""Write files whole or not at all; the only code of the package that does so.
+"""Write files completely or not at all. No other module of the package does this.
 
-The bytes go to a temporary file beside the target, are flushed to the disk, and then get the final name in one step. A
-reader never sees half a file, and a target that existed before stays as it was until the new one is complete. When
-anything fails, the temporary file is removed: on a full disk, on an exception, on Ctrl-C, and when the process exits
-while another thread still writes. Only a process that is killed leaves one behind; see `remove_leftovers`.
+The bytes go to a temporary file on the target's disk, are flushed to the disk, and then the file is renamed to the
+target in one step. A reader never sees half a file, and an older target stays as it was until the new file is complete.
+After any failure the temporary file is removed: a full disk, an exception, Ctrl-C, or an exit of the process while
+another thread still writes. Only a killed process leaves its temporary file; see `remove_leftovers`.
 """
 
 import atexit
@@ -20,16 +20,16 @@ from typing import IO, Any, Self
 from reidhub.errors import CacheError, DiskFullError, ReidhubError
 
 TEMPORARY = ".incoming-"
-"""Prefix of every temporary name."""
+"""Prefix of the temporary file names."""
 
 LEFTOVER_S = 3600.0
-"""A temporary file that nobody has written to for so many seconds belongs to a run that was killed."""
+"""Seconds without a write after which a temporary file counts as left by a killed process."""
 
-_MODE = 0o644  # caches, mirrors and reports are read by other users too; temporary files start as 0600
-_NAME_LENGTH = 40  # characters of the target's name within the temporary name, which may have 255 bytes
+_MODE = 0o644  # other users read caches, mirrors and reports too, and `mkstemp` creates files with 0600
+_NAME_LENGTH = 40  # characters of the target's name in the temporary name, which may have at most 255 bytes
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # no room on the disk, in the user's quota, under `ulimit -f`
 
-_unfinished: dict[Path, int] = {}  # temporary file -> process that writes it; a forked child must not remove it
+_unfinished: dict[Path, int] = {}  # temporary file -> its process; a forked child must not remove the file
 
 
 @atexit.register
@@ -41,18 +41,18 @@ def _remove_unfinished() -> None:
 
 
 class AtomicFile:
-    """A new file under a temporary name, which `publish` replaces by the final one.
+    """A new file with a temporary name; `publish` gives the file its final name.
 
-    Leaving the ``with`` block closes the file and removes it, unless it was published.
+    At the end of the ``with`` block, a file that was not published is closed and removed.
 
     Args:
-        folder: the target's, or another one on the same disk.
+        folder: the folder of the target, or another folder on the same disk.
         prefix: start of the temporary name.
         suffix: end of the temporary name.
 
     Attributes:
-        path: the temporary name.
-        file: open for writing and reading, buffered.
+        path: path of the temporary file.
+        file: the file, open for writing and reading, buffered.
 
     Raises:
         OSError: the folder cannot be written.
@@ -73,25 +73,25 @@ class AtomicFile:
         self.discard()
 
     def sync(self) -> None:
-        """Flush everything that was written to the disk.
+        """Flush all written bytes to the disk.
 
         Raises:
-            OSError: the disk does not take it.
+            OSError: the bytes cannot be written.
         """
         self.file.flush()
         os.fsync(self.file.fileno())
 
     def publish(self, target: Path, *, exclusive: bool = False) -> None:
-        """Flush and close the file, and give it its final name.
+        """Flush and close the file, and rename it to ``target``.
 
         Args:
             target: the final name, on the same disk.
-            exclusive: never replace an existing file. Two processes at once are only kept apart where the file system
-                has hard links.
+            exclusive: never replace an existing file. If two processes publish the same target at the same moment, this
+                is only guaranteed on a file system with hard links.
 
         Raises:
             FileExistsError: the target exists, and ``exclusive`` is set.
-            OSError: the disk does not take the bytes, or the folder the name.
+            OSError: the bytes cannot be written, or the file cannot be renamed.
         """
         self.sync()
         self.file.close()
@@ -101,12 +101,12 @@ class AtomicFile:
         self.path.replace(target)
 
     def keep(self) -> None:
-        """From now on, leave the file under its temporary name when the process ends."""
+        """Leave the file under its temporary name when the process exits; `discard` still removes it."""
         _unfinished.pop(self.path, None)
 
     def discard(self) -> None:
-        """Close the file and remove it; without effect after `publish`."""
-        with suppress(OSError):  # closing writes what is still buffered, and a full disk refuses it again
+        """Close and remove the temporary file; after `publish`, nothing happens."""
+        with suppress(OSError):  # closing writes the buffer, which fails again on a full disk
             self.file.close()
         with suppress(OSError):
             self.path.unlink()
@@ -114,7 +114,7 @@ class AtomicFile:
 
 
 def _check_new(path: Path, target: Path) -> None:
-    """Claim the target's name by a hard link, which fails where the name exists."""
+    """Create the target as a hard link, which fails if the target exists."""
     try:
         target.hardlink_to(path)
     except FileExistsError:
@@ -126,7 +126,7 @@ def _check_new(path: Path, target: Path) -> None:
 
 @contextmanager
 def write_atomically(path: Path, *, exclusive: bool = False) -> Iterator[IO[bytes]]:
-    """Open a binary file that replaces ``path`` when the block ends without an exception.
+    """Open a binary file that replaces ``path`` if the ``with`` block ends without an exception.
 
     Args:
         path: the final name; its folder must exist.
@@ -142,7 +142,7 @@ def write_atomically(path: Path, *, exclusive: bool = False) -> Iterator[IO[byte
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text as UTF-8, with the line ends that it has.
+    """Write a text as UTF-8; its line ends stay as they are.
 
     Raises:
         OSError: the file cannot be written.
@@ -163,19 +163,19 @@ def write_json(path: Path, data: dict[str, Any], *, exclusive: bool = False) -> 
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that killed runs have left in a folder.
+    """Remove the temporary files that killed processes have left in a folder.
 
     Raises:
-        OSError: the folder does not allow it.
+        OSError: a file cannot be removed.
     """
     for path in folder.glob(TEMPORARY + "*"):
-        with suppress(FileNotFoundError):  # another run has finished it in the meantime
+        with suppress(FileNotFoundError):  # another process has renamed or removed it in the meantime
             if path.stat().st_mtime < time.time() - LEFTOVER_S:
                 path.unlink()
 
 
 def is_disk_full(error: OSError) -> bool:
-    """True where a write failed for want of room: on the disk, in a quota, or under a limit on the size of files."""
+    """Return True if a write failed because the disk is full, or a quota or the limit on file sizes is reached."""
     return error.errno in _FULL
 
 
@@ -183,16 +183,16 @@ def is_disk_full(error: OSError) -> bool:
 def explain_write_errors(
     action: str, failure: type[ReidhubError] = CacheError, *, hint: str | None = None
 ) -> Iterator[None]:
-    """Replace an OSError of the block by an error in words.
+    """Replace an OSError in the ``with`` block by a `ReidhubError` with a message for the user.
 
     Args:
         action: what the block does, as in ``"write the receipt r.json"``.
-        failure: type of the error for every reason but a full disk.
-        hint: what the user can do; None for a hint on a full disk alone.
+        failure: type of the error for all reasons except a full disk.
+        hint: what the user can do; if None, only an error for a full disk has a hint.
 
     Raises:
-        DiskFullError: the disk, a quota or a limit on the size of files is reached.
-        ReidhubError: of type ``failure``: the path cannot be written for another reason.
+        DiskFullError: the disk is full, or a quota or the limit on file sizes is reached.
+        ReidhubError: any other OSError; the type is ``failure``.
     """
     try:
         yield

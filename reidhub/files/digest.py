@@ -14,15 +14,15 @@ _HEX = re.compile(r"[0-9a-f]{64}")
 
 
 def sha256(data: bytes = b"") -> "hashlib._Hash":
-    """Start a sha256 with ``data``; more can be added with ``update``."""
-    import hashlib  # loads OpenSSL, which takes milliseconds; `import reidhub` does without
+    """Start a sha256 with ``data``; its ``update`` adds more bytes."""
+    import hashlib  # loads OpenSSL, which takes milliseconds that `import reidhub` does not need
 
     return hashlib.sha256(data)
 
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """A sha256.
+    """The sha256 of some bytes.
 
     Args:
         hex: 64 lower-case hexadecimal digits.
@@ -52,7 +52,7 @@ class Digest:
 
     @classmethod
     def of_chunks(cls, chunks: Iterable[bytes]) -> Self:
-        """Hash chunks as if they were one piece."""
+        """Hash the chunks joined together."""
         state = sha256()
         for chunk in chunks:
             state.update(chunk)

@@ -1,4 +1,4 @@
-"""The folder of this machine that the package keeps its files in."""
+"""The folder in which the package keeps its files on this machine."""
 
 import os
 import sys
@@ -8,10 +8,10 @@ from reidhub.errors import CacheError
 
 
 def cache_root() -> Path:
-    """Find the cache folder; it need not exist.
+    """Return the cache folder, which need not exist.
 
     Returns:
-        ``$REIDHUB_HOME``, else ``$TORCH_HOME/reidhub``, else ``reidhub`` in torch's cache folder of the platform.
+        ``$REIDHUB_HOME``, else ``$TORCH_HOME/reidhub``, else ``reidhub`` in torch's default cache folder.
 
     Raises:
         CacheError: none of these is set and the user has no home folder.

@@ -1,6 +1,6 @@
-"""One process at a time, where the folder knows locks. That saves double work, and nothing depends on it.
+"""A lock file that lets one process at a time do a job, so that two processes do not do the same work twice.
 
-Where a lock does nothing, fails, or stays behind, everything goes on without it.
+Nothing else depends on the lock: if it has no effect, fails, or is never released, the work is done without it.
 """
 
 import logging
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import filelock
 
-_LOOK_S = 1.0  # between two questions whether waiting still makes sense
+_LOOK_S = 1.0  # time between two calls of `is_worth_waiting`
 _POLL_S = 0.05
 
 _log = logging.getLogger(__name__)
@@ -18,25 +18,26 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def take_turn(path: Path, what: str, is_worth_waiting: Callable[[], bool]) -> Iterator[None]:
-    """Wait until no other process holds the lock, and hold it during the ``with`` block.
+    """Wait until no other process holds the lock, then hold the lock during the ``with`` block.
 
     Args:
-        path: the lock's file; made, and removed at the end.
-        what: the other process is doing, for the message.
-        is_worth_waiting: asked every second; False ends the wait, and the block runs without the lock.
+        path: the lock file; created here, and removed at the end.
+        what: words for the message that say what the other process does, such as ``fetching NAME``.
+        is_worth_waiting: called every second while another process holds the lock; if it returns False, the block runs
+            without the lock.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(path)
         locked = _acquire(lock, what, is_worth_waiting)
-    except (OSError, NotImplementedError):  # a read-only folder, or one that knows no locks
+    except (OSError, NotImplementedError):  # the folder is read-only, or its file system has no locks
         locked = False
     try:
         yield
     finally:
         if locked:
             with suppress(OSError):
-                path.unlink()  # before the release: those who wait make a new file then
+                path.unlink()  # before the release, so that waiting processes create a new file
             with suppress(OSError):
                 lock.release()
 

@@ -1,4 +1,4 @@
-"""Links to files on Mega: each names a file and carries the key to its content."""
+"""Links to files on Mega. Each link holds the name, the decryption key and the checksum (MAC) of one file."""
 
 import base64
 import re
@@ -20,9 +20,9 @@ class MegaLink:
 
     Args:
         handle: name of the file on Mega, 8 characters.
-        aes: key of the content, 16 bytes.
-        nonce: first half of the cipher's counter, 8 bytes.
-        mac: of the content, 8 bytes.
+        aes: key that decrypts the file, 16 bytes.
+        nonce: first half of the AES counter, 8 bytes.
+        mac: checksum of the decrypted file, 8 bytes; see `reidhub.files.mega_mac`.
     """
 
     handle: str
@@ -62,5 +62,5 @@ def _decode_key(key: str) -> bytes:
 
 
 def _describe_fault(why: str) -> SourceError:
-    # The link is not quoted: it holds the key, and the message of the manifest says where it stands.
+    # The link is not quoted, because it holds the key; an error of the manifest names the line of the link.
     return SourceError(f"malformed Mega link: {why}", permanent=True)

@@ -1,8 +1,10 @@
-"""Mega's MAC of a content: it ties plain bytes, wherever they came from, to a Mega link.
+"""Mega's MAC: a checksum in each Mega link, which shows whether a file is the one that the link was made for.
 
-It finds accidents, not forgers: whoever knows the link can make another content with the same MAC.
+The MAC is computed from the decrypted bytes, so files from other sources can be checked too. It detects damaged files
+and mixed-up files, but not forged ones: whoever knows the link can make another file with the same MAC.
 
-The content is cut into chunks. Each has a CBC-MAC of 16 bytes, and one more CBC-MAC runs over those of all chunks.
+The file is cut into chunks. Each chunk has a CBC-MAC of 16 bytes. The MAC is a CBC-MAC over the CBC-MACs of all chunks,
+shortened to 8 bytes.
 """
 
 import logging
@@ -14,22 +16,22 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 from reidhub.errors import IntegrityError
 from reidhub.files.mega_link import MegaLink
 
-_FIRST = 128 * 1024  # bytes of the first chunk; each further one is longer by as much, up to _LONGEST
+_FIRST = 128 * 1024  # bytes of the first chunk; each next chunk is longer by this number, up to _LONGEST
 _LONGEST = 1024 * 1024
 _BLOCK = 16
 
-# checkMetaMacWithMissingLateEntries of the official client: old uploads left out the MACs of one run of chunks.
-_LATE = 96  # chunks at the end, among which the run starts
-_RUN = 64  # chunks, the longest run
+# checkMetaMacWithMissingLateEntries in Mega's official client: some old MACs leave out a run of consecutive chunks.
+_LATE = 96  # chunks at the end of the file; the run starts in one of them
+_RUN = 64  # chunks in the longest run
 
 _log = logging.getLogger(__name__)
 
 
 class ContentMac:
-    """The running MAC of a content.
+    """The MAC of a file whose bytes come one after another.
 
     Args:
-        link: the Mega link that the content should belong to.
+        link: the Mega link that the file should belong to.
 
     Raises:
         SourceError: the link is malformed; permanent.
@@ -39,12 +41,12 @@ class ContentMac:
         self._link = MegaLink.parse(link) if isinstance(link, str) else link
         self._chunk_macs = bytearray()  # of the complete chunks, 16 bytes each
         self._cbc: CipherContext | None = None
-        self._filled = 0  # bytes of the present chunk
-        self._last = b""  # its CBC state
+        self._filled = 0  # bytes so far of the unfinished chunk
+        self._last = b""  # CBC state of the unfinished chunk
         self._scratch = bytearray(_LONGEST + _BLOCK)
 
     def update(self, data: bytes) -> None:
-        """Take in the next bytes, any number of them."""
+        """Add the next bytes, any number of them."""
         view = memoryview(data)
         while view:
             cbc = self._cbc = self._cbc or self._begin_chunk()
@@ -56,18 +58,18 @@ class ContentMac:
             view = view[room:]
 
     def compute(self) -> bytes:
-        """Return the MAC, 8 bytes, of everything taken in; call it once, at the end. Empty content has zeros."""
+        """Return the MAC of all bytes added, 8 bytes; 8 zero bytes for an empty file. Call it once, at the end."""
         if self._cbc is not None:
             self._close_chunk(self._cbc)
         return _fold(_chain(self._link.aes, bytes(self._chunk_macs))[-_BLOCK:])
 
     def check(self) -> None:
-        """Check that the content, which is complete now, belongs to the link.
+        """Check that the complete file belongs to the link. Call it once, instead of `compute`.
 
-        A MAC that leaves out one late run of chunks, as in old uploads, passes with a warning in the log.
+        If the MAC in the link leaves out one run of chunks near the end, as in some old links, a warning is logged.
 
         Raises:
-            IntegrityError: the link was made for another content.
+            IntegrityError: the link was made for another file.
         """
         mac = self.compute()
         if mac == self._link.mac:
@@ -107,13 +109,13 @@ def _chain(aes: bytes, macs: bytes, start: bytes = bytes(_BLOCK)) -> bytes:
 
 
 def _fold(state: bytes) -> bytes:
-    """Shorten 16 bytes to 8: the first four XOR the second four, and so on."""
+    """Shorten 16 bytes to 8: bytes 0-3 XOR bytes 4-7, then bytes 8-11 XOR bytes 12-15."""
     words = [int.from_bytes(state[at : at + 4]) for at in range(0, _BLOCK, 4)]
     return b"".join((words[at] ^ words[at + 1]).to_bytes(4) for at in (0, 2))
 
 
 def _find_gap(link: MegaLink, macs: bytes) -> range | None:
-    """Find the run of chunks without which the MAC is the link's; never all chunks, as nothing is checked then."""
+    """Find a run of chunks that the link's MAC leaves out, never all chunks; None if no run explains the MAC."""
     end = len(macs) // _BLOCK
     before = _chain(link.aes, macs)
     for start in range(max(0, end - _LATE), end):

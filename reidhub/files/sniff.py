@@ -1,6 +1,6 @@
-"""The first bytes of a file: hosts send pages, error texts and pointer files in the place of a checkpoint.
+"""Check the first bytes of a file: hosts send web pages, error texts and pointer files instead of a checkpoint.
 
-Only what is certainly no checkpoint is refused. Whether the rest is one, its size, its digest and its reader tell.
+Only bytes that are certainly no checkpoint are refused. All others are checked later, by size, sha256 and loading.
 """
 
 import html
@@ -10,18 +10,18 @@ from itertools import chain
 
 from reidhub.errors import IntegrityError
 
-HEAD = 1024  # bytes that are enough to tell
-PAGE = 256 * 1024  # bytes of a page that are read, to count it and to find its title
+HEAD = 1024  # bytes that are enough to recognise a page
+PAGE = 256 * 1024  # bytes of a web page that are read at most, to find its title and its length
 
-_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # never in a text, soon in any binary file
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # never in a text, but near the start of every binary file
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
 def refuse_pages(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Return the same bytes, unless they are a page; the first ones are read at once.
+    """Return the same bytes, unless they are a web page or another text; the first bytes are read at once.
 
     Raises:
-        IntegrityError: there are no bytes, or they are a page, a JSON text or a Git LFS pointer.
+        IntegrityError: no bytes came, or they are HTML, XML, JSON or a Git LFS pointer (a text instead of a file).
     """
     start = _read_start(chunks, HEAD)
     kind = _name_kind(start)
@@ -33,13 +33,13 @@ def refuse_pages(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def read_title(data: bytes) -> str:
-    """Return the title of a page in printable characters; empty where it has none."""
+    """Return the title of a web page in printable characters; empty if the page has none."""
     found = re.search(rb"<title[^>]*>(.*?)</title>", data, re.IGNORECASE | re.DOTALL)
     return make_printable(html.unescape(found[1].decode("utf-8", "replace"))) if found else ""
 
 
 def make_printable(text: str, most: int = 100) -> str:
-    """Make the text of a stranger fit for a message: one line, no control characters, at most ``most`` characters."""
+    """Prepare a host's text for a message: one line, no control characters, at most ``most`` characters."""
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     return line if len(line) <= most else line[: most - 3] + "..."
 
@@ -54,7 +54,7 @@ def _read_start(chunks: Iterator[bytes], size: int) -> bytes:
 
 
 def _name_kind(start: bytes) -> str | None:
-    """Name what the bytes are instead of a checkpoint; empty for no bytes, None for what may be a checkpoint."""
+    """Return words for bytes that are no checkpoint, empty if there are no bytes; None for a possible checkpoint."""
     if not start:
         return ""
     if _CONTROL.search(start[:HEAD]):

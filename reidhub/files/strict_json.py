@@ -1,4 +1,4 @@
-"""JSON of our own files becomes value types again, strictly: nothing missing, unknown or of another type."""
+"""Write dataclasses as JSON, and read them strictly: a missing field, an unknown field or a wrong type is an error."""
 
 import json
 from collections.abc import Callable, Hashable
@@ -12,20 +12,20 @@ _Reader = Callable[[Any], Any]
 
 
 def to_json(value: Any) -> bytes:
-    """Write a value type, or a list of them, as one line of ASCII."""
+    """Return a dataclass, or a list of dataclasses, as one line of JSON in ASCII."""
     return json.dumps(value, default=_fields_of).encode()
 
 
 def from_json(kind: type[T], text: bytes) -> T:
-    """Read what `to_json` wrote.
+    """Read JSON from `to_json` as a value of type ``kind``.
 
     Args:
         kind: ``str``, ``int``, ``float``, ``bool``, a literal of strings, ``X | None``, ``tuple[X, ...]``, a tuple of
-            some X, ``dict[str, X]``, or a dataclass with fields of these types.
+            fixed length such as ``tuple[X, X]``, ``dict[str, X]``, or a dataclass with fields of these types.
         text: a JSON document.
 
     Raises:
-        ValueError: the text is not JSON, or not that of a ``kind``.
+        ValueError: the text is not JSON, or its value is not a ``kind``.
     """
     try:
         value: T = _reader_of(cast(Hashable, kind))(json.loads(text))
@@ -40,7 +40,7 @@ def _fields_of(value: Any) -> dict[str, Any]:
 
 @cache
 def _reader_of(kind: Any) -> _Reader:
-    """Make the function that turns parsed JSON into a ``kind``."""
+    """Return a function that converts parsed JSON to a ``kind``."""
     origin, parts = get_origin(kind), get_args(kind)
     if is_dataclass(kind):
         return _dataclass_reader(kind)

@@ -1,6 +1,6 @@
-"""Strict reading of YAML: no type is guessed, and every error names file and line.
+"""Read YAML strictly: no type is guessed, and every error names the file and, if known, the line.
 
-A scalar keeps the text that was written (``87.0`` stays ``87.0``); the caller says which type it expects.
+A scalar keeps its text (``87.0`` stays ``87.0``) until the caller asks for a type.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ class Value:
 
     @property
     def where(self) -> str:
-        """``file:line``, the line counted from 1."""
+        """``file:line`` of this node; the first line is 1."""
         return f"{self.file}:{self._node.start_mark.line + 1}"
 
     def fail(self, message: str) -> NoReturn:
@@ -42,12 +42,12 @@ class Value:
         """Read the fields of a mapping.
 
         Args:
-            known: names of all fields that may be there.
-            required: names of those that must be there.
-            what: the mapping in words, such as ``a score``, for messages.
+            known: names of all allowed fields.
+            required: names of the fields that must not be missing.
+            what: words for the mapping in messages, such as ``a score``.
 
         Raises:
-            ManifestError: this is not a mapping, or a field is unknown, missing or repeated.
+            ManifestError: this node is not a mapping, or a field is unknown, missing or repeated.
         """
         fields: dict[str, Value] = {}
         for key, value in self._pairs(what):
@@ -69,20 +69,20 @@ class Value:
             yield Value(key, self.file), Value(value, self.file)
 
     def items(self, read: "Callable[[Value], T]", what: str) -> tuple[T, ...]:
-        """Read each item of a list with ``read``."""
+        """Read each item of a list with ``read``; ``what`` is the list in words, for messages."""
         if not isinstance(self._node, yaml.SequenceNode):
             self.fail(f"{what} is a list, not {self._describe()}")
         return tuple(read(Value(node, self.file)) for node in self._node.value)
 
     def only_pair(self, what: str) -> "tuple[Value, Value]":
-        """Read key and value of a mapping with exactly one field."""
+        """Return key and value of a mapping with exactly one field."""
         pairs = list(self._pairs(what))
         if len(pairs) != 1:
             self.fail(f"{what} has one field, not {len(pairs)}")
         return pairs[0]
 
     def is_null(self) -> bool:
-        """True for ``null`` and for an empty value."""
+        """Return True for ``null`` and for an empty value."""
         return bool(self._node.tag == _NULL)
 
     def optional(self, read: "Callable[[Value], T]") -> T | None:
@@ -90,7 +90,7 @@ class Value:
         return None if self.is_null() else read(self)
 
     def text(self) -> str:
-        """Read a string. What looks like a number or a boolean must be quoted."""
+        """Read a string. A string that looks like a number, a boolean or null must be in quotes."""
         return self._scalar(_STR, "a text (in quotes where it looks like a number)")
 
     def integer(self) -> int:
@@ -116,7 +116,7 @@ class Value:
         return text == "true"
 
     def choice(self, choices: tuple[str, ...]) -> str:
-        """Read one of a few words."""
+        """Read one of the ``choices``."""
         text = self.text()
         if text not in choices:
             self.fail(f"expected one of {', '.join(choices)}, got {text!r}")
@@ -136,11 +136,11 @@ class Value:
 
 
 def read_package_list(file: Path, read: Callable[[Value], T]) -> tuple[T, ...]:
-    """Read a YAML file of the package itself, which holds a list.
+    """Read a YAML file that belongs to the package and holds a list.
 
     Args:
         file: the file.
-        read: turns an item into a value.
+        read: converts an item to a value.
 
     Raises:
         InstallationError: the file is missing or broken.
@@ -157,8 +157,8 @@ def parse_yaml(file: Path, content: bytes) -> Value:
     """Parse a YAML file with one document.
 
     Args:
-        file: its path, for messages.
-        content: its bytes, UTF-8.
+        file: path of the file, for messages.
+        content: bytes of the file, UTF-8.
 
     Returns:
         The root node.

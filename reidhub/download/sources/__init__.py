@@ -1,7 +1,7 @@
-"""The places where bytes come from, one module for each kind.
+"""The sources of files, one module for each kind of source.
 
-A source knows a location, never a checkpoint or the cache. Nothing that a server says becomes a file name or a path.
-Nothing that it sends is trusted: `reidhub.download.transfer` checks the bytes.
+A source module gets a location; it does not use checkpoints or the cache. No file name or path is taken from a server's
+answer. The bytes that a server sends are not trusted: `reidhub.download.transfer` checks them.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ SOURCES = {
     "local": "reidhub.download.sources.local",
     "http": "reidhub.download.sources.http_mirror",
 }
-"""Source kind -> module, which is a `SourceModule`. A manifest cannot name ``http``."""
+"""Source kind -> name of its module, a `SourceModule`. The kind ``http`` is not allowed in manifests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ class Stream:
     """An open source.
 
     Args:
-        chunks: the bytes from ``offset`` on. Raises `SourceError` where they stop.
-        size: bytes of the whole file, where the source tells.
-        offset: where the first chunk starts in the file: 0, or where the source resumes, which may lie before the
-            position that was asked for.
-        state: what a later `Resume` needs, as JSON; empty where the source cannot resume.
+        chunks: the bytes of the file from ``offset`` on. Iterating raises `SourceError` if the source stops too early.
+        size: bytes of the whole file; None if unknown.
+        offset: position of the first chunk in the file: 0, or the byte at which the source resumes. That byte may lie
+            before the one that was asked for.
+        state: data for a later `Resume`, can be written as JSON; empty if the source cannot resume.
     """
 
     chunks: Iterator[bytes]
@@ -45,24 +45,30 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """A wish to leave out the first ``offset`` bytes; ``state`` is that of the stream that sent them."""
+    """A request to continue an interrupted download.
+
+    Args:
+        offset: number of bytes that are already there.
+        state: the `Stream.state` of the stream that these bytes came from.
+    """
 
     offset: int
     state: dict[str, Any]
 
 
 class SourceModule(Protocol):
-    """What the module of a source kind offers."""
+    """The functions that the module of each source kind has."""
 
     def open_stream(
         self, location: str, *, resume: Resume | None = None, patience: Patience = PATIENCE
     ) -> AbstractContextManager[Stream]:
         """Open a location. A source that cannot resume starts at offset 0.
 
-        Failures that may pass are tried again within ``patience``, on entering and between the chunks.
+        After a temporary failure the request is repeated, within the limits of ``patience``, both at the start of the
+        ``with`` block and between the chunks.
 
         Raises:
-            SourceError: on entering: the source does not answer; ``retry_after_s`` where it said when it will.
+            SourceError: at the start of the ``with`` block: the source does not give the file.
         """
 
     def probe(self, location: str, *, patience: Patience = PATIENCE) -> int | None:
@@ -75,21 +81,21 @@ def open_stream(
     """Open a source of any kind; see `SourceModule.open_stream`.
 
     Raises:
-        UsageError: there is no such kind.
+        UsageError: the kind of the source is unknown.
     """
     return _find_module(source.kind).open_stream(source.location, resume=resume, patience=patience)
 
 
 def probe(source: Source, *, patience: Patience = PATIENCE) -> int | None:
-    """Ask a source whether it would send its file; at most the first bytes are read, to tell a page from a file.
+    """Ask a source whether it would send its file; at most the first bytes are read, to detect a web page.
 
     Returns:
-        Bytes of the file, or None where the source does not tell.
+        Size of the file in bytes; None if unknown.
 
     Raises:
-        UsageError: there is no such kind.
-        SourceError: the source does not give the file; ``permanent`` and ``retry_after_s`` as far as it says.
-        IntegrityError: it would give a page or nothing instead.
+        UsageError: the kind of the source is unknown.
+        SourceError: the source does not give the file; ``permanent`` and ``retry_after_s`` are set if known.
+        IntegrityError: the source would give a web page or an empty file instead.
     """
     return _find_module(source.kind).probe(source.location, patience=patience)
 
@@ -101,5 +107,5 @@ def _find_module(kind: str) -> SourceModule:
 
 
 def name_host(source: Source) -> str:
-    """Name the host that a source asks; all links to Mega name one host, and all links to Google Drive another one."""
+    """Return a name for the host of a source: ``mega`` for all Mega links, ``gdrive`` for all Google Drive links."""
     return source.kind if source.kind in ("mega", "gdrive") else f"{source.kind} {urlsplit(source.location).netloc}"

@@ -1,7 +1,7 @@
-"""Failures of web hosts in words of our own.
+"""Messages for failures of web hosts.
 
-No text of an exception is passed on: a few of them quote the proxy's address, password included. Of an address only the
-host is named: the rest carries keys, tokens and file names.
+A message never contains the text of an exception, because some exceptions quote the proxy's address with its password.
+It names the host of an address only, because the rest of the address may hold keys, tokens and file names.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ RETRY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _UNREACHABLE: tuple[tuple[type[Exception], str], ...] = (
     (exceptions.SSLError, "no TLS connection"),
     (exceptions.ProxyError, "no connection through the proxy in HTTPS_PROXY"),
-    (exceptions.NewConnectionError, "cannot connect"),  # no such name, or refused
+    (exceptions.NewConnectionError, "cannot connect"),  # the host name is unknown, or the host refuses the connection
     (exceptions.ConnectTimeoutError, "no connection in time"),
     (exceptions.TimeoutError, "no answer in time"),
 )
@@ -31,10 +31,10 @@ _TLS_HINT = "behind a proxy that ends TLS, set REQUESTS_CA_BUNDLE to its certifi
 
 
 def describe_failure(error: Exception, host: str) -> SourceError:
-    """Put an exception that came in the place of an answer into words."""
+    """Return the `SourceError` for an exception that was raised before any answer came."""
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return SourceError(f"{host}: its certificate is not trusted", hint=_TLS_HINT, host_down=True)
-    if type(error) is OSError:  # before any connection, requests looks for the bundle
+    if type(error) is OSError:  # requests raises a plain OSError if the file of certificates is missing
         return SourceError("the bundle of trusted certificates cannot be read", hint="look at REQUESTS_CA_BUNDLE")
     if isinstance(error, _MALFORMED):
         return SourceError(f"{host}: malformed address of the host, or of the proxy in HTTPS_PROXY")
@@ -47,13 +47,13 @@ def describe_failure(error: Exception, host: str) -> SourceError:
 
 
 def describe_break(error: Exception, host: str) -> TransientError:
-    """Put an exception that came in the middle of a body into words."""
+    """Return the error for an exception that was raised while a body was read."""
     stalled = isinstance(error, exceptions.TimeoutError)
     return TransientError(f"{host}: the connection {'stalled' if stalled else 'broke'}")
 
 
 def describe_status(host: str, status: int, headers: Mapping[str, str]) -> SourceError:
-    """Put an answer that is no success into words: its status, and when to come back."""
+    """Return the error for an HTTP status that is no success, with the time to wait if the host names one."""
     wait_s = read_retry_after(headers)
     later = f"; try again in {format_duration(wait_s)}" if wait_s else ""
     message = f"{host}: {name_status(status)}{later}"
@@ -63,7 +63,7 @@ def describe_status(host: str, status: int, headers: Mapping[str, str]) -> Sourc
 
 
 def name_status(status: int) -> str:
-    """Name an HTTP status: ``404 Not Found``."""
+    """Return an HTTP status with its name: ``404 Not Found``."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
@@ -71,7 +71,7 @@ def name_status(status: int) -> str:
 
 
 def read_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read ``Retry-After``, which holds seconds or a date; None where there is none, or none to understand."""
+    """Return the seconds to wait from ``Retry-After`` (seconds or a date); None if it is missing or malformed."""
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
@@ -84,5 +84,5 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def name_web_host(url: str | None) -> str:
-    """Name the host of an address."""
+    """Return the host name in an address; ``no host`` if there is none."""
     return urlsplit(url or "").hostname or "no host"

@@ -1,12 +1,12 @@
 """Download one file of Google Drive with gdown and write it to standard output.
 
-`reidhub.download.sources.gdrive` runs this file as a program, by its path: it imports nothing of reidhub.
+`reidhub.download.sources.gdrive` runs this file as a program, by its path; the program imports nothing of reidhub.
 
-gdown reads a web page whole, however long it is, and follows one confirmation page after another. In a process of its
-own its memory, its requests and its time can be limited, and it can be killed at any moment. It writes no file.
+gdown reads web pages of any length into memory, and follows any number of confirmation pages. In its own process, its
+memory, its requests and its time can be limited, and it can be killed at any moment. The process writes no file.
 
-Standard output is one line with the size in bytes (empty where Google does not tell it), then the file. After a
-failure, standard error ends with the type of the exception. Its text is left out: it may quote a proxy's password.
+Standard output is one line with the size in bytes (empty if unknown), then the file. After a failure, standard error
+ends with the type of the exception, but without its text, which may quote the password of a proxy.
 """
 
 import io
@@ -17,23 +17,23 @@ from contextlib import suppress
 from typing import Any
 
 LATE = 3
-"""Exit status of a process whose time is over."""
+"""Exit status of this process if its time is over."""
 
 _MEMORY = 128 << 20  # bytes; gdown allocates 45 MiB for a file of any size
-_REQUESTS = 40  # with those to the proxy; a file without a form takes 4, one behind a form 6
+_REQUESTS = 40  # including those to the proxy; a small file takes 4, a large file, with Google's confirmation form, 6
 
 
 def main(file_id: str, connect_s: float, read_s: float, first_byte_s: float, total_s: float) -> None:
-    """Download the file with this id; `Patience` describes the four times."""
+    """Download the file with this id to standard output; for the four times, see `Patience`."""
     _limit_memory()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     deadline = _end_after(first_byte_s)
-    import gdown  # under the limits
+    import gdown  # after the limits are set, so that they apply to the import too
 
     chunk = io.BytesIO()
 
     def pass_on(received: int, size: int | None) -> None:
-        data = chunk.getvalue()  # gdown has just written it
+        data = chunk.getvalue()  # gdown calls `pass_on` after each chunk that it has written
         if received == len(data):
             deadline.cancel()
             _end_after(total_s)
@@ -43,19 +43,19 @@ def main(file_id: str, connect_s: float, read_s: float, first_byte_s: float, tot
         chunk.truncate()
 
     gdown.download(
-        id=file_id,  # given an address of another form, gdown saves a page as if it were the file
+        id=file_id,  # for some formats of links, gdown saves a web page as if it were the file
         output=chunk,
         progress=pass_on,
         quiet=True,
         use_cookies=False,
         timeout=(connect_s, read_s),
-        retries=0,  # gdown can retry only with a file on the disk; `gdrive` does it instead
+        retries=0,  # gdown can only retry if it writes to a file on the disk; `gdrive` repeats the download instead
         cancel=_cancel_after_requests(),
     )
 
 
 def _limit_memory() -> None:
-    """Let an allocation fail beyond `_MEMORY`. Only Linux counts everything that a process allocates."""
+    """Limit the memory of this process to `_MEMORY`. Only Linux counts all memory that a process allocates."""
     with suppress(ImportError, ValueError, OSError):  # Windows has no such limit; a lower one may be set already
         import resource
 
@@ -64,13 +64,13 @@ def _limit_memory() -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent ends, however that happens: standard input closes then."""
+    """End this process when its parent ends, even if it is killed: standard input is closed then."""
     os.read(0, 1)
     os._exit(1)
 
 
 def _end_after(seconds: float) -> threading.Timer:
-    """End this process after that time, unless the timer is cancelled."""
+    """Return a timer that ends this process after ``seconds``, unless it is cancelled."""
     timer = threading.Timer(seconds, os._exit, [LATE])
     timer.daemon = True
     timer.start()
@@ -78,7 +78,7 @@ def _end_after(seconds: float) -> threading.Timer:
 
 
 def _cancel_after_requests() -> threading.Event:
-    """Return an event for gdown's ``cancel``; it is set when the process has sent `_REQUESTS` requests."""
+    """Return an event for gdown's ``cancel``; it is set when the process sends more than `_REQUESTS` requests."""
     cancel = threading.Event()
     left = iter(range(_REQUESTS))
 

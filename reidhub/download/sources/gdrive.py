@@ -1,7 +1,6 @@
-"""Google Drive. gdown follows Google's pages, which change often; it runs in a process of its own.
+"""Files on Google Drive. The library gdown follows Google's web pages, which change often; it runs in its own process.
 
-That process writes the file into a pipe, so nothing can stay behind on the disk. `gdown_process` says how it is
-limited.
+That process writes the file into a pipe, so it leaves no file on the disk. `gdown_process` describes its limits.
 """
 
 import re
@@ -30,7 +29,7 @@ _HOSTS = (_FRONT, "docs.google.com", "drive.usercontent.google.com")
 _SIGN_IN = "accounts.google.com"
 _QUOTA_HINT = "Google lifts the quota of a file after about a day"
 _BLOCK = 256 * 1024  # bytes
-_STOP_S = 0.1  # between two looks at the stop event
+_STOP_S = 0.1  # time between two checks of the stop event
 
 
 @contextmanager
@@ -38,7 +37,7 @@ def open_stream(location: str, *, resume: Resume | None = None, patience: Patien
     """Open a link to a file on Google Drive; see `reidhub.download.sources.SourceModule`. Always starts at offset 0.
 
     Raises:
-        SourceError: the link is malformed, or Google shows a page instead of the file; its title is quoted.
+        SourceError: the link is malformed, or Google sends a web page instead of the file; its title is quoted.
     """
     file_id = parse_id(location)
 
@@ -53,10 +52,10 @@ def open_stream(location: str, *, resume: Resume | None = None, patience: Patien
 
 
 def probe(location: str, *, patience: Patience = PATIENCE) -> int | None:
-    """Follow a link to a file on Google Drive to the file's headers; see `reidhub.download.sources.SourceModule`.
+    """Ask Google Drive for the first bytes of a file and return its size; see `reidhub.download.sources.SourceModule`.
 
     Raises:
-        SourceError: the link is malformed, or Google shows a page instead of the file; its title is quoted.
+        SourceError: the link is malformed, or Google sends a web page instead of the file; its title is quoted.
     """
     file_id = parse_id(location)
     with Session(patience) as http:
@@ -64,10 +63,10 @@ def probe(location: str, *, patience: Patience = PATIENCE) -> int | None:
 
 
 def parse_id(location: str) -> str:
-    """Return the id of the file in any of Drive's forms of address.
+    """Return the file id in a Drive link, whichever of Google's link formats it has.
 
     Raises:
-        SourceError: the address holds no single id; permanent.
+        SourceError: the link does not hold exactly one id; permanent.
     """
     try:
         url = urlsplit(location)
@@ -84,12 +83,12 @@ def parse_id(location: str) -> str:
 
 
 class _NoFileError(Exception):
-    """gdown ended before the first byte; the text is the type of its exception."""
+    """gdown ended before the first byte; the message is the type of its exception."""
 
 
 @contextmanager
 def _run_gdown(file_id: str, patience: Patience) -> Iterator[Stream]:
-    """Run gdown until the first bytes come; its process is killed when the ``with`` block ends."""
+    """Start gdown and yield its stream once the first bytes came; the ``with`` block kills the process at its end."""
     limits = (patience.connect_s, patience.read_s, patience.first_byte_s, patience.total_s)
     command = [sys.executable, "-P", gdown_process.__file__, file_id, *map(str, limits)]
     try:
@@ -115,7 +114,7 @@ def _kill_when_stopped(process: Popen[bytes], stop: threading.Event) -> None:
 
 
 def _read_chunks(process: Popen[bytes], size: int | None, stop: threading.Event) -> Iterator[bytes]:
-    """Read the file from gdown's output; at the end, raise the error if it is not whole."""
+    """Yield the file from gdown's output; at the end, raise an error if the file is not complete."""
     held = 0
     while chunk := cast(BufferedReader, process.stdout).read1(_BLOCK):
         held += len(chunk)
@@ -139,7 +138,7 @@ def _read_chunks(process: Popen[bytes], size: int | None, stop: threading.Event)
 
 
 def _find_reason(file_id: str, patience: Patience, exception: str) -> SourceError:
-    """Return why gdown got no file, in the words of the page that Google shows; gdown drops them."""
+    """Return the error that says why gdown got no file; it quotes Google's web page, which gdown does not report."""
     try:
         with Session(replace(patience, attempts=1)) as http:
             _ask_for_file(http, file_id)
@@ -151,13 +150,13 @@ def _find_reason(file_id: str, patience: Patience, exception: str) -> SourceErro
 
 
 def _ask_for_file(http: Session, file_id: str) -> int | None:
-    """Ask Google for the file without gdown, and read only its beginning.
+    """Ask Google for the file without gdown, read only the first bytes, and return the size.
 
     Raises:
-        SourceError: Google shows a page or is not reached; a `TransientError` where another attempt makes sense.
-        IntegrityError: a page comes as if it were the file.
+        SourceError: Google sends a web page or cannot be reached; a `TransientError` if another attempt may help.
+        IntegrityError: Google sends a web page, or nothing, that it announces as the file.
     """
-    past_form = f"https://{_FRONT}/uc?id={file_id}&export=download&confirm=t"  # there is a form before a large file
+    past_form = f"https://{_FRONT}/uc?id={file_id}&export=download&confirm=t"  # skips the form before large files
     with http.follow(past_form) as response:
         if response.status_code != 200:
             raise describe_refusal(response)
@@ -168,7 +167,7 @@ def _ask_for_file(http: Session, file_id: str) -> int | None:
 
 
 def _explain_page(page: bytes, host: str) -> SourceError:
-    """Return the error for a page in the place of the file; it quotes the title."""
+    """Return the error for a web page that came instead of the file; the message quotes the title."""
     words = read_title(page).removeprefix("Google Drive - ")
     quoted = f' ("{words}")' if words else ""
     if host == _SIGN_IN:

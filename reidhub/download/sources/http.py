@@ -1,6 +1,6 @@
-"""Requests to web hosts, for all sources on the web: with retries, checked redirects, and bodies of bounded length.
+"""HTTP requests for all sources on the web, with retries, checked redirects, and reading of bodies in blocks.
 
-Proxy and certificate settings come from the environment, as requests reads them.
+The library requests reads the settings for proxies and certificates from the environment.
 """
 
 import re
@@ -20,14 +20,14 @@ from reidhub.download.sources.retry import Attempts
 from reidhub.errors import SourceError
 
 Check = Callable[[str, str], str]
-"""Takes an address and the one it is relative to; returns the absolute one, or raises `SourceError`."""
+"""Function that takes an address and its base address; returns the absolute address, or raises `SourceError`."""
 
-_BLOCK = 256 * 1024  # bytes that are handed on together
-_READ = 16 * 1024  # bytes; no more lie in one TLS record
-_PROMPT_S = 0.5  # a block is handed on after this time, so that a slow download is seen to move
+_BLOCK = 256 * 1024  # bytes that `read_blocks` yields together
+_READ = 16 * 1024  # bytes; the longest TLS record
+_PROMPT_S = 0.5  # a block is yielded after this time even if it is short, so that slow downloads show progress
 _REDIRECTS = 10
 NUMBER = "[0-9]{1,18}"
-"""A pattern for numbers of bytes in headers; Python refuses to read a number of thousands of digits."""
+"""Regular expression for byte counts in headers; of limited length, because `int` refuses thousands of digits."""
 
 
 class Session(requests.Session):
@@ -37,32 +37,32 @@ class Session(requests.Session):
         patience: limits on the download.
 
     Attributes:
-        attempts: what is left of the patience.
+        attempts: the attempts and the time that are left.
     """
 
     def __init__(self, patience: Patience) -> None:
         super().__init__()
         self.attempts = Attempts(patience)
         self.headers["User-Agent"] = f"reidhub/{__version__}"
-        self.headers["Accept-Encoding"] = "identity"  # offsets and sizes are those of the file
+        self.headers["Accept-Encoding"] = "identity"  # no compression, so that offsets and sizes are those of the file
         for scheme in ("https://", "http://"):
             self.mount(scheme, self.attempts.adapter)
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """None: requests would read the body of a redirect to its end, even where it does not follow it."""
+        """Return None; otherwise requests would read the whole body of a redirect, even without following it."""
 
     @contextmanager
     def open(self, method: str, url: str, **options: Any) -> Iterator[requests.Response]:
-        """Send a request, and give the answer with its body still to be read. Redirects are not followed.
+        """Send a request and yield the answer; its body is not read yet. Redirects are not followed.
 
         Raises:
-            SourceError: no answer came, or every attempt ended with a status such as 503.
+            SourceError: no answer came, or every attempt failed, for example with the status 503.
         """
         patience, self.attempts.host = self.attempts.patience, name_web_host(url)
         timeout = (patience.connect_s, patience.read_s)
         try:
             response = self.request(method, url, stream=True, allow_redirects=False, timeout=timeout, **options)
-        except (OSError, HTTPError) as error:  # those of requests are OSErrors
+        except (OSError, HTTPError) as error:  # exceptions of requests are OSErrors
             raise describe_failure(error, name_web_host(url)) from None
         with response:
             yield response
@@ -71,15 +71,15 @@ class Session(requests.Session):
     def follow(
         self, url: str, headers_for: Callable[[str], dict[str, str]] = lambda _: {}, check: Check | None = None
     ) -> Iterator[requests.Response]:
-        """Ask for an address that was checked, and give the answer at the end of the redirects.
+        """Send a GET request, follow the redirects, and yield the last answer.
 
         Args:
-            url: the address.
-            headers_for: called with each address, so that nothing meant for one host goes to another.
-            check: called with each target and the address that leads there; `check_https` where None.
+            url: the address; already checked.
+            headers_for: returns the headers for an address; called for each, so that no token goes to another host.
+            check: called with the target of each redirect and the address that redirects; `check_https` if None.
 
         Raises:
-            SourceError: no answer came, there are too many redirects, or one leads to an address without TLS.
+            SourceError: no answer came, there are too many redirects, or ``check`` refuses a target.
         """
         at = url
         for _ in range(_REDIRECTS + 1):
@@ -92,14 +92,15 @@ class Session(requests.Session):
         raise SourceError(f"{name_web_host(url)}: more than {_REDIRECTS} redirects")
 
     def read_blocks(self, response: requests.Response) -> Iterator[bytes]:
-        """Read a body. What came before a connection broke is handed on before the error is raised.
+        """Yield a body in blocks. If the connection breaks, the bytes received before are yielded before the error.
 
         Raises:
-            TransientError: the connection broke, stalled, or ended before the length it had announced.
+            TransientError: the connection broke, stalled, or ended before the announced length.
             SourceError: the time for the download is over.
             CancelledError: the stop event was set.
         """
-        read = getattr(response.raw, "read1", response.raw.read)  # read() waits, and loses what came before a break
+        # If the connection breaks, `read` loses the bytes that it has received while it waited for more.
+        read = getattr(response.raw, "read1", response.raw.read)
         ended = False
         while not ended:
             pieces: list[bytes] = []
@@ -114,7 +115,7 @@ class Session(requests.Session):
                 raise broken
 
     def _read_block(self, read: Callable[[int], bytes], pieces: list[bytes]) -> bool:
-        """Append what comes until it is worth handing on; True at the end of the body."""
+        """Append received bytes until there are enough for a block; return True at the end of the body."""
         room, due = _BLOCK, time.monotonic() + _PROMPT_S
         while room > 0 and time.monotonic() < due:
             self.attempts.check()
@@ -126,7 +127,7 @@ class Session(requests.Session):
         return False
 
     def read_start(self, response: requests.Response, size: int) -> bytes:
-        """Read the first ``size`` bytes of a body, or up to one block more. Raises what `read_blocks` does."""
+        """Return the first ``size`` bytes of a body, or up to one block more; see `read_blocks` for the errors."""
         data = bytearray()
         for block in self.read_blocks(response):
             data += block
@@ -136,10 +137,10 @@ class Session(requests.Session):
 
 
 def check_https(url: str, base: str = "") -> str:
-    """Return the absolute address.
+    """Return the absolute address of ``url``, which may be relative to ``base``.
 
     Raises:
-        SourceError: it is malformed, goes without TLS, or carries a password; permanent.
+        SourceError: the address is malformed, has no TLS, or holds a user name or password; permanent.
     """
     try:
         whole = urljoin(base, url)
@@ -154,12 +155,12 @@ def check_https(url: str, base: str = "") -> str:
 
 
 def describe_refusal(response: requests.Response) -> SourceError:
-    """Put an answer that is no success into words: its status, and when to come back."""
+    """Return the error for an answer that is no success, with the time to wait if the host names one."""
     return describe_status(name_web_host(response.url), response.status_code, response.headers)
 
 
 def read_length(response: requests.Response) -> int | None:
-    """Read ``Content-Length``, where it counts the bytes that will be read."""
+    """Return ``Content-Length``; None if it is missing, malformed, or not the number of bytes that will be read."""
     if "Transfer-Encoding" in response.headers or is_encoded(response):
         return None
     text = response.headers.get("Content-Length", "")
@@ -167,5 +168,5 @@ def read_length(response: requests.Response) -> int | None:
 
 
 def is_encoded(response: requests.Response) -> bool:
-    """True where the body is compressed, which nobody asked for."""
+    """Return True if the body is compressed, although no compression was asked for."""
     return response.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity")

@@ -1,6 +1,6 @@
-"""A web host without TLS: the user's own mirror and nothing else, for files with a sha256.
+"""A web host without TLS, allowed only for the user's own mirror and only for files with a known sha256.
 
-The manifest cannot name such a host; whoever opens one answers for the digest.
+The manifest cannot name such a host. This module does not check the sha256: its callers must.
 """
 
 from contextlib import AbstractContextManager
@@ -16,10 +16,10 @@ from reidhub.errors import SourceError
 def open_stream(
     location: str, *, resume: Resume | None = None, patience: Patience = PATIENCE
 ) -> AbstractContextManager[Stream]:
-    """Open an ``http:`` URL; see `reidhub.download.sources.SourceModule`. Redirects stay on its host.
+    """Open an ``http:`` URL; see `reidhub.download.sources.SourceModule`. Redirects to other hosts are refused.
 
     Raises:
-        SourceError: the host does not give the file.
+        SourceError: the host does not give the file, or redirects to another host.
     """
     return open_checked(location, Session(patience), _check_mirror, resume)
 

@@ -23,17 +23,18 @@ def open_stream(
 ) -> AbstractContextManager[Stream]:
     """Open an ``https:`` URL; see `reidhub.download.sources.SourceModule`.
 
-    A resume is granted where the host names the file by the same ETag or date as before, and sends a range.
+    The download resumes if the host's file still has the same ETag or date and the host can send a part of it.
 
     Raises:
-        SourceError: the host does not give the file; permanent for 401, 403, 404, 410 and addresses without TLS.
+        SourceError: the host does not give the file; permanent for an address without TLS and for most statuses 4xx,
+            such as 404.
     """
     return open_checked(location, Session(patience), check_https, resume)
 
 
 @contextmanager
 def open_checked(location: str, session: Session, check: Check, resume: Resume | None) -> Iterator[Stream]:
-    """Open a URL that ``check`` lets pass, and follow redirects that it lets pass."""
+    """Open a URL and follow its redirects; ``check`` raises an error for an address that is not allowed."""
     url = check(location, "")
     with session as http, ExitStack() as connection:
         download = _Download(http, url, check, connection)
@@ -43,10 +44,10 @@ def open_checked(location: str, session: Session, check: Check, resume: Resume |
 
 
 class _Download:
-    """One file over as many connections as it takes.
+    """The download of one file, with a new connection after each break.
 
     Attributes:
-        size: bytes of the whole file, where the host tells.
+        size: bytes of the whole file; None if unknown.
     """
 
     def __init__(self, http: Session, url: str, check: Check, connection: ExitStack) -> None:
@@ -55,16 +56,16 @@ class _Download:
         self._url = url
         self._check = check
         self._connection = connection
-        self._offset = 0  # of the next byte that is new
-        self._skip = 0  # bytes that come again before it
-        self._validator: str | None = None  # names the state of the file: only parts of one state belong together
+        self._offset = 0  # position in the file of the next new byte
+        self._skip = 0  # bytes before that position that the host sends again
+        self._validator: str | None = None  # parts of two versions of the file must not be joined
 
     def read_state(self) -> dict[str, str | int | None]:
-        """Return what a later run needs to resume."""
+        """Return the `Stream.state`; empty if the host names no version of the file."""
         return {"validator": self._validator, "size": self.size} if self._validator else {}
 
     def open(self, resume: Resume | None) -> int:
-        """Make the first connection; return where in the file it starts."""
+        """Open the first connection; return the position in the file of its first byte."""
         if resume and resume.offset > 0 and isinstance(resume.state.get("validator"), str):
             size = resume.state.get("size")
             last = size - 1 if isinstance(size, int) and size > 1 else resume.offset
@@ -73,7 +74,7 @@ class _Download:
         return self._offset
 
     def read(self) -> Generator[bytes, None, None]:
-        """Read the rest of the file; ask for what is missing where a connection breaks."""
+        """Yield the rest of the file; if a connection breaks, request the missing bytes."""
         while True:
             try:
                 for block in self._http.read_blocks(self._response):
@@ -118,7 +119,13 @@ class _Download:
         return response
 
     def _accept_whole(self, response: requests.Response, *, is_first: bool) -> None:
-        """Take an answer that starts with the file: no range was asked for or granted, or the file is another now."""
+        """Accept an answer that starts at byte 0; after a reconnect, bytes that were already read are skipped.
+
+        The host sends such an answer if no range was asked for, if it ignored the range, or if the file has changed.
+
+        Raises:
+            SourceError: the file has changed since the first connection.
+        """
         validator = _read_validator(response)
         if is_first:
             self._offset, self._validator, self.size = 0, validator, read_length(response)
@@ -145,13 +152,13 @@ def _check_answer(response: requests.Response) -> None:
 
 
 def _read_validator(response: requests.Response) -> str | None:
-    """Read what names this state of the file: a strong ETag, else the date."""
+    """Return the text that identifies the version of the file: a strong ETag, else ``Last-Modified``, else None."""
     tag = response.headers.get("ETag")
     return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
 
 
 def _find_token(url: str) -> dict[str, str]:
-    """Return the user's token for the one host it belongs to; other hosts, by redirect too, get none."""
+    """Return the header with the user's ``$HF_TOKEN`` for Hugging Face; no header for other hosts."""
     token = os.environ.get("HF_TOKEN", "").strip()
     if not token or urlsplit(url)[:2] != ("https", _TOKEN_HOST):
         return {}
@@ -170,7 +177,7 @@ def probe(location: str, *, patience: Patience = PATIENCE) -> int | None:
 
 
 def probe_checked(location: str, session: Session, check: Check) -> int | None:
-    """Ask a URL that ``check`` lets pass, and where it redirects to, for the first bytes."""
+    """Ask a URL for its first bytes and return the file's size; ``check`` raises an error for addresses not allowed."""
     url = check(location, "")
     with session as http:
         return http.attempts.repeat(lambda: _ask_for_start(http, url, check))

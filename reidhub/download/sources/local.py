@@ -1,4 +1,4 @@
-"""Files that are already on this machine: a mirror folder, or a file that came by other means."""
+"""Files on this machine: in a mirror folder, or at any other path."""
 
 import os
 import stat
@@ -22,8 +22,8 @@ def open_stream(location: str, *, resume: Resume | None = None, patience: Patien
     """Open a path or a ``file:`` URL; see `reidhub.download.sources.SourceModule`.
 
     Raises:
-        SourceError: there is no regular file that can be read.
-        IntegrityError: at the end of the chunks: the file became shorter or longer meanwhile.
+        SourceError: the path is not a regular file that can be read.
+        IntegrityError: at the end of the chunks: the size of the file changed while it was read.
     """
     path = _find_path(location)
     try:
@@ -41,11 +41,11 @@ def open_stream(location: str, *, resume: Resume | None = None, patience: Patien
 
 
 def probe(location: str, *, patience: Patience = PATIENCE) -> int | None:
-    """Return the size of a file of this machine, in bytes, if it can be opened and its start is not a page.
+    """Return the size of a local file in bytes, after checking that it can be read and is not a web page.
 
     Raises:
-        SourceError: there is no regular file that can be read.
-        IntegrityError: the file holds a page or nothing.
+        SourceError: the path is not a regular file that can be read.
+        IntegrityError: the file is a web page or empty.
     """
     with open_stream(location) as stream:
         refuse_pages(stream.chunks)
@@ -65,7 +65,7 @@ def _find_path(location: str) -> Path:
 
 
 def _open_file(path: Path) -> BinaryIO:
-    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would block
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # opening a named pipe would block
     return os.fdopen(os.open(path, flags), "rb")
 
 

@@ -1,6 +1,6 @@
-"""How long a source keeps trying, and the errors that another attempt may mend.
+"""Limits on attempts and time for one source, and the errors after which another attempt may succeed.
 
-Needs no network library, so that commands which download nothing are spared the import.
+This module imports no network library, so that commands without downloads start faster.
 """
 
 import threading
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from reidhub.errors import SourceError
 
 NO_NETWORK = "is there a network, or a proxy to be set in $HTTPS_PROXY?"
-"""The hint of an `UnreachableError`."""
+"""The hint of every `UnreachableError`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,16 +17,18 @@ class Patience:
     """The limits on one download from one source.
 
     Args:
-        attempts: requests in a row that bring no new byte.
-        connections: that broke off over the whole file, however many bytes came in between.
-        pause_s: before the second attempt; doubled for each further one, and jittered.
-        longest_pause_s: the longest pause. Where a host asks for a longer one, the source gives up.
-        connect_s: time until a connection stands.
-        read_s: time without a byte on an open connection.
-        first_byte_s: time until Google Drive sends the first byte of a file.
-        puzzle_s: time for computing, where Mega asks for a proof of work.
-        total_s: time for everything.
-        stop: set from another thread to end the download at its next byte or pause.
+        attempts: number of failed attempts in a row, without a new byte, after which the source gives up.
+        connections: number of failures over the whole file, such as broken connections, after which the source gives
+            up, even if new bytes came in between.
+        pause_s: pause before the second attempt; doubled for each further attempt, then multiplied by a random factor
+            from 0.5 to 1.
+        longest_pause_s: limit on a pause; if a host asks for a longer one, the source gives up.
+        connect_s: longest time to open a connection.
+        read_s: longest time without a new byte on an open connection.
+        first_byte_s: longest time until Google Drive sends the first byte of a file.
+        puzzle_s: longest time to solve the puzzle that Mega may ask for (a proof of work).
+        total_s: longest time for the whole download.
+        stop: event that another thread sets to end the download at the next byte or pause.
     """
 
     attempts: int = 6
@@ -45,20 +47,20 @@ PATIENCE = Patience()
 
 
 class TransientError(SourceError):
-    """A failure that the next attempt may not meet; raised out of a source once no attempt is left."""
+    """A failure after which the next attempt may succeed; callers of a source get it when no attempt is left."""
 
     def add_position(self, offset: int, size: int | None) -> None:
-        """Add to the message how many bytes had come; nothing where none had."""
+        """Add the number of bytes received so far to the message, if there are any."""
         if offset:
             self.message += f" after {offset} bytes" if size is None else f" after {offset} of {size} bytes"
 
 
 class UnreachableError(TransientError):
-    """The host let no connection come about, or gave no answer. Before the first byte, one more attempt follows."""
+    """No connection to the host could be opened, or no answer came. Before the first byte, it is tried once more."""
 
 
 def format_duration(seconds: float) -> str:
-    """Write a time for people: ``30 s``, ``41 min``, ``5.5 h``."""
+    """Return a time as text for users: ``30 s``, ``41 min``, ``5.5 h``."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,14 +1,14 @@
-"""urllib3's Retry, and what it cannot do itself.
+"""Repeat failed requests with urllib3's Retry, extended for long downloads.
 
-urllib3 counts the attempts, and repeats a request after a failed connection or a status such as 503. Own code is needed
-because urllib3
+urllib3 counts the attempts, and repeats a request after a failed connection or a status such as 503. This module
+changes four things:
 
-- waits as long as ``Retry-After`` asks, up to 6 hours, and nothing ends its waits. Here a source gives up if a host
-  asks for more than 30 s, and every wait ends with the download;
-- reads the body of a refused answer to its end, however long it is. Here the body stays unread;
-- does not know that a body broke off. The source that reads the body asks for the rest of it, and counts this attempt
-  with `Attempts.wait_after`;
-- logs the whole address of a failed connection, tokens included. Here only the host is named.
+- urllib3 waits as long as ``Retry-After`` asks, up to 6 hours, and the wait cannot be stopped. Here a source gives up
+  if a host asks for more than `Patience.longest_pause_s`, and the stop event ends a wait;
+- urllib3 reads the whole body of a refused answer, however long it is. Here the body is not read;
+- urllib3 does not notice that a connection breaks while the body is read. Here the source requests the missing bytes,
+  and counts this attempt with `Attempts.wait_after`;
+- urllib3 logs the whole address of a failed connection, with tokens. Here only the host is logged.
 """
 
 import logging
@@ -27,7 +27,7 @@ from reidhub.download.sources.patience import Patience, TransientError, Unreacha
 from reidhub.errors import CancelledError, SourceError
 
 T = TypeVar("T")
-_TOLD_S = 2.0  # a pause from here on is a warning; a shorter one is logged for those who ask for details
+_TOLD_S = 2.0  # a pause of this length or more is logged as a warning, a shorter one as information
 
 _log = logging.getLogger(__name__)
 
@@ -40,8 +40,8 @@ class Attempts:
 
     Attributes:
         patience: limits on the download.
-        adapter: sends requests, and repeats them.
-        host: the one that is asked now, for messages.
+        adapter: the adapter of requests that sends each request, and repeats it after a failure.
+        host: name of the host of the current request, for messages.
     """
 
     def __init__(self, patience: Patience) -> None:
@@ -52,7 +52,7 @@ class Attempts:
         self.adapter = HTTPAdapter(max_retries=self._start_count(connect=1))
 
     def _start_count(self, connect: int | None) -> "_Retry":
-        """Start with all attempts; of those that reach no host, only ``connect`` may follow the first one."""
+        """Return a count with all attempts left, of which ``connect`` may follow failed connections; None: all."""
         return _Retry(
             self,
             total=self.patience.attempts - 1,
@@ -64,11 +64,11 @@ class Attempts:
         )
 
     def check(self) -> None:
-        """Raise an error if the download has to end.
+        """Raise an error if the download must end.
 
         Raises:
             CancelledError: the stop event is set.
-            SourceError: the time is over.
+            SourceError: the time for the download is over.
         """
         if self.patience.stop.is_set():
             raise CancelledError("the download was stopped")
@@ -76,11 +76,11 @@ class Attempts:
             raise SourceError(f"not done after {format_duration(self.patience.total_s)}")
 
     def note_progress(self) -> None:
-        """New bytes came: all attempts are open again, for a host that is known to be reachable."""
+        """Restore all attempts after new bytes; all of them may now follow failed connections."""
         self.adapter.max_retries = self._start_count(connect=None)
 
     def wait_after(self, error: TransientError) -> None:
-        """Count an attempt that failed, and pause before the next one.
+        """Count a failed attempt, and wait before the next one.
 
         Raises:
             TransientError: ``error``, if no attempt is left, or if the host asks for too long a pause.
@@ -95,7 +95,7 @@ class Attempts:
         """Return what ``ask`` returns; call it again after each `TransientError`, as long as attempts are left.
 
         Raises:
-            SourceError: the last one of ``ask``.
+            SourceError: the last error that ``ask`` raised.
         """
         while True:
             try:
@@ -104,7 +104,7 @@ class Attempts:
                 self.wait_after(error)
 
     def pause(self, seconds: float, after: TransientError) -> None:
-        """Wait for the next attempt.
+        """Wait ``seconds`` before the next attempt.
 
         Raises:
             TransientError: ``after``, if the time for the download would be over before the next attempt.
@@ -119,11 +119,11 @@ class Attempts:
 
 
 class _Retry(urllib3.Retry):
-    """The attempts in a row that are left. Without one, it raises the failure as a `SourceError` with our own words.
+    """The number of attempts left; `increment` raises a `SourceError` with our own message if none is left.
 
     Args:
-        attempts: stores the count after each failure, so that the next request continues from there.
-        options: those of urllib3.
+        attempts: the `Attempts` whose adapter gets the new count after each failure, for the next request.
+        options: the options of `urllib3.Retry`.
     """
 
     def __init__(self, attempts: Attempts, **options: Any) -> None:
@@ -149,7 +149,7 @@ class _Retry(urllib3.Retry):
         if not isinstance(failure, TransientError) or (failure.retry_after_s or 0) > self.backoff_max:
             raise failure from None
         if isinstance(failure, UnreachableError):
-            error = ConnectTimeoutError()  # makes urllib3 count it under ``connect``, a failure of TLS or a proxy too
+            error = ConnectTimeoutError()  # so that urllib3 counts failures of TLS and proxies as ``connect`` too
         try:
             retry = super().increment(method, url, response, error, _pool, _stacktrace)
         except MaxRetryError:
@@ -173,7 +173,7 @@ class _Retry(urllib3.Retry):
 
 
 def _is_not_ours(record: logging.LogRecord) -> bool:
-    """False for urllib3's warning about one of our requests, which shows the whole address."""
+    """Return False for urllib3's warning about a retry of ours, because it shows the whole address."""
     return not (isinstance(record.args, tuple) and record.args and isinstance(record.args[0], _Retry))
 
 

@@ -1,4 +1,4 @@
-"""Mega: files behind links that carry the key to the content, and its MAC."""
+"""Files on Mega. A link holds the key that decrypts the file, and its MAC, a checksum of the decrypted file."""
 
 from reidhub.download.sources.mega.storage import open_stream, probe
 

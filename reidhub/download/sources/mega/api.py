@@ -1,4 +1,4 @@
-"""Mega's API. Its command ``g`` tells where the bytes of a public file are, and how many."""
+"""Mega's API. Its command ``g`` returns the size of a public file and the address of its bytes."""
 
 import json
 import logging
@@ -14,9 +14,9 @@ from reidhub.errors import SourceError
 from reidhub.files.sniff import read_title
 
 _API = "https://g.api.mega.co.nz/cs"
-_LONGEST_ANSWER = 64 * 1024  # bytes; a right answer has some hundred
+_LONGEST_ANSWER = 64 * 1024  # bytes; a normal answer has a few hundred
 
-# Error codes of the official SDK (include/mega/types.h), in words for the user.
+# Error codes from Mega's official SDK (include/mega/types.h), with messages for the user.
 _TRANSIENT = {
     -3: "the API asks to try again",
     -4: "the API gets too many requests from here",
@@ -34,21 +34,21 @@ _PERMANENT = {
     -16: "the file is blocked, or its owner is",
 }
 _QUOTA = -17
-_LONGEST_S = 10**9  # longer waits are cut to this one; a float cannot hold every number
+_LONGEST_S = 10**9  # limit on a wait; a float cannot hold every int
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What Mega offers for a handle: ``size`` bytes at ``url``, an address that expires."""
+    """Mega's answer for a file: its ``size`` in bytes, and the ``url`` to read it from, which expires."""
 
     size: int
     url: str
 
 
 class Api:
-    """Asks Mega's API, as often as the attempts of a session allow."""
+    """Asks Mega's API where a file is; a request that fails for the moment is repeated while attempts are left."""
 
     def __init__(self, http: Session) -> None:
         self._http = http
@@ -56,12 +56,13 @@ class Api:
         self._proof: dict[str, str] = {}
 
     def locate(self, handle: str) -> Offer:
-        """Ask where the file is now.
+        """Ask for the size and the present address of a file.
 
         Raises:
-            SourceError: the file is gone (permanent) or not to be had now (``retry_after_s``), or no answer came.
+            SourceError: the file is gone (permanent) or not available now (``retry_after_s`` is set if Mega names a
+                time), or no answer came.
         """
-        self._request_id += 1  # one id for each question; a repeated question keeps it
+        self._request_id += 1  # each question gets a new id; a repeated request keeps the id
         return self._http.attempts.repeat(lambda: _read_offer(self._ask(handle)))
 
     def _ask(self, handle: str) -> Any:
@@ -78,7 +79,12 @@ class Api:
             return _parse_json(self._http.read_start(response, _LONGEST_ANSWER))
 
     def _do_proof_of_work(self, headers: Mapping[str, str]) -> None:
-        """Solve the puzzle for the next request, and raise the `TransientError` that leads to it."""
+        """Solve Mega's puzzle and keep the solution for the next request.
+
+        Raises:
+            TransientError: always, so that the request is repeated.
+            SourceError: the puzzle is malformed, or was not solved in time.
+        """
         attempts = self._http.attempts
         limit_s = attempts.patience.puzzle_s
         _log.warning("Mega asks for a proof of work; that takes at most %s", format_duration(limit_s))
@@ -87,13 +93,13 @@ class Api:
 
 
 def describe_quota(headers: Mapping[str, str]) -> SourceError:
-    """Put an HTTP 509 into words: the quota is used up."""
+    """Return the error for the HTTP status 509: the quota is used up."""
     text = headers.get("X-MEGA-Time-Left", "")
     return _describe_quota(int(text[:9]) if text.isascii() and text.isdigit() else None)
 
 
 def _describe_quota(wait_s: int | None) -> SourceError:
-    """Return a `TransientError` where Mega says how long the quota lasts: a short time is waited for."""
+    """Return the error for a used-up quota; a `TransientError`, which allows a retry, if Mega says how long to wait."""
     when = f"in {format_duration(wait_s)}" if wait_s else "in some hours"
     kind = TransientError if wait_s else SourceError
     return kind(f"quota of this address is used up; try again {when}", retry_after_s=wait_s, host_down=True)
@@ -109,7 +115,13 @@ def _parse_json(text: bytes) -> Any:
 
 
 def _read_offer(parsed: Any) -> Offer:
-    """Read an answer: a code, a list of one code, or a list of one object that may hold a code."""
+    """Return the offer in an answer, or raise the error that it states.
+
+    An answer is an error code, an object with an offer or an error code, or a list with one of these.
+
+    Raises:
+        SourceError: the answer holds an error code, or no valid offer.
+    """
     found = parsed[0] if isinstance(parsed, list) and len(parsed) == 1 else parsed
     if isinstance(found, dict):
         code = found.get("err", found.get("e"))

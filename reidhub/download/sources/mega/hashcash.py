@@ -1,4 +1,4 @@
-"""Hashcash: the proof of work that Mega's API asks for before it answers an address that asks too often."""
+"""Hashcash: the puzzle (proof of work) that Mega's API asks for if too many requests come from one IP address."""
 
 import base64
 import hashlib
@@ -9,26 +9,26 @@ from collections.abc import Callable
 from reidhub.download.sources.patience import format_duration
 from reidhub.errors import SourceError
 
-_REPEATS = 262144  # how often the token follows the 4 bytes that have to be found
+_REPEATS = 262144  # copies of the token after the 4 bytes that have to be found
 _LATER = "Mega finds this address too busy; try again in some hours"
 _HEADER = re.compile(r"1:(\d{1,3}):\d+:([A-Za-z0-9_-]{64})")
 
 
 def solve(challenge: str, limit_s: float, check: Callable[[], object]) -> str:
-    """Solve the challenge of an ``X-Hashcash`` header.
+    """Solve the puzzle in an ``X-Hashcash`` header.
 
-    The number of tries is chance: 256 on average at an easiness of 192, of about 8 ms each.
+    The number of tries is random: 256 on average for an easiness of 192. Each try takes about 8 ms.
 
     Args:
-        challenge: ``1:easiness:time:token``.
-        limit_s: seconds of computing.
-        check: called before each try; raises an error where the download has to end.
+        challenge: the header, ``1:easiness:time:token``.
+        limit_s: longest time to compute, in seconds.
+        check: called before each try; raises an error if the download must end.
 
     Returns:
-        The ``X-Hashcash`` header of the next request.
+        The ``X-Hashcash`` header for the next request.
 
     Raises:
-        SourceError: the challenge cannot be read, or was not solved in time.
+        SourceError: the challenge is malformed, or was not solved in time.
     """
     found = _HEADER.fullmatch(challenge.strip())
     if found is None or int(found[1]) > 255:

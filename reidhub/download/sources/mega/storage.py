@@ -1,6 +1,7 @@
-"""The bytes of a Mega file: asked for over as many connections as it takes, and decrypted.
+"""Download and decrypt the bytes of a Mega file, with a new connection after each break.
 
-The MAC in the link is not checked here but where all bytes are, in `reidhub.download.transfer`.
+The MAC (the checksum in the link) is not checked here but in `reidhub.download.transfer`, which has all bytes of the
+file, including those of an earlier run.
 """
 
 from collections.abc import Generator, Iterator
@@ -19,7 +20,7 @@ from reidhub.download.sources.patience import PATIENCE, Patience, TransientError
 from reidhub.errors import IntegrityError
 from reidhub.files.mega_link import MegaLink
 
-_CIPHER_BLOCK = 16  # bytes, for each of which the counter goes up by one
+_CIPHER_BLOCK = 16  # bytes; the counter of AES-CTR goes up by one for each block
 
 
 @contextmanager
@@ -27,7 +28,7 @@ def open_stream(location: str, *, resume: Resume | None = None, patience: Patien
     """Open a Mega link, which can resume at every byte; see `reidhub.download.sources.SourceModule`.
 
     Raises:
-        SourceError: the link is malformed or the file is gone (permanent), or Mega does not give it now.
+        SourceError: the link is malformed or the file is gone (permanent), or Mega does not give the file now.
     """
     link = MegaLink.parse(location)
     with Session(patience) as http:
@@ -39,10 +40,10 @@ def open_stream(location: str, *, resume: Resume | None = None, patience: Patien
 
 
 def probe(location: str, *, patience: Patience = PATIENCE) -> int | None:
-    """Ask Mega's API for the size of a link's file, in bytes. Its storage is not asked.
+    """Return the size of a link's file in bytes, as Mega's API states it. The storage host is not asked.
 
     Raises:
-        SourceError: the link is malformed or the file is gone (permanent), or Mega does not give it now.
+        SourceError: the link is malformed or the file is gone (permanent), or Mega does not give the file now.
     """
     handle = MegaLink.parse(location).handle
     with Session(patience) as http:
@@ -50,10 +51,10 @@ def probe(location: str, *, patience: Patience = PATIENCE) -> int | None:
 
 
 class _Storage:
-    """The content of one file; where its address has expired, Mega is asked for a new one.
+    """One file in Mega's storage; if its address has expired, the API is asked for a new address.
 
     Attributes:
-        size: bytes, as Mega says.
+        size: bytes of the file, as the API states it.
 
     Raises:
         SourceError: Mega does not give the file.
@@ -67,11 +68,11 @@ class _Storage:
         self.size = self._offer.size
 
     def read(self, offset: int) -> Generator[bytes, None, None]:
-        """Read from ``offset`` to the end.
+        """Yield the decrypted bytes from ``offset`` to the end.
 
         Raises:
-            SourceError: no further bytes come, although all attempts were made.
-            IntegrityError: the storage host disagrees with Mega on the size.
+            SourceError: no further bytes come, and no attempt is left.
+            IntegrityError: the storage host sends more bytes than the API stated, or the API now states another size.
         """
         counter = self._link.nonce + (offset // _CIPHER_BLOCK).to_bytes(8)
         decryptor = Cipher(AES(self._link.aes), CTR(counter)).decryptor()
@@ -101,7 +102,7 @@ class _Storage:
         return self._offer.url
 
     def _check_answer(self, response: requests.Response, expected: int) -> None:
-        """Raise an error unless the answer holds the ``expected`` bytes that are left."""
+        """Raise an error if the answer is no success, or announces more than the ``expected`` remaining bytes."""
         if response.status_code in (403, 404):
             self._offer = None
             words = f"{name_web_host(response.url)}: {name_status(response.status_code)}"

@@ -1,4 +1,7 @@
-"""Tell which checkpoint a file on this machine belongs to: by its sha256, else by the MAC in a Mega link."""
+"""Tell which checkpoint a file on this machine belongs to: by its sha256, else by a MAC.
+
+The MAC is the checksum of a file's content that the file's Mega link contains.
+"""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def check_file(path: Path, artifact: Artifact) -> Digest:
-    """Compare a file with everything that is known of an artifact, and return its sha256.
+    """Compare a file with the known size, sha256 and MAC of an artifact, and return the file's sha256.
 
     Raises:
         IntegrityError: size, sha256 or MAC differ.
@@ -32,7 +35,7 @@ def check_file(path: Path, artifact: Artifact) -> Digest:
 
 
 def identify(path: Path, digest: Digest, checkpoints: Iterable[Checkpoint]) -> list[Checkpoint]:
-    """Find the checkpoints that have exactly this file; an empty list if neither sha256 nor MAC tells.
+    """Find the checkpoints that have exactly this file; an empty list if no sha256 and no MAC fits.
 
     Args:
         path: a file.
@@ -52,7 +55,7 @@ def identify(path: Path, digest: Digest, checkpoints: Iterable[Checkpoint]) -> l
 
 
 def find_mega_links(path: Path, links: Iterable[str]) -> set[str]:
-    """Find the Mega links whose MAC is that of a file's content; the file is read once.
+    """Find the Mega links whose MAC fits a file's content; the file is read once.
 
     Raises:
         OSError: the file cannot be read.

@@ -1,4 +1,4 @@
-"""Add files of this machine to the cache, once it is known which checkpoints they belong to."""
+"""Add files of this machine to the cache, if they are files of known checkpoints."""
 
 import os
 import secrets
@@ -17,7 +17,7 @@ from reidhub.files.sniff import refuse_pages
 from reidhub.zoo.checkpoint import Checkpoint
 
 IdentifyByTensors = Callable[[Path, list[Checkpoint]], list[Checkpoint]]
-"""Tells by the tensors in a file which of the given checkpoints it may belong to."""
+"""A function that finds, by the tensors in a file, which of the given checkpoints the file may belong to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,10 @@ class ImportResult:
         path: the file.
         state: ``added``, ``known`` (the cache had it already), or ``refused``.
         names: the checkpoints that the file belongs to.
-        checked_by: how it was recognised: ``sha256``, ``mega-mac``, or ``nothing`` (only by its tensors).
-        linked: True if the cache shares the disk space of the file.
-        reason: why it was refused.
+        checked_by: how it was recognised: ``sha256``, ``mega-mac`` (the checksum in a Mega link), or ``nothing``
+            (only by its tensors).
+        linked: True if the cache has a hard link to the file instead of a copy.
+        reason: why the file was refused.
     """
 
     path: Path
@@ -45,10 +46,10 @@ class Importer:
     """Adds files to a cache.
 
     Args:
-        cache: where the files go.
+        cache: the cache that the files are added to.
         checkpoints: the candidates that a file may belong to.
-        by_tensors: asked about a file that neither sha256 nor MAC identifies, with the checkpoints that have neither.
-        link: share the disk space of the files by hard links, where the disk allows it.
+        by_tensors: called if neither sha256 nor MAC identifies a file, with the checkpoints that have neither of them.
+        link: make hard links instead of copies, if the disk allows it; they need no disk space.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class Importer:
         return ImportResult(path, "added", names, checked_by, linked)
 
     def _copy(self, path: Path, digest: Digest, checkpoint: Checkpoint) -> None:
-        """Store a copy as a download is stored: hashed while it is written."""
+        """Store a copy in the same way as a download: hash it while it is written."""
         with self._cache.open_incoming() as incoming, path.open("rb") as file:
             while block := file.read(BLOCK):
                 incoming.write(block)
@@ -109,11 +110,11 @@ class Importer:
             self._cache.keep(incoming, checkpoint.artifact, name=checkpoint.name, source=source, checked_by=checked_by)
 
     def _replace_by_link(self, path: Path, checkpoint: Checkpoint, digest: Digest) -> bool:
-        """Replace the copy by a hard link to the file itself, which the cache then hashes once more.
+        """Replace the copy by a hard link to the file itself; the cache then hashes the file once more.
 
         Returns:
-            False if it stays a copy: the disk allows no link, or not everybody may read the file. The cache may be
-            shared by many users.
+            False if the copy stays: the disk allows no link, or not every user may read the file. Many users may share
+            the cache.
         """
         real, stored = path.resolve(), self._cache.path(digest)
         link = stored.parent / f"{TEMPORARY}{secrets.token_hex(8)}"

@@ -1,8 +1,10 @@
-"""A file while it is downloaded, and what an interrupted download leaves of it.
+"""A partial file: the first part of a file that is being downloaded, or whose download was interrupted.
 
-Only one process ever writes to a partial file, with or without locks. A process that resumes another one's download
-copies the bytes into a file of its own and hashes them on the way, and only then removes the other file. A process that
-loses its file in this way has lost work, but its bytes are never mixed with those of another.
+Beside it lies a file with notes. Each note tells how many bytes are good, and how a later run can resume the download.
+
+Only one process ever writes to a partial file, with or without locks. A process that resumes the download of another
+process copies the bytes into a new file of its own and hashes them, and only then removes the other file. The other
+process then loses its work, but the bytes of two processes are never mixed.
 """
 
 import json
@@ -18,7 +20,7 @@ from reidhub.files.atomic import TEMPORARY, AtomicFile, explain_write_errors
 from reidhub.files.digest import BLOCK, Digest, sha256
 
 NOTES = ".notes"
-"""Suffix of the file beside a partial file that says how many bytes are good: one line of JSON per note."""
+"""Suffix of the file with the notes; it lies beside the partial file and has one line of JSON per note."""
 
 ROOM = "make room, or set REIDHUB_HOME to a folder on another disk"
 
@@ -28,13 +30,13 @@ class PartialFile:
     """The first part of a file, left by an interrupted download or just being written by another process.
 
     Args:
-        path: where the bytes are.
-        name: the checkpoint they belong to; empty if there is no note.
-        offset: bytes that the last note calls good; 0 if there is no note.
-        sha256: of those bytes.
-        state: what the source needs to continue behind them.
-        size: bytes on the disk.
-        mtime_ns: when it was last written to.
+        path: path of the partial file.
+        name: the checkpoint that the file belongs to; empty if there is no note.
+        offset: number of good bytes according to the last note; 0 if there is no note.
+        sha256: sha256 of the good bytes; empty if there is no note.
+        state: data that the source needs to continue after the good bytes.
+        size: number of bytes on the disk, good or not.
+        mtime_ns: time of the last write to the file, in ns.
     """
 
     path: Path
@@ -47,7 +49,7 @@ class PartialFile:
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """Describe the file at a path; None if it cannot be read."""
+        """Describe the partial file at a path; None if there is no file."""
         try:
             info = path.stat()
         except OSError:
@@ -62,24 +64,24 @@ class PartialFile:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The bytes and the notes on them; either may be missing."""
+        """Paths of the downloaded bytes and of the file with the notes for resuming; either file may be missing."""
         return tuple(dict.fromkeys([self.path, self.path.with_suffix(NOTES)]))
 
     def remove(self) -> None:
-        """Remove the file and its notes, as far as the folder allows."""
+        """Remove the file and its notes; ignore a file that cannot be removed."""
         for path in self.paths:
             with suppress(OSError):
                 path.unlink()
 
     def remove_if_unchanged(self) -> None:
-        """Remove the file and its notes, unless a process has written to it since it was read."""
+        """Remove the file and its notes, unless a process has written to the file since `read`."""
         with suppress(OSError):
             if self.path.stat().st_mtime_ns == self.mtime_ns:
                 self.remove()
 
 
 def _read_note(path: Path) -> tuple[str, int, str, dict[str, Any]]:
-    """Read name, offset, sha256 and state from the last complete note."""
+    """Read name, offset, sha256 and state from the last complete note; empty values if there is none."""
     with suppress(OSError):
         for line in reversed(path.read_bytes().splitlines()):
             with suppress(ValueError, TypeError, KeyError):
@@ -89,18 +91,18 @@ def _read_note(path: Path) -> tuple[str, int, str, dict[str, Any]]:
 
 
 class IncomingFile:
-    """A new file that grows, is hashed on the way, and can be resumed later from its last note.
+    """A new file that is hashed while it is written; a later run can resume it from its last note.
 
-    Leaving the ``with`` block closes the file. It is removed then, unless it was published or has a note.
+    The end of the ``with`` block closes the file, and removes it unless it was published or has a note.
 
     Args:
-        folder: of the final name, or another one on the same disk.
+        folder: folder for the temporary file; on the same disk as the final file.
         prefix: start of the temporary name.
         name: the checkpoint that the file belongs to.
 
     Attributes:
-        path: the temporary name, ending in ``.part``.
-        size: bytes written.
+        path: path of the temporary file; ends in ``.part``.
+        size: number of bytes written.
 
     Raises:
         OSError: the folder cannot be written.
@@ -129,19 +131,19 @@ class IncomingFile:
         """Append bytes.
 
         Raises:
-            CacheError: the disk does not take them; the file is removed then.
+            CacheError: the bytes cannot be written; the file is removed.
         """
         self._hash.update(chunk)
         with self._discard_on_error():
             self._new.file.write(chunk)
-            self._new.file.flush()  # a note says that the bytes before it are in the file
+            self._new.file.flush()  # bytes must be in the file before a note counts them
         self.size += len(chunk)
 
     def note(self, state: dict[str, Any]) -> None:
-        """Note that a later run can continue behind the bytes written so far, even if this process is killed.
+        """Write a note, so that a later run can continue after the bytes written so far, even if this one is killed.
 
         Args:
-            state: what the source needs for that.
+            state: data that the source needs to continue.
         """
         note = {"name": self._name, "offset": self.size, "sha256": self._hash.hexdigest(), "state": state}
         with suppress(OSError):  # without the note, the next run only has more to download
@@ -161,10 +163,10 @@ class IncomingFile:
         """Start with a copy of the good bytes of a partial file.
 
         Returns:
-            False if they are not the bytes that were noted; this file is empty then.
+            False if the sha256 of the bytes is not that in the note, or they cannot be read; this file is empty then.
 
         Raises:
-            CacheError: the disk does not take them.
+            CacheError: the bytes cannot be written.
         """
         left = partial.offset
         try:
@@ -183,7 +185,7 @@ class IncomingFile:
         """Keep only the first ``size`` bytes.
 
         Raises:
-            CacheError: the disk fails.
+            CacheError: the file cannot be changed or read.
         """
         if size == self.size:
             return
@@ -198,7 +200,7 @@ class IncomingFile:
         """Read the bytes written so far.
 
         Raises:
-            CacheError: the disk fails.
+            CacheError: the file cannot be read.
         """
         try:
             with self.path.open("rb") as file:
@@ -213,11 +215,14 @@ class IncomingFile:
         return Digest(self._hash.hexdigest())
 
     def publish(self, target: Path) -> None:
-        """Flush everything to the disk, and give the file its final name, on the same disk.
+        """Flush everything to the disk, and give the file its final name.
+
+        Args:
+            target: the final path, on the same disk.
 
         Raises:
             FileNotFoundError: another process has resumed this download and removed the file.
-            OSError: the disk does not take it.
+            OSError: the file cannot be written or renamed.
         """
         self._new.publish(target)
 

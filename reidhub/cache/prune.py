@@ -1,6 +1,6 @@
 """List and check the files in the cache, and find those that can be removed.
 
-Nothing has to be removed for the cache to work; it only grows.
+The cache never removes intact files by itself, so it only grows. It works even if nothing is ever removed.
 """
 
 import json
@@ -28,12 +28,12 @@ class StoredFile:
     """A file in the cache.
 
     Args:
-        digest: the sha256 in its name.
-        paths: the checkpoint's file, then the files kept beside it.
-        size: bytes of all of them.
-        entry: what the cache remembers of it; None if there is no readable entry.
-        last_used: seconds since 1970, noted once a day.
-        changed: True if it was touched since it was stored, so that its next use hashes it again.
+        digest: the sha256 in the name of the file.
+        paths: the checkpoint's file, then the other files with the same sha256 in their names.
+        size: bytes of all these files together.
+        entry: the cache's record of the file; None if there is no readable record.
+        last_used: time of the last use in seconds since 1970; updated at most once a day.
+        changed: True if size or modification time differ from the entry, so that the next use hashes the file again.
     """
 
     digest: Digest
@@ -50,7 +50,7 @@ class StoredFile:
 
     @property
     def name(self) -> str:
-        """The checkpoint it was first fetched for; ``?`` if there is no entry."""
+        """The checkpoint that the file was first fetched for; ``?`` if there is no entry."""
         return str(self.entry.name) if self.entry else "?"
 
 
@@ -59,11 +59,11 @@ class Removal:
     """Files that can be removed from the cache together, and the reason.
 
     Args:
-        name: of the checkpoint; ``?`` if it is not known.
+        name: name of the checkpoint; ``?`` if it is not known.
         paths: the files.
-        size: bytes of all of them.
-        reason: in words.
-        tree: True if the path is a folder, to be removed with everything in it.
+        size: bytes of all files together.
+        reason: why they can be removed, in words.
+        tree: True if ``paths`` has one folder, to be removed with everything in it.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Removal:
         """Remove the files that are still there.
 
         Raises:
-            CacheError: the folder does not allow it.
+            CacheError: a file cannot be removed.
         """
         for path in self.paths:
             try:
@@ -94,8 +94,8 @@ class CheckedFile:
 
     Args:
         file: the file.
-        state: of both; ``intact`` only if both are.
-        reason: why it is not intact, in words.
+        state: ``intact`` only if the file and its copy both are.
+        reason: why they are not intact, in words.
         paths: the broken files: only the converted copy, or all files of the checkpoint.
     """
 
@@ -127,7 +127,7 @@ def check(files: Iterable[StoredFile]) -> Iterator[CheckedFile]:
 
 
 def find_leftovers(cache: Cache) -> list[Removal]:
-    """Find what killed runs have left, resumable downloads included, if nobody has written to it for an hour."""
+    """Find files of interrupted runs, resumable downloads included, if no process has written to them for an hour."""
     before = time.time() - LEFTOVER_S
     found = []
     for partial in cache.list_partials():
@@ -140,12 +140,12 @@ def find_leftovers(cache: Cache) -> list[Removal]:
 
 
 def find_prunable(cache: Cache, *, unused_since_s: float | None = None, max_size: int | None = None) -> list[Removal]:
-    """Find what can be removed: always leftovers and broken files, on demand unused files and those over a size.
+    """Find leftovers and broken files, and on demand also unused files and the files above a total size.
 
     Args:
-        cache: every file in it is hashed, except the unused ones.
-        unused_since_s: files that were not used for so many seconds can go.
-        max_size: bytes that may stay; the least recently used files can go first.
+        cache: the cache; every file in it is hashed, except the unused ones.
+        unused_since_s: find also files that were not used for this number of seconds.
+        max_size: find also the least recently used files, until the others have at most this number of bytes.
 
     Raises:
         CacheError: the folder cannot be read.
@@ -162,14 +162,14 @@ def find_prunable(cache: Cache, *, unused_since_s: float | None = None, max_size
 
 
 def find_compiled_code(cache: Cache) -> list[Removal]:
-    """Find the compiled code that embedders keep; one `Removal` for all of it, or none."""
+    """Find the compiled code that embedders store; one `Removal` for all of it, or an empty list if there is none."""
     size = sum(_read_size(path) for path in cache.compiled.rglob("*") if path.is_file())
     removal = Removal("compiled code", (cache.compiled,), size, "made again when it is needed", tree=True)
     return [removal] if size else []
 
 
 def find_removal(cache: Cache, artifact: Artifact) -> Removal | None:
-    """The `Removal` of one checkpoint's files, intact or not; None if the cache has none."""
+    """Return the `Removal` of one checkpoint's files, intact or not; None if the cache has no such files."""
     digest = artifact.digest or cache.read_pin(artifact)
     paths = _group_by_digest(cache).get(digest) if digest else None
     file = _describe(cache, digest, paths) if digest and paths else None
@@ -184,7 +184,7 @@ def _find_unused(files: Iterable[StoredFile], seconds: float) -> list[Removal]:
 
 
 def _find_excess(files: Iterable[StoredFile], size: int) -> list[Removal]:
-    """The least recently used files, as many as have to go until at most ``size`` bytes are left."""
+    """Find the least recently used files that must be removed until at most ``size`` bytes are left."""
     by_use = sorted(files, key=lambda file: (file.last_used, file.digest.hex))
     total, found = sum(file.size for file in by_use), []
     for file in by_use:
@@ -239,7 +239,7 @@ def _check(file: StoredFile) -> CheckedFile:
 
 
 def _find_broken_conversion(file: StoredFile) -> tuple[Path, ...]:
-    """The converted copy beside a file and the note on it, if the two do not agree; else an empty tuple."""
+    """Find the converted copy of a file and its record, if the two do not agree; else return an empty tuple."""
     path = file.path.with_suffix(".safetensors")
     note = path.with_suffix(".safetensors.json")
     if path not in file.paths:

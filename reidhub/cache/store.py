@@ -1,7 +1,11 @@
 """The content-addressed store of downloaded files.
 
-When a file appears as ``files/<sha256>.pth``, its bytes have that digest: it was written under a temporary name, hashed
-on the way, flushed to the disk and then renamed. No name comes from a server. Reading needs no permission to write.
+Each file is stored as ``files/<sha256>.pth``. It is written under a temporary name, hashed at the same time, flushed to
+the disk and then renamed, so a file that appears under its final name is complete and has that sha256. No name comes
+from a server. Reading from the store needs no permission to write.
+
+An artifact whose sha256 is not known is *unpinned*. Its *pin* is the sha256 of its first download; every later download
+must have the same sha256.
 """
 
 import json
@@ -24,15 +28,19 @@ _DAY_S = 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the cache remembers of a stored file; the modification time of the entry's own file is that of the last use.
+    """The cache's record of a stored file.
+
+    The entry is kept in a JSON file of its own. The modification time of the JSON file tells, to within a day, when the
+    stored file was last used.
 
     Args:
-        sha256: of its bytes.
-        size: bytes.
-        mtime_ns: modification time of the stored file; as long as it and the size stay, the file is not hashed again.
-        checked_by: what its bytes were compared with: ``sha256``, ``mega-mac``, or ``nothing`` (unpinned).
-        name: the checkpoint it was first fetched for.
-        source: the location it came from.
+        sha256: sha256 of the stored file.
+        size: size of the stored file in bytes.
+        mtime_ns: modification time of the stored file; the file is hashed again only if this time or the size changes.
+        checked_by: what the file was compared with: ``sha256``, ``mega-mac`` (the checksum in a Mega link), or
+            ``nothing``.
+        name: the checkpoint that the file was first fetched for.
+        source: the location that the file came from.
     """
 
     sha256: str
@@ -44,10 +52,10 @@ class Entry:
 
 
 class Cache:
-    """The store in one folder, which is made when the first file is written.
+    """The store in one folder, which is created when the first file is written.
 
     Args:
-        root: the folder; `cache_root` if None.
+        root: the folder; None for the result of `cache_root`.
     """
 
     def __init__(self, root: Path | None = None) -> None:
@@ -58,12 +66,12 @@ class Cache:
         self.compiled = self.root / "compiled"
 
     def find(self, artifact: Artifact) -> Path | None:
-        """Find the intact file of an artifact: by its sha256, or for an unpinned one by its pin.
+        """Find the intact file of an artifact by its sha256; if the artifact is unpinned, by its pin.
 
-        A file that was touched since it was stored is hashed again, and removed if it is broken.
+        A file that was changed since it was stored is hashed again, and removed if it is broken.
 
         Returns:
-            None if there is no intact file.
+            Path of the file; None if there is no intact file.
         """
         digest = artifact.digest or self.read_pin(artifact)
         if digest is None:
@@ -75,28 +83,28 @@ class Cache:
         return path
 
     def path(self, digest: Digest) -> Path:
-        """Path of the file with that digest, whether it is there or not."""
+        """Return the path for the file with a digest, whether the file exists or not."""
         return self.files / f"{digest.hex}.pth"
 
     def read_entry(self, digest: Digest) -> Entry | None:
-        """Read what is remembered of a stored file; None if there is no readable entry."""
+        """Read the entry of a stored file; None if there is no readable entry."""
         try:
             return Entry(**json.loads(self._entry_path(digest).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
     def read_pin(self, artifact: Artifact) -> Digest | None:
-        """Read the sha256 that an unpinned artifact had when it was first fetched; None if it never was."""
+        """Read the pin of an unpinned artifact; None if the artifact was never fetched, or its pin cannot be read."""
         try:
             return Digest(json.loads(self._pin_path(artifact).read_text(encoding="utf-8"))["sha256"])
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
     def remove_pin(self, artifact: Artifact) -> None:
-        """Forget the sha256 of an unpinned artifact; the next download sets it again.
+        """Remove the pin of an unpinned artifact; the next download sets it again.
 
         Raises:
-            CacheError: the folder does not allow it.
+            CacheError: the file of the pin cannot be removed.
         """
         path = self._pin_path(artifact)
         with explain_write_errors(f"remove {path}"):
@@ -109,12 +117,13 @@ class Cache:
         """Open a new file, which is removed at the end of the block unless `keep` stored it.
 
         Args:
-            artifact: if given with ``source``, a file with a note stays, and `find_partial` finds it later.
-            source: where the bytes come from.
+            artifact: if given together with ``source``, an interrupted file with a note is not removed, so that
+                `find_partial` finds it later.
+            source: the source of the bytes.
             name: the checkpoint that the file belongs to.
 
         Raises:
-            CacheError: the folder cannot be made or written.
+            CacheError: the folder cannot be created or written.
         """
         folder, prefix = self.files, TEMPORARY
         if artifact and source:
@@ -127,27 +136,27 @@ class Cache:
             yield incoming
 
     def find_partial(self, artifact: Artifact, source: Source) -> PartialFile | None:
-        """Find the longest resumable download of that artifact from that source."""
+        """Find the longest resumable download of an artifact from a source; None if there is none."""
         found = [p for p in self._list_partials(f"{_partial_prefix(artifact, source)}-*.part") if p.resumable]
         return max(found, key=lambda partial: partial.offset, default=None)
 
     def list_partials(self) -> list[PartialFile]:
-        """List everything that interrupted runs have left, and what other processes are writing now."""
+        """List all files of interrupted runs, and the files that other processes are writing now."""
         paths = [path for folder in (self.files, self.pins, self.partial) for path in folder.glob(TEMPORARY + "*")]
         paths += [path for path in self.partial.glob(f"*{NOTES}") if not path.with_suffix(".part").exists()]
         return [*self._list_partials("*.part"), *(partial for path in paths if (partial := PartialFile.read(path)))]
 
     def last_written(self, artifact: Artifact) -> int:
-        """Time at which any process last wrote to a partial file of that artifact, in ns; 0 if there is none."""
+        """Return the time of the last write to any partial file of an artifact, in ns; 0 if there is no such file."""
         partials = self._list_partials(f"{_partial_prefix(artifact)}-*.part")
         return max((partial.mtime_ns for partial in partials), default=0)
 
     def lock_path(self, artifact: Artifact) -> Path:
-        """Path of the lock that processes take to download the artifact one after another."""
+        """Return the path of the lock that lets only one process at a time download an artifact."""
         return self.root / "locks" / f"{_partial_prefix(artifact)}.lock"
 
     def remove_partials(self, artifact: Artifact) -> None:
-        """Remove what interrupted runs have left of an artifact, from every source."""
+        """Remove the partial files of an artifact from all sources."""
         for path in self.partial.glob(f"{_partial_prefix(artifact)}-*"):
             with suppress(OSError):
                 path.unlink()
@@ -156,7 +165,7 @@ class Cache:
         """Check that the disk has room for a file of ``size`` bytes.
 
         Raises:
-            DiskFullError: it has not.
+            DiskFullError: the disk has less room.
         """
         from shutil import disk_usage  # takes milliseconds to import, and `reidhub show` writes nothing
 
@@ -168,15 +177,18 @@ class Cache:
         """Check a complete file and store it under its final name.
 
         Args:
-            incoming: the file.
-            artifact: what it must be.
-            name: the checkpoint it was fetched for.
-            source: the location it came from.
-            checked_by: what its bytes were compared with; see `Entry`.
+            incoming: the complete file.
+            artifact: the artifact that the file is compared with.
+            name: the checkpoint that the file was fetched for.
+            source: the location that the file came from.
+            checked_by: what the file was compared with; see `Entry`.
+
+        Returns:
+            Path of the stored file.
 
         Raises:
-            IntegrityError: its size or sha256 is not the artifact's, or not that of the pin.
-            CacheError: the disk does not take it; nothing of it stays then.
+            IntegrityError: the file has another size or sha256 than the artifact, or another sha256 than the pin.
+            CacheError: the file cannot be written; no part of it stays in the store.
             SourceError: another process has resumed the download, and has not stored the file yet.
         """
         digest = incoming.digest
@@ -194,7 +206,7 @@ class Cache:
         return path
 
     def _publish(self, incoming: IncomingFile, artifact: Artifact, entry: Entry) -> None:
-        """Write pin, file and entry, or none of them."""
+        """Write pin, file and entry; if one of them fails, remove the others."""
         digest = Digest(entry.sha256)
         path = self.path(digest)
         with ExitStack() as undo:
@@ -224,7 +236,7 @@ class Cache:
             )
 
     def _write_pin(self, artifact: Artifact, entry: Entry, undo: ExitStack) -> None:
-        """Remember the sha256 of the first download; if two run at once, one writes the pin, the other is checked."""
+        """Write the pin; if two processes do so at once, one writes it and the other is compared with it."""
         path = self._pin_path(artifact)
         pin = {"name": entry.name, "sha256": entry.sha256, "checked_by": entry.checked_by}
         self.pins.mkdir(exist_ok=True)
@@ -266,7 +278,7 @@ class Cache:
 
 
 def _partial_prefix(artifact: Artifact, source: Source | None = None) -> str:
-    """File-name prefix of an artifact's partial files; with a source, of those from that location, with its keys."""
+    """Return the file-name prefix of an artifact's partial files; with a source, only of those from that source."""
     known = [artifact.digest and artifact.digest.hex, artifact.size, artifact.mega_link, artifact.sources[0].location]
     parts = [known] if source is None else [known, [source.kind, source.location]]
     return "-".join(Digest.of_bytes(json.dumps(part).encode()).hex[:32] for part in parts)

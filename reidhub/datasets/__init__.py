@@ -34,13 +34,13 @@ DATASETS: dict[str, str] = {
     "cuhk03": "reidhub.datasets.cuhk03:read",
     "imagenet": "reidhub.datasets.imagenet:read",
 }
-"""Dataset -> ``module:callable``. The callable is a `Reader`; ``FOLDER`` of its module tells users what it looks for.
+"""Dataset -> ``module:callable``. The callable is a `Reader`; ``FOLDER`` in its module describes its folder for users.
 
 Other packages may add lines; `reidhub.demo` adds ``demo_world``."""
 
 
 class Reader(Protocol):
-    """Reads one dataset below the user's data root and compares it with the published counts."""
+    """A function that reads one dataset below the user's data root and compares it with the published counts."""
 
     def __call__(self, data_root: Path, *, allow_partial: bool = False) -> RetrievalSet | ClassificationSet:
         """Read the dataset, as `read_dataset` describes."""
@@ -52,7 +52,7 @@ def read_dataset(name: str, data_root: Path, *, allow_partial: bool = False) -> 
     Args:
         name: key of `DATASETS`.
         data_root: folder that contains the folder named by `describe_folder`, or the dataset's own folder.
-        allow_partial: accept a copy that differs from the published counts; ``partial`` then says how it differs.
+        allow_partial: accept a copy that differs from the published counts; ``partial`` of the result describes how.
 
     Raises:
         DatasetNotFoundError: the dataset is not below ``data_root``.
@@ -76,7 +76,7 @@ def describe_folder(name: str) -> str:
 
 
 def _find_reader(name: str) -> tuple[ModuleType, str]:
-    """Import the module of a dataset's reader; returns it with the reader's name."""
+    """Import the module of a dataset's reader, and return the module and the reader's name in it."""
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, n=1)
         raise DatasetError(

@@ -1,4 +1,7 @@
-"""The layout of Market-1501 and DukeMTMC-reID: one folder of crops per split, pid and camera in the file names."""
+"""The layout of Market-1501 and DukeMTMC-reID: one folder of cropped people per split.
+
+The file names contain pid and camera. Junk images have pid -1; the protocol leaves them out.
+"""
 
 import re
 from collections.abc import Mapping
@@ -19,7 +22,7 @@ class Naming:
     """How file names contain pid and camera.
 
     Args:
-        pattern: with the groups ``pid`` (-1 for junk) and ``camera`` (counted from 1).
+        pattern: regular expression with the groups ``pid`` (-1 for junk) and ``camera`` (counted from 1).
         example: a file name, for messages.
     """
 
@@ -47,7 +50,7 @@ class Layout:
         name: key of the dataset registry.
         title: the dataset's own name.
         naming: how file names contain pid and camera.
-        counts: ``query`` and ``gallery`` -> their published counts; None if there are none.
+        counts: ``query`` and ``gallery`` -> their published counts; None if they are not known.
     """
 
     name: str

@@ -18,9 +18,9 @@ class Counts:
     """The counts of one split.
 
     Args:
-        images: without junk.
-        identities: different pids, or classes.
-        cameras: different cameras; None for a classification dataset.
+        images: number of images, without junk (pid -1).
+        identities: number of different pids, or of classes.
+        cameras: number of different cameras; None for a classification dataset.
     """
 
     images: int
@@ -39,7 +39,7 @@ def find_published_counts(name: str) -> Mapping[str, Counts] | None:
 
 
 def find_datasets_with(train_identities: int) -> list[str]:
-    """Find datasets by the identities of their training split, as far as published.yaml contains that split."""
+    """Find the datasets in published.yaml whose training split has this number of identities or classes."""
     return [
         name
         for name, splits in _read_published().items()
@@ -80,9 +80,9 @@ class Copy:
     Args:
         name: key of the dataset registry.
         title: the dataset's own name.
-        root: its folder.
-        expected: split -> published counts; None if there are none.
-        flaws: what the reader found wrong, one text each.
+        root: folder of the copy.
+        expected: split -> published counts; None if they are not known.
+        flaws: mistakes that the reader has found in the copy, in words.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Search for a dataset below the data root, and listing of images in a fixed order."""
+"""Finds the folder of a dataset below the data root, and lists images in a fixed order."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +14,11 @@ def find_root(name: str, data_root: Path, places: Sequence[str], holds: Sequence
     Args:
         name: key of the dataset registry, for the message.
         data_root: the folder with the user's datasets, or the dataset's own folder.
-        places: folders below ``data_root``, in the order in which they are tried; ``""`` is the root itself.
-        holds: files and folders that must be in it.
+        places: folders below ``data_root``, in the order in which they are tried; ``""`` is ``data_root`` itself.
+        holds: files and folders that the folder must contain.
 
     Raises:
-        DatasetNotFoundError: there is none; the message says what each folder lacks.
+        DatasetNotFoundError: no folder contains all parts; the message lists the missing parts of each folder.
     """
     lines = []
     for place in places:

@@ -1,4 +1,7 @@
-"""Validation set of ILSVRC 2012: one folder per class, named by its wnid; labels number the sorted folders from 0."""
+"""Validation set of ILSVRC 2012: one folder per class, named by the class's WordNet id (wnid).
+
+The label of a class is the position of its folder in the sorted list of folders, from 0.
+"""
 
 import re
 from pathlib import Path
@@ -36,15 +39,15 @@ def read(data_root: Path, *, allow_partial: bool = False) -> ClassificationSet:
 def read_layout(
     root: Path, *, name: str, title: str, counts: Counts | None = None, allow_partial: bool = False
 ) -> ClassificationSet:
-    """Read any dataset with one folder per class, named by wnid.
+    """Read any dataset that has one folder per class, named by wnid.
 
     Args:
         root: folder that contains the class folders.
         name: key of the dataset registry.
         title: the dataset's own name.
-        counts: published counts; None if there are none.
-        allow_partial: accept a copy with other counts; ``partial`` then says how it differs. The number of classes must
-            be right even then, because a label is a position in the sorted list of all classes.
+        counts: published counts; None if they are not known.
+        allow_partial: accept a copy with other counts; ``partial`` of the result describes how. The number of
+            classes must be right even then, because a label is a position in the sorted list of all classes.
 
     Raises:
         DatasetError: a folder cannot be read, a class is missing, or the counts differ.

@@ -1,7 +1,7 @@
-"""Market-1501 (Zheng et al., ICCV 2015): 1,501 people, 6 cameras, boxes of a detector.
+"""Market-1501 (Zheng et al., ICCV 2015): 1,501 people, 6 cameras, cropped by a detector.
 
-``0002_c1s1_000451_03.jpg`` is pid 2 seen by camera 1. Junk boxes have pid -1 and are left out; distractors have pid 0
-and stay in the gallery.
+``0002_c1s1_000451_03.jpg`` is pid 2 seen by camera 1. Badly cropped images (junk) have pid -1 and are left out.
+Distractors, which show nobody that a query looks for, have pid 0 and stay in the gallery.
 """
 
 import re
@@ -40,7 +40,7 @@ def read_layout(
         name: key of the dataset registry.
         title: the dataset's own name.
         counts: ``query`` and ``gallery`` -> their counts without junk; None if they are not known.
-        allow_partial: accept a copy with other counts; ``partial`` then says how it differs.
+        allow_partial: accept a copy with other counts; ``partial`` of the result describes how.
 
     Raises:
         DatasetError: a folder cannot be read, a file's name does not match, or the counts differ.

@@ -1,4 +1,4 @@
-"""MSMT17 (Wei et al., CVPR 2018, arXiv 1711.08565): 4,101 people, 15 cameras, splits in list files.
+"""MSMT17 (Wei et al., CVPR 2018, arXiv 1711.08565): 4,101 people, 15 cameras; list files name the images of each split.
 
 ``0000/0000_000_01_0303morning_0015_0.jpg 0`` is pid 0 seen by camera 1. The images of V1 are in ``test``. V2 has
 the same images with blurred faces in ``mask_test_v2``. Published scores are on V1 and cannot be compared with V2.
@@ -59,7 +59,7 @@ def _describe_missing(split: str, listed: tuple[Record, ...], found: tuple[Recor
 
 @dataclass(frozen=True, slots=True)
 class _List:
-    """A list file, and the folder that its paths start from."""
+    """A list file, and the folder to which its paths are relative."""
 
     file: Path
     folder: Path

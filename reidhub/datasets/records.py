@@ -36,17 +36,18 @@ class LabelledImage:
 
 @dataclass(frozen=True, slots=True)
 class RetrievalSet:
-    """Query and gallery of a re-ID dataset, without junk.
+    """Query and gallery of a re-ID dataset, without junk (images with pid -1).
 
     Args:
         name: key of the dataset registry.
         title: the dataset's own name.
         version: ``V1`` or ``V2`` for MSMT17; None for datasets with one version.
         root: folder that contains the splits.
-        query: in the order of file names, or of the published lists.
-        gallery: in the same order.
-        fingerprint: of names, labels and sizes, see `compute_fingerprint`.
-        partial: how the copy differs from the published counts; None if it does not, or if none are known.
+        query: records in the order of file names, or of the published lists.
+        gallery: records in the same kind of order.
+        fingerprint: fingerprint of names, labels and sizes; see `compute_fingerprint`.
+        partial: how the copy differs from the published counts, in words; None if it does not differ, or if no counts
+            are known.
     """
 
     name: str
@@ -67,9 +68,10 @@ class ClassificationSet:
         name: key of the dataset registry.
         title: the dataset's own name.
         root: folder that contains the class folders.
-        images: class by class, in the order of file names within each.
-        fingerprint: of names, labels and sizes, see `compute_fingerprint`.
-        partial: how the copy differs from the published counts; None if it does not, or if none are known.
+        images: class by class; within a class, in the order of file names.
+        fingerprint: fingerprint of names, labels and sizes; see `compute_fingerprint`.
+        partial: how the copy differs from the published counts, in words; None if it does not differ, or if no counts
+            are known.
     """
 
     name: str
@@ -81,7 +83,7 @@ class ClassificationSet:
 
 
 def compute_fingerprint(root: Path, splits: Mapping[str, Iterable[Record | LabelledImage]]) -> str:
-    """Compute a fingerprint that tells copies of a dataset apart; no image is read.
+    """Compute a fingerprint that differs if two copies of a dataset differ in names, labels or sizes; read no image.
 
     Args:
         root: folder that contains all images.

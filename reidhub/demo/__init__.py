@@ -1,11 +1,11 @@
-"""``reidhub demo``: a generated dataset, a small checkpoint and the program that downloads and verifies it."""
+"""``reidhub demo``: a generated dataset, a small checkpoint, and a program that downloads and verifies it."""
 
 from pathlib import Path
 
 from reidhub.datasets import DATASETS
 
 DATA = Path(__file__).with_name("data")
-"""Folder of the checkpoint, its manifest, and the counts from which its scores were recorded."""
+"""Folder with the checkpoint, its manifest, and the counts from which its recorded scores were computed."""
 
 FILE_NAME, MANIFEST, COUNTS = "osnet_x0_25_demo_world.pth", "manifest.yaml", "counts.json"
 

@@ -1,4 +1,4 @@
-"""The cameras of the demo's world. Each has its own street, light, colours, blur and noise."""
+"""The cameras of the generated dataset. Each has its own street, light, colours, blur and noise."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -20,15 +20,15 @@ class Camera:
     """The settings of one camera.
 
     Args:
-        number: 1-based, as in the file names.
+        number: number in the file names, from 1.
         wall: colour behind the people.
         ground: colour under their feet.
         gains: factors for red, green and blue.
-        contrast: 1 keeps the contrast; less makes the image flatter.
-        brightness: added after the contrast; the scale is 0 to 255.
-        softness: how many times the image is smoothed; each image may get one more.
-        grain: largest noise on the scale 0 to 255.
-        zoom: size of the people; 1 is normal.
+        contrast: 1 keeps the contrast; a smaller number reduces it.
+        brightness: added to each pixel after the change of contrast; pixels are 0 to 255.
+        softness: how many times each image is smoothed; some images are smoothed once more.
+        grain: largest noise; pixels are 0 to 255.
+        zoom: factor for the size of the people.
     """
 
     number: int
@@ -91,14 +91,14 @@ def _draw_street(camera: Camera) -> Pixels:
 
 
 def _vary_shade(colour: Colour, stream: RandomStream) -> Colour:
-    """A lighter or darker colour of about the same hue."""
+    """Choose a lighter or darker colour of about the same hue."""
     shade = stream.draw_number(-60, 60)
     red, green, blue = colour
     return stream.vary_colour((red + shade, green + shade, blue + shade), 25)
 
 
 def _smooth(pixels: Pixels) -> Pixels:
-    """Average with the neighbours, weights 1, 2, 1, down and across; pixels at the border count twice."""
+    """Average each pixel with its neighbours, with weights 1, 2, 1 in both directions; repeat pixels at the border."""
     for axis in (1, 2):
         length = pixels.shape[axis]
         padded = np.pad(pixels, [(1, 1) if a == axis else (0, 0) for a in range(3)], mode="edge")

@@ -1,7 +1,7 @@
 """Shapes with soft edges on a small image, with the same pixels on every machine.
 
-The arithmetic uses +, -, *, /, comparisons and square roots alone, element by element. IEEE 754 defines every bit of
-their results.
+The arithmetic uses only +, -, *, /, comparisons and square roots, element by element. IEEE 754 defines every bit of
+the results.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Point = tuple[float, float]  # (x, y) in units of the frame: x right, y down
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Coordinates on the image: the point (x, y) is at pixel (left + scale * x, top + scale * y)."""
+    """Coordinates for drawing on an image: the point (x, y) is at pixel (left + scale * x, top + scale * y)."""
 
     left: float
     top: float
@@ -26,7 +26,7 @@ class Frame:
 class Canvas:
     """An image to paint on.
 
-    A shape is its coverage: an array (H, W) in [0, 1] that says how much of each pixel the shape covers.
+    A shape is given by its coverage: an array (H, W) in [0, 1], the share of each pixel that the shape covers.
 
     Args:
         pixels: float64 (3, H, W) in [0, 255]; `paint` changes it in place.
@@ -41,16 +41,16 @@ class Canvas:
         self.y: Plane = ((np.arange(height, dtype=np.float64) + 0.5 - frame.top) / frame.scale)[:, None]  # (H, 1)
 
     def paint(self, coverage: Plane, colour: Colour) -> None:
-        """Blend a colour into the pixels; ``coverage`` 1 replaces them, 0 leaves them."""
+        """Blend a colour into the pixels; a pixel with ``coverage`` 1 gets the colour, one with 0 does not change."""
         self.pixels += coverage * (np.reshape(colour, (3, 1, 1)) - self.pixels)
 
     def cover_ellipse(self, centre: Point, radii: Point) -> Plane:
-        """Coverage of an ellipse with horizontal and vertical axes."""
+        """Compute the coverage of an ellipse with horizontal and vertical axes."""
         x, y = (self.x - centre[0]) / radii[0], (self.y - centre[1]) / radii[1]
         return self._soften((1 - np.sqrt(x * x + y * y)) * min(radii))
 
     def cover_limb(self, start: Point, end: Point, radii: Point) -> Plane:
-        """Coverage of a line with round ends; its radius is ``radii[0]`` at the start and ``radii[1]`` at the end."""
+        """Compute the coverage of a line with round ends; ``radii`` are half its widths at ``start`` and ``end``."""
         dx, dy = end[0] - start[0], end[1] - start[1]
         x, y = self.x - start[0], self.y - start[1]
         along = np.clip((x * dx + y * dy) / (dx * dx + dy * dy), 0, 1)
@@ -58,11 +58,11 @@ class Canvas:
         return self._soften(radii[0] + along * (radii[1] - radii[0]) - np.sqrt(x * x + y * y))
 
     def cover_trapezium(self, top: float, bottom: float, centre: float, halves: Point) -> Plane:
-        """Coverage of a trapezium, ``2 * halves[0]`` wide at the top and ``2 * halves[1]`` at the bottom."""
+        """Compute the coverage of a trapezium; ``halves`` are half its widths at ``top`` and ``bottom``."""
         share = np.clip((self.y - top) / (bottom - top), 0, 1)
         side = halves[0] + share * (halves[1] - halves[0]) - np.abs(self.x - centre)
         return self._soften(np.minimum(side, np.minimum(self.y - top, bottom - self.y)))
 
     def _soften(self, inside: Plane) -> Plane:
-        """Coverage from the distance to the edge, which is positive inside the shape."""
+        """Compute the coverage from the distance to the edge of the shape, which is positive inside the shape."""
         return np.clip(inside * self.scale + 0.5, 0, 1)

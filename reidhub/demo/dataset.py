@@ -1,4 +1,4 @@
-"""The dataset ``demo_world``: reads the generated world in the same way as Market-1501."""
+"""Reads the generated dataset ``demo_world``, which has the layout of Market-1501."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,11 +13,11 @@ _PLACES = ("demo_world", "")
 
 
 def read(data_root: Path, *, allow_partial: bool = False) -> RetrievalSet:
-    """Read the generated world below ``data_root``.
+    """Read the generated dataset below ``data_root``.
 
     Raises:
         DatasetNotFoundError: the folder is missing.
-        DatasetError: a file name tells no person and camera, or the copy is not complete.
+        DatasetError: a file name does not contain person and camera, or the copy is not complete.
     """
     splits = ("query", "gallery")
     root = find_root("demo_world", data_root, _PLACES, tuple(world.FOLDERS[split] for split in splits))

@@ -1,4 +1,4 @@
-"""The people of the demo's world: their bodies, clothes and bags, and how to draw them."""
+"""The people of the generated dataset: their bodies, clothes and bags, and how to draw them."""
 
 from dataclasses import dataclass
 
@@ -56,8 +56,8 @@ class Pose:
     Args:
         side: ``front`` or ``back``.
         mirrored: True if the person walks to the left.
-        stride: distance between the legs, 0 to 1.
-        swing: position of the arms, -1 to 1.
+        stride: distance between the legs; from 0 (together) to 1.
+        swing: how far the arms are forward or back, -1 to 1.
     """
 
     side: str
@@ -67,7 +67,7 @@ class Pose:
 
 
 def choose_person(stream: RandomStream) -> Person:
-    """Choose a person. There are few colours of clothes, so many people share one."""
+    """Choose the properties of a person at random; many people have clothes of similar colours."""
     return Person(
         skin=stream.vary_colour(stream.choose(_SKINS), 8),
         hair=stream.vary_colour(stream.choose(_HAIRS), 8),
@@ -128,7 +128,7 @@ def _draw_torso(canvas: Canvas, person: Person, pose: Pose) -> None:
 
 
 def _cover_accent(canvas: Canvas, person: Person, pose: Pose) -> Plane:
-    """Coverage of the second colour of the top; broadcasts to (H, W)."""
+    """Compute the coverage of the second colour of the upper garment; the array broadcasts to (H, W)."""
     rows: Plane = np.floor((canvas.y - 0.155) / 0.052) % 2
     columns: Plane = np.floor((canvas.x + 1) / 0.045) % 2
     patterns: dict[str, Plane] = {

@@ -13,37 +13,37 @@ Colour = tuple[float, float, float]
 class RandomStream:
     """A stream of random choices.
 
-    It uses ``RandomState.random_sample`` alone: NumPy promises that its numbers never change. ``Generator`` promises no
-    such thing.
+    It uses only ``RandomState.random_sample``, because NumPy promises that its numbers never change. There is no such
+    promise for ``Generator``.
 
     Args:
-        seed: whole numbers from 0 to 2**32 - 1; together they name the stream.
+        seed: whole numbers from 0 to 2**32 - 1; the same numbers give the same stream.
     """
 
     def __init__(self, *seed: int) -> None:
         self._state = np.random.RandomState(np.array(seed, dtype=np.uint32))
 
     def draw_number(self, low: float, high: float) -> float:
-        """A number in [low, high)."""
+        """Draw a number in [low, high)."""
         return low + (high - low) * float(self._state.random_sample())
 
     def draw_bool(self, probability: float) -> bool:
-        """True with this probability in [0, 1]."""
+        """Return True with the given probability, in [0, 1]."""
         return self.draw_number(0, 1) < probability
 
     def draw_int(self, bound: int) -> int:
-        """A whole number in [0, bound)."""
+        """Draw a whole number in [0, bound)."""
         return int(self.draw_number(0, bound))
 
     def choose(self, options: Sequence[T]) -> T:
-        """One of the options, each as likely as the others."""
+        """Choose one of the options; all are equally likely."""
         return options[self.draw_int(len(options))]
 
     def vary_colour(self, colour: Colour, spread: float) -> Colour:
-        """A colour that differs by at most ``spread`` in each channel; within [0, 255]."""
+        """Return a colour that differs by at most ``spread`` in each channel; within [0, 255]."""
         red, green, blue = (min(255.0, max(0.0, c + self.draw_number(-spread, spread))) for c in colour)
         return red, green, blue
 
     def draw_noise(self, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        """Independent numbers in (-1, 1) with a triangular density around 0."""
+        """Draw independent numbers in (-1, 1) with a triangular density around 0."""
         return self._state.random_sample(shape) - self._state.random_sample(shape)

@@ -1,6 +1,6 @@
-"""Runs the demo: two downloads from hosts on the loopback, then a verification on the generated world.
+"""Runs the demo: two downloads from servers on this machine, then a verification on the generated dataset.
 
-It starts the ordinary ``reidhub`` command in subprocesses; those commands do not know that they run in a demo.
+The demo runs the ordinary ``reidhub`` command in subprocesses; the command contains no code for the demo.
 """
 
 import json
@@ -29,15 +29,15 @@ def run(*, keep: Path | None, as_data: bool, tell: Tell) -> int:
     """Run the demo and print the result of ``reidhub verify`` on stdout.
 
     Args:
-        keep: empty or new folder to work in, which stays; None for a temporary folder.
+        keep: empty or new folder, which is kept after the demo; None for a temporary folder.
         as_data: print JSON instead of the table.
-        tell: called with each line that tells the user what happens.
+        tell: called with each line of progress for the user.
 
     Returns:
         The exit code of ``reidhub verify``.
 
     Raises:
-        UsageError: ``keep`` is not empty, or the folder cannot be made.
+        UsageError: ``keep`` is not empty, or cannot be created.
         ReidhubError: a download failed.
     """
     with _open_folder(keep) as folder:
@@ -75,7 +75,7 @@ def _open_folder(keep: Path | None) -> Iterator[Path]:
 
 
 def _draw_world(root: Path, tell: Tell) -> None:
-    """Draw query and gallery, and tell whether the files are the ones that the recorded scores were computed on."""
+    """Draw query and gallery, and tell the user whether the recorded scores were computed on the same files."""
     tell("world    drawing images of people who do not exist, from 4 cameras, in Market-1501's layout")
     count = world.write_images(root, ("query", "gallery"))
     recorded = json.loads((DATA / COUNTS).read_text())["world_sha256"]
@@ -88,7 +88,7 @@ _OTHER_BYTES = "NOT the same bytes as when the scores were recorded: the scores 
 
 
 def _make_hosts() -> dict[str, Host]:
-    """Make Mega and Google Drive, with the checkpoint under the links of the manifest."""
+    """Make hosts that act as Mega and Google Drive; they serve the checkpoint under the links in the manifest."""
     content = (DATA / FILE_NAME).read_bytes()
     links = {source.kind: source.location for source in _read_checkpoint().artifact.sources}
     drive_id = links["gdrive"].rpartition("=")[2]
@@ -107,7 +107,7 @@ def _answer_no_such_file(request: Request) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class _Shell:
-    """Runs ``reidhub`` commands on the loopback internet, without the user's own ``REIDHUB_*`` settings."""
+    """Runs ``reidhub`` commands that reach only the demo's hosts, without the user's own ``REIDHUB_*`` variables."""
 
     folder: Path
     internet: Internet
@@ -130,7 +130,7 @@ def _download(shell: _Shell, cache: Path, host: str, tell: Tell) -> int:
     """Run ``reidhub download`` with an empty cache and return the size of the file in bytes.
 
     Raises:
-        ReidhubError: the command failed, or ``host`` was not the last one asked.
+        ReidhubError: the command failed, or the last request did not go to ``host``.
     """
     tell(f"$ reidhub download {shell.checkpoint}")
     done = shell.reidhub("download", shell.checkpoint, "--json", cache=cache, stdout=subprocess.PIPE)

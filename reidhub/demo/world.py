@@ -1,7 +1,7 @@
 """A generated re-identification dataset in Market-1501's layout: JPEG files with the same bytes on every machine.
 
 The people do not exist, so anyone may share and show the images. The people of the training split appear in no other
-split.
+split. As in Market-1501, distractors show people that no query looks for, and junk are badly cropped images.
 """
 
 from collections.abc import Iterator
@@ -19,8 +19,8 @@ from reidhub.testing import encode_jpeg
 SEED = 2019
 TRAIN_PIDS = range(1, 129)
 TEST_PIDS = range(129, 229)
-_PASSERS_BY = range(1000, 1080)  # the people of the distractors, which are named 0000
-_TRAIN_IMAGES = 6  # for each person and camera
+_PASSERS_BY = range(1000, 1080)  # people in distractors; the pid in those file names is 0000
+_TRAIN_IMAGES = 6  # images of each person by each camera
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 
 
@@ -29,10 +29,10 @@ class Shot:
     """The description of one image.
 
     Args:
-        label: the pid in the file name: above 0 a person that queries look for, 0 a distractor, -1 junk.
-        figure: number of the person to draw. In distractors and junk it is not the pid of anybody.
-        camera: 1 to 4.
-        number: separates the shots of one figure and camera.
+        label: the pid in the file name: a person above 0, 0 for a distractor, -1 for junk.
+        figure: number of the person to draw. In distractors and junk it is not a pid.
+        camera: number of the camera, 1 to 4.
+        number: number of the image among those of one figure and camera.
     """
 
     label: int
@@ -91,7 +91,11 @@ def _train_shots() -> Iterator[Shot]:
 
 
 def _test_shots(*, query: bool) -> Iterator[Shot]:
-    """Each person passes 3 or 4 cameras. Two of them take one query each; the gallery has all other images."""
+    """List the shots of the test people.
+
+    Each person is seen by 3 or 4 cameras. Two of the cameras take one query image each; all other images are in the
+    gallery.
+    """
     for pid in TEST_PIDS:
         stream = RandomStream(SEED, pid, 1)
         first, seen = stream.draw_int(4), 3 + stream.draw_int(2)
@@ -116,7 +120,7 @@ def _gallery_shots() -> Iterator[Shot]:
 
 
 def photograph(shot: Shot) -> bytes:
-    """Draw a shot and return its JPEG file."""
+    """Draw a shot and return the bytes of its JPEG file."""
     stream = RandomStream(SEED, shot.figure, shot.camera, shot.number, 3)
     camera = CAMERAS[shot.camera - 1]
     pixels = camera.crop_street(stream)
@@ -141,13 +145,13 @@ def _make_person(figure: int) -> Person:
 
 
 def _choose_frame(person: Person, camera: Camera, stream: RandomStream, aside: float = 0.0) -> Frame:
-    """Place a person so that it about fills the image, as a detector does; ``aside`` is in image widths."""
+    """Place a person so that it about fills the image, as in a good detection; ``aside`` is in image widths."""
     scale = 116 * camera.zoom * person.stature * stream.draw_number(0.93, 1.08)
     return Frame(WIDTH * (0.5 + aside) + stream.draw_number(-4, 4), HEIGHT - scale - stream.draw_number(0, 9), scale)
 
 
 def _choose_junk_frame(stream: RandomStream) -> Frame:
-    """Place a person as a detector does for junk: too large and not in the middle."""
+    """Place a person as in a bad detection: too large and not in the middle."""
     return Frame(WIDTH * stream.draw_number(0.2, 0.8), stream.draw_number(-90, 20), stream.draw_number(180, 220))
 
 

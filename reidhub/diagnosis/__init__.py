@@ -1,6 +1,6 @@
-"""Diagnosis of a file: its format, the checkpoint that it is, its architecture and classes, and why it does not load.
+"""Diagnosis of a file: its format, checkpoint, architecture and number of classes, and why it does not load.
 
-The file is not trusted: `reidhub.read_weights` reads it, and no code from it runs.
+The file is not trusted: `reidhub.read_weights` reads it without running any code from it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,8 +31,8 @@ from reidhub.zoo.torchvision_weights import HEAD, IMAGENET, starts_from_torchvis
 
 __all__ = ["FORMATS", "Diagnosis", "doctor"]
 
-_ALIKE = 0.1  # share of equal tensors; below it no architecture is named, because that would mislead
-_SHOWN = 4  # tensors in a message
+_ALIKE = 0.1  # share of equal tensors; with a smaller share, the name of an architecture would mislead
+_SHOWN = 4  # tensors listed in a message
 _OTHER = "it has another architecture, or another version of one; load it with the code that it was trained with"
 
 
@@ -41,19 +41,19 @@ class Diagnosis:
     """The result of `doctor`.
 
     Args:
-        path: as given.
-        size: bytes.
-        sha256: hexadecimal.
+        path: path of the file, as given.
+        size: size of the file in bytes.
+        sha256: sha256 of the file, hexadecimal.
         format: a key of `FORMATS`.
         entries: names of the checkpoints that have exactly this file.
-        known_by: how that is known; None if ``entries`` is empty.
+        known_by: how ``entries`` were recognised; None if they are empty.
         tensors: number of tensors that were read; 0 if none could be read.
         wrapping: how the tensors are wrapped; None if they could not be read.
-        architecture: the architecture whose backbone has exactly these tensors; None if there is none.
-        nearest: the most similar architecture, if none fits exactly; None if none is similar.
+        architecture: the architecture that has exactly these tensors, apart from the classifier; None if there is none.
+        nearest: the most similar architecture, if no architecture fits exactly; None if none is similar.
         num_classes: rows of the classifier; None if there is no classifier.
-        training_sets: datasets with this number of classes.
-        candidates: names of other checkpoints with this architecture and this number of classes.
+        training_sets: datasets whose training split has ``num_classes`` classes.
+        candidates: names of the other checkpoints with ``architecture`` that the file could be.
         notes: other things that a user should know, one sentence each.
         problem: why the file does not load; None if it loads.
         hint: what to do about the problem.
@@ -100,7 +100,7 @@ def doctor(path: Path | str) -> Diagnosis:
 
 
 def _read_tensors(blank: Diagnosis, path: Path, start: bytes) -> Diagnosis:
-    """Add what the tensors tell."""
+    """Read the tensors, and add what they show to the diagnosis."""
     known = find_by_digest(Digest(blank.sha256))
     layout = known[0].layout if known else StateDictLayout()
     try:
@@ -130,8 +130,8 @@ def _find_problem(
 
     Args:
         read: the diagnosis so far.
-        tensors: all of the file.
-        below: those under the prefix of ``found``, without it.
+        tensors: all tensors of the file.
+        below: the tensors whose names start with the prefix of ``found``; here their names are without it.
         found: the most similar architecture.
 
     Returns:
@@ -175,7 +175,7 @@ def _add_origin(read: Diagnosis, path: Path) -> Diagnosis:
 
 
 def _add_notes(read: Diagnosis, path: Path, start: bytes) -> Diagnosis:
-    """Add the notes, and a hint for a file that has a checkpoint's name and contains none."""
+    """Add the notes, and a hint for a file that has the name of a checkpoint but contains no tensors."""
     found = replace(read, notes=tuple(_write_notes(read, path, start)))
     claimed = find_by_file_name(path)
     if read.tensors or not claimed or read.format not in ("empty", "page", "lfs-pointer"):
@@ -206,7 +206,7 @@ def _write_notes(read: Diagnosis, path: Path, start: bytes) -> Iterator[str]:
 
 
 def _compare_with_name(read: Diagnosis, path: Path) -> Iterator[str]:
-    """Write a note for each checkpoint that the file's name names, if the tensors are not those of it."""
+    """Write a note for each checkpoint that has the name of the file but other tensors."""
     for claimed in find_by_file_name(path):
         spec, rows = claimed.spec, read.num_classes
         if read.architecture and read.architecture != spec.architecture:

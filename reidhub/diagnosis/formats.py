@@ -1,4 +1,4 @@
-"""The format of a file, told by its bytes only."""
+"""Detects the format of a file from its bytes; the file name does not matter."""
 
 import re
 import zipfile
@@ -54,13 +54,13 @@ def detect_format(path: Path) -> str:
 
 
 def read_start(path: Path) -> bytes:
-    """Read the first `PAGE` bytes of a file, which contain the whole of a page."""
+    """Read the first `PAGE` bytes of a file: enough for a whole web page that a host sent in place of a file."""
     with path.open("rb") as file:
         return file.read(PAGE)
 
 
 def explain_refusal(start: bytes) -> str | None:
-    """Explain why the start of a file cannot be that of a checkpoint; None if it can."""
+    """Explain why a file with this start cannot be a checkpoint; None if it can."""
     try:
         refuse_pages(iter([start]))
     except IntegrityError as error:
@@ -69,7 +69,7 @@ def explain_refusal(start: bytes) -> str | None:
 
 
 def read_pointer(start: bytes) -> Digest | None:
-    """Read the sha256 in a Git LFS pointer; None if there is none."""
+    """Read the sha256 in a Git LFS pointer; None if the bytes are not such a pointer."""
     found = _LFS_SHA256.search(start)
     return Digest(found[1].decode()) if found else None
 
@@ -78,7 +78,7 @@ def _detect_zip_format(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = {name.partition("/")[2] for name in archive.namelist()}
-    except Exception:  # cut off or damaged; reading the weights says how
+    except Exception:  # incomplete or damaged; `read_weights` raises an error that explains it
         return "zip"
     if "constants.pkl" in names or any(name.startswith("code/") for name in names):
         return "torchscript"

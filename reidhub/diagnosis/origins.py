@@ -1,4 +1,4 @@
-"""The checkpoints that a file is, or could be."""
+"""Finds the checkpoints that a file is, or could be."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +13,12 @@ from reidhub.zoo.manifest import zoo
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The checkpoints that have exactly one file's bytes.
+    """The checkpoints whose published file has exactly the bytes of a given file.
 
     Args:
         entries: the checkpoints.
-        known_by: how that is known; None if there are none. A MAC proves that the file is complete, not who made it.
+        known_by: how they were recognised; None if there are none. A MAC, the checksum in a Mega link, proves that the
+            file is complete, but not who made it.
     """
 
     entries: tuple[Checkpoint, ...]
@@ -25,12 +26,12 @@ class Origin:
 
 
 def find_origin(path: Path, sha256: Digest, *, architecture: str | None) -> Origin:
-    """Find the checkpoints that have exactly this file, by sha256 or by the MAC in their Mega link.
+    """Find the checkpoints that have exactly this file, by sha256 or by the MAC in the Mega link.
 
     Args:
         path: the file.
-        sha256: its digest.
-        architecture: only MACs of this architecture's checkpoints are compared; None for all.
+        sha256: sha256 of the file.
+        architecture: compare only the MACs of this architecture's checkpoints; None for all MACs.
 
     Raises:
         OSError: the file cannot be read.
@@ -43,12 +44,12 @@ def find_origin(path: Path, sha256: Digest, *, architecture: str | None) -> Orig
 
 
 def find_by_digest(sha256: Digest) -> tuple[Checkpoint, ...]:
-    """Find the checkpoints whose file has this digest."""
+    """Find the checkpoints whose file has this sha256."""
     return tuple(c for c in zoo().checkpoints if c.artifact.digest == sha256)
 
 
 def find_training_sets(num_classes: int | None) -> tuple[str, ...]:
-    """Find the training sets with this number of classes among those of the zoo's checkpoints and published counts."""
+    """Find the training sets with this number of classes, from the zoo's checkpoints and the published counts."""
     if num_classes is None:
         return ()
     named = [_name_training_set(c) for c in zoo().checkpoints if c.spec.num_classes == num_classes]
@@ -58,7 +59,8 @@ def find_training_sets(num_classes: int | None) -> tuple[str, ...]:
 def find_candidates(architecture: str, num_classes: int | None) -> tuple[Checkpoint, ...]:
     """Find the checkpoints that a file with this architecture and number of classes could be.
 
-    If no checkpoint of the zoo has this number of classes, these are the checkpoints whose number is not published.
+    If no checkpoint of the zoo has this number of classes, return the checkpoints of this architecture whose number is
+    not published. If ``num_classes`` is None, return all checkpoints of this architecture.
     """
     own = [c for c in zoo().checkpoints if c.model == architecture]
     if num_classes is None:
@@ -68,7 +70,7 @@ def find_candidates(architecture: str, num_classes: int | None) -> tuple[Checkpo
 
 
 def find_by_file_name(path: Path) -> tuple[Checkpoint, ...]:
-    """Find the checkpoints that a file's name names: the author's name for the file, or the name in the zoo."""
+    """Find the checkpoints with a file's name: either the file name that the author published, or the zoo's name."""
     name = path.name
     stem = name.partition(".")[0]
     return tuple(

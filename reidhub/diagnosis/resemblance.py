@@ -1,4 +1,7 @@
-"""The architecture of weights, told by names and shapes; its classifier depends on a dataset and is left out."""
+"""Finds the architecture of weights by the names and shapes of the tensors.
+
+The classifier is left out, because its shape depends on the training dataset.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -10,8 +13,8 @@ from torch import Tensor
 from reidhub.models import ARCHITECTURES, build
 from reidhub.weights.fit import is_classifier, is_late
 
-_TRIED = 8  # prefixes
-_DEEPEST = 2  # modules in a prefix
+_TRIED = 8  # number of prefixes that are tried
+_DEEPEST = 2  # largest number of modules in a prefix
 
 Shapes = frozenset[tuple[str, tuple[int, ...]]]
 
@@ -22,10 +25,10 @@ class Resemblance:
 
     Args:
         architecture: key of the architecture registry.
-        prefix: prefix of the names that were compared.
-        same: number of tensors with the same name and shape on both sides.
-        total: number of tensors on both sides together; equal ones count once.
-        others: names that only one side has, or that have another shape there.
+        prefix: prefix that was removed from the names of the weights; only names with this prefix were compared.
+        same: number of tensors with the same name and shape in the weights and in the architecture.
+        total: number of tensors in the weights and in the architecture together; equal ones count once.
+        others: names that are missing in one of the two, or have different shapes.
     """
 
     architecture: str
@@ -36,17 +39,17 @@ class Resemblance:
 
     @property
     def whole(self) -> bool:
-        """True if all tensors are the same."""
+        """True if all compared tensors have the same names and shapes."""
         return self.same == self.total
 
     @property
     def share(self) -> float:
-        """Share of tensors that are the same, in [0, 1]."""
+        """``same`` / ``total``, in [0, 1]."""
         return self.same / self.total
 
 
 def find_nearest(tensors: Mapping[str, Tensor]) -> Resemblance:
-    """Find the most similar architecture with any prefix; in a tie, no prefix wins."""
+    """Find the most similar architecture, with any prefix of the names; in a tie, prefer no prefix."""
     found = [resemblance for prefix in _list_prefixes(tensors) for resemblance in _compare(tensors, prefix)]
     return max(found, key=lambda resemblance: resemblance.share)
 
@@ -59,7 +62,7 @@ def _compare(tensors: Mapping[str, Tensor], prefix: str) -> Iterator[Resemblance
 
 
 def _list_prefixes(tensors: Mapping[str, Tensor]) -> list[str]:
-    """List the empty prefix and the most common ones."""
+    """List the empty prefix and the most common prefixes of the names."""
     counts: Counter[str] = Counter()
     for name in tensors:
         modules = name.split(".")[:-1]

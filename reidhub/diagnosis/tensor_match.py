@@ -1,4 +1,4 @@
-"""The checkpoint of a file, told by its tensors only: for checkpoints without a sha256 and a MAC."""
+"""Finds the checkpoint of a file by its tensors, if neither the sha256 nor the MAC in a Mega link is known."""
 
 from pathlib import Path
 
@@ -11,14 +11,15 @@ from reidhub.zoo.checkpoint import Checkpoint
 def find_by_tensors(path: Path, checkpoints: list[Checkpoint]) -> list[Checkpoint]:
     """Find the only checkpoint with the architecture and the number of classes of a file's tensors.
 
-    A checkpoint whose number of classes is not published is found only if the file has the author's name for it.
+    If the file has the name under which an author published a checkpoint, only the checkpoints with this file name are
+    compared. Else only those whose number of classes is published.
 
     Args:
-        path: a file.
+        path: the file.
         checkpoints: the candidates.
 
     Returns:
-        One checkpoint; an empty list if none fits, or several do.
+        One checkpoint; an empty list if none fits, if several fit, or if the file cannot be read.
     """
     try:
         tensors = read_weights(path)

@@ -1,4 +1,4 @@
-"""How a file wraps its tensors: the key of their mapping, the prefix of their names, the encoding of its texts."""
+"""How a file wraps its tensors: the key of the mapping with the tensors, the prefix of the names, the text encoding."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from reidhub.weights.containers import open_container
 
 @dataclass(frozen=True, slots=True)
 class Wrapping:
-    """What one must know to read a file with other tools; `reidhub.read_weights` finds it out.
+    """Facts that other tools need to read a file; `reidhub.read_weights` finds them out by itself.
 
     Args:
-        root: key of the mapping that contains the tensors; empty if the file is this mapping itself.
+        root: key of the mapping that contains the tensors; empty if the file contains nothing but this mapping.
         prefix: prefix of every name, such as ``module.``.
         latin1: True if the file has byte strings of Python 2 that are not ASCII.
     """
@@ -26,7 +26,7 @@ class Wrapping:
 
 
 def find_wrapping(path: Path, tensors: Mapping[str, Tensor]) -> Wrapping | None:
-    """Find how a file wraps the ``tensors`` that were read from it; None if that is unclear."""
+    """Find how a file wraps the ``tensors`` that were read from it; None if this is unclear."""
     with open_container(path, "latin1") as container:
         content = container.content
     below = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, dict)}
@@ -37,7 +37,7 @@ def find_wrapping(path: Path, tensors: Mapping[str, Tensor]) -> Wrapping | None:
 
 
 def _find_prefix(mapping: Mapping[Any, Any], tensors: Mapping[str, Tensor]) -> str | None:
-    """Find the prefix of the names of ``tensors`` in a mapping; None if it has other names."""
+    """Find the prefix that a mapping adds to the names of ``tensors``; None if the names differ otherwise."""
     first, wanted = next(iter(mapping), None), next(iter(tensors))
     if not isinstance(first, str) or not first.endswith(wanted) or len(mapping) != len(tensors):
         return None

@@ -1,4 +1,4 @@
-"""The definition of CMC and mAP, one query after another, written to be compared with the paper.
+"""The definition of CMC and mAP, computed query by query, so that readers can compare it with the paper.
 
 The protocol is the single-query protocol of Market-1501 (Zheng et al., "Scalable Person Re-identification: A
 Benchmark", ICCV 2015). Published tables apply it to the other datasets too.
@@ -14,20 +14,21 @@ from torch import Tensor
 
 
 def match_ranks(distances: Tensor, pids: Tensor, camids: Tensor, pid: int, camid: int) -> Tensor:
-    """Rank the gallery for one query and find its matches.
+    """Rank the gallery for one query, and return the ranks of its matches.
 
-    Junk is removed first: gallery images with the query's pid and the query's camid. The matches are the images with
-    the query's pid that are left. Equal distances rank in gallery order.
+    Junk is removed first: gallery images with both the pid and the camid of the query. The other gallery images with
+    the query's pid are its matches. Images at equal distances rank in gallery order.
 
     Args:
         distances: floating (G,), from the query to each gallery image.
-        pids: int64 (G,), of the gallery.
-        camids: int64 (G,), of the gallery.
-        pid: of the query.
-        camid: of the query.
+        pids: int64 (G,), pids of the gallery.
+        camids: int64 (G,), camids of the gallery.
+        pid: pid of the query.
+        camid: camid of the query.
 
     Returns:
-        int64 (M,), ascending: the rank of each match, from 1. Empty for a query without a match: CMC and mAP skip it.
+        int64 (M,), ascending: the rank of each match, from 1. Empty for a query without a match; CMC and mAP skip
+        such a query.
     """
     nearest_first = distances.argsort(stable=True)
     junk = (pids == pid) & (camids == camid)
@@ -36,24 +37,24 @@ def match_ranks(distances: Tensor, pids: Tensor, camids: Tensor, pid: int, camid
 
 
 def average_precision(ranks: Tensor) -> float:
-    """Mean precision at the matches of one query.
+    """Return the mean precision at the matches of one query, in [0, 1].
 
-    At the n-th match, which has rank r, n of the r nearest images are right: the precision is n / r. This is step AP,
-    which the published tables use. The Market-1501 authors' code measures the area of trapezoids instead; its mAP
-    differs by up to one point.
+    If the n-th match has rank r, then n of the r nearest images are matches: the precision is n / r. This is step AP,
+    which the published tables use. The Market-1501 authors' code sums trapezoids instead; its mAP
+    differs by up to one percentage point.
 
     Args:
-        ranks: int64 (M,) from `match_ranks`, at least one.
+        ranks: int64 (M,) from `match_ranks`; not empty.
     """
     nth = torch.arange(1, len(ranks) + 1, dtype=torch.float64)
     return float((nth / ranks).mean())
 
 
 def cmc(rankings: Sequence[Tensor], k: int) -> float:
-    """Fraction of the queries whose nearest match has rank ``k`` or better; ``rankings`` are not empty."""
+    """Return the fraction of the queries whose nearest match has rank ``k`` or better; ``rankings`` are not empty."""
     return fmean(float(ranks[0] <= k) for ranks in rankings)
 
 
 def mean_average_precision(rankings: Sequence[Tensor]) -> float:
-    """Mean of the queries' average precisions; ``rankings`` are not empty."""
+    """Return the mean of the queries' average precisions, in [0, 1]; ``rankings`` are not empty."""
     return fmean(average_precision(ranks) for ranks in rankings)

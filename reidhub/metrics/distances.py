@@ -1,4 +1,7 @@
-"""Distances between query and gallery embeddings, computed for some queries at a time."""
+"""Distances between query and gallery embeddings, computed in tiles.
+
+A tile is the part of the distance matrix for some consecutive queries and the whole gallery.
+"""
 
 from collections.abc import Iterator
 
@@ -15,12 +18,13 @@ _TILE_SIZE = 1 << 25  # distances; 128 MiB of float32
 
 
 class DistanceMatrix:
-    """The distances (Q, G) of a retrieval. Only a tile of them, some whole rows, exists at a time.
+    """The distances (Q, G) of a retrieval. Only one tile, some whole rows, is in memory at a time.
 
-    Equal gallery embeddings have equal distances. The last bits of a distance depend on the machine and its threads.
+    Equal gallery embeddings have equal distances. The last bits of a distance depend on the machine and on the number
+    of threads.
 
     Raises:
-        EvaluationError: squared lengths of the embeddings do not fit into float32.
+        EvaluationError: the squared lengths of the embeddings are too large for float32.
     """
 
     def __init__(self, embeddings: Embeddings) -> None:
@@ -38,13 +42,13 @@ class DistanceMatrix:
         self._rows = max(1, min(_TILE_ROWS, _TILE_SIZE // len(gallery)))
 
     def tiles(self) -> Iterator[tuple[slice, Tensor]]:
-        """Compute the distances (n, G) of all queries, tile by tile; each comes with the places of its queries."""
+        """Compute the distances of all queries tile by tile: the indices of n queries, and their distances (n, G)."""
         for start in range(0, len(self._query), self._rows):
             queries = slice(start, min(start + self._rows, len(self._query)))
             yield queries, self._compute(queries)
 
     def row(self, query: int) -> Tensor:
-        """Compute the distances (G,) of one query, with the bits that they have in its tile."""
+        """Compute the distances (G,) of one query; every bit is the same as in the tile of that query."""
         start = query // self._rows * self._rows
         return self._compute(slice(start, start + self._rows))[query - start].clone()
 
@@ -57,9 +61,9 @@ class DistanceMatrix:
 
 
 def _find_copies(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Places of the rows that equal an earlier row, and of the first row that each of them equals; int64 (C,)."""
+    """Find the rows that equal an earlier row: their indices, and the index of the first equal row; both int64 (C,)."""
     _, group, size = torch.unique(rows.sum(1), return_inverse=True, return_counts=True)
-    candidates = (size[group] > 1).nonzero()[:, 0]  # the sum alone tells most rows apart
+    candidates = (size[group] > 1).nonzero()[:, 0]  # different sums already exclude most rows
     kind = torch.unique(rows[candidates], dim=0, return_inverse=True)[1]
     first = torch.full_like(candidates, len(rows)).scatter_reduce_(0, kind, candidates, "amin")[kind]
     return candidates[first < candidates], first[first < candidates]

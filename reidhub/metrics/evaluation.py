@@ -18,7 +18,7 @@ CMC_RANKS = 50
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """The scores of one retrieval, query by query; on the CPU.
+    """The scores of one retrieval, query by query; all tensors are on the CPU.
 
     Args:
         first_match_rank: int64 (Q,), rank of the nearest match, from 1; 0 for a query that was skipped.
@@ -31,18 +31,18 @@ class Evaluation:
 
     @property
     def num_valid_queries(self) -> int:
-        """Queries with a match in the gallery; all means are over these."""
+        """Number of queries with a match in the gallery; all means are over these queries."""
         return int((self.first_match_rank > 0).sum())
 
     @property
     def hits(self) -> Tensor:
-        """int64 (50,): at place k - 1, the queries whose nearest match has rank k or better."""
+        """int64 (50,): entry k - 1 is the number of queries whose nearest match has rank k or better."""
         ranks = self.first_match_rank[self.first_match_rank > 0]
         return torch.bincount(ranks.clamp(max=CMC_RANKS + 1), minlength=CMC_RANKS + 2)[1:-1].cumsum(0)
 
     @property
     def cmc(self) -> Tensor:
-        """float64 (50,) in [0, 1]: `hits` as fractions. Behind the end of a smaller gallery the last value stays."""
+        """float64 (50,) in [0, 1]: `hits` / `num_valid_queries`. Entries beyond the gallery size repeat the last."""
         return self.hits.double() / self.num_valid_queries
 
     @property
@@ -64,26 +64,27 @@ def evaluate(
 ) -> Evaluation:
     """Rank the gallery for each query and score the rankings; `reidhub.metrics.definition` defines the scores.
 
-    Gallery images with the query's pid and camera are left out. A query with no match left is skipped. Equal distances
-    rank in gallery order; those of equal gallery embeddings are equal.
+    Gallery images with both the pid and the camera of a query are left out for this query. A query without another
+    image of its pid is skipped. Images at equal distances rank in gallery order; equal gallery embeddings have equal
+    distances.
 
-    The same machine with the same number of threads gives the same ranks again. Another one may swap two images whose
-    distances agree but for rounding (float32; float64 if one of the embeddings is).
+    The same machine with the same number of threads always gives the same ranks. Another machine may swap two images
+    whose distances differ only by rounding. Distances are float32, or float64 if query or gallery is float64.
 
     Args:
-        query: embeddings (Q, D), of any floating dtype; tensors may lie on a GPU, which is then used.
+        query: embeddings (Q, D), of any floating dtype; if they are tensors on a GPU, the GPU computes.
         gallery: embeddings (G, D).
         query_pids: integers (Q,).
         gallery_pids: integers (G,).
         query_camids: integers (Q,).
         gallery_camids: integers (G,).
-        distance: ``euclidean`` (squared, of the embeddings as they are) or ``cosine``.
-        rerank: rank by k-reciprocal re-ranking instead (k1=20, k2=6, lambda=0.3). Published figures are without it
-            unless they say so. It takes the time of a matrix product of all images with all others.
+        distance: ``euclidean`` (squared; the embeddings are not normalised) or ``cosine``.
+        rerank: rank by the distances of k-reciprocal re-ranking instead (k1=20, k2=6, lambda=0.3). Published figures
+            are without re-ranking if they do not mention it. It compares all images with all others, so its time grows
+            with the square of their number.
 
     Raises:
-        EvaluationError: shapes or dtypes that do not fit, values that are not finite or too large, no query with a
-            match.
+        EvaluationError: shapes or dtypes do not fit, values are not finite or too large, or no query has a match.
     """
     embeddings = read_embeddings(query, gallery, distance)
     labels = read_labels(embeddings, (query_pids, gallery_pids, query_camids, gallery_camids))
@@ -92,11 +93,12 @@ def evaluate(
 
 
 def score_tiles(tiles: Iterable[tuple[slice, Tensor]], labels: Labels) -> Evaluation:
-    """Score a retrieval whose distances come in tiles.
+    """Score a retrieval from tiles of its distances.
 
     Args:
-        tiles: places of queries and their distances (n, G) to the whole gallery; all queries in order.
-        labels: of the same queries and gallery.
+        tiles: pairs of the indices of n consecutive queries and their distances (n, G) to the whole gallery; together
+            they contain all queries in order. The distances are changed.
+        labels: labels of the same queries and gallery.
 
     Raises:
         EvaluationError: no query has a match.
@@ -113,9 +115,9 @@ def score_tiles(tiles: Iterable[tuple[slice, Tensor]], labels: Labels) -> Evalua
 
 
 def _score(ranks: Tensor) -> tuple[Tensor, Tensor]:
-    """First match rank and average precision (n,) of some queries, from the ranks of their matches (n, M)."""
+    """Compute first match rank and average precision (n,) of some queries from the ranks of their matches (n, M)."""
     found = ranks > 0
     ascending = ranks.double().masked_fill_(~found, torch.inf).sort(dim=1).values
     nth = torch.arange(1, ranks.shape[1] + 1, device="cpu")
-    sums = (nth / ascending).cumsum(1)[:, -1]  # adds one by one: the same bits however far the rows are filled up
+    sums = (nth / ascending).cumsum(1)[:, -1]  # adds one by one: padding does not change a bit
     return ascending[:, 0].masked_fill(~found.any(1), 0).long(), sums / found.sum(1)

@@ -1,4 +1,4 @@
-"""The embeddings and labels of a retrieval: arrays of any library, checked before anything is computed."""
+"""The embeddings and labels of a retrieval, read from arrays of any library and checked before they are used."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Array = Tensor | NDArray[Any] | Sequence[Any]
 Distance = Literal["euclidean", "cosine"]
 DISTANCES: tuple[str, ...] = get_args(Distance)
 
-_ROWS = 8192  # checked at a time, so that no mask of the whole gallery is made
+_ROWS = 8192  # rows checked at a time: a mask of the whole gallery would need much memory
 _LABELS = ("query_pids", "gallery_pids", "query_camids", "gallery_camids")
 
 
@@ -25,7 +25,7 @@ class Embeddings:
 
     Args:
         query: float32 or float64 (Q, D).
-        gallery: (G, D), of the same dtype and on the same device.
+        gallery: (G, D), with the same dtype and on the same device.
         distance: ``euclidean`` (squared) or ``cosine`` (1 - similarity; 1 for an embedding of zeros).
     """
 
@@ -36,7 +36,7 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """pid and camid of query (Q,) and gallery (G,), all int64 and on one device."""
+    """The pids and camids of query (Q,) and gallery (G,), all int64 and on one device."""
 
     query_pids: Tensor
     gallery_pids: Tensor
@@ -45,11 +45,11 @@ class Labels:
 
 
 def read_embeddings(query: Array, gallery: Array, distance: str) -> Embeddings:
-    """Read query (Q, D) and gallery (G, D) as float32 or float64 on one device that computes in float64.
+    """Read query (Q, D) and gallery (G, D) as float32 or float64, on one device that can compute in float64.
 
     Raises:
-        EvaluationError: not two-dimensional, empty, not floating, not finite, or of different D or device; an unknown
-            distance.
+        EvaluationError: an array is not two-dimensional, is empty, is not floating or is not finite; query and gallery
+            have another D or device than each other; or the distance is unknown.
     """
     if distance not in DISTANCES:
         raise EvaluationError(f"expected a distance of {', '.join(DISTANCES)}, got {distance!r}")
@@ -77,18 +77,18 @@ def _read_vectors(name: str, values: Array) -> Tensor:
         if not all(extreme.isfinite() for extreme in part.aminmax()):  # faster than to test every value
             row = start + int((~part.isfinite()).any(1).nonzero()[0])
             raise EvaluationError(f"expected finite embeddings, got NaN or infinity in row {row} of {name}")
-    return tensor.cpu() if tensor.device.type == "mps" else tensor  # that device has no float64
+    return tensor.cpu() if tensor.device.type == "mps" else tensor  # MPS has no float64
 
 
 def read_labels(embeddings: Embeddings, values: tuple[Array, Array, Array, Array]) -> Labels:
-    """Read pids and camids to the device of the embeddings.
+    """Read pids and camids, and copy them to the device of the embeddings.
 
     Args:
-        embeddings: say how many labels there must be.
-        values: pids of query and gallery, camids of query and gallery.
+        embeddings: query and gallery; each of their embeddings needs one pid and one camid.
+        values: pids of the query, pids of the gallery, camids of the query, camids of the gallery.
 
     Raises:
-        EvaluationError: not one-dimensional integers, or another number of them.
+        EvaluationError: an array has no integer dtype, or its shape is not (Q,) or (G,).
     """
     lengths = 2 * (len(embeddings.query), len(embeddings.gallery))
     read = (_read_integers(*given) for given in zip(_LABELS, values, lengths, strict=True))

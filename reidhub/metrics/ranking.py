@@ -1,7 +1,8 @@
-"""Ranks of the matches of many queries, as `reidhub.metrics.definition` defines them.
+"""Ranks of the matches of many queries at once, as `reidhub.metrics.definition` defines them.
 
-The rank of a match is one more than the number of gallery images that are nearer. To count those, the distances of a
-query are sorted alone, without remembering their images; that is much faster than ranking the gallery.
+A match is a gallery image with the query's pid from another camera; junk is one from the same camera and is left out.
+The rank of a match is one more than the number of nearer gallery images. To count them, it is enough to sort the
+distances without the image numbers. This is much faster than a ranking of the gallery.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +17,10 @@ from reidhub.metrics.inputs import Labels
 
 
 class MatchRanker:
-    """Ranks the matches of queries: gallery images with the query's pid from another camera.
+    """Ranks the matches of queries.
 
     Args:
-        labels: of all queries and the gallery.
+        labels: labels of all queries and of the gallery.
     """
 
     def __init__(self, labels: Labels) -> None:
@@ -29,14 +30,14 @@ class MatchRanker:
         self._count = torch.searchsorted(pids, labels.query_pids, right=True) - self._first
 
     def rank(self, queries: slice, distances: Tensor) -> Tensor:
-        """Rank the matches among all gallery images but junk; equal distances rank in gallery order.
+        """Rank the matches among all gallery images except junk; images at equal distances rank in gallery order.
 
         Args:
-            queries: places of n queries.
-            distances: floating (n, G), of these queries; those of junk are overwritten with infinity.
+            queries: indices of n consecutive queries.
+            distances: floating (n, G), distances of these queries; those of junk are overwritten with infinity.
 
         Returns:
-            int64 (n, M), from 1, in gallery order; 0 fills up the rows of queries with fewer than M matches.
+            int64 (n, M): for each query the ranks of its matches, from 1, in gallery order, and 0 in all other entries.
         """
         columns, match, junk = self._find_person(queries)
         rows = torch.arange(len(distances), device=distances.device)[:, None].expand_as(columns)
@@ -50,7 +51,7 @@ class MatchRanker:
         return ranks
 
     def _find_person(self, queries: slice) -> tuple[Tensor, Tensor, Tensor]:
-        """Places in the gallery of the images with each query's pid (n, M), and which are matches and which junk."""
+        """Find the images with each query's pid: gallery indices, mask of matches, mask of junk; each (n, M)."""
         first, count = self._first[queries, None], self._count[queries, None]
         nth = torch.arange(max(1, int(count.max())), device=count.device)
         columns = self._by_pid[(first + nth).clamp(max=len(self._by_pid) - 1)]
@@ -59,7 +60,7 @@ class MatchRanker:
 
 
 def _count_up_to(limits: Tensor, distances: Tensor) -> tuple[Tensor, ...]:
-    """For each limit (n, M), count the distances of its row (n, G) that are smaller, and those that are not larger."""
+    """For each limit (n, M), count the smaller distances in its row (n, G), and those smaller or equal."""
     if distances.device.type == "cpu":
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             counts = list(pool.map(_count_in_row, limits.numpy(), distances.numpy()))
@@ -69,7 +70,7 @@ def _count_up_to(limits: Tensor, distances: Tensor) -> tuple[Tensor, ...]:
 
 
 def _count_in_row(limits: NDArray[Any], distances: NDArray[Any]) -> NDArray[np.int64]:
-    """Count both in one row, int64 (2, M), with NumPy: on a CPU it sorts ten times as fast as torch."""
+    """Do `_count_up_to` for one row, int64 (2, M), with NumPy: on a CPU it sorts ten times as fast as torch."""
     ascending = np.compress(distances <= limits.max(), distances)
     ascending.sort()
     return np.stack([ascending.searchsorted(limits), ascending.searchsorted(limits, "right")])

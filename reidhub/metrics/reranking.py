@@ -1,9 +1,12 @@
-"""k-reciprocal re-ranking (Zhong et al., CVPR 2017, arXiv 1701.08398): neighbours of neighbours correct distances.
+"""k-reciprocal re-ranking (Zhong et al., CVPR 2017, arXiv 1701.08398): two images are close if their neighbours agree.
 
-Each image of query and gallery gets a sparse vector over all images: weights of its k-reciprocal neighbours, averaged
-with those of its nearest ones. The distance is the Jaccard distance of these vectors, blended with the original one.
-The paper's "original distance" is squared here and divided by the largest one of the image, as in its authors' code.
-All of it is computed in float64, and no matrix of all images exists.
+Two images are k-reciprocal neighbours if each is among the k nearest images of the other. Each of the N images (query
+and gallery) gets a vector with N weights. Only the weights of its k-reciprocal neighbours are not 0. This vector is
+then averaged with the vectors of its nearest images. The re-ranked distance is a weighted mean of two distances: the
+Jaccard distance of the vectors, and the "original distance". The original distance is the square of the distance that
+`evaluate` uses, divided by the largest such square of the same image, as in the authors' code.
+
+Everything is computed in float64. The (N, N) matrix of the distances between all images is never held in memory.
 """
 
 from collections.abc import Iterator
@@ -15,19 +18,19 @@ from torch.nn.functional import normalize
 
 from reidhub.metrics.inputs import Embeddings
 
-_ROWS = 128  # images whose distances to all others exist at a time
-_QUERIES = 64  # of a tile
-_PAIRS = 1 << 13  # whose embeddings are subtracted at a time
+_ROWS = 128  # images whose distances to all others are in memory at a time
+_QUERIES = 64  # queries whose re-ranked distances are computed at a time
+_PAIRS = 1 << 13  # pairs of embeddings that are compared at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Reranking:
-    """Parameters; the defaults are those of the published figures.
+    """Parameters of the re-ranking; the published figures were computed with the defaults.
 
     Args:
-        k1: neighbours that are looked at.
-        k2: nearest images, itself included, whose vectors are averaged.
-        blend: share of the original distance, in [0, 1]; the paper's lambda.
+        k1: number of nearest images, without the image itself, among which k-reciprocal neighbours are searched.
+        k2: number of nearest images, with the image itself, whose vectors are averaged.
+        blend: weight of the original distance, in [0, 1]; lambda in the paper.
     """
 
     k1: int = 20
@@ -53,16 +56,22 @@ class Reranker:
         self._by_image = self._vectors.drop_rows_above(self._num_queries).transpose()
 
     def tiles(self) -> Iterator[tuple[slice, Tensor]]:
-        """Compute the distances (n, G) of all queries, tile by tile; each comes with the places of its queries."""
+        """Compute the distances of all queries tile by tile: the indices of n queries, and their distances (n, G)."""
         places = torch.arange(self._num_queries, device=self._vectors.rows.device)
         for start in range(0, self._num_queries, _QUERIES):
             queries = slice(start, min(start + _QUERIES, self._num_queries))
             yield queries, self.distances(places[queries])
 
     def distances(self, queries: Tensor) -> Tensor:
-        """Compute the re-ranked distances, float32 (n, G), of queries, places (n,), to the gallery.
+        """Compute the re-ranked distances of some queries to the gallery.
 
-        Rounding to float32 makes distances equal that differ by the rounding of float64 alone.
+        Distances that differ only by the rounding errors of float64 become equal in float32.
+
+        Args:
+            queries: int64 (n,), indices of the queries.
+
+        Returns:
+            float32 (n, G).
         """
         shared = self._sum_shared_weights(queries)
         original = self._original.compute(queries)[:, self._num_queries :]
@@ -70,7 +79,7 @@ class Reranker:
         return ((1 - shared / (2 - shared)) * (1 - blend) + original * blend).float()
 
     def _weigh_neighbours(self, neighbours: Tensor) -> "_SparseMatrix":
-        """Weights of each image's k-reciprocal neighbours, which sum to 1."""
+        """Compute the weights of each image's k-reciprocal neighbours; they sum to 1."""
         half = neighbours[:, : round(self._parameters.k1 / 2) + 1]
         mutual, half_mutual = _find_mutual(neighbours), _find_mutual(half)
         parts = [
@@ -83,7 +92,7 @@ class Reranker:
         return _SparseMatrix(rows, columns, weights / sums[rows], len(neighbours))
 
     def _sum_shared_weights(self, queries: Tensor) -> Tensor:
-        """float64 (n, G): sums of the smaller weights, entry by entry, of the vectors of query and gallery image."""
+        """Sum min(query vector, gallery vector) over all entries, for each query and gallery image; float64 (n, G)."""
         row, entry = self._vectors.find_entries(queries)
         pair, other = self._by_image.find_entries(self._vectors.columns[entry])
         smaller = torch.minimum(self._vectors.values[entry][pair], self._by_image.values[other])
@@ -94,10 +103,7 @@ class Reranker:
 
 
 class _OriginalDistances:
-    """The paper's original distances of all N images, query first, to all others; computed when they are needed.
-
-    They are the squares of `evaluate`'s distances, divided by the largest one of each image.
-    """
+    """The original distances between all N images, query images first; computed only when they are needed."""
 
     def __init__(self, embeddings: Embeddings) -> None:
         self._images = torch.cat([embeddings.query, embeddings.gallery])
@@ -106,12 +112,12 @@ class _OriginalDistances:
         self._largest = torch.ones_like(self._squares)
 
     def find_neighbours(self, count: int) -> Tensor:
-        """Find the nearest images of each, itself included; equal distances rank in the images' order.
+        """Find the nearest images of each image, itself included; equal distances rank in the order of the images.
 
-        It also finds the largest distance of each image, so it comes before the other methods.
+        Call this method first: it also stores the largest distance of each image, which the other methods need.
 
         Returns:
-            int64 (N, count).
+            int64 (N, count), nearest first; fewer columns if N is smaller than ``count``.
         """
         count = min(count, len(self._squares))
         nearest = []
@@ -122,11 +128,11 @@ class _OriginalDistances:
         return torch.cat(nearest)
 
     def compute(self, images: Tensor) -> Tensor:
-        """Compute the distances, float64 (n, N) in [0, 1], of images, places (n,), to all."""
+        """Compute the distances of the images with the indices (n,) to all images; float64 (n, N) in [0, 1]."""
         return self._compute_squared(images) / self._largest[images][:, None]
 
     def compute_pairs(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Compute the distances, float64 (P,), of images to one image each; both int64 (P,)."""
+        """Compute the distances of P pairs of images, given by two tensors of indices (P,); float64 (P,)."""
         parts = []
         for row, column in zip(torch.split(rows, _PAIRS), torch.split(columns, _PAIRS), strict=True):
             left, right = self._read(self._images[row]), self._read(self._images[column])
@@ -148,7 +154,7 @@ class _OriginalDistances:
 
 
 def _find_smallest(distances: Tensor, count: int) -> Tensor:
-    """int64 (n, count): columns of the smallest values of each row, ascending; equal values in column order."""
+    """Find the columns of the smallest values in each row, ascending, ties in column order; int64 (n, count)."""
     limit = distances.kthvalue(count, dim=1, keepdim=True).values
     rows, columns = (distances <= limit).nonzero(as_tuple=True)
     order = distances[rows, columns].argsort(stable=True)
@@ -159,7 +165,7 @@ def _find_smallest(distances: Tensor, count: int) -> Tensor:
 
 
 def _find_mutual(neighbours: Tensor) -> Tensor:
-    """Mask, bool (N, k): True where the neighbour has the image among its own k nearest as well."""
+    """Return a mask, bool (N, k): True if the image is also among the k nearest images of this neighbour."""
     parts = torch.split(torch.arange(len(neighbours), device=neighbours.device), 4 * _ROWS)
     return torch.cat([(neighbours[neighbours[images]] == images[:, None, None]).any(2) for images in parts])
 
@@ -167,19 +173,20 @@ def _find_mutual(neighbours: Tensor) -> Tensor:
 def _grow_sets(
     images: Tensor, neighbours: Tensor, mutual: Tensor, half: Tensor, half_mutual: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Grow the k-reciprocal sets of some images as the paper does.
+    """Expand the sets of k-reciprocal neighbours of some images, as the paper does.
 
-    A neighbour's own set, of half the size, joins where more than two thirds of it are in the set already.
+    Each neighbour in a set has a set of its own, computed with half of k. This smaller set is added to the larger one
+    if more than two thirds of it are there already.
 
     Args:
-        images: int64 (n,).
+        images: int64 (n,), indices of the images.
         neighbours: int64 (N, k), nearest first.
-        mutual: bool (N, k), see `_find_mutual`.
-        half: int64 (N, h), the first of ``neighbours``.
-        half_mutual: bool (N, h).
+        mutual: bool (N, k), mask from `_find_mutual` for ``neighbours``.
+        half: int64 (N, h), the first h columns of ``neighbours``.
+        half_mutual: bool (N, h), mask from `_find_mutual` for ``half``.
 
     Returns:
-        int64 (P,) twice: image and member, ordered by image, then by member.
+        Two tensors int64 (P,): the image and the member of its set, ordered by image, then by member.
     """
     own = torch.where(mutual[images], neighbours[images], -1)  # (n, k)
     joining, real = half[neighbours[images]], half_mutual[neighbours[images]] & mutual[images][:, :, None]  # (n, k, h)
@@ -201,14 +208,14 @@ class _SparseMatrix:
     size: int
 
     def average_rows(self, groups: Tensor) -> "_SparseMatrix":
-        """The matrix whose rows are means of the rows that ``groups`` (N, k) names."""
+        """Return a matrix; its row i is the mean of the rows with the indices ``groups[i]``; ``groups`` is (N, k)."""
         source, entry = self.find_entries(groups.flatten())
         keys, inverse = torch.unique(source // groups.shape[1] * self.size + self.columns[entry], return_inverse=True)
         sums = self.values.new_zeros(len(keys)).index_add_(0, inverse, self.values[entry] / groups.shape[1])
         return _SparseMatrix(keys // self.size, keys % self.size, sums, self.size)
 
     def find_entries(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """All entries of some rows (n,), row after row: places in ``rows``, and places of the entries."""
+        """Find all entries of some rows (n,), row after row: the index in ``rows``, and the index of the entry."""
         rows = rows.contiguous()
         first = torch.searchsorted(self.rows, rows)
         counts = torch.searchsorted(self.rows, rows, right=True) - first
@@ -217,11 +224,11 @@ class _SparseMatrix:
         return which, first[which] + nth
 
     def drop_rows_above(self, row: int) -> "_SparseMatrix":
-        """The same matrix without the entries of the rows before ``row``."""
+        """Return the same matrix without the entries of the rows before ``row``."""
         kept = self.rows >= row
         return _SparseMatrix(self.rows[kept], self.columns[kept], self.values[kept], self.size)
 
     def transpose(self) -> "_SparseMatrix":
-        """The transposed matrix."""
+        """Return the transposed matrix."""
         order = self.columns.argsort(stable=True)
         return _SparseMatrix(self.columns[order], self.rows[order], self.values[order], self.size)

@@ -1,4 +1,4 @@
-"""Test a downloader without a network: Mega, Google Drive and web hosts on the loopback.
+"""Test a downloader without a network: hosts on this machine act as Mega, Google Drive and web hosts.
 
 The hosts answer under their real names and over real TLS. A client finds them through the usual proxy variables, so the
 code under test runs unchanged. This package needs ``cryptography`` and NumPy, but neither torch nor a checkpoint.
@@ -12,7 +12,7 @@ Example:
     >>> [request.path for request in internet.requests("example.org")]
     ['/weights.pth']
 
-`docs/testing.md` shows how to use it with pytest.
+`docs/testing.md` shows how to use this package with pytest.
 """
 
 from reidhub.testing.hosts import Drive, Mega, Static, mega_link, page

@@ -1,4 +1,4 @@
-"""A certificate authority for one loopback internet. Its private keys stay in memory and in one private folder."""
+"""A certificate authority for one `Internet`. Its private keys are kept in memory and in one private folder."""
 
 import datetime
 import ssl
@@ -14,7 +14,7 @@ _LIFETIME = datetime.timedelta(days=1)
 
 
 class Authority:
-    """Signs one certificate for all hosts of a loopback internet.
+    """Signs one certificate for all hosts of an `Internet`.
 
     Args:
         folder: an existing folder that only this process can read.
@@ -36,7 +36,7 @@ class Authority:
         self.bundle.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
     def make_server_context(self, hosts: Iterable[str]) -> ssl.SSLContext:
-        """TLS settings of a server that can answer as any of these hosts.
+        """Make the TLS settings of a server that can answer as any of these hosts.
 
         Args:
             hosts: host names, such as ``drive.google.com``; at least one.

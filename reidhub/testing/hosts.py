@@ -1,8 +1,8 @@
-"""Loopback hosts that speak the protocols of Mega and Google Drive, and a plain web host.
+"""Hosts on this machine that speak the protocols of Mega and Google Drive, and a plain web host.
 
 They are written from descriptions of the protocols and share no code with the clients in `reidhub.download.sources`, so
-that a mistake in one shows in a test of the other. `Static` is one host. `Drive` and `Mega` answer under several host
-names; their ``hosts`` go to `Internet` or `online`.
+that a test finds a mistake in either. `Static` is one host. `Drive` and `Mega` answer under several host names; pass
+their ``hosts`` to `Internet` or `online`.
 """
 
 import base64
@@ -24,11 +24,11 @@ KIB = 1024
 
 
 class Static:
-    """A web host that serves files from memory and knows ETag, Range, If-Range and redirects.
+    """A web host that serves files from memory and supports ETag, Range, If-Range and redirects.
 
     Args:
         files: path on the host, such as ``/weights.pth`` -> content.
-        redirects: path -> the URL that a 302 answer names.
+        redirects: path -> the URL that a 302 answer redirects to.
 
     Example:
         >>> import requests
@@ -67,7 +67,7 @@ class Drive:
 
     Args:
         files: id of a file -> content.
-        large: ids of files that are too large for Google's virus scan: a page with a form comes first.
+        large: ids of files that are too large for Google's virus scan; the first answer is a page with a form.
         refused: id -> ``quota`` (a page says that too many people fetched the file) or ``sign-in`` (a redirect to the
             sign-in page).
 
@@ -109,7 +109,7 @@ class Drive:
         return Response(303, headers={"Location": target})
 
     def content(self, request: Request) -> Response:
-        """Answer ``/download?id=`` with the file, with the form of a large file, or with a page that says why not."""
+        """Answer ``/download?id=`` with the file, with the form for a large file, or with a page with the reason."""
         query = _read_query(request)
         file_id = query.get("id", "")
         if self.refused.get(file_id) == "quota":
@@ -142,7 +142,7 @@ class Mega:
 
     Args:
         files: link of the form ``https://mega.nz/#!HANDLE!KEY`` -> content before encryption. Make the link with
-            `mega_link`: its key then carries the MAC of the content, as the key of a published link does.
+            `mega_link`, so that its key contains the checksum (MAC) of the content, as in a published link.
 
     Example:
         >>> import requests
@@ -169,7 +169,7 @@ class Mega:
         return {self.API: self.api, self.STORAGE: self.storage}
 
     def api(self, request: Request) -> Response:
-        """Answer the command ``g`` with size and address of one file, or with the error -9 (no such file)."""
+        """Answer the command ``g`` with the size and URL of one file, or with the error -9 (no such file)."""
         command = json.loads(request.body)[0]
         stored = self._stored.get(command["p"])
         if stored is None:
@@ -179,7 +179,7 @@ class Mega:
         return Response(200, json.dumps([answer]).encode(), {"Content-Type": "application/json"})
 
     def storage(self, request: Request) -> Response:
-        """Answer with the encrypted bytes; ``/first-last`` after the address asks for a range."""
+        """Answer with the encrypted bytes; ``/first-last`` at the end of the URL asks for a range."""
         found = re.fullmatch(r"/dl/([\w-]+)(?:/(\d+)-(\d+))?", request.path)
         if found is None or found[1] not in self._stored:
             return Response(404)
@@ -195,7 +195,7 @@ class MegaKey:
     Args:
         aes: AES key, 16 bytes.
         nonce: start of the counter, 8 bytes.
-        mac: MAC of the content, 8 bytes.
+        mac: MAC (checksum) of the content, 8 bytes.
     """
 
     aes: bytes
@@ -204,7 +204,7 @@ class MegaKey:
 
     @classmethod
     def of_text(cls, text: str) -> "MegaKey":
-        """Read the key from the text in a link."""
+        """Read the key from its text in a link."""
         raw = base64.urlsafe_b64decode(text + "=")
         return cls(_xor(raw[:16], raw[16:]), raw[16:24], raw[24:])
 
@@ -216,15 +216,15 @@ class MegaKey:
 
 
 def mega_link(handle: str, content: bytes) -> str:
-    """Make a Mega link for a content.
+    """Make a Mega link for a file.
 
     Args:
-        handle: Mega's name of the file, 8 characters of base64. The AES key is derived from it, so the same arguments
+        handle: Mega's id of the file, 8 characters of base64. The AES key is derived from it, so the same arguments
             give the same link.
-        content: the file before encryption.
+        content: bytes of the file before encryption.
 
     Returns:
-        ``https://mega.nz/#!HANDLE!KEY``; the key carries the MAC of the content.
+        ``https://mega.nz/#!HANDLE!KEY``; the key contains the MAC of the content.
 
     Example:
         >>> mega_link("AbCdEfGh", b"content")
@@ -236,12 +236,12 @@ def mega_link(handle: str, content: bytes) -> str:
 
 
 def encrypt(key: MegaKey, content: bytes) -> bytes:
-    """Encrypt a whole content as Mega stores it: AES in counter mode, starting at block 0."""
+    """Encrypt the content of a whole file as Mega stores it: AES in counter mode, starting at block 0."""
     return Cipher(AES(key.aes), CTR(key.nonce + bytes(8))).encryptor().update(content)
 
 
 def content_mac(aes: bytes, nonce: bytes, content: bytes) -> bytes:
-    """Mega's MAC of a whole content: a CBC-MAC over the CBC-MACs of its chunks, folded to 8 bytes.
+    """Compute Mega's MAC of a whole file: a CBC-MAC over the CBC-MACs of its chunks, folded to 8 bytes.
 
     Chunks grow from 128 KiB to 1 MiB in steps of 128 KiB.
     """
@@ -259,7 +259,7 @@ def _cbc_mac(aes: bytes, start: bytes, data: bytes) -> bytes:
 
 
 def page(status: int, title: str, body: str = "") -> Response:
-    """An HTML page, as hosts send it in place of a file.
+    """Make an HTML page, such as hosts send in place of a file.
 
     Args:
         status: HTTP status code.

@@ -1,7 +1,7 @@
-"""An internet on the loopback: a proxy that answers for every host, with real TLS.
+"""An internet on this machine: a proxy that answers for every defined host, with real TLS.
 
 A client finds the proxy through the usual variables (``HTTPS_PROXY``, ``REQUESTS_CA_BUNDLE``), so the code under test
-is the code that talks to the real hosts. A host that is not defined does not exist: CONNECT gets a 502.
+runs unchanged. For a host that is not defined, CONNECT is answered with 502.
 """
 
 import os
@@ -27,9 +27,9 @@ class Request:
 
     Args:
         host: host name; empty for a plain ``http:`` request, which goes to the proxy itself.
-        method: ``GET``, ``POST``, or ``CONNECT`` for a host that does not exist.
-        path: path with the query.
-        headers: names are compared without case.
+        method: ``GET``, ``POST``, or ``CONNECT`` for a host that is not defined.
+        path: path and query of the URL.
+        headers: mapping of the headers; upper and lower case in a name are the same.
         body: the whole body.
     """
 
@@ -48,8 +48,8 @@ class Response:
         status: HTTP status code.
         body: all bytes, or an iterable of blocks that are sent one by one. An iterable that raises
             `ConnectionDroppedError` cuts the connection at that place.
-        headers: sent as given. ``Content-Length`` is added if the body is bytes; blocks without it end when the
-            connection closes.
+        headers: headers to send. ``Content-Length`` is added if the body is bytes. If the body is an iterable and the
+            headers have no ``Content-Length``, the connection is closed after the body.
     """
 
     status: int = 200
@@ -58,11 +58,11 @@ class Response:
 
 
 Host = Callable[[Request], Response]
-"""A host is a function from a request to an answer; many threads may call it at once."""
+"""A function that gets a request and returns the answer of a host; many threads may call it at once."""
 
 
 class ConnectionDroppedError(Exception):
-    """A body raises this to cut the connection after the blocks sent so far.
+    """Raised by the body of a `Response` to cut the connection after the blocks sent so far.
 
     Example:
         >>> def drop_after_half(request: Request) -> Response:
@@ -87,9 +87,9 @@ class Internet:
         hosts: host name -> host.
 
     Attributes:
-        hosts: the same; a test may replace a host while the block runs.
-        environment: the variables through which a client finds the proxy.
-        log: all requests in the order of their arrival. A host that does not exist appears as ``CONNECT``.
+        hosts: host name -> host; a test may replace a host while the block runs.
+        environment: the environment variables through which a client finds the proxy.
+        log: all requests in the order of arrival. A request to a host that is not defined appears as ``CONNECT``.
 
     Example:
         >>> import os, subprocess, sys
@@ -127,7 +127,7 @@ class Internet:
         self._stack.close()
 
     def requests(self, host: str) -> list[Request]:
-        """The requests that one host has received, in the order of arrival."""
+        """List the requests that one host has received, in the order of arrival."""
         return [request for request in self.log if request.host == host]
 
 
@@ -135,7 +135,8 @@ class Internet:
 def online(hosts: Mapping[str, Host]) -> Iterator[Internet]:
     """Open an `Internet` and let this process use it while the block runs.
 
-    The proxy variables of the whole process change, and are put back at the end: use one block at a time.
+    The block sets the proxy variables of the whole process and restores them at the end, so use only one block at a
+    time.
 
     Args:
         hosts: host name -> host.
@@ -196,7 +197,7 @@ class _Proxy(ThreadingHTTPServer):
                 connection.shutdown(2)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), OSError):  # the client closed the connection: no error of a host
+        if not isinstance(sys.exception(), OSError):  # OSError: the client closed the connection, not a fault of a host
             super().handle_error(request, client_address)
 
 

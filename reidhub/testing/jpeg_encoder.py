@@ -1,8 +1,8 @@
 """A baseline JPEG encoder that gives the same bytes on every machine.
 
-Versions of libjpeg encode differently. One other pixel can change a rank, and with it a recorded score. This encoder
-computes with integers only. It does not subsample chroma, because decoders upsample differently. The recorded scores of
-the demo depend on its bytes: they must not change.
+The versions of libjpeg encode differently, and one changed pixel can change a rank and a recorded score. This encoder
+therefore computes with whole numbers only. It does not subsample chroma, because decoders upsample chroma differently.
+Its output must never change, because the recorded scores of the demo depend on every byte.
 """
 
 import math
@@ -45,7 +45,7 @@ def encode_jpeg(pixels: NDArray[np.uint8]) -> bytes:
         pixels: uint8 (H, W, 3) RGB; H and W are multiples of 8.
 
     Raises:
-        ValueError: the shape is another.
+        ValueError: ``pixels`` have another shape.
 
     Example:
         >>> import numpy as np
@@ -59,12 +59,12 @@ def encode_jpeg(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def _compute_coefficients(pixels: NDArray[np.uint8]) -> Ints:
-    """Quantised coefficients (blocks, 3, 64), blocks and zigzag in the order of the file."""
+    """Compute the quantised coefficients (blocks, 3, 64); blocks and coefficients are in the order of the file."""
     height, width, _ = pixels.shape
     ycbcr = (pixels.astype(np.int64) @ _YCBCR.T + 32768 >> 16) - np.array([128, 0, 0])
     blocks = ycbcr.reshape(height // 8, 8, width // 8, 8, 3).transpose(0, 2, 4, 1, 3)
     cosines = _cosines()
-    exact = cosines @ blocks.astype(np.float64) @ cosines.T  # whole numbers below 2**53: float64 is exact
+    exact = cosines @ blocks.astype(np.float64) @ cosines.T  # float64 is exact for whole numbers below 2**53
     scaled = exact.astype(np.int64).reshape(-1, 3, 64)[..., _zigzag()]
     step = _quantisation() << 2 * _SCALE_BITS
     rounded: Ints = np.sign(scaled) * ((np.abs(scaled) + step // 2) // step)
@@ -73,7 +73,7 @@ def _compute_coefficients(pixels: NDArray[np.uint8]) -> Ints:
 
 @cache
 def _cosines() -> NDArray[np.float64]:
-    """The DCT matrix (8, 8) times 2**13, rounded to whole numbers."""
+    """Compute the DCT matrix (8, 8) times 2**13, rounded to whole numbers."""
     rows = [
         [math.sqrt((2 if u else 1) / 8) * math.cos((2 * x + 1) * u * math.pi / 16) for x in range(8)] for u in range(8)
     ]
@@ -82,7 +82,7 @@ def _cosines() -> NDArray[np.float64]:
 
 @cache
 def _zigzag() -> Ints:
-    """int64 (64,): place of the k-th coefficient of the file in the 8x8 block, counted row by row."""
+    """Return the zigzag order, int64 (64,): k-th coefficient in the file -> its index in the 8x8 block, row by row."""
 
     def place(index: int) -> tuple[int, int]:
         row, column = divmod(index, 8)
@@ -93,14 +93,14 @@ def _zigzag() -> Ints:
 
 @cache
 def _quantisation() -> Ints:
-    """int64 (64,): quantisation step of each coefficient in zigzag order; higher frequencies have larger steps."""
+    """Return the quantisation steps, int64 (64,), in zigzag order; higher frequencies have larger steps."""
     rows, columns = np.divmod(_zigzag(), 8)
     return 2 + rows + columns
 
 
 @cache
 def _codes() -> tuple[_Code, _Code]:
-    """The codes for DC sizes and for AC (run, size) symbols; short runs of small coefficients have short codes."""
+    """Return the Huffman codes of DC sizes and of AC (run, size) symbols; common symbols get short codes."""
     runs = sorted(
         (16 * run + size for run in range(16) for size in range(1, 11)), key=lambda s: (s // 16 + 2 * (s % 16), s)
     )
@@ -121,7 +121,7 @@ def _huffman(counts: tuple[int, ...], symbols: tuple[int, ...]) -> _Code:
 
 
 def _encode_scan(coefficients: Ints) -> bytes:
-    """The scan of the file: for each block its DC difference, then its AC values with the zeros before them."""
+    """Encode the scan: for each block its DC difference, then its AC values, with the numbers of zeros between them."""
     differences = np.diff(coefficients[:, :, 0], axis=0, prepend=0).reshape(-1)
     blocks = coefficients.reshape(-1, 64)
     dc, ac = _codes()
@@ -138,12 +138,12 @@ def _encode_scan(coefficients: Ints) -> bytes:
 
 
 def _dc_tokens(differences: Ints) -> tuple[Ints, Ints, Ints]:
-    """Place, symbol and value of the first token of each block. Places grow along the file, 256 for each block."""
+    """Return sort key, symbol and value of each block's DC token; block i has the sort keys from 256 * i."""
     return np.arange(len(differences)) * 256, _bit_length(differences), differences
 
 
 def _ac_tokens(blocks: Ints) -> tuple[Ints, Ints, Ints]:
-    """Place, symbol and value of all AC tokens: values, runs of 16 zeros, ends of blocks."""
+    """Return sort key, symbol and value of all AC tokens: values, runs of 16 zeros, ends of blocks."""
     block, k = np.nonzero(blocks[:, 1:])
     k += 1
     value = blocks[block, k]
@@ -165,7 +165,7 @@ def _ac_tokens(blocks: Ints) -> tuple[Ints, Ints, Ints]:
 
 
 def _bit_length(values: Ints) -> Ints:
-    """Number of bits of each absolute value; 0 for 0."""
+    """Return the number of bits of each absolute value; 0 for 0."""
     return np.searchsorted(1 << np.arange(15), np.abs(values), side="right").astype(np.int64)
 
 
@@ -179,7 +179,7 @@ def _pack(values: Ints, lengths: Ints) -> bytes:
 
 
 def _write_header(height: int, width: int) -> bytes:
-    """All segments before the scan."""
+    """Return the bytes of all segments before the scan."""
     dc, ac = _codes()
     components = b"".join(bytes([number, 0x11, 0]) for number in (1, 2, 3))
     tables = b"".join(bytes([number, 0]) for number in (1, 2, 3))

@@ -1,4 +1,7 @@
-"""The value types of the zoo; all are immutable."""
+"""The value types of the zoo, such as `Checkpoint`; all are immutable.
+
+A MAC is the checksum of a file's content that the file's Mega link contains.
+"""
 
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -8,12 +11,12 @@ from typing import Literal
 from reidhub.files.digest import Digest
 
 METRICS = ("rank1", "rank5", "rank10", "mAP", "top1", "top5")
-"""Every metric of a `Score`, in the order in which tables print them; all are percentages."""
+"""Every metric of a `Score`, in the order in which the published tables print them; all are percentages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A place that a file can be downloaded from.
+    """A place from which a file can be downloaded.
 
     Args:
         kind: key of the source registry: ``mega``, ``gdrive``, ``https`` or ``local``.
@@ -31,11 +34,11 @@ class Artifact:
     Args:
         digest: sha256 of the file. None if it is not known; the file is then *unpinned*.
         size: bytes; None if not known.
-        sources: in the order in which they are tried.
+        sources: places of the file, in the order in which they are tried.
         evidence: where digest and size come from.
-        sha256_prefix: first digits of a sha256, which the author wrote into the file's name. They are shown to users,
-            and nothing is checked by them.
-        original_file: the author's name for the file. Other hosts offer the file under this name.
+        sha256_prefix: first digits of a sha256, which the author wrote into the file's name. They are only shown to
+            users; no file is compared with them.
+        original_file: the file's name as its author published it. Other hosts offer the file under this name.
     """
 
     digest: Digest | None
@@ -52,12 +55,12 @@ class Artifact:
 
     @property
     def mega_link(self) -> str | None:
-        """The Mega link among the sources. It contains a MAC, by which the file can be checked whatever its source."""
+        """The Mega link among the sources; None if there is none. Its MAC can check the file from any source."""
         return next((source.location for source in self.sources if source.kind == "mega"), None)
 
     @property
     def checked_by(self) -> Literal["sha256", "mega-mac", "nothing"]:
-        """What a downloaded file is checked by, whatever its source."""
+        """What a downloaded file is compared with, the same for all sources: its sha256, a MAC, or nothing."""
         if self.pinned:
             return "sha256"
         return "mega-mac" if self.mega_link else "nothing"
@@ -69,7 +72,7 @@ class ModelSpec:
 
     Args:
         architecture: key of the architecture registry.
-        num_classes: rows of the classifier; None if not published, then the file tells.
+        num_classes: rows of the classifier; None if not published; then the number is read from the file.
     """
 
     architecture: str
@@ -78,12 +81,12 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True)
 class StateDictLayout:
-    """How a published file wraps its tensors; what is None here is found out from the file.
+    """How a published file wraps its tensors; None for a field that reidhub has to find out from the file.
 
     Args:
-        root: key of the mapping that holds the tensors; ``""`` if the file is this mapping itself.
-        strip_prefix: prefix of every tensor's name, to be removed; ``""`` if there is none.
-        encoding: of byte strings written by Python 2.
+        root: key of the mapping with the tensors; ``""`` if the file contains nothing but this mapping.
+        strip_prefix: prefix to remove from every tensor's name; ``""`` if there is none.
+        encoding: text encoding of byte strings written by Python 2.
     """
 
     root: str | None = None
@@ -96,11 +99,11 @@ class InputSpec:
     """How images are prepared for a checkpoint: RGB in [0, 1], resized to (height, width), then (x - mean) / std.
 
     Args:
-        height: pixels.
-        width: pixels.
-        mean: of red, green and blue.
-        std: of red, green and blue.
-        interpolation: of the resizing.
+        height: height in pixels.
+        width: width in pixels.
+        mean: one number each for red, green and blue.
+        std: one number each for red, green and blue.
+        interpolation: method of the resizing.
     """
 
     height: int
@@ -112,13 +115,14 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The reported figures of one checkpoint on one dataset.
+    """The published figures of one checkpoint on one dataset.
 
     Args:
         dataset: the dataset that the model was tested on, a key of the dataset registry.
         values: metric -> percentage as printed ("94.2").
         source: where the figures are printed.
-        not_comparable: why a measurement with reidhub cannot confirm or refute the figures; None if it can.
+        not_comparable: why a measurement with reidhub cannot confirm or refute the figures; None if a
+            measurement can.
     """
 
     dataset: str
@@ -137,10 +141,10 @@ class Complexity:
 
     Args:
         params: parameters of the modules that are used, each counted once.
-        params_by_calls: the same, but a module that is called several times counts once per call. The printed figures
-            are these. The two differ in hacnn (2.9 and 4.5 million), whose four local branches share their blocks, and
-            slightly in OSNet, whose streams share a gate.
-        multiply_adds: of one image. The tables call 10^9 of them a GFLOP.
+        params_by_calls: the same, but a module that is called several times counts once per call, as in the published
+            tables. The two numbers differ in hacnn (2.9 and 4.5 million), because its four local branches share their
+            blocks, and slightly in OSNet, because its streams share a gate.
+        multiply_adds: multiply-adds for one image. The published tables call 10^9 of them a GFLOP.
     """
 
     params: int
@@ -150,7 +154,7 @@ class Complexity:
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """What the manifest says about an architecture.
+    """An architecture as the manifest describes it.
 
     Args:
         name: key of the architecture registry.
@@ -178,22 +182,22 @@ class Checkpoint:
     Args:
         name: ``architecture.tag``; the tag tells what it was trained on.
         spec: the model to build.
-        trained_on: keys of the dataset registry.
+        trained_on: the training datasets, keys of the dataset registry.
         combineall: True if the training used the train, query and gallery images of the dataset.
-        from_scratch: True if the tables say that the training did not start from ImageNet weights.
+        from_scratch: True if the published tables say that the training did not start from ImageNet weights.
         artifact: the file.
         layout: how the file wraps its tensors.
         input: how images are prepared for it.
-        distance: the distance that its scores were computed with; for ImageNet weights, the one that the tables use
-            for this architecture.
+        distance: the distance that its scores were computed with; for ImageNet weights, the distance that the
+            published tables use for this architecture.
         params_m: parameters used at test time, in millions, as printed; None if not printed.
         gflops: multiply-adds of one image in 10^9, as printed; None if not printed.
         loss: training loss; None if not published.
-        transforms: training augmentation, in the tables' words.
-        scores: one per dataset that it was tested on.
+        transforms: training augmentation, in the words of the published tables.
+        scores: one per dataset that the checkpoint was tested on.
         licence: licence and terms of use of the weights.
         notices: sentences that every user should read, for example about a withdrawn dataset.
-        manifest: ``file:line`` of the entry.
+        manifest: ``file:line`` of its entry in the manifest.
     """
 
     name: str
@@ -226,6 +230,6 @@ class Checkpoint:
 
     @property
     def file_name(self) -> str:
-        """File name for a copy: the checkpoint's name with the author's suffix. A server has no influence on it."""
+        """File name for a copy: the checkpoint's name with the author's suffix. It never comes from a server."""
         suffix = "".join(PurePosixPath(self.artifact.original_file or "").suffixes[-2:])
         return self.name + (suffix if suffix in {".pth", ".pth.tar", ".pyth"} else ".pth")

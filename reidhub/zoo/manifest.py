@@ -30,8 +30,8 @@ class Manifest:
     """All checkpoints and architectures of one or more manifest files.
 
     Args:
-        by_name: name -> checkpoint, in the files' order. Reading a name costs nothing; reading a checkpoint may.
-        architectures: in the files' order.
+        by_name: name -> checkpoint, in the order of the files. A checkpoint may be parsed only when it is looked up.
+        architectures: all architectures, in the order of the files.
     """
 
     by_name: Mapping[str, Checkpoint]
@@ -46,8 +46,8 @@ class Manifest:
         """Find the checkpoints that a selector matches; never an empty list.
 
         Args:
-            selector: a full name; a glob over full names (``osnet_x1_0.*``, ``*.msmt17``); or the name of a model for
-                its default checkpoint, which is ``imagenet`` if there is one, else ``market1501``.
+            selector: a full name; a glob over full names (``osnet_x1_0.*``, ``*.msmt17``); or the name of a model,
+                which means its checkpoint ``imagenet`` if there is one, else ``market1501``.
 
         Raises:
             UnknownCheckpointError: nothing matches; the hint gives similar names.
@@ -61,10 +61,10 @@ class Manifest:
         return [self.by_name[name] for name in names]
 
     def find_trained(self, model: str, dataset: str) -> Checkpoint:
-        """Find the checkpoint of a model for a dataset: the tag of that name, else the only one trained on it alone.
+        """Find a model's checkpoint whose tag is the dataset; else its only checkpoint trained on this dataset alone.
 
         Raises:
-            UnknownCheckpointError: there is none or more than one; the hint gives the candidates.
+            UnknownCheckpointError: no checkpoint fits, or more than one; the hint gives the candidates.
         """
         if model in self.by_name:
             raise UnknownCheckpointError(
@@ -108,7 +108,7 @@ class Manifest:
 
 
 def is_glob(selector: str) -> bool:
-    """True for a selector with wildcards, which may match any number of checkpoints."""
+    """Return True for a selector with wildcards, which may match any number of checkpoints."""
     return any(sign in selector for sign in "*?[")
 
 
@@ -117,10 +117,10 @@ def _model_of(name: str) -> str:
 
 
 def zoo() -> Manifest:
-    """The zoo's own manifest with the user's files added; read once per process and set of files.
+    """Return the zoo's own manifest together with the user's files; a process reads each set of files once.
 
     Raises:
-        ManifestError: a file breaks the format, or a name stands in two files.
+        ManifestError: a file breaks the format, or a name appears in two files.
         InstallationError: the zoo's own files are missing.
     """
     own = (Path(file) for file in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if file)
@@ -157,10 +157,10 @@ def _zoo(extra: tuple[Path, ...]) -> Manifest:
 
 
 def folder() -> Path:
-    """The folder of the zoo's own manifest files.
+    """Return the folder of the zoo's own manifest files.
 
     Raises:
-        InstallationError: the package was installed without them.
+        InstallationError: the package was installed without these files.
     """
     package = Path(__file__).resolve().parents[1]
     for candidate in (package / "manifest", package.parent / "manifest"):
@@ -170,10 +170,10 @@ def folder() -> Path:
 
 
 def read_manifest(files: Iterable[Path]) -> Manifest:
-    """Parse manifest files as one.
+    """Parse several manifest files into one `Manifest`.
 
     Raises:
-        ManifestError: a file breaks the format, or a name stands in two files.
+        ManifestError: a file breaks the format, or a name appears in two files.
     """
     return _parse(_read_files(files))
 

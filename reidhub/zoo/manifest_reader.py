@@ -1,4 +1,4 @@
-"""Reads one manifest file into value types; an entry that breaks the format is an error with file and line."""
+"""Reads one manifest file into value types; an error message names the file and line of the wrong entry."""
 
 import re
 from collections.abc import Callable
@@ -47,8 +47,8 @@ def parse_file(file: Path, content: bytes) -> tuple[tuple[Checkpoint, ...], tupl
     """Read the checkpoints and architectures of one manifest file.
 
     Args:
-        file: its path, for messages and for local files beside it.
-        content: its bytes.
+        file: path of the manifest file; for messages, and to find local files by their paths relative to its folder.
+        content: bytes of the manifest file.
 
     Raises:
         ManifestError: a field is unknown, missing, repeated or of the wrong type, a link is malformed, or a figure is

@@ -1,9 +1,9 @@
 """A parsed copy of the manifest in the cache folder, so that an unchanged manifest is parsed and checked only once.
 
 The copy is a file of JSON lines: a header, the names of all checkpoints, the architectures, and then one line per
-checkpoint, which is read when that checkpoint is asked for. The header contains the digests of the manifest files and
-of the lines below it. A copy with another header, or of another user, is ignored and replaced. If the folder for the
-copy cannot be written, the manifest is parsed at every start.
+checkpoint, which is parsed only when that checkpoint is looked up. The header contains one digest of the manifest
+files and one of the lines after the header. If the header is not the expected one, or the copy belongs to another user,
+the copy is ignored and replaced. If the folder for the copy cannot be written, the manifest is parsed at every start.
 """
 
 import os
@@ -21,18 +21,18 @@ from reidhub.files.strict_json import from_json, to_json
 from reidhub.zoo.checkpoint import Architecture, Checkpoint
 
 FORMAT = 1
-"""Increase it when the lines change, or when `manifest_reader` reads the same manifest in another way."""
+"""Increase this number when the lines change, or when `manifest_reader` reads the same manifest differently."""
 
-_KEPT = 8  # copies, each of another set of manifest files
+_KEPT = 8  # copies; each set of manifest files has its own copy
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedCopy:
-    """The copy of one set of manifest files.
+    """The parsed copy of one set of manifest files: its path, and the contents that it is valid for.
 
     Args:
-        path: the copy's file; the same for the same manifest files, whatever they contain.
-        manifest: digest of the manifest files' paths and contents.
+        path: path of the copy; it depends on the paths of the manifest files, not on their contents.
+        manifest: digest of the paths and contents of the manifest files; the copy is valid for these contents only.
     """
 
     path: Path
@@ -40,10 +40,13 @@ class ParsedCopy:
 
     @classmethod
     def of(cls, files: Sequence[tuple[Path, bytes]]) -> "ParsedCopy":
-        """Name the copy of manifest files, given as path and content.
+        """Return the path and digest for the copy of manifest files, without reading the copy.
+
+        Args:
+            files: path and content of each manifest file.
 
         Raises:
-            CacheError: there is no folder for it.
+            CacheError: there is no cache folder, because this user has no home folder.
         """
         paths = [(str(file), str(file.absolute())) for file, _ in files]  # links to local files depend on both
         contents = [Digest.of_bytes(content).hex for _, content in files]
@@ -53,10 +56,10 @@ class ParsedCopy:
     def read(
         self, parse: Callable[[], Mapping[str, Checkpoint]]
     ) -> tuple[Mapping[str, Checkpoint], tuple[Architecture, ...]] | None:
-        """Read the copy, or return None where there is no valid one.
+        """Read the checkpoints and architectures in the copy, or return None if there is no valid copy.
 
         Args:
-            parse: parses the manifest; called later if the line of a checkpoint turns out to be wrong.
+            parse: parses the manifest files; called later if the line of a checkpoint cannot be parsed.
         """
         try:
             header, _, content = _read_own_file(self.path).partition(b"\n")
@@ -69,7 +72,7 @@ class ParsedCopy:
             return None
 
     def write(self, checkpoints: Sequence[Checkpoint], architectures: Sequence[Architecture]) -> None:
-        """Replace the copy; a folder that cannot be written only makes the next start slower."""
+        """Replace the copy; if the folder cannot be written, do nothing: the next start is only slower."""
         lines = [to_json([c.name for c in checkpoints]), to_json(architectures), *map(to_json, checkpoints)]
         content = b"\n".join(lines)
         with suppress(OSError):
@@ -84,11 +87,11 @@ class ParsedCopy:
 
 
 class StoredCheckpoints(Mapping[str, Checkpoint]):
-    """Name -> checkpoint; each is read from its line when it is asked for.
+    """Mapping of name -> checkpoint; each checkpoint is parsed from its line when it is first looked up.
 
     Args:
-        lines: name -> JSON.
-        parse: parses the manifest, if a line is wrong after all.
+        lines: name -> JSON of the checkpoint.
+        parse: parses the manifest files; called if a line cannot be parsed.
     """
 
     def __init__(self, lines: Mapping[str, bytes], parse: Callable[[], Mapping[str, Checkpoint]]) -> None:
@@ -116,10 +119,10 @@ def _read_own_file(path: Path) -> bytes:
     """Read a regular file that belongs to this user.
 
     Raises:
-        OSError: it is none, or cannot be read.
+        OSError: the file is missing, is not a regular file of this user, or cannot be read.
     """
 
-    def open_without_waiting(name: str, flags: int) -> int:  # for a writer, if the file is a pipe
+    def open_without_waiting(name: str, flags: int) -> int:  # opening a pipe would wait for its writer
         return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
     with open(path, "rb", opener=open_without_waiting) as file:

@@ -1,4 +1,4 @@
-"""ImageNet weights of models that have no ImageNet checkpoint in the zoo: torchvision's, or none."""
+"""torchvision's ImageNet weights, for models that have no ImageNet checkpoint in the zoo."""
 
 from dataclasses import replace
 
@@ -8,22 +8,22 @@ from reidhub.zoo.manifest import zoo
 
 IMAGENET = "imagenet"
 HEAD = ("fc.", "classifier.")
-"""Prefixes of the layers that torchvision's file cannot fill; torchvision's own classifier is called ``fc``."""
+"""Prefixes of the layers for which torchvision's file has no weights; its own classifier is called ``fc``."""
 
 _TORCHVISION = "torchvision:"
 
 
 def find_torchvision_weights(model: str, dataset: str | None) -> Checkpoint | None:
-    """Describe torchvision's ImageNet weights as a checkpoint of a model that is trained from them.
+    """Describe torchvision's ImageNet weights as a checkpoint, for a model whose training starts from them.
 
-    Its file has one source and is unpinned: of its sha256, only the digits in its name are known.
+    The file has one source and is unpinned: only the first digits of its sha256 are known, from its name.
 
     Args:
         model: name of an architecture.
-        dataset: what was asked for.
+        dataset: the dataset that the user asked for.
 
     Returns:
-        None if ``dataset`` is not ``imagenet``, or the zoo has a checkpoint for it.
+        The checkpoint; None if ``dataset`` is not ``imagenet``, or the zoo has an ImageNet checkpoint of the model.
 
     Raises:
         UsageError: the model is trained from scratch.
@@ -42,7 +42,7 @@ def find_torchvision_weights(model: str, dataset: str | None) -> Checkpoint | No
 
 
 def starts_from_torchvision(model: str) -> bool:
-    """True if the training of a model starts from torchvision's weights."""
+    """Return True if the training of a model starts from torchvision's weights."""
     architecture = zoo().architecture(model)
     return architecture is not None and architecture.starts_from.startswith(_TORCHVISION)
 
@@ -52,7 +52,7 @@ def _has_own_checkpoint(model: str) -> bool:
 
 
 def _make_checkpoint(model: str, weights: str) -> Checkpoint:
-    """Make a checkpoint of the file of a weights enum, with the input of the model's other checkpoints."""
+    """Make a checkpoint for the file of a weights enum; its input is the same as in the model's other checkpoints."""
     from torchvision.models import get_weight
 
     url: str = get_weight(weights).url

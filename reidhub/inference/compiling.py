@@ -1,4 +1,4 @@
-"""Compiled models: torch compiles in the first call and keeps the code; where it cannot, the plain module runs."""
+"""Compiled models: torch compiles a model in its first call and stores the code; on failure the model runs as is."""
 
 import logging
 import platform
@@ -17,15 +17,15 @@ from reidhub.cache.store import Cache
 from reidhub.files.digest import Digest
 from reidhub.torch_settings import keep_compiled_code, tag_compiled_code
 
-_SETTINGS: dict[str, dict[str, Any]] = {  # in small models, calling the layers takes longer than arithmetic
+_SETTINGS: dict[str, dict[str, Any]] = {  # in small models, calling the layers takes longer than their arithmetic
     "cpu": {"options": {"cpp_wrapper": True}},  # the layers are called from C++, not from Python
     "cuda": {"options": {"triton.cudagraphs": True, "conv_1x1_as_mm": True}},  # cuDNN's float32 1x1 is slower
 }
 
 _CPUINFO = Path("/proc/cpuinfo")
-_CPUINFO_KEYS = ("model name", "flags", "Features", "CPU implementer", "CPU part")  # of x86 and of ARM processors
+_CPUINFO_KEYS = ("model name", "flags", "Features", "CPU implementer", "CPU part")  # keys of x86 and of ARM processors
 
-_LONG_S = 10.0  # kept code is loaded sooner
+_LONG_S = 10.0  # loading stored code takes less
 _STILL = "the embedder compiles in its first call, which takes a minute or more; in later processes it takes seconds"
 
 _log = logging.getLogger(__name__)
@@ -39,8 +39,8 @@ class Compiled:
 
     Args:
         module: in eval mode.
-        device: where it lies.
-        backend: torch's default compiler, or another one.
+        device: the module's device.
+        backend: a compiler of `torch.compile`; the default is torch's own default.
     """
 
     def __init__(self, module: nn.Module, device: torch.device, backend: str | Callable[..., Any] = "inductor") -> None:
@@ -67,7 +67,7 @@ class Compiled:
         start, still = time.perf_counter(), threading.Timer(_LONG_S, _log.warning, [_STILL])
         still.daemon = True
         still.start()
-        key = f"{processor_id()}, {torch.get_num_threads()} threads"  # some releases of torch leave these out
+        key = f"{processor_id()}, {torch.get_num_threads()} threads"  # some releases of torch lack both in their key
         try:
             with warnings.catch_warnings(), tag_compiled_code(key):
                 warnings.filterwarnings("ignore", "TensorFloat32")  # TF32 is switched off on purpose
@@ -82,7 +82,7 @@ class Compiled:
 
 @lru_cache(maxsize=1)
 def processor_id() -> str:
-    """Eight digits that name this kind of processor; compiled code runs only on the kind it was made for."""
+    """Return eight digits that identify the processor type; compiled code runs only on the type it was compiled for."""
     try:
         first, _, _ = _CPUINFO.read_text(encoding="utf-8", errors="replace").partition("\n\n")
         lines = [line for line in first.splitlines() if line.partition(":")[0].strip() in _CPUINFO_KEYS]
@@ -92,6 +92,6 @@ def processor_id() -> str:
 
 
 def _find_reason(error: Exception) -> str:
-    """The first line of an error that says something."""
+    """Return the type of an error and the first informative line of its message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.endswith(" raised:")]
     return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"

@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds of a model, counted as in the tables where the zoo's figures are printed.
+"""Parameters and multiply-adds of a model, counted as in the published tables of the zoo.
 
 Multiply-adds are those of convolutions and matrix products. Normalisation, activations, pooling and resampling are not
 counted, and neither are modules that an embedding does not pass through, such as the classifier.
@@ -17,18 +17,18 @@ from reidhub.zoo.checkpoint import Complexity
 
 
 def complexity(model: ReidModel, input: tuple[int, int] | Tensor | None = None) -> Complexity:
-    """Count the parameters and multiply-adds that an embedding needs; nothing is computed.
+    """Count the parameters and multiply-adds that an embedding needs, without computing one.
 
     Args:
-        model: in any mode and on any device; it stays as it is.
+        model: in any mode and on any device; not changed.
         input: (height, width) in pixels, or images (N, 3, H, W), whose values do not matter; None for the model's
             ``input_size``.
 
     Returns:
-        Multiply-adds are those of one image.
+        The parameters of the model, and the multiply-adds for one image.
 
     Raises:
-        UsageError: hacnn got another size than its own.
+        UsageError: the model is hacnn and ``input`` is not its ``input_size``.
     """
     twin = _copy_without_data(model)
     images = _make_images(model.input_size if input is None else input)

@@ -1,4 +1,4 @@
-"""The embedder: images or image files become embeddings, in batches of one size."""
+"""The embedder: it computes embeddings of images or image files, in batches of one size."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,18 +22,18 @@ EVERY_STEP = EmbedderPlan()
 class Embedder:
     """Embeds any number of images in batches of one size; several threads can use it at once.
 
-    The last batch is filled up with zeros, and their rows are dropped. So nothing is compiled twice, and no bit of an
-    embedding depends on the number of images.
+    The last batch is filled up with zeros, and the embeddings of the zeros are dropped. So the model is compiled for
+    one batch size only, and no bit of an embedding depends on the number of images.
 
     Args:
-        engine: runs the batches.
-        spec: the pixels that the model wants.
-        batch: images in a batch, above 0; fewer images take as long.
+        engine: the model that computes the batches.
+        spec: size and normalisation of the model's images.
+        batch: images in a batch, above 0; a batch with fewer images takes as long as a full one.
 
     Attributes:
         dimensions: D, the length of an embedding.
         batch: images in a batch.
-        device: where the model runs.
+        device: the device on which the model runs.
     """
 
     def __init__(self, engine: Engine, spec: PixelSpec, batch: int) -> None:
@@ -54,12 +54,12 @@ class Embedder:
         batch: int | None = None,
         plan: EmbedderPlan = EVERY_STEP,
     ) -> Self:
-        """Make an embedder of a model, which stays as it is.
+        """Make an embedder from a model; the model is not changed.
 
         Args:
-            model: float32, in eval mode, on the device where it will run.
-            spec: the pixels that the model wants.
-            precision: ``exact``, the model itself; ``fp32``, a faster copy; ``bf16``, where the hardware has it.
+            model: float32, in eval mode, on the device that will compute.
+            spec: size and normalisation of the model's images.
+            precision: ``exact``, the model itself; ``fp32``, a faster copy; ``bf16``, if the hardware has it.
             batch: images in a batch, above 0; None for the number in the plan.
             plan: steps that make the copy faster, from `plan_for`.
 
@@ -80,16 +80,16 @@ class Embedder:
             float32 (N, D), on the CPU.
 
         Raises:
-            UsageError: another shape or dtype.
+            UsageError: the images have another shape or dtype.
         """
         return self.embed_on_device(images).cpu()
 
     @torch.inference_mode(False)  # for tensors of inference mode torch would compile the model again
     @torch.no_grad()
     def embed_on_device(self, images: Tensor) -> Tensor:
-        """Embed images as a call does, but leave the embeddings on the model's device.
+        """Embed images like a call of the embedder, but leave the embeddings on the model's device.
 
-        A GPU may still be computing when this returns, and it may still read images that lie in pinned memory.
+        When this returns, a GPU may still compute the embeddings, and may still read images in pinned memory.
         """
         self._check_images(images)
         embeddings = torch.empty((len(images), self.dimensions), dtype=torch.float32, device=self.device)
@@ -100,7 +100,7 @@ class Embedder:
         return embeddings
 
     def embed_files(self, paths: Iterable[Path | str], workers: int = 2) -> Tensor:
-        """Embed image files; the next ones are decoded while the model runs.
+        """Embed image files; the next files are decoded while the model runs.
 
         Args:
             paths: image files.
@@ -111,7 +111,7 @@ class Embedder:
 
         Raises:
             DatasetError: a file cannot be decoded.
-            UsageError: a single path, or no workers.
+            UsageError: ``paths`` is a single path, or ``workers`` is below 1.
         """
         if isinstance(paths, str | Path):
             raise UsageError(f"embed_files takes a list of image files, got {str(paths)!r}", hint="[path] for one")
@@ -127,8 +127,8 @@ class Embedder:
     def _embed(self, images: Tensor, embeddings: Tensor) -> None:
         """Embed at most one batch.
 
-        The images are copied into a new tensor of always the same size and layout, for which code was compiled. Threads
-        take turns, and the result is copied, because a CUDA graph writes every result to the same place.
+        The images are copied into a new tensor, because code was compiled for one size and memory layout. A CUDA graph
+        writes every result to the same memory, so only one thread runs the model at once, and the result is copied.
 
         Args:
             images: (n, 3, H, W), n at most ``batch``.
@@ -142,7 +142,7 @@ class Embedder:
         else:
             batch[:count].copy_(images)
         batch[count:].zero_()
-        with engine.arithmetic.on(engine.device), self._turn:  # in this order no thread keeps its turn while it waits
+        with engine.arithmetic.on(engine.device), self._turn:  # this order: nobody waits while it holds the lock
             embeddings.copy_(engine.run(batch)[:count])
 
     def _check_images(self, images: Tensor) -> None:
@@ -158,14 +158,14 @@ class Embedder:
 
 
 def _suggest_tensor(images: object) -> str:
-    """How to make a tensor of something else."""
+    """Return a hint how to make a tensor from an object that is none."""
     if type(images).__name__ == "ndarray":
         return "torch.from_numpy makes one of an array"
     return "embed_files takes paths; reidhub.transform makes one of a single image, torch.stack one of several"
 
 
 def _suggest_shape(images: Tensor, wanted: tuple[int, ...]) -> str | None:
-    """How to make images fit; None where that is not obvious."""
+    """Return a hint how to make images fit; None if that is not obvious."""
     if images.shape == wanted:
         return "images[None] for a single one"
     if images.shape[1:] == (*wanted[1:], 3):

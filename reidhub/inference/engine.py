@@ -1,6 +1,6 @@
-"""Engines: models that are ready to run, and how each computes.
+"""Engines: models that are ready to run, each with the settings for its arithmetic.
 
-An engine maps normalised images (N, 3, H, W) to embeddings (N, D). Engines never change the model they are made of.
+An engine maps normalised images (N, 3, H, W) to embeddings (N, D). Making an engine never changes the given model.
 """
 
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class Engine:
     Args:
         run: (N, 3, H, W) -> (N, D), float32 on ``device``; N is the same in every call.
         dimensions: D, the length of an embedding.
-        device: where it runs.
-        arithmetic: how it computes.
-        memory_format: layout of the images that it takes.
+        device: the device on which the model runs.
+        arithmetic: settings for its arithmetic.
+        memory_format: memory format of its input images.
     """
 
     run: Forward
@@ -37,11 +37,11 @@ class Engine:
 
 
 def make_engine(model: ReidModel, precision: Precision, plan: EmbedderPlan) -> Engine:
-    """Make the engine of a precision.
+    """Make the engine of a model for a precision.
 
     Args:
-        model: float32, in eval mode, on the device where it will run.
-        precision: ``exact`` runs the model itself; ``fp32`` and ``bf16`` run a copy that is made faster.
+        model: float32, in eval mode, on the device that will compute.
+        precision: ``exact`` runs the model itself; ``fp32`` and ``bf16`` run a faster copy.
         plan: steps that make the copy faster.
 
     Raises:
@@ -73,7 +73,7 @@ def make_plain_engine(model: ReidModel, arithmetic: Arithmetic) -> Engine:
 
 
 def _prepare(model: ReidModel, plan: EmbedderPlan) -> Forward:
-    """Make a copy of the model and take the steps of a plan."""
+    """Copy the model and apply the steps of a plan to the copy."""
     module: nn.Module = merge_gates(model)
     if plan.fold:
         module = fold_normalisations(module)

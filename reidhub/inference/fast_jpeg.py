@@ -1,9 +1,9 @@
-"""Fast decoding and enlarging of JPEG files, only where the pixels are the same as PIL's, bit for bit.
+"""Fast decoding and enlarging of JPEG files, used only if the pixels are the same as PIL's, bit for bit.
 
-PIL and torchvision both decode with libjpeg, but not always with the same release. So this process first decodes small
-files of each kind with both, and only the kinds that came out equal are decoded here. Images are enlarged here only to
+PIL and torchvision both decode with libjpeg, but not always with the same release. So each process first decodes small
+files of each kind with both, and this module decodes only the kinds that gave equal pixels. It enlarges images only to
 sizes for which torch and PIL both compute the filter weights without rounding. PIL does everything else: other formats,
-CMYK, damaged files, images made smaller.
+CMYK, damaged files, making images smaller.
 """
 
 import io
@@ -22,9 +22,9 @@ from torch import Tensor
 _START, _SCAN, _ADOBE = b"\xff\xd8", 0xDA, 0xEE
 _FRAMES = {0xC0: False, 0xC1: False, 0xC2: True}  # start of frame -> progressive; ITU T.81, table B.1
 _SAMPLINGS = {"4:4:4": (0x11, 0x11, 0x11), "4:2:2": (0x21, 0x11, 0x11), "4:2:0": (0x22, 0x11, 0x11)}
-_MOST_PIXELS = 2**24  # PIL warns of larger ones, and asks before it decodes much larger ones
+_MOST_PIXELS = 2**24  # PIL warns about larger images and refuses much larger ones, so PIL gets them
 _RGB = 3  # torchvision.io.ImageReadMode.RGB
-_EXACT_BITS = 14  # bits of a weight in torch's 8-bit resizer; PIL has 22
+_EXACT_BITS = 14  # fraction bits of a filter weight in torch's 8-bit resizer; PIL has 22
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def decode(data: bytes | bytearray) -> Tensor | None:
     """Decode a JPEG file.
 
     Returns:
-        uint8 (3, H, W), RGB, channels last; None where PIL must decode or refuse the file.
+        uint8 (3, H, W), RGB, channels last; None if PIL must decode or refuse the file.
     """
     kind = _read_kind(data)
     if kind is None or kind not in find_equal_kinds():
@@ -58,7 +58,7 @@ def decode(data: bytes | bytearray) -> Tensor | None:
 
 
 def _decode(data: bytes | bytearray) -> Tensor | None:
-    """Decode a file of any kind with torchvision; None for a damaged one."""
+    """Decode a file of any kind with torchvision; None for a damaged file."""
     try:
         return torch.ops.image.decode_jpeg.default(  # type: ignore[no-any-return]
             torch.frombuffer(bytearray(data), dtype=torch.uint8), _RGB
@@ -68,14 +68,15 @@ def _decode(data: bytes | bytearray) -> Tensor | None:
 
 
 def enlarges_exactly(size: tuple[int, int], wanted: tuple[int, int]) -> bool:
-    """True where `enlarge` gives the pixels of PIL's bilinear filter; both sizes are (height, width)."""
+    """Return True if `enlarge` gives the pixels of PIL's bilinear filter; both sizes are (height, width)."""
     return resizes_equally() and all(map(_has_exact_weights, size, wanted))
 
 
 def _has_exact_weights(side: int, wanted: int) -> bool:
-    """True where every filter weight has so few binary digits that it is not rounded.
+    """Return True if torch and PIL compute every filter weight from ``side`` to ``wanted`` pixels without rounding.
 
-    The weights are distances between pixel centres, which are multiples of side / (2 * wanted).
+    A weight is exact if it has few binary digits. The weights follow from distances between pixel centres, which are
+    multiples of gcd(side, 2 * wanted) / (2 * wanted). Making images smaller always counts as inexact.
     """
     denominator = 2 * wanted // gcd(side, 2 * wanted)
     return side == wanted or (side < wanted and denominator & -denominator == denominator <= 2**_EXACT_BITS)
@@ -113,7 +114,8 @@ def _read_kind(data: bytes | bytearray) -> Kind | None:
 def _read_frame(frame: bytes | bytearray, *, progressive: bool) -> Kind | None:
     """Read the kind from a frame header.
 
-    It holds bits, height, width, the number of components, and the name, factors and table of each component.
+    The header has the bits per sample, height, width, number of components, and for each component its name, sampling
+    factors and table.
     """
     if len(frame) < 6 or len(frame) != 6 + 3 * frame[5]:
         return None
@@ -138,7 +140,7 @@ def find_equal_kinds() -> frozenset[Kind]:
 
 
 def _make_sample(kind: Kind, seed: int) -> bytes:
-    """Make a small file of one kind; its size is odd and its content is noise."""
+    """Make a small JPEG file of one kind, with noise as content and an odd width."""
     rng = np.random.default_rng(seed)
     noise = rng.integers(0, 256, (37 + seed, 23, 3)).astype(np.uint8)
     image = Image.fromarray(noise).resize((61, 43 + seed), Image.Resampling.BICUBIC)
@@ -152,7 +154,7 @@ def _make_sample(kind: Kind, seed: int) -> bytes:
 
 
 def _decodes_equally(data: bytes) -> bool:
-    """True where torchvision decodes a file to the same pixels as PIL."""
+    """Return True if torchvision decodes a file to the same pixels as PIL."""
     with Image.open(io.BytesIO(data)) as image:
         want = np.asarray(image.convert("RGB"))
     got = _decode(data)
@@ -161,7 +163,7 @@ def _decodes_equally(data: bytes) -> bool:
 
 @lru_cache(maxsize=1)
 def resizes_equally() -> bool:
-    """True where torch's 8-bit resizer gives the same bits as PIL's on this processor; both are tried."""
+    """Return True if torch's 8-bit resizer and PIL's gave the same bits in a trial on this processor."""
     pixels = np.random.default_rng(0).integers(0, 256, (2, 101, 53, 3)).astype(np.uint8)
     got = enlarge(pixels, (256, 128)).permute(0, 2, 3, 1).numpy()
     wants = [np.asarray(Image.fromarray(image).resize((128, 256), Image.Resampling.BILINEAR)) for image in pixels]

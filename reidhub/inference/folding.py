@@ -1,4 +1,4 @@
-"""Folding: a batch normalisation becomes part of the layer before it; the function stays the same."""
+"""Folding: merges each batch normalisation into the layer before it; the model computes the same function."""
 
 import copy
 from typing import cast
@@ -11,13 +11,13 @@ Normalisation = nn.BatchNorm1d | nn.BatchNorm2d
 
 
 def fold_normalisations(model: nn.Module) -> fx.GraphModule:
-    """Copy a model and fold each batch normalisation into the convolution or linear layer before it, where possible.
+    """Copy a model and fold each batch normalisation into the convolution or linear layer before it, if possible.
 
-    It is possible where the normalisation alone reads the output of the layer. A layer that is called several times is
+    It is possible if only the normalisation reads the output of the layer. A layer that is called several times is
     folded if the same normalisation follows every call, and no other layer comes before that normalisation.
 
     Args:
-        model: in eval mode; it stays as it is.
+        model: in eval mode; not changed.
     """
     traced = fx.symbolic_trace(copy.deepcopy(model), concrete_args={"return_embedding": False})
     for target in {str(node.target): None for node in traced.graph.nodes if node.op == "call_module"}:
@@ -31,12 +31,12 @@ def fold_normalisations(model: nn.Module) -> fx.GraphModule:
 
 
 def _find_calls(traced: fx.GraphModule, target: str) -> list[fx.Node]:
-    """All calls of one module in a graph."""
+    """Find all calls of one module in a graph."""
     return [node for node in traced.graph.nodes if node.op == "call_module" and node.target == target]
 
 
 def _is_one_normalisation(traced: fx.GraphModule, calls: list[fx.Node], readers: list[fx.Node]) -> bool:
-    """True where each call of a layer has one reader, and the readers are all the calls of one normalisation."""
+    """Return True if each call of a layer has one reader, and the readers are all calls of one normalisation."""
     if not readers or readers[0].op != "call_module":
         return False
     norm = traced.get_submodule(str(readers[0].target))
@@ -49,7 +49,7 @@ def _is_one_normalisation(traced: fx.GraphModule, calls: list[fx.Node], readers:
 
 
 def _fold(traced: fx.GraphModule, target: str, readers: list[fx.Node]) -> None:
-    """Replace a layer and the normalisation that reads it by one layer."""
+    """Replace a layer and the normalisation that reads its output by one layer."""
     norm = cast(Normalisation, traced.get_submodule(str(readers[0].target)))
     path, _, name = target.rpartition(".")
     setattr(traced.get_submodule(path), name, _fuse(traced.get_submodule(target), norm))
@@ -60,7 +60,7 @@ def _fold(traced: fx.GraphModule, target: str, readers: list[fx.Node]) -> None:
 
 @torch.no_grad()
 def _fuse(layer: nn.Module, norm: Normalisation) -> nn.Module:
-    """Make one layer of a layer and its normalisation; double precision leaves only the rounding of the result."""
+    """Fuse a layer and its normalisation into one layer, in double precision, so that only the result is rounded."""
     dtype = next(layer.parameters()).dtype
     layer, norm = layer.double(), norm.double()
     if not norm.affine:  # torch's fusion needs a weight and a bias

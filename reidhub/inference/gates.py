@@ -1,4 +1,4 @@
-"""OSNet's gates made faster: each small layer of a gate is called once for all streams, not once for each stream."""
+"""Faster gates for OSNet: each small layer of a gate is called once for all streams, not once for each stream."""
 
 import copy
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from reidhub.models.osnet import AggregationGate
 
 
 class MergedGate(nn.Module):
-    """The same function as `AggregationGate`, with the streams side by side.
+    """Computes the same as `AggregationGate`, but for all streams in one call of each layer.
 
     Args:
-        gate: the gate whose layers are used.
+        gate: the original gate; its layers are shared.
     """
 
     def __init__(self, gate: AggregationGate) -> None:
@@ -24,7 +24,7 @@ class MergedGate(nn.Module):
         self.fc1, self.fc2 = gate.fc1, gate.fc2
 
     def forward(self, streams: Sequence[Tensor]) -> Tensor:
-        """Weigh and add T streams: T x (N, C, h, w) -> (N, C, h, w)."""
+        """Weigh and sum T streams: T x (N, C, h, w) -> (N, C, h, w)."""
         pooled = torch.stack([global_average(x) for x in streams], 2)[..., None]  # T x (N, C, h, w) -> (N, C, T, 1)
         weights: Tensor = self.fc2(self.fc1(pooled).relu()).sigmoid()  # (N, C, T, 1) -> (N, C, T, 1)
         return reduce(add, (x * weights[:, :, t, None] for t, x in enumerate(streams)))  # -> (N, C, h, w)

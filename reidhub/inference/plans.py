@@ -14,7 +14,7 @@ _FIELDS = ("fold", "channels_last", "compile", "batch")
 
 @dataclass(frozen=True, slots=True)
 class EmbedderPlan:
-    """How one architecture runs on one kind of device; the default takes every step.
+    """Steps that make one architecture faster on one kind of device; the default has every step.
 
     Args:
         fold: fold normalisations into the layers before them.
@@ -29,7 +29,7 @@ class EmbedderPlan:
     batch: int = 32
 
     def choose_batch(self, wanted: int | None) -> int:
-        """The wanted number of images in a batch, or the plan's for None.
+        """Return the wanted number of images in a batch, or for None the plan's number.
 
         Raises:
             UsageError: ``wanted`` is below 1.
@@ -40,7 +40,7 @@ class EmbedderPlan:
 
 
 def plan_for(architecture: str, device_type: str) -> EmbedderPlan:
-    """The recorded plan of an architecture on a type of device (``cpu``, ``cuda``), or else the default plan."""
+    """Return the recorded plan for an architecture and a device type (``cpu``, ``cuda``), or else the default plan."""
     return _read_plans().get((architecture, device_type), EmbedderPlan())
 
 

@@ -2,7 +2,7 @@
 
 PIL decodes, and resizes 8-bit RGB with its antialiased bilinear filter. OpenCV, resizing of float tensors, BGR, or
 swapped height and width give other pixels and lower scores. `reidhub.inference.fast_jpeg` does the same work faster
-where its pixels are equal to PIL's, bit for bit.
+if its pixels are equal to PIL's, bit for bit.
 """
 
 import io
@@ -24,7 +24,7 @@ from reidhub.inference import fast_jpeg
 from reidhub.zoo.checkpoint import InputSpec
 
 _AHEAD = 2  # chunks that are decoded in advance; more would only take memory
-_CHUNK = 16  # images that threads get at once, at least: giving them work takes as long as decoding one image
+_CHUNK = 16  # fewest images for one chunk: handing work to threads takes as long as decoding one image
 _IMAGENET_SHORT_SIDE, _IMAGENET_CROP = 256, 224  # used for every published ImageNet figure of the zoo
 
 
@@ -60,7 +60,7 @@ PixelSpec = InputSpec | CentreCropSpec
 
 
 def imagenet_spec(spec: InputSpec) -> CentreCropSpec:
-    """The preprocessing of ImageNet validation (short side 256, crop 224 x 224), with the mean and std of ``spec``."""
+    """Return ImageNet's preprocessing for validation (short side 256, crop 224 x 224), with ``spec``'s mean and std."""
     return CentreCropSpec(_IMAGENET_SHORT_SIDE, _IMAGENET_CROP, spec.mean, spec.std)
 
 
@@ -75,7 +75,7 @@ class Transform:
     spec: PixelSpec
 
     def __call__(self, image: Image.Image | str | Path) -> Tensor:
-        """Decode a file, or take an image; then resize and normalise.
+        """Resize and normalise an image, or decode an image file first.
 
         Args:
             image: a PIL image of any mode, or the path of an image file.
@@ -100,16 +100,16 @@ class Transform:
 
 
 def transform(spec: InputSpec) -> Transform:
-    """The published preprocessing of a re-ID checkpoint: resize to height and width, cut nothing off."""
+    """Return the published preprocessing of a re-ID checkpoint: resize to height and width, without cropping."""
     return Transform(spec)
 
 
 def normalise(pixels: Tensor, spec: PixelSpec) -> Tensor:
-    """Normalise pixels, on the device where they are.
+    """Normalise pixels, on their device.
 
     Args:
         pixels: uint8 (N, 3, H, W), RGB.
-        spec: has the mean and standard deviation.
+        spec: gives the mean and standard deviation.
 
     Returns:
         float32 (N, 3, H, W) in the memory format of ``pixels``.
@@ -121,9 +121,9 @@ def normalise_into(out: Tensor, pixels: Tensor, spec: PixelSpec) -> Tensor:
     """Normalise pixels and write them into a tensor.
 
     Args:
-        out: float32 (N, 3, H, W), on the device of ``pixels``, in any memory format; filled.
+        out: float32 (N, 3, H, W), on the device of ``pixels``, in any memory format; overwritten.
         pixels: uint8 (N, 3, H, W), RGB.
-        spec: has the mean and standard deviation.
+        spec: gives the mean and standard deviation.
 
     Returns:
         ``out``.
@@ -141,7 +141,7 @@ def normalise_into(out: Tensor, pixels: Tensor, spec: PixelSpec) -> Tensor:
     return out
 
 
-@lru_cache(maxsize=64)  # each copy of numbers to a GPU would wait for the GPU
+@lru_cache(maxsize=64)  # copying numbers to a GPU waits for the GPU
 @torch.inference_mode(False)
 def _make_channels(values: tuple[float, float, float], repeats: int, device: torch.device) -> Tensor:
     """Make a tensor of one value per channel: (3, 1, 1); or the three values ``repeats`` times: (3 * repeats,)."""
@@ -158,12 +158,12 @@ def load_batches(
 
     Args:
         paths: image files.
-        spec: size of the result; `normalise` does the rest, on the model's device.
+        spec: size of the result; the pixels are not normalised yet.
         batch_size: images per batch, above 0; the last batch may have fewer.
         workers: threads that decode, above 0.
 
     Yields:
-        uint8 (N, 3, H, W) in channels-last memory format, and the images' places in ``paths``, int64 (N,).
+        uint8 (N, 3, H, W) in channels-last memory format, and the images' indices in ``paths``, int64 (N,).
 
     Raises:
         DatasetError: a file cannot be decoded.
@@ -193,12 +193,12 @@ def _decode_ahead(
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """A few batches that threads fill; each thread fills some consecutive rows.
+    """The pixels of a few batches; several threads fill them, each some consecutive images.
 
     Args:
         pixels: uint8 (N, 3, H, W).
-        start: place of the first image.
-        runs: one for each thread.
+        start: index of the first image in the list of all paths.
+        runs: the work of each thread.
     """
 
     pixels: Tensor
@@ -209,7 +209,7 @@ class _Chunk:
     def begin(
         cls, pool: ThreadPoolExecutor, paths: Sequence[Path], spec: PixelSpec, workers: int, start: int
     ) -> "_Chunk":
-        """Give the work to the threads, and do not wait for it."""
+        """Hand the work to the threads, without waiting for it."""
         pixels = _make_room(len(paths), spec)
         run = -(-len(paths) // workers)
         runs = [
@@ -219,23 +219,23 @@ class _Chunk:
         return cls(pixels, start, runs)
 
     def batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Wait for the threads; yield pixels and places as `load_batches` does."""
+        """Wait for the threads, then yield pixels and indices as `load_batches` does."""
         for run in self.runs:
             run.result()
         places = torch.arange(self.start, self.start + len(self.pixels), device="cpu")
         yield from zip(torch.split(self.pixels, batch_size), torch.split(places, batch_size), strict=True)
 
 
-@torch.inference_mode(False)  # the threads that fill it are not in the caller's mode
+@torch.inference_mode(False)  # the threads that fill the tensor are not in inference mode
 def _make_room(count: int, spec: PixelSpec) -> Tensor:
-    """Make an empty tensor for pixels: uint8 (count, 3, H, W), channels last."""
+    """Create an uninitialised tensor for pixels: uint8 (count, 3, H, W), channels last."""
     return torch.empty((count, spec.height, spec.width, 3), dtype=torch.uint8, device="cpu").permute(0, 3, 1, 2)
 
 
 def _fill(rows: Tensor, paths: Sequence[Path], spec: PixelSpec) -> None:
-    """Decode files into ``rows`` (N, 3, H, W); small images of one size wait and are enlarged together."""
+    """Decode files into ``rows`` (N, 3, H, W); small images of the same size are enlarged together at the end."""
     waiting: defaultdict[tuple[int, ...], dict[int, NDArray[np.uint8]]] = defaultdict(dict)
-    files = [_read(path) for path in paths]  # all at first: decoding is slower right after a system call
+    files = [_read(path) for path in paths]  # read all files first: decoding is slower right after a system call
     for place, (path, file) in enumerate(zip(paths, files, strict=True)):
         image = _decode(path, file)
         if isinstance(image, Image.Image):
@@ -249,7 +249,7 @@ def _fill(rows: Tensor, paths: Sequence[Path], spec: PixelSpec) -> None:
 
 
 def _enlarge(images: dict[int, NDArray[np.uint8]], rows: Tensor) -> None:
-    """Enlarge images (h, w, 3) of one size into their places in ``rows`` (N, 3, H, W)."""
+    """Enlarge images (h, w, 3) of one size and write each into its row of ``rows`` (N, 3, H, W)."""
     enlarged = fast_jpeg.enlarge(np.stack([*images.values()]), (rows.shape[2], rows.shape[3]))
     if len(images) == len(rows):
         rows.copy_(enlarged)
@@ -266,7 +266,7 @@ def _read(path: Path) -> bytes:
 
 
 def _decode(path: Path, file: bytes) -> Image.Image | NDArray[np.uint8]:
-    """Decode a file to RGB: an array (h, w, 3), or an image where PIL was needed."""
+    """Decode a file to RGB: an array (h, w, 3), or a PIL image if PIL decoded it."""
     try:
         pixels = fast_jpeg.decode(file)
         if pixels is not None:

@@ -1,4 +1,4 @@
-"""Copying batches to a GPU while it computes the batch before."""
+"""Copies batches to a GPU while the GPU computes the previous batch."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ T = TypeVar("T")
 
 
 def upload_ahead(batches: Iterator[tuple[Tensor, T]], device: torch.device) -> Iterator[tuple[Tensor, T]]:
-    """Copy the pixels of batches to a device; a GPU receives the next batch while it computes this one.
+    """Copy the pixels of batches to a device; a GPU receives the next batch while it computes the current one.
 
     Args:
-        batches: pixels, and anything that goes with them.
-        device: where the pixels are needed.
+        batches: pairs of pixels and any other value.
+        device: the device that gets the pixels.
 
     Yields:
-        The pixels on the device, and what goes with them.
+        The pixels on the device, and the other value unchanged.
     """
     if device.type != "cuda":
         yield from batches
@@ -36,7 +36,7 @@ def upload_ahead(batches: Iterator[tuple[Tensor, T]], device: torch.device) -> I
 
 
 def _wait_for_upload(pixels: Tensor, rest: T, copied: torch.cuda.Event) -> tuple[Tensor, T]:
-    """Make the stream that computes wait until the pixels are copied."""
+    """Make the GPU's current stream, which computes, wait until the pixels are copied."""
     current = torch.cuda.current_stream(pixels.device)
     current.wait_event(copied)
     pixels.record_stream(current)

@@ -2,7 +2,7 @@
 
     model = torch.hub.load("org/reidhub", "osnet_x1_0", dataset="msmt17")
 
-The functions differ in nothing but the architecture; ``torch.hub.help`` explains each.
+The functions differ only in the architecture; ``torch.hub.help`` shows the documentation of each function.
 """
 
 from collections.abc import Callable as _Callable

@@ -1,4 +1,4 @@
-"""The public road: a name becomes a checkpoint, a file, a model with weights, a preprocessing."""
+"""The public functions of the package: find and download checkpoints, build and load models, embed images."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -20,41 +20,42 @@ if TYPE_CHECKING:
     from reidhub.models.base import ReidModel
 
 
-_SHOWN = 12  # names in a hint
+_SHOWN = 12  # most names in a hint
 
 
 def checkpoints() -> list[Checkpoint]:
-    """Every checkpoint of the zoo and of ``$REIDHUB_MANIFEST``, in the manifest's order.
+    """List every checkpoint of the zoo and of ``$REIDHUB_MANIFEST``, in the manifest's order.
 
     Raises:
-        ManifestError: a manifest file breaks its format.
+        ManifestError: a manifest file is not in the manifest format.
     """
     return list(zoo().checkpoints)
 
 
 def find(selector: str) -> list[Checkpoint]:
-    """The checkpoints a selector means; never empty.
+    """Find the checkpoints that match a selector; never an empty list.
 
     Args:
         selector: a full name (``osnet_x1_0.msmt17``), a glob (``osnet_x1_0.*``, ``*.msmt17``), or a model's name,
-            which means its default checkpoint: ``imagenet`` where there is one, else ``market1501``.
+            which means its default checkpoint: ``imagenet`` if there is one, else ``market1501``.
 
     Raises:
-        UnknownCheckpointError: nothing is called so; names that look alike are given.
+        UnknownCheckpointError: nothing matches; the message lists similar names.
     """
     return zoo().find(selector)
 
 
 def find_one(model: str, dataset: str | None = None) -> Checkpoint:
-    """The one checkpoint that a model and a dataset mean.
+    """Find the one checkpoint of a model and a dataset.
 
     Args:
-        model: a selector that means one checkpoint; with ``dataset``, a model's name.
-        dataset: what it was trained on: the tag of that name, else the only checkpoint of the model trained on that
-            dataset alone.
+        model: a selector that matches one checkpoint; with ``dataset``, a model's name.
+        dataset: the checkpoint's tag (``msmt17``), or else a training dataset: the only checkpoint of the model that
+            was trained on this dataset alone.
 
     Raises:
-        UnknownCheckpointError: there is none, or more than one.
+        UnknownCheckpointError: no checkpoint matches, or with ``dataset``, not exactly one.
+        UsageError: ``model`` alone matches more than one checkpoint.
     """
     if dataset is not None:
         return zoo().find_trained(model, dataset)
@@ -72,27 +73,28 @@ def _listed(names: list[str]) -> str:
 
 
 def fetch(name: str) -> Path:
-    """The intact file of one checkpoint, downloaded where the cache does not have it.
+    """Return the verified file of one checkpoint; download it if the cache does not have it.
 
     Args:
-        name: a selector that means one checkpoint.
+        name: a selector that matches one checkpoint.
 
     Raises:
-        UnknownCheckpointError: nothing is called so.
-        FetchError: no source gave the file; each is named with its reason.
+        UnknownCheckpointError: nothing matches.
+        UsageError: more than one checkpoint matches.
+        FetchError: no source gave the file; the message lists each source with the reason.
     """
     return _fetch(find_one(name), Cache())
 
 
 def build(model: str, num_classes: int = 1000) -> "ReidModel":
-    """A new model with freshly initialised weights, in train mode.
+    """Build a new model with freshly initialised weights, in train mode.
 
     Args:
         model: name of an architecture, such as ``osnet_x1_0``.
         num_classes: rows of the classifier, above 0.
 
     Raises:
-        UsageError: no architecture is called so.
+        UsageError: no architecture has this name, or ``num_classes`` is below 1.
     """
     from reidhub.models import build as build_model
 
@@ -102,19 +104,20 @@ def build(model: str, num_classes: int = 1000) -> "ReidModel":
 def load(
     model: str, dataset: str | None = None, *, num_classes: int | None = None, device: "torch.device | str" = "cpu"
 ) -> "ReidModel":
-    """A published model with its weights, in eval mode: (N, 3, H, W) -> (N, D).
+    """Load a published model with its weights, in eval mode: (N, 3, H, W) -> (N, D).
 
     Args:
         model: a full name (``osnet_x1_0.msmt17``), or a model's name.
-        dataset: what it was trained on, beside a model's name. ``imagenet`` is where re-ID training starts, for
-            resnet50 and resnet50_fc512 from torchvision's weights.
-        num_classes: rows of the classifier. Where the file has another number, its classifier is left out and a new
-            one initialised, which the log tells; everything else loads strictly. None: as the file has it.
-        device: where the tensors end up.
+        dataset: the training data, if ``model`` is a model's name. ``imagenet`` gives the weights from which re-ID
+            training starts; for resnet50 and resnet50_fc512 these are torchvision's.
+        num_classes: rows of the classifier; None for the number in the file. If the file has another number, a new
+            classifier is initialised, with a warning in the log; everything else loads strictly.
+        device: the device of the tensors.
 
     Raises:
-        UnknownCheckpointError: there is no such checkpoint, or more than one.
-        UsageError: the model has no ImageNet weights, ``num_classes`` is below 1, or there is no such device.
+        UnknownCheckpointError: no checkpoint matches, or with ``dataset``, not exactly one.
+        UsageError: ``model`` alone matches more than one checkpoint, the model has no ImageNet weights,
+            ``num_classes`` is below 1, or there is no such device.
         FetchError: no source gave the file.
         WeightsError: the file does not hold the weights of this architecture.
     """
@@ -132,9 +135,9 @@ def load(
     head: tuple[str, ...] = HEAD if start else () if num_classes in (None, held) else (CLASSIFIER,)
     built = filled(checkpoint, tensors, num_classes, head)
     if not head:
-        with suppress(CacheError):  # a read-only cache only makes the next load slower
+        with suppress(CacheError):  # without the converted file, the next load is only slower
             convert(path, tensors, checkpoint.layout)
-    if place.type != "cpu":  # `to` looks at every layer
+    if place.type != "cpu":  # `to` takes time even if nothing moves
         built.to(place)
     return built.eval()
 
@@ -147,40 +150,42 @@ def embedder(
     precision: "Precision" = "fp32",
     batch: int | None = None,
 ) -> "Embedder":
-    """A published model made fast: images or pixels (N, 3, H, W) -> embeddings (N, D) on the CPU.
+    """Load a published model for fast inference: images or pixels (N, 3, H, W) -> embeddings (N, D) on the CPU.
 
     Args:
         model: a full name (``osnet_x1_0.msmt17``), or a model's name.
-        dataset: what it was trained on, beside a model's name.
-        device: where it runs.
-        precision: ``fp32``; ``exact``, the plain module; ``bf16``, where the hardware has it.
-        batch: images that run at once; None for what is fastest: 8 to 32 on a CPU, 128 on a GPU.
+        dataset: the training data, if ``model`` is a model's name.
+        device: the device that computes.
+        precision: ``fp32``; ``exact``, the model as it is, slower; ``bf16``, if the hardware computes in bfloat16.
+        batch: images that are computed at once; None for the fastest number: 8 to 32 on a CPU, 128 on a GPU.
 
     Raises:
-        UnknownCheckpointError: there is no such checkpoint, or more than one.
+        UnknownCheckpointError: no checkpoint matches, or with ``dataset``, not exactly one.
         FetchError: no source gave the file.
         WeightsError: the file does not hold the weights of this architecture.
-        UsageError: the precision is unknown or not to be had here, the batch is below 1, or there is no such device.
+        UsageError: ``model`` alone matches more than one checkpoint, the precision is unknown or the device lacks it,
+            the batch is below 1, or there is no such device.
     """
     from reidhub.inference import Embedder, plan_for
     from reidhub.torch_settings import check_precision, find_device
 
     checkpoint, place = find_one(model, dataset), find_device(device)
     plan = plan_for(checkpoint.model, place.type)
-    check_precision(precision, place)  # before anything is fetched, and so is the batch
+    check_precision(precision, place)  # check this and the batch before anything is downloaded
     batch = plan.choose_batch(batch)
     loaded = load(checkpoint.name, device=place)
     return Embedder.of_model(loaded, checkpoint.input, precision=precision, batch=batch, plan=plan)
 
 
 def transform(name: str) -> "Callable[[Image], torch.Tensor]":
-    """The preprocessing of one checkpoint: a PIL image becomes a normalised (3, H, W) float tensor.
+    """Return the preprocessing of one checkpoint: from a PIL image to a normalised (3, H, W) float tensor.
 
     Args:
-        name: a selector that means one checkpoint.
+        name: a selector that matches one checkpoint.
 
     Raises:
-        UnknownCheckpointError: nothing is called so.
+        UnknownCheckpointError: nothing matches.
+        UsageError: more than one checkpoint matches.
     """
     from reidhub.inference.preprocess import transform as transform_for
 

@@ -1,7 +1,8 @@
-"""Settings of the process: the precision of torch's arithmetic, its threads, and where its compiler keeps code.
+"""Settings of torch that hold for the process: precision, number of compute threads, folder of the compiler's code.
 
-No other module changes such settings. Torch keeps the precision for the whole process, so threads that want different
-precisions take turns, in the order in which they asked. When the last block ends, the user's settings come back.
+No other module changes these settings. A block is the body of a ``with`` statement that asks for settings. Torch has
+one precision for the whole process, so blocks in several Python threads that need different precisions run one after
+another, in the order in which they asked. When the last block ends, the user's settings are restored.
 """
 
 import os
@@ -22,7 +23,7 @@ _compiler: Any = torch.compiler.config
 
 
 class _Switch(NamedTuple):
-    """An attribute of a backend of torch that holds for the whole process."""
+    """A setting of torch for the whole process: an attribute of one of its backends."""
 
     backend: Any
     attribute: str
@@ -36,7 +37,8 @@ class _Switch(NamedTuple):
     def restore(self, value: Any) -> None:
         """Make the switch read ``value`` again.
 
-        A precision that was not set reads as the one that is set for all of torch. It is left unset where possible.
+        A precision that is not set reads as the precision of all of torch. Therefore a precision is first unset, and
+        ``value`` is written only if the switch then reads differently.
         """
         if self.attribute == "fp32_precision":
             self.write("none")
@@ -53,12 +55,12 @@ _Wanted = Mapping[_Switch, Any]
 
 @dataclass(eq=False, slots=True)
 class _Thread:
-    """The open blocks of one thread, outermost first, and what each wants."""
+    """The open blocks of one Python thread, outermost first, and the values that each block wants."""
 
     blocks: dict[object, _Wanted] = field(default_factory=dict)
 
     def merge_blocks(self) -> dict[_Switch, Any]:
-        """What all blocks want together; an inner block counts more than an outer one."""
+        """Return the values that all blocks want; an inner block overrides an outer one."""
         return {switch: value for wanted in self.blocks.values() for switch, value in wanted.items()}
 
 
@@ -66,8 +68,9 @@ class _Queue:
     """Threads that want settings, in the order in which they asked.
 
     A thread waits while an earlier one wants another value of the same switch. It is never overtaken by a thread with
-    which it conflicts, so nobody waits forever. A thread that enters or leaves an inner block gives up its place and
-    asks again at the end of the queue: whoever waits holds nothing, so threads cannot wait for each other in a circle.
+    which it conflicts, so nobody waits forever. A thread that enters or leaves an inner block with other values gives
+    up its place and asks again at the end of the queue. A waiting thread thus blocks no earlier thread, so threads
+    cannot wait for each other in a circle.
     """
 
     def __init__(self) -> None:
@@ -78,7 +81,7 @@ class _Queue:
 
     @contextmanager
     def apply(self, wanted: _Wanted) -> Iterator[None]:
-        """Set switches while the block lasts; wait before it, and after an inner one, until that is possible."""
+        """Set switches during the block; wait for conflicting threads before the block and after an inner one."""
         thread, block = self._this_thread(), object()
         thread.blocks[block] = wanted
         try:
@@ -95,7 +98,7 @@ class _Queue:
         return thread
 
     def _update(self, thread: _Thread) -> None:
-        """Replace what a thread wants by what its open blocks want together."""
+        """Queue a thread with the values that its open blocks want now, and set them when no conflict is left."""
         wanted = thread.merge_blocks()
         with self._changed:
             if wanted == self._wanted.get(thread, {}):
@@ -110,16 +113,16 @@ class _Queue:
                 switch.write(value)
 
     def _give_up(self, thread: _Thread) -> None:
-        """Take a thread out of the queue; the user's value of a switch comes back when no other thread has its turn."""
+        """Take a thread out of the queue; restore the user's value of each switch that no running thread uses."""
         left = self._wanted.pop(thread, {})
         in_use = {switch for other, wanted in self._wanted.items() if self._is_next(other) for switch in wanted}
         for switch in left.keys() - in_use:
-            if switch in self._users_values:  # it is not where the thread was interrupted while it waited
+            if switch in self._users_values:  # absent if the thread was interrupted while it waited
                 switch.restore(self._users_values.pop(switch))
         self._changed.notify_all()
 
     def _is_next(self, thread: _Thread) -> bool:
-        """True where no earlier thread wants another value of one of the switches."""
+        """Return True if no earlier thread wants another value of one of the thread's switches."""
         own = self._wanted[thread]
         for other, wanted in self._wanted.items():
             if other is thread:
@@ -134,12 +137,12 @@ _queue = _Queue()
 
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """How torch computes inside a block, whatever the user has set; by default in float32 without shortcuts.
+    """How torch computes inside a block, regardless of the user's settings; by default in full float32.
 
     Args:
         tf32: allow the hardware to round the factors of float32 products to TF32.
         autocast: dtype for torch's autocast; None switches autocast off.
-        timed: let cuDNN try its algorithms on each new size and keep the fastest; otherwise it chooses by rule.
+        timed: let cuDNN time its algorithms for each new input size and use the fastest; else cuDNN chooses by rules.
     """
 
     tf32: bool = False
@@ -148,10 +151,10 @@ class Arithmetic:
 
     @contextmanager
     def on(self, device: torch.device) -> Iterator[None]:
-        """Use this arithmetic on one kind of device while the block lasts.
+        """Use this arithmetic on one kind of device during the block.
 
-        Threads with the same arithmetic run side by side, others wait. Blocks can be nested: the inner one counts while
-        it lasts, and other threads may have their turn before it and after it.
+        Threads with the same arithmetic run at the same time; other threads wait. Blocks can be nested: the inner block
+        overrides the outer one, and other threads may run when it starts and when it ends.
         """
         precision = "tf32" if self.tf32 else "ieee"
         wanted: dict[_Switch, Any] = dict.fromkeys(_CPU_PRECISION, precision)
@@ -165,7 +168,7 @@ class Arithmetic:
 
 
 Precision = Literal["exact", "fp32", "bf16"]
-"""``exact``: the plain module; ``fp32``: also float32, by other kernels that round differently; ``bf16``: autocast."""
+"""``exact``: the model as it is; ``fp32``: float32 too, but faster code that rounds differently; ``bf16``: autocast."""
 
 
 def check_precision(precision: str, device: torch.device) -> None:
@@ -184,7 +187,7 @@ def check_precision(precision: str, device: torch.device) -> None:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """True where the hardware computes in bfloat16; emulated bfloat16 is slower than float32."""
+    """Return True if the hardware computes in bfloat16; emulation does not count, it is slower than float32."""
     if device.type == "cuda":
         with torch.cuda.device(device):
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -199,11 +202,11 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of cgroup version 2: microseconds of 
 
 @contextmanager
 def limit_threads() -> Iterator[None]:
-    """Use no more of torch's threads than there are processors for this process.
+    """Limit torch's compute threads to the number of processors of this process, until the ``with`` block ends.
 
-    Torch waits for all its threads at the end of every layer; threads without a processor only delay it. With
-    OpenMP torch keeps this number for each thread of the program, so blocks of several threads do not disturb each
-    other; a thread that uses torch for the first time during a block also gets the lower number.
+    Torch waits for all its compute threads at the end of every layer, so a compute thread without a processor only
+    delays it. If torch uses OpenMP, each Python thread has its own limit, and ``with`` blocks in several Python threads
+    do not disturb each other. But a Python thread that first uses torch during such a block also gets the lower limit.
     """
     before = torch.get_num_threads()
     limited = min(before, count_processors())
@@ -218,7 +221,7 @@ def limit_threads() -> Iterator[None]:
 
 
 def count_processors(quota: Path = _QUOTA) -> int:
-    """Number of processors that this process may use at once, by its affinity and its container's quota; at least 1."""
+    """Count the processors that this process may use, by its CPU affinity and its container's quota; at least 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         time_us, period_us = quota.read_text().split()
@@ -233,10 +236,11 @@ _COMPILED_CODE = "TORCHINDUCTOR_CACHE_DIR"
 def keep_compiled_code(folder: Path) -> Path:
     """Let torch's compiler keep its code in a folder, unless the user has named one in ``TORCHINDUCTOR_CACHE_DIR``.
 
-    Torch has no other way to choose the folder. It stays chosen, because a model can be compiled again later.
+    The environment variable is torch's only way to choose the folder. It stays set, because torch can compile a model
+    again later.
 
     Returns:
-        The folder that counts.
+        The folder that torch's compiler uses.
     """
     users = os.environ.get(_COMPILED_CODE, "")
     torchs_own = str(Path(tempfile.gettempdir(), "torchinductor_"))  # importing torchvision already sets it
@@ -247,13 +251,13 @@ def keep_compiled_code(folder: Path) -> Path:
 
 @contextmanager
 def tag_compiled_code(tag: str) -> Iterator[None]:
-    """Let torch's compiler use only code that was kept under the same tag, while the block lasts."""
+    """Let torch's compiler reuse only code that was stored with the same tag, during the block."""
     with _compiler.patch(cache_key_tag=tag):
         yield
 
 
 def find_device(name: torch.device | str | None) -> torch.device:
-    """The device of that name; for None the GPU where there is one, else the CPU.
+    """Return the device with this name; for None the GPU if there is one, else the CPU.
 
     Raises:
         UsageError: there is no such device.
@@ -264,7 +268,7 @@ def find_device(name: torch.device | str | None) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0].partition(". ")[0]  # torch goes on at length
+        reason = str(error).splitlines()[0].partition(". ")[0]  # torch's message is long
         hint = "choose cpu" if str(name).startswith("cuda") else "choose cpu or cuda"
         raise UsageError(f"no device {str(name)!r}: {reason}", hint=hint) from error
     return device

@@ -1,4 +1,4 @@
-"""The 16 architectures of the zoo: definitions alone, without weights; torch is imported when one is built."""
+"""The 16 architectures of the zoo, without trained weights; torch is imported when a model is built."""
 
 from contextlib import nullcontext
 from importlib import import_module
@@ -35,17 +35,17 @@ ARCHITECTURES: dict[str, str] = {
 def build(
     architecture: str, num_classes: int = 1000, *, init: bool = True, device: "torch.device | str" = "cpu"
 ) -> "ReidModel":
-    """A model of the named architecture, in train mode as every new module.
+    """Build a model of the named architecture, in train mode.
 
     Args:
         architecture: a key of `ARCHITECTURES`.
         num_classes: rows of the classifier, above 0.
         init: False leaves the weights of convolutions and linear layers undefined, for a caller who fills them all.
-        device: where the tensors live; ``meta`` for shapes alone, to be filled by
+        device: the device of the tensors; ``meta`` creates only their shapes, for
             ``load_state_dict(..., assign=True)``.
 
     Raises:
-        UsageError: no architecture is called so, or ``num_classes`` is below 1.
+        UsageError: no architecture has this name, or ``num_classes`` is below 1.
     """
     if num_classes < 1:
         raise UsageError(f"{architecture}: a classifier of {num_classes} classes was asked for; it needs 1 or more")
@@ -56,13 +56,13 @@ def build(
     from reidhub.models.init import initialise, skip_draws
 
     where = torch.device(device)
-    with skip_draws(), nullcontext() if where == torch.get_default_device() else where:  # the context has a price
+    with skip_draws(), nullcontext() if where == torch.get_default_device() else where:  # entering it takes time
         model: ReidModel = definition(num_classes)
     return initialise(model) if init and where.type != "meta" else model
 
 
 def _find(architecture: str) -> Any:
-    """The callable behind a name."""
+    """Return the callable that builds the named architecture."""
     if architecture not in ARCHITECTURES:
         raise _unknown(architecture)
     module, _, name = ARCHITECTURES[architecture].partition(":")
@@ -70,7 +70,7 @@ def _find(architecture: str) -> Any:
 
 
 def _unknown(architecture: str) -> UsageError:
-    """The error for a name that is not registered, with the names nearest to it."""
+    """Return the error for an unknown architecture; its hint lists similar names, or all names."""
     from difflib import get_close_matches
 
     near = get_close_matches(architecture, ARCHITECTURES, n=3, cutoff=0.5)

@@ -1,20 +1,21 @@
-"""What every architecture of the zoo is to its callers."""
+"""The base class of all architectures of the zoo."""
 
 from torch import Tensor, nn
 
 from reidhub.models.blocks import global_average
 
 Logits = Tensor | tuple[Tensor, Tensor]
-"""(N, num_classes); of a model with a global and a local classifier (hacnn) the pair of both."""
+"""(N, num_classes); a pair of such tensors if the model has a global and a local classifier (hacnn)."""
 
 
 class ReidModel(nn.Module):
-    """A network that maps person images to embeddings and, while it learns, to the people of its training set.
+    """A network that maps person images to embeddings (eval mode) or to scores of the training classes (train mode).
 
-    An architecture defines `feature_maps`, a ``classifier``, and an ``fc`` where layers stand between the two.
+    A subclass defines `feature_maps` and ``classifier``, and also ``fc`` if there are layers between pooling and
+    classifier. A class is one person of the training set.
 
     Attributes:
-        input_size: (height, width) in pixels the zoo's checkpoints are used at.
+        input_size: (height, width) in pixels of the images that the zoo's checkpoints expect.
         embedding_dim: D, the length of an embedding.
         num_classes: rows of the classifier.
     """
@@ -30,31 +31,31 @@ class ReidModel(nn.Module):
         self.fc = None  # on the instance: a class attribute would hide the submodule of that name
 
     def feature_maps(self, images: Tensor) -> Tensor:
-        """The last feature map that still has a place: (N, 3, H, W) -> (N, C, h, w)."""
+        """Compute the feature map before global pooling: (N, 3, H, W) -> (N, C, h, w)."""
         raise NotImplementedError
 
     def embed(self, images: Tensor) -> Tensor:
-        """What the classifier sees in train mode, and the embedding in eval mode: (N, 3, H, W) -> (N, D)."""
+        """Compute the embeddings, which are also the input of the classifier: (N, 3, H, W) -> (N, D)."""
         pooled = global_average(self.feature_maps(images))  # (N, C, h, w) -> (N, C)
         return pooled if self.fc is None else self.fc(pooled)  # (N, C) -> (N, D)
 
     def classify(self, embedding: Tensor) -> Logits:
-        """Scores of the training set's people for embeddings: (N, D) -> (N, num_classes)."""
+        """Compute the scores of the training classes from embeddings: (N, D) -> (N, num_classes)."""
         return self.classifier(embedding)
 
     def initialise_rest(self) -> None:
-        """Fill in place what the habits of `init.initialise` do not suit: nothing, in most architectures."""
+        """Change in place the tensors that `init.initialise` does not start well; most architectures have none."""
 
     def forward(self, images: Tensor, *, return_embedding: bool = False) -> Logits | tuple[Logits, Tensor]:
-        """Embeddings in eval mode, logits in train mode.
+        """Compute embeddings in eval mode, logits in train mode.
 
         Args:
-            images: (N, 3, H, W), normalised as the checkpoint wants them.
-            return_embedding: in train mode, return ``(logits, embedding)``, for losses that need both; eval mode
-                returns the embedding alone, whatever is said here.
+            images: (N, 3, H, W), normalised as the checkpoint expects.
+            return_embedding: in train mode, return ``(logits, embedding)``, for losses that need both; ignored in
+                eval mode.
 
         Returns:
-            (N, D) in eval mode, (N, num_classes) in train mode.
+            Embeddings (N, D) in eval mode, `Logits` in train mode.
         """
         embedding = self.embed(images)
         if not self.training:

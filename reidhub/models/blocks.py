@@ -1,4 +1,4 @@
-"""Building blocks that several families share; their attributes are keys of the published files."""
+"""Building blocks that several families share; their attribute names are also keys in the published files."""
 
 from collections.abc import Callable
 
@@ -7,17 +7,17 @@ from torch import Tensor, nn
 
 
 class ConvNorm(nn.Sequential):
-    """A convolution, a normalisation and an activation, the last two where wanted.
+    """A convolution, optionally followed by a normalisation and an activation.
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
-        kernel_size: side of the kernel; odd, and padded so that stride 1 keeps height and width.
-        stride: of the convolution.
-        groups: of the convolution.
-        bias: True where the published file keeps a bias that the normalisation makes redundant.
-        norm: makes the normalisation from its number of channels; None for none.
-        activation: makes the activation; None for none.
+        kernel_size: height and width of the kernel, an odd number; the padding keeps height and width at stride 1.
+        stride: stride of the convolution.
+        groups: groups of the convolution.
+        bias: True if the published file has a bias, although the normalisation makes it redundant.
+        norm: creates the normalisation layer for a number of channels; None for no normalisation.
+        activation: creates the activation layer; None for no activation.
     """
 
     def __init__(
@@ -36,21 +36,21 @@ class ConvNorm(nn.Sequential):
         padding = kernel_size // 2
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias)
         if norm is not None:
-            self.bn = norm(out_channels)  # key of the published file, also where it is an instance normalisation
+            self.bn = norm(out_channels)  # key of the published file, even if this is an instance normalisation
         if activation is not None:
             self.activation = activation(inplace=True)
 
 
 def instance_norm(channels: int) -> nn.InstanceNorm2d:
-    """Instance normalisation with a learnt scale and shift, which `torch.nn` leaves out by default."""
+    """Create an instance normalisation with a learnt scale and shift, which `torch.nn` omits by default."""
     return nn.InstanceNorm2d(channels, affine=True)
 
 
 def embedding_layer(in_features: int, out_features: int) -> nn.Sequential:
-    """A fully connected layer between pooling and classifier: (N, in_features) -> (N, out_features)."""
+    """Create the fully connected layer between pooling and classifier: (N, in_features) -> (N, out_features)."""
     return nn.Sequential(nn.Linear(in_features, out_features), nn.BatchNorm1d(out_features), nn.ReLU(inplace=True))
 
 
 def global_average(maps: Tensor) -> Tensor:
-    """The mean over all places: (N, C, h, w) -> (N, C)."""
+    """Average over height and width: (N, C, h, w) -> (N, C)."""
     return F.adaptive_avg_pool2d(maps, 1).flatten(1)

@@ -1,6 +1,7 @@
 """HA-CNN: Harmonious Attention Network for Person Re-Identification, arXiv 1802.08122.
 
-Functions under `torch.fx.wrap` ask for sizes, which a traced graph does not know; there they are one step each.
+Functions under `torch.fx.wrap` use the sizes of tensors, which are unknown while `torch.fx` traces the model. Therefore
+the traced graph contains each of these functions as one call.
 """
 
 from collections.abc import Sequence
@@ -15,10 +16,10 @@ from reidhub.errors import UsageError
 from reidhub.models.base import ReidModel
 from reidhub.models.blocks import ConvNorm, embedding_layer, global_average
 
-REGIONS = 4  # local branches, one above the other
-REGION_HEIGHT = 1 / REGIONS  # part of the height a region sees; it is as wide as the image
-CHANNELS = (128, 256, 384)  # of the three stages
-REGION_SIZES = ((24, 28), (12, 14), (6, 7))  # height and width a region is resized to at each stage
+REGIONS = 4  # horizontal regions of an image, one for each local branch
+REGION_HEIGHT = 1 / REGIONS  # a region's part of the image height; its width is the whole image
+CHANNELS = (128, 256, 384)  # channels of the three stages
+REGION_SIZES = ((24, 28), (12, 14), (6, 7))  # (height, width) to which a region is resized at each stage
 REDUCTION = 16  # bottleneck of the channel attention
 BRANCH_DIM = 512  # length of the global and of the local feature
 
@@ -26,7 +27,7 @@ conv = partial(ConvNorm, bias=True)
 
 
 class InceptionA(nn.Module):
-    """The paper's Inception-A: four streams of equal width, put side by side."""
+    """The paper's Inception-A: four streams with equally many channels, concatenated."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -42,7 +43,7 @@ class InceptionA(nn.Module):
 
 
 class InceptionB(nn.Module):
-    """The paper's Inception-B: three streams that halve height and width, put side by side."""
+    """The paper's Inception-B: three streams that halve height and width, concatenated."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -57,7 +58,7 @@ class InceptionB(nn.Module):
 
 
 class SpatialAttention(nn.Module):
-    """Pixel-wise: which places matter."""
+    """The paper's spatial attention: one weight for each position."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,14 +66,14 @@ class SpatialAttention(nn.Module):
         self.conv2 = conv(1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Score each place: (N, C, h, w) -> (N, 1, h, w)."""
+        """Compute a weight for each position: (N, C, h, w) -> (N, 1, h, w)."""
         mean = x.mean(1, keepdim=True)  # (N, C, h, w) -> (N, 1, h, w)
         coarse = self.conv1(mean)  # -> (N, 1, h/2, w/2)
         return self.conv2(_resize(coarse, x.shape[-2:]))  # -> (N, 1, h, w)
 
 
 class ChannelAttention(nn.Module):
-    """Scale-wise: which channels matter."""
+    """The paper's channel attention: one weight for each channel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -80,12 +81,12 @@ class ChannelAttention(nn.Module):
         self.conv2 = conv(channels // REDUCTION, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Score each channel: (N, C, h, w) -> (N, C, 1, 1)."""
+        """Compute a weight for each channel: (N, C, h, w) -> (N, C, 1, 1)."""
         return self.conv2(self.conv1(global_average(x)[:, :, None, None]))  # (N, C, h, w) -> (N, C, 1, 1)
 
 
 class SoftAttention(nn.Module):
-    """Places times channels, mixed, in (0, 1)."""
+    """The product of spatial and channel attention, after a convolution and a sigmoid: weights in (0, 1)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -94,23 +95,23 @@ class SoftAttention(nn.Module):
         self.conv = conv(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Weigh each place of each channel: (N, C, h, w) -> (N, C, h, w)."""
+        """Compute a weight for each position of each channel: (N, C, h, w) -> (N, C, h, w)."""
         return self.conv(self.spatial_attn(x) * self.channel_attn(x)).sigmoid()
 
 
 class HardAttention(nn.Module):
-    """Part-wise: where each region's centre lies, x and y in (-1, 1)."""
+    """The paper's regional attention: x and y of each region's centre, in (-1, 1)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.fc = nn.Linear(channels, REGIONS * 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Choose the centre of each region: (N, C, h, w) -> (N, 4, 2)."""
+        """Compute the centre of each region: (N, C, h, w) -> (N, 4, 2)."""
         return self.fc(global_average(x)).tanh().unflatten(1, (REGIONS, 2))  # (N, C, h, w) -> (N, 4, 2)
 
     def start_evenly(self) -> None:
-        """Start with the regions spread over the height, wherever the image leads later."""
+        """Initialise the layer so that the regions of every image are spread evenly over the height."""
         nn.init.zeros_(self.fc.weight)
         centres = [(0.0, (2 * region + 1) / REGIONS - 1) for region in range(REGIONS)]
         with torch.no_grad():
@@ -118,7 +119,7 @@ class HardAttention(nn.Module):
 
 
 class HarmoniousAttention(nn.Module):
-    """Soft attention for the global branch, hard attention for the local ones."""
+    """Soft attention for the global branch, hard attention for the local branches."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -126,15 +127,15 @@ class HarmoniousAttention(nn.Module):
         self.hard_attn = HardAttention(channels)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The attended map and the regions' centres: (N, C, h, w) -> (N, C, h, w), (N, 4, 2)."""
+        """Return the weighted map and the regions' centres: (N, C, h, w) -> (N, C, h, w), (N, 4, 2)."""
         return x * self.soft_attn(x), self.hard_attn(x)
 
 
 class HACNN(ReidModel):
-    """A global branch of three stages, and four local branches that look where it tells them to.
+    """A global branch of three stages, and four local branches, whose regions the global branch chooses.
 
-    The local branches share their blocks. The embedding is the global and the local feature, one behind the other;
-    in eval mode each has unit length.
+    The local branches share their blocks. The embedding is the global feature followed by the local feature; in eval
+    mode each of the two features has unit length.
     """
 
     input_size = (160, 64)
@@ -159,16 +160,16 @@ class HACNN(ReidModel):
         self.classifier_local = nn.Linear(BRANCH_DIM, num_classes)
 
     def initialise_rest(self) -> None:
-        """Spread the regions over the height."""
+        """Spread the regions evenly over the height."""
         for attention in (self.ha1, self.ha2, self.ha3):
             attention.hard_attn.start_evenly()
 
     def feature_maps(self, images: Tensor) -> Tensor:
-        """The last feature map of the global branch: (N, 3, 160, 64) -> (N, 384, 10, 4)."""
+        """Compute the last feature map of the global branch: (N, 3, 160, 64) -> (N, 384, 10, 4)."""
         return self._global_branch(images)[0][-1]
 
     def embed(self, images: Tensor) -> Tensor:
-        """Join the global and the local feature: (N, 3, 160, 64) -> (N, 1024)."""
+        """Concatenate the global and the local feature: (N, 3, 160, 64) -> (N, 1024)."""
         maps, centres = self._global_branch(images)
         whole = self.fc_global(global_average(maps[-1]))  # (N, 384, 10, 4) -> (N, 512)
         regions = [self._local_branch(maps, [c[:, region] for c in centres]) for region in range(REGIONS)]
@@ -178,16 +179,16 @@ class HACNN(ReidModel):
         return torch.cat((whole, parts), 1)  # -> (N, 1024)
 
     def classify(self, embedding: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores of both classifiers, global and local: (N, 1024) -> (N, num_classes), (N, num_classes).
+        """Compute the scores of the global and of the local classifier: (N, 1024) -> 2 x (N, num_classes).
 
-        They were trained on features of any length, as train mode gives them; of an embedding made in eval mode they
-        see the direction alone.
+        The classifiers were trained on the features of train mode, which are not scaled to unit length. Scores of an
+        embedding from eval mode therefore differ.
         """
         whole, parts = embedding.tensor_split(2, 1)
         return self.classifier_global(whole), self.classifier_local(parts)
 
     def _global_branch(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """The maps behind the stem and each stage, and each stage's centres of regions.
+        """Return the output maps of the stem and of each stage, and the regions' centres of each stage.
 
         Raises:
             UsageError: the images are not 160 x 64 pixels.
@@ -203,7 +204,7 @@ class HACNN(ReidModel):
         return maps, centres
 
     def _local_branch(self, maps: list[Tensor], centres: list[Tensor]) -> Tensor:
-        """One region, seen at all stages: centres (N, 2) of each stage -> (N, 384)."""
+        """Compute the feature of one region from its part of the first three maps: centres 3 x (N, 2) -> (N, 384)."""
         x = self.local_conv1(_cut(maps[0], centres[0], REGION_SIZES[0]))  # -> (N, 128, 12, 14)
         x = self.local_conv2(x + _cut(maps[1], centres[1], REGION_SIZES[1]))  # -> (N, 256, 6, 7)
         x = self.local_conv3(x + _cut(maps[2], centres[2], REGION_SIZES[2]))  # -> (N, 384, 3, 4)
@@ -212,7 +213,7 @@ class HACNN(ReidModel):
 
 @torch.fx.wrap
 def _check_size(images: Tensor, expected: tuple[int, int]) -> None:
-    """The regions' sizes fit one input size alone."""
+    """Raise UsageError unless the images have the expected size, the only one that fits the regions' sizes."""
     height, width = images.shape[-2:]
     if (height, width) != expected:
         raise UsageError(f"hacnn takes images of {expected[0]} x {expected[1]} pixels, got {height} x {width}")
@@ -220,11 +221,11 @@ def _check_size(images: Tensor, expected: tuple[int, int]) -> None:
 
 @torch.fx.wrap
 def _cut(maps: Tensor, centres: Tensor, size: tuple[int, int]) -> Tensor:
-    """The region around ``centres``, cut by a spatial transformer: (N, C, h, w) -> (N, C, *size).
+    """Cut out the region around ``centres`` with a spatial transformer: (N, C, h, w) -> (N, C, *size).
 
-    It is sampled at the map's own height and width first and resized then, as published. The published definition
-    leaves ``align_corners`` to PyTorch, whose default was True before version 1.3 and is False since; False is what
-    the contract's features were computed with.
+    As published, the region is first sampled at the map's own height and width, then resized. The published definition
+    uses PyTorch's default of ``align_corners``, which was True before version 1.3 and is False since then. The
+    reference features that the tests compare with were computed with False.
     """
     height, width = maps.shape[-2:]
     rows = _pixel_centres(height, maps) * REGION_HEIGHT + centres[:, 1:]  # (h,), (N, 1) -> (N, h)
@@ -235,18 +236,18 @@ def _cut(maps: Tensor, centres: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _pixel_centres(count: int, like: Tensor) -> Tensor:
-    """Where ``count`` pixels lie on a side that runs from -1 to 1: (count,)."""
+    """Return the centres of ``count`` pixels along an axis from -1 to 1: (count,)."""
     return (2 * torch.arange(count, dtype=like.dtype, device=like.device) + 1) / count - 1
 
 
 @torch.fx.wrap
 def _resize(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Bilinear, corner pixels on corner pixels: (N, C, h, w) -> (N, C, *size)."""
+    """Resize bilinearly, so that the corner pixels keep their centres: (N, C, h, w) -> (N, C, *size)."""
     return F.interpolate(maps, size=list(size), mode="bilinear", align_corners=True)
 
 
 def _unit(features: Tensor) -> Tensor:
-    """Each row at length 1: (N, D) -> (N, D)."""
+    """Scale each row to length 1: (N, D) -> (N, D)."""
     return features / features.norm(dim=1, keepdim=True)
 
 

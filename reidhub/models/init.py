@@ -1,4 +1,4 @@
-"""First values of a new model's weights."""
+"""Initial values of the tensors of a new model."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -18,9 +18,9 @@ _one_at_a_time = threading.RLock()
 def initialise(model: ReidModel) -> ReidModel:
     """Fill every tensor of a model in place.
 
-    Convolutions: He et al., arXiv 1502.01852, with the outgoing side, as arXiv 1512.03385 and its descendants do.
-    Fully connected layers: a normal distribution with deviation 0.01, as in AlexNet. Normalisations: the identity. The
-    model's ``initialise_rest`` then fills what its architecture starts differently.
+    Convolutions: He et al., arXiv 1502.01852, with the number of outputs (fan-out), as is usual for residual
+    networks. Fully connected layers: a normal distribution with standard deviation 0.01, as in AlexNet. Normalisations:
+    scale 1 and shift 0. Then the model's ``initialise_rest`` changes the tensors that need other values.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
@@ -37,11 +37,11 @@ def initialise(model: ReidModel) -> ReidModel:
 
 @contextmanager
 def skip_draws() -> Iterator[None]:
-    """Leave the weights of convolutions and linear layers undefined that this thread makes while the block lasts.
+    """Let this thread create convolutions and linear layers with undefined weights, until the ``with`` block ends.
 
-    Drawing weights takes most of the time of building a large model. The public way to avoid it, the ``meta`` device,
-    takes twice as long as this one; a test compares them and says when this one can go. Layers that other threads make
-    meanwhile have their weights drawn as usual.
+    Drawing random weights takes most of the time of building a large model. Torch's public way to avoid it, the
+    ``meta`` device, takes twice as long as this function; a test fails when that is no longer true and this function
+    can be deleted. Other threads create their layers with random weights as usual.
     """
     with _one_at_a_time:
         drawn = {_find_owner(layer, "reset_parameters") for layer in (nn.Conv2d, nn.Linear)}
@@ -56,12 +56,12 @@ def skip_draws() -> Iterator[None]:
 
 
 def _find_owner(layer: type[nn.Module], method: str) -> Any:
-    """The class that defines a method of a layer."""
+    """Return the class, of a layer's class and its bases, that defines a method."""
     return next(owner for owner in layer.__mro__ if method in vars(owner))
 
 
 def _skip_in_thread(thread: int, reset: Callable[[nn.Module], None]) -> Callable[[nn.Module], None]:
-    """``reset``, but without an effect in one thread."""
+    """Return a ``reset_parameters`` that does nothing in the given thread and calls ``reset`` in all others."""
 
     def reset_parameters(layer: nn.Module) -> None:
         if threading.get_ident() != thread:

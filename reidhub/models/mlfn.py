@@ -6,19 +6,19 @@ from torch import Tensor, nn
 from reidhub.models.base import ReidModel
 from reidhub.models.blocks import global_average
 
-FACTORS = 32  # factor modules of a block; they are the groups of its 3x3 convolution
+FACTORS = 32  # factor modules of a block, built as the groups of its 3x3 convolution
 STAGES = (
     (256, 3, 1, (128, 64)),
     (512, 4, 2, (256, 128)),
     (1024, 6, 2, (512, 128)),
     (2048, 3, 2, (512, 128)),
 )
-"""Channels, blocks, stride of the first block, and the two hidden widths of its factor selection modules."""
+"""For each stage: channels, blocks, stride of the first block, two hidden widths of the factor selection modules."""
 EMBEDDING_DIM = 1024
 
 
 class MLFNBlock(nn.Module):
-    """Factor modules (``fm``), which the factor selection module (``fsm``) weighs anew for each image."""
+    """A block of factor modules (``fm``), which the factor selection module (``fsm``) weighs for each image."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, hidden: tuple[int, int]) -> None:
         super().__init__()
@@ -34,7 +34,10 @@ class MLFNBlock(nn.Module):
         self.downsample = None if same else nn.Sequential(*_conv_norm(in_channels, out_channels, stride, bias=False))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The feature map, and which factors made it: (N, in, h, w) -> (N, out, h/stride, w/stride), (N, 32, 1, 1)."""
+        """Return the feature map and the weights of the factor modules.
+
+        Shapes: (N, in, h, w) -> (N, out, h/stride, w/stride), (N, 32, 1, 1).
+        """
         selection = self.fsm(x)  # (N, in, h, w) -> (N, 32, 1, 1)
         out = self.fm_bn1(self.fm_conv1(x)).relu()  # -> (N, mid, h, w)
         out = self.fm_bn2(self.fm_conv2(out)).relu()  # -> (N, mid, h/stride, w/stride)
@@ -45,12 +48,12 @@ class MLFNBlock(nn.Module):
 
 
 def _conv_norm(in_channels: int, out_channels: int, stride: int = 1, *, bias: bool = True) -> list[nn.Module]:
-    """A pointwise convolution and its normalisation: (N, in, h, w) -> (N, out, h/stride, w/stride)."""
+    """Create a pointwise convolution and its normalisation: (N, in, h, w) -> (N, out, h/stride, w/stride)."""
     return [nn.Conv2d(in_channels, out_channels, 1, stride, bias=bias), nn.BatchNorm2d(out_channels)]
 
 
 def _factor_selection(in_channels: int, hidden: tuple[int, int]) -> nn.Sequential:
-    """Three layers on the pooled feature map: (N, in, h, w) -> (N, 32, 1, 1), each in (0, 1)."""
+    """Create a factor selection module: (N, in, h, w) -> (N, 32, 1, 1), weights in (0, 1)."""
     first, second = hidden
     return nn.Sequential(
         nn.AdaptiveAvgPool2d(1),
@@ -64,9 +67,9 @@ def _factor_selection(in_channels: int, hidden: tuple[int, int]) -> nn.Sequentia
 
 
 class MLFN(ReidModel):
-    """16 blocks; the embedding is the mean of what the last feature map and the factor signature project to.
+    """16 blocks; the embedding is the mean of two projections: of the last feature map and of the factor signature.
 
-    The factor signature is what the selection modules of all blocks said, one behind the other.
+    The factor signature is the concatenated output of the factor selection modules of all blocks.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -82,17 +85,17 @@ class MLFN(ReidModel):
         self.classifier = nn.Linear(EMBEDDING_DIM, num_classes)
 
     def feature_maps(self, images: Tensor) -> Tensor:
-        """The last feature map: (N, 3, H, W) -> (N, 2048, H/32, W/32)."""
+        """Compute the last feature map: (N, 3, H, W) -> (N, 2048, H/32, W/32)."""
         return self._walk(images)[0]
 
     def embed(self, images: Tensor) -> Tensor:
-        """The mean of both projections: (N, 3, H, W) -> (N, 1024)."""
+        """Average both projections: (N, 3, H, W) -> (N, 1024)."""
         maps, selections = self._walk(images)
         pooled = global_average(maps)[:, :, None, None]  # (N, 2048, h, w) -> (N, 2048, 1, 1)
         return ((self.fc_x(pooled) + self.fc_s(selections)) * 0.5).flatten(1)  # -> (N, 1024)
 
     def _walk(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The last feature map and the factor signature: (N, 3, H, W) -> (N, 2048, H/32, W/32), (N, 512, 1, 1)."""
+        """Compute last feature map and factor signature: (N, 3, H, W) -> (N, 2048, H/32, W/32), (N, 512, 1, 1)."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))  # (N, 3, H, W) -> (N, 64, H/4, W/4)
         selections = []
         for block in self.feature:
@@ -102,7 +105,7 @@ class MLFN(ReidModel):
 
 
 def _blocks() -> list[MLFNBlock]:
-    """The blocks of all stages; the first of each changes the shape."""
+    """Create the blocks of all stages; the first block of a stage changes the shape."""
     blocks = []
     in_channels = 64
     for channels, count, first_stride, hidden in STAGES:
@@ -113,7 +116,7 @@ def _blocks() -> list[MLFNBlock]:
 
 
 def _projection(in_channels: int) -> nn.Sequential:
-    """(N, in, 1, 1) -> (N, 1024, 1, 1)."""
+    """Create a projection to the embedding: (N, in, 1, 1) -> (N, 1024, 1, 1)."""
     return nn.Sequential(*_conv_norm(in_channels, EMBEDDING_DIM, bias=False), nn.ReLU(inplace=True))
 
 

@@ -24,7 +24,7 @@ relu6_conv = partial(ConvNorm, activation=nn.ReLU6)
 
 
 class InvertedResidual(nn.Module):
-    """Figure 3b: expand, filter each channel, project without an activation; add the input where shapes allow."""
+    """Figure 3b: expand, filter each channel, project without an activation; add the input if the shapes are equal."""
 
     def __init__(self, in_channels: int, out_channels: int, expansion: int, stride: int) -> None:
         super().__init__()
@@ -41,9 +41,10 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(ReidModel):
-    """Table 2, every number of channels times ``width`` and rounded down, the last one never below 1280.
+    """The network of table 2, with all numbers of channels multiplied by ``width`` and rounded down.
 
-    The first stage keeps an expansion convolution though its factor is 1, as the published files do.
+    The last layer has at least 1280 channels. As in the published files, the first stage has an expansion convolution
+    although its expansion is 1.
     """
 
     def __init__(self, width: float, num_classes: int) -> None:
@@ -55,7 +56,7 @@ class MobileNetV2(ReidModel):
         self.classifier = nn.Linear(last, num_classes)
 
     def feature_maps(self, images: Tensor) -> Tensor:
-        """The last feature map: (N, 3, H, W) -> (N, D, H/32, W/32)."""
+        """Compute the last feature map: (N, 3, H, W) -> (N, D, H/32, W/32)."""
         x = self.conv1(images)  # (N, 3, H, W) -> (N, C, H/2, W/2)
         x = self.conv4(self.conv3(self.conv2(x)))  # -> (N, C, H/8, W/8)
         x = self.conv6(self.conv5(x))  # -> (N, C, H/16, W/16)
@@ -63,7 +64,7 @@ class MobileNetV2(ReidModel):
 
 
 def _stages(width: float) -> list[nn.Sequential]:
-    """One for each row of `STAGES`; its first block changes the shape: (N, in, h, w) -> (N, out, h/s, w/s)."""
+    """Create one stage for each row of `STAGES`: (N, in, h, w) -> (N, out, h/s, w/s)."""
     stages = []
     channels = int(STEM * width)
     for expansion, base, blocks, first_stride in STAGES:

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from reidhub.models.base import ReidModel
 from reidhub.models.blocks import ConvNorm, embedding_layer, global_average, instance_norm
 
-GATE_REDUCTION = 16  # bottleneck of the aggregation gate, section 3.2
-BOTTLENECK = 4  # a block works on a quarter of its output's channels
+GATE_REDUCTION = 16  # the aggregation gate reduces its channels by this factor, section 3.2
+BOTTLENECK = 4  # inside a block there are a quarter of its output channels
 EMBEDDING_DIM = 512  # at every width
 
 
 class LightConv(nn.Module):
-    """Lite 3x3 of figure 3b: pointwise first, then depthwise, then one normalisation."""
+    """The paper's Lite 3x3 (figure 3b): pointwise convolution, depthwise convolution, normalisation, ReLU."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class LightConv(nn.Module):
 
 
 class AggregationGate(nn.Module):
-    """Equation 3: the sum of all streams, after one gate G has weighed each stream's channels for each image."""
+    """Equation 3: the sum of all streams; one shared gate G weighs each stream's channels for each image."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class AggregationGate(nn.Module):
         self.fc2 = nn.Conv2d(channels // GATE_REDUCTION, channels, 1)
 
     def forward(self, streams: Sequence[Tensor]) -> Tensor:
-        """Weigh and add T streams: T x (N, C, h, w) -> (N, C, h, w)."""
+        """Weigh and sum T streams: T x (N, C, h, w) -> (N, C, h, w)."""
         return reduce(add, (x * self._weights(x) for x in streams))  # T x (N, C, h, w) -> (N, C, h, w)
 
     def _weights(self, x: Tensor) -> Tensor:
@@ -50,12 +50,12 @@ class AggregationGate(nn.Module):
 
 
 def light_convs(channels: int, depth: int) -> nn.Sequential:
-    """One stream: ``depth`` Lite 3x3 in a row."""
+    """Create one stream: ``depth`` `LightConv` layers (the paper's Lite 3x3), one after another."""
     return nn.Sequential(*(LightConv(channels) for _ in range(depth)))
 
 
 class OmniScaleBlock(nn.Module):
-    """The bottleneck of figure 4: four streams of growing depth, gated, summed, added to the input.
+    """The bottleneck of figure 4: four streams of depth 1 to 4 are weighed, summed and added to the input.
 
     With ``ibn`` an instance normalisation follows the sum (IBN-Net's IBN-b).
     """
@@ -85,15 +85,15 @@ class OmniScaleBlock(nn.Module):
 
 
 def transition(channels: int) -> nn.Sequential:
-    """What stands between two stages: (N, C, h, w) -> (N, C, h/2, w/2)."""
+    """Create the layers between two stages: (N, C, h, w) -> (N, C, h/2, w/2)."""
     return nn.Sequential(ConvNorm(channels, channels), nn.AvgPool2d(2))
 
 
 class OSNet(ReidModel):
-    """Table 1 of the paper.
+    """The network of table 1.
 
     Args:
-        channels: of the stem and of the three stages.
+        channels: channels of the stem and of the three stages.
         num_classes: rows of the classifier.
         ibn: instance normalisation in the stem and in the first stage.
     """
@@ -111,7 +111,7 @@ class OSNet(ReidModel):
         self.classifier = nn.Linear(EMBEDDING_DIM, num_classes)
 
     def feature_maps(self, images: Tensor) -> Tensor:
-        """The last feature map: (N, 3, H, W) -> (N, C, H/16, W/16)."""
+        """Compute the last feature map: (N, 3, H, W) -> (N, C, H/16, W/16)."""
         x = self.maxpool(self.conv1(images))  # (N, 3, H, W) -> (N, C, H/4, W/4)
         x = self.conv2(x)  # -> (N, C, H/8, W/8)
         x = self.conv3(x)  # -> (N, C, H/16, W/16)
@@ -119,7 +119,7 @@ class OSNet(ReidModel):
 
 
 def _stage(in_channels: int, out_channels: int, *, ibn: bool = False) -> list[nn.Module]:
-    """Two blocks: (N, in, h, w) -> (N, out, h, w)."""
+    """Create the two blocks of a stage: (N, in, h, w) -> (N, out, h, w)."""
     return [OmniScaleBlock(in_channels, out_channels, ibn=ibn), OmniScaleBlock(out_channels, out_channels, ibn=ibn)]
 
 

@@ -1,6 +1,6 @@
 """OSNet-AIN: Learning Generalisable Omni-Scale Representations for Person Re-Identification, arXiv 1910.06827.
 
-A search put instance normalisation into the residual path of some blocks; which, says `OSNetAIN`.
+A search put instance normalisation into the residual path of some blocks; `OSNetAIN` lists these blocks.
 """
 
 from functools import partial
@@ -11,11 +11,11 @@ from reidhub.models.base import ReidModel
 from reidhub.models.blocks import ConvNorm, embedding_layer, instance_norm
 from reidhub.models.osnet import BOTTLENECK, EMBEDDING_DIM, AggregationGate, light_convs, transition
 
-NUM_SCALES = 4  # streams of a block; stream t sees (2t + 1) x (2t + 1) of its input
+NUM_SCALES = 4  # streams of a block; stream t has a receptive field of (2t + 1) x (2t + 1)
 
 
 class Stream(nn.Module):
-    """``depth`` Lite 3x3 in a row, one level deeper in the published file than in OSNet's."""
+    """``depth`` `LightConv` layers, one after another; keys in the file have one level more than OSNet's."""
 
     def __init__(self, channels: int, depth: int) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Stream(nn.Module):
 
 
 class OmniScaleBlock(nn.Module):
-    """OSNet's bottleneck; with ``norm_inside`` an instance normalisation ends the residual path, before the sum."""
+    """OSNet's bottleneck; with ``norm_inside`` the residual path ends with an instance normalisation."""
 
     def __init__(self, in_channels: int, out_channels: int, *, norm_inside: bool) -> None:
         super().__init__()
@@ -51,10 +51,13 @@ class OmniScaleBlock(nn.Module):
 
 
 class OSNetAIN(ReidModel):
-    """The architecture that was found: instance normalisation in both blocks, the second, the first of a stage.
+    """The architecture that the search found.
+
+    Instance normalisation is in the stem, in both blocks of the first stage, in the second block of the second stage
+    and in the first block of the third stage.
 
     Args:
-        channels: of the stem and of the three stages.
+        channels: channels of the stem and of the three stages.
         num_classes: rows of the classifier.
     """
 
@@ -73,7 +76,7 @@ class OSNetAIN(ReidModel):
         self.classifier = nn.Linear(EMBEDDING_DIM, num_classes)
 
     def feature_maps(self, images: Tensor) -> Tensor:
-        """The last feature map: (N, 3, H, W) -> (N, C, H/16, W/16)."""
+        """Compute the last feature map: (N, 3, H, W) -> (N, C, H/16, W/16)."""
         x = self.maxpool(self.conv1(images))  # (N, 3, H, W) -> (N, C, H/4, W/4)
         x = self.pool2(self.conv2(x))  # -> (N, C, H/8, W/8)
         x = self.pool3(self.conv3(x))  # -> (N, C, H/16, W/16)
@@ -81,7 +84,7 @@ class OSNetAIN(ReidModel):
 
 
 def _stage(in_channels: int, out_channels: int, *, norm_inside: tuple[bool, bool]) -> nn.Sequential:
-    """Two blocks."""
+    """Create the two blocks of a stage: (N, in, h, w) -> (N, out, h, w)."""
     first = OmniScaleBlock(in_channels, out_channels, norm_inside=norm_inside[0])
     return nn.Sequential(first, OmniScaleBlock(out_channels, out_channels, norm_inside=norm_inside[1]))
 

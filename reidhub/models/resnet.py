@@ -1,6 +1,6 @@
 """ResNet-50: Deep Residual Learning for Image Recognition, arXiv 1512.03385.
 
-The blocks are torchvision's, whose stride lies on the 3x3 convolution.
+The blocks are torchvision's, in which the 3x3 convolution has the stride (in the paper, the first 1x1 convolution).
 """
 
 from functools import partial
@@ -15,12 +15,13 @@ WIDTH = 2048  # channels of the last stage
 
 
 class ResNet50(ReidModel):
-    """The 50-layer column of table 1.
+    """The 50-layer network of table 1.
 
     Args:
         num_classes: rows of the classifier.
-        last_stride: of the last stage; 1 keeps its feature map twice as high and wide.
-        embedding_dim: None for an embedding that is the pooled feature map, else the width of a layer behind it.
+        last_stride: stride of the last stage; 1 makes its feature map twice as high and wide.
+        embedding_dim: length of the embedding, from a fully connected layer after pooling; None for no such layer: the
+            embedding is the pooled feature map.
     """
 
     def __init__(self, num_classes: int, *, last_stride: int = 2, embedding_dim: int | None = None) -> None:
@@ -38,14 +39,14 @@ class ResNet50(ReidModel):
         self.classifier = nn.Linear(self.embedding_dim, num_classes)
 
     def feature_maps(self, images: Tensor) -> Tensor:
-        """The last feature map: (N, 3, H, W) -> (N, 2048, H/32, W/32); H/16, W/16 at last stride 1."""
+        """Compute the last feature map: (N, 3, H, W) -> (N, 2048, H/32, W/32); H/16, W/16 if last stride is 1."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))  # (N, 3, H, W) -> (N, 64, H/4, W/4)
         x = self.layer2(self.layer1(x))  # -> (N, 512, H/8, W/8)
         return self.layer4(self.layer3(x))  # -> (N, 2048, H/32, W/32), at last stride 1 H/16, W/16
 
 
 def _stage(in_channels: int, width: int, blocks: int, *, stride: int = 1) -> nn.Sequential:
-    """The first block changes the shape: (N, in, h, w) -> (N, 4 width, h/stride, w/stride)."""
+    """Create a stage; its first block changes the shape: (N, in, h, w) -> (N, 4 width, h/stride, w/stride)."""
     out_channels = width * Bottleneck.expansion
     downsample = nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)

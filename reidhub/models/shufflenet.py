@@ -9,17 +9,19 @@ from reidhub.models.base import ReidModel
 GROUPS = 3  # column g = 3 of table 1
 STAGES = ((240, 4), (480, 8), (960, 4))  # channels and blocks of stages 2, 3, 4 in that column
 STEM = 24  # channels of conv1
-BOTTLENECK = 4  # a unit works on a quarter of its output's channels
+BOTTLENECK = 4  # inside a unit there are a quarter of its output channels
 
 
 class ShuffleUnit(nn.Module):
-    """Figure 2b, or 2c at stride 2, where the pooled input is put beside the result instead of added.
+    """The unit of figure 2b (stride 1) or 2c (stride 2).
+
+    At stride 1 the input is added to the result; at stride 2 the pooled input and the result are concatenated.
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
-        stride: 1 or 2; at 1, ``in_channels`` equals ``out_channels``.
-        first_groups: groups of the first convolution; 1 where the input has too few channels to group.
+        stride: 1 or 2; if 1, ``in_channels`` must equal ``out_channels``.
+        first_groups: groups of the first convolution; 1 if the input has too few channels for groups.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, first_groups: int = GROUPS) -> None:
@@ -47,7 +49,7 @@ class ShuffleUnit(nn.Module):
 
 
 class ShuffleNet(ReidModel):
-    """Table 1 at three groups and width 1."""
+    """The network of table 1 with three groups and width 1."""
 
     def __init__(self, num_classes: int) -> None:
         (second, second_units), (third, third_units), (fourth, fourth_units) = STAGES
@@ -64,13 +66,13 @@ class ShuffleNet(ReidModel):
         self.classifier = nn.Linear(fourth, num_classes)
 
     def feature_maps(self, images: Tensor) -> Tensor:
-        """The last feature map: (N, 3, H, W) -> (N, 960, H/32, W/32)."""
+        """Compute the last feature map: (N, 3, H, W) -> (N, 960, H/32, W/32)."""
         x = self.conv1(images)  # (N, 3, H, W) -> (N, 24, H/4, W/4)
         return self.stage4(self.stage3(self.stage2(x)))  # -> (N, 960, H/32, W/32)
 
 
 def _stage(in_channels: int, out_channels: int, units: int, *, first_groups: int = GROUPS) -> nn.Sequential:
-    """The first unit changes the shape: (N, in, h, w) -> (N, out, h/2, w/2)."""
+    """Create a stage; its first unit changes the shape: (N, in, h, w) -> (N, out, h/2, w/2)."""
     first = ShuffleUnit(in_channels, out_channels, 2, first_groups)
     return nn.Sequential(first, *(ShuffleUnit(out_channels, out_channels, 1) for _ in range(units - 1)))
 

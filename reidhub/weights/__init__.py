@@ -1,7 +1,7 @@
-"""Weights of checkpoint files of every age, read without running code from them.
+"""Reads the weights of checkpoint files, old and new, without running code from the files.
 
-Nothing in a file is believed before it was checked: not its sizes, shapes or strides, and no name in its pickle leads
-to anything but the stand-ins of `reidhub.weights.unpickler`.
+Sizes, shapes and strides in a file are checked before they are used. Each class or function that a pickle names is
+replaced by a harmless one from `reidhub.weights.unpickler`, or the file is rejected.
 """
 
 from reidhub.weights.conversion import conversion_of, convert, said_original, stored_weights

@@ -1,6 +1,6 @@
-"""The file formats of checkpoints: zip (PyTorch 1.6 and later), legacy (before), safetensors.
+"""The file formats of checkpoints: zip (PyTorch 1.6 and later), legacy (before 1.6), safetensors.
 
-A number in a file is compared with the size of the file before anything is read by it.
+Each offset or length in a file is compared with the size of the file before it is used for reading.
 """
 
 import math
@@ -21,11 +21,11 @@ from reidhub.files.sniff import HEAD, refuse_pages
 from reidhub.weights.unpickler import Storage, StorageType, read_pickle
 
 _ZIP = b"PK\x03\x04"
-_LOCAL_HEADER = 30  # bytes before the name, section 4.3.7 of the zip specification
+_LOCAL_HEADER = 30  # bytes of the header before the file name, section 4.3.7 of the zip specification
 _MAGIC = 0x1950A86A20F9469CFC6C  # legacy files: torch.serialization.MAGIC_NUMBER
 _PROTOCOL = 1001  # torch.serialization.PROTOCOL_VERSION
-_LEGACY_START = 32  # bytes in which a legacy file has that number, whatever its pickle protocol
-_LONGEST_HEADER = 100_000_000  # bytes; the bound of the safetensors format
+_LEGACY_START = 32  # bytes; a legacy file has _MAGIC within them, in every pickle protocol
+_LONGEST_HEADER = 100_000_000  # bytes; the limit in the safetensors format
 _SAFETENSORS_DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -45,10 +45,10 @@ class Container:
     """An open checkpoint file.
 
     Args:
-        file: the file; its position is of no meaning.
+        file: the open file, at any position.
         size: bytes of the file.
-        content: what its pickle describes, or a mapping of tensors.
-        places: where the bytes of each storage lie.
+        content: the unpickled value; for safetensors, a mapping of names to tensors.
+        places: for each storage's key, the byte range in the file.
     """
 
     file: BinaryIO
@@ -57,10 +57,10 @@ class Container:
     places: Mapping[str, slice]
 
     def elements(self, storage: Storage, dtype: torch.dtype) -> Tensor:
-        """The elements of a storage (numel,), in memory of their own.
+        """Read the elements of a storage from the file into new memory: (numel,).
 
         Raises:
-            WeightsError: the file does not have them.
+            WeightsError: the file does not contain these bytes.
         """
         place = self.places.get(storage.key, slice(0, 0))
         start = place.start + storage.offset * dtype.itemsize
@@ -79,11 +79,11 @@ def open_container(path: Path, encoding: str) -> Iterator[Container]:
 
     Args:
         path: the file.
-        encoding: of the byte strings of Python 2.
+        encoding: text encoding of byte strings that Python 2 pickled.
 
     Raises:
-        WeightsError: it is of no known format, or damaged.
-        OSError: it cannot be read.
+        WeightsError: the file has no known format, or is damaged.
+        OSError: the file cannot be read.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -100,10 +100,10 @@ def open_container(path: Path, encoding: str) -> Iterator[Container]:
 
 
 def kind_of(start: bytes, size: int) -> Literal["zip", "legacy", "safetensors"] | None:
-    """The format that the first bytes of a file announce, whatever follows them; None for any other.
+    """Recognise the format of a file by its first bytes alone; None for an unknown format.
 
     Args:
-        start: the first `HEAD` bytes, or all there are.
+        start: the first `HEAD` bytes of the file, or all bytes of a shorter file.
         size: bytes of the file.
     """
     if start.startswith(_ZIP):
@@ -114,7 +114,7 @@ def kind_of(start: bytes, size: int) -> Literal["zip", "legacy", "safetensors"] 
 
 
 def _open_zip(file: BinaryIO, size: int, encoding: str) -> Container:
-    """``data.pkl`` and one record for each storage, none of them compressed."""
+    """Open a zip file: it has ``data.pkl`` and one record for each storage, all uncompressed."""
     with zipfile.ZipFile(file) as archive:
         records = _records(archive, size)
         if "constants.pkl" in records or any(name.startswith("code/") for name in records):
@@ -130,7 +130,7 @@ def _open_zip(file: BinaryIO, size: int, encoding: str) -> Container:
 
 
 def _records(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """The archive's files by their names below its one folder, checked to be whole and as long as they say."""
+    """Check that the archive's records are whole, and return them by their names inside the archive's only folder."""
     infos = archive.infolist()
     names = [info.filename.partition("/")[2] for info in infos]
     folders = {info.filename.partition("/")[0] for info in infos}
@@ -146,7 +146,7 @@ def _records(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
 
 
 def _place(file: BinaryIO, size: int, info: zipfile.ZipInfo) -> slice:
-    """Where the bytes of a record lie."""
+    """Return the byte range of a record's data in the file."""
     file.seek(info.header_offset)
     header = file.read(_LOCAL_HEADER)
     start = info.header_offset + _LOCAL_HEADER + sum(int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
@@ -156,7 +156,7 @@ def _place(file: BinaryIO, size: int, info: zipfile.ZipInfo) -> slice:
 
 
 def _open_legacy(file: BinaryIO, size: int, encoding: str) -> Container:
-    """Five pickles in a row, then for each storage its number of elements and its bytes."""
+    """Open a legacy file: it has five pickles, then for each storage its number of elements and its bytes."""
     at, parts = 0, []
     storages = _LegacyStorages()
     for persistent in (None, None, None, storages, None):
@@ -172,10 +172,10 @@ def _open_legacy(file: BinaryIO, size: int, encoding: str) -> Container:
 
 
 class _LegacyStorages:
-    """Takes storages as legacy files name them, and remembers how wide their elements are.
+    """Converts a legacy file's references to storages into `Storage`, and records the size of their elements.
 
     Attributes:
-        widths: key -> bytes of an element.
+        widths: for each storage's key, the bytes of one element.
     """
 
     def __init__(self) -> None:
@@ -198,7 +198,7 @@ class _LegacyStorages:
 
 
 def _storage(pid: Any) -> Storage:
-    """A storage as a pickle names it: ``("storage", type, key, device, elements)``."""
+    """Convert a pickle's reference ``("storage", type, key, device, elements)`` into a `Storage`."""
     kind, storage_type, key, _, numel = pid
     fits = kind == "storage" and isinstance(storage_type, StorageType) and isinstance(key, str) and _is_count(numel)
     if not fits:
@@ -220,10 +220,10 @@ def _legacy_places(file: BinaryIO, at: int, keys: Any, widths: Mapping[str, int]
 
 
 def map_safetensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file: mapped, not read. Nothing in such a file can run.
+    """Map the tensors of a safetensors file into memory, without reading them. The format cannot contain code.
 
     Raises:
-        WeightsError: it is damaged, or cannot be mapped, as when it is removed meanwhile.
+        WeightsError: the file is damaged, or cannot be mapped, for example because it was removed meanwhile.
     """
     from safetensors import SafetensorError
 
@@ -231,14 +231,14 @@ def map_safetensors(path: Path) -> dict[str, Tensor]:
         return _mapped(path)
     except SafetensorError as error:
         raise WeightsError(f"it is damaged: {error}", hint=_AGAIN) from error
-    except (OSError, ValueError, RuntimeError) as error:  # the last two where it was written to meanwhile
+    except (OSError, ValueError, RuntimeError) as error:  # the last two if the file was changed meanwhile
         raise WeightsError(f"it cannot be mapped: {error}", hint=_AGAIN) from error
 
 
 def _mapped(path: Path) -> dict[str, Tensor]:
-    """What ``safetensors.torch.load_file`` returns, in a quarter of its time.
+    """Return the same as ``safetensors.torch.load_file``, in a quarter of the time.
 
-    The library checks the header: the tensors lie behind it without a gap, in the order of ``offset_keys``.
+    The library checks that the tensors follow the header without a gap, in the order of ``offset_keys``.
     """
     from safetensors import safe_open
 

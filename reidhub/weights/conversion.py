@@ -1,7 +1,8 @@
-"""Weights converted once: beside a file of the cache lies the same as safetensors, which later loads map.
+"""Converts cached checkpoints to safetensors, next to the original; later loads map the converted file into memory.
 
-Always true: a converted file under its final name was written whole, from weights that loaded strictly, and names the
-original's digest. One that was touched since is hashed before it is used; one that is broken is made anew.
+A converted file gets its final name only when it is complete. Its weights had loaded strictly into their model, and
+its metadata has the original's digest. If its size or time has changed, it is hashed before use; if it is broken, it is
+written again.
 """
 
 import json
@@ -26,14 +27,14 @@ ORIGINAL = "sha256_of_original"
 
 
 def stored_weights(path: Path, layout: StateDictLayout) -> dict[str, Tensor]:
-    """The weights of a file of the cache: mapped from its conversion where that is there, else read from the file.
+    """Map the weights from the converted file of a cached file; if there is none, read the cached file.
 
     Args:
-        path: as the cache names it.
+        path: the original file in the cache.
         layout: how the file wraps its tensors.
 
     Raises:
-        WeightsError: as `read_weights`.
+        WeightsError: see `read_weights`.
     """
     if found := conversion_of(path, layout):
         with suppress(WeightsError):
@@ -42,10 +43,10 @@ def stored_weights(path: Path, layout: StateDictLayout) -> dict[str, Tensor]:
 
 
 def conversion_of(path: Path, layout: StateDictLayout) -> Path | None:
-    """The converted file of a file of the cache; None where there is none, a broken one, or one of other tensors.
+    """Find the converted file of a cached file; None if it is missing, broken or was read with another layout.
 
     Args:
-        path: as the cache names it.
+        path: the original file in the cache.
         layout: how the file wraps its tensors.
     """
     converted = path.with_suffix(SUFFIX)
@@ -57,7 +58,7 @@ def conversion_of(path: Path, layout: StateDictLayout) -> Path | None:
         if (noted["size"], noted["mtime_ns"]) != (state.st_size, state.st_mtime_ns):
             if Digest.of_file(converted).hex != noted["sha256"]:
                 return None
-            with suppress(OSError):  # where the folder does not take it, the next use hashes the file again
+            with suppress(OSError):  # if the folder is not writable, the next use hashes the file again
                 write_json(_note(converted), noted | {"size": state.st_size, "mtime_ns": state.st_mtime_ns})
         return converted
     except (OSError, ValueError, TypeError, KeyError):
@@ -65,18 +66,18 @@ def conversion_of(path: Path, layout: StateDictLayout) -> Path | None:
 
 
 def convert(path: Path, tensors: Mapping[str, Tensor], layout: StateDictLayout) -> Path:
-    """Keep weights as safetensors beside the file of the cache they come from.
+    """Write the weights of a cached file as safetensors next to it, unless an intact converted file exists.
 
     Args:
-        path: as the cache names it: its stem is the file's digest.
-        tensors: what `read_weights` gave for it, and what loaded strictly.
-        layout: that it was read with.
+        path: the original file in the cache; its stem is its digest.
+        tensors: the weights that `read_weights` returned for the file and that loaded strictly into their model.
+        layout: the layout with which the file was read.
 
     Returns:
         The converted file.
 
     Raises:
-        CacheError: the folder does not take it.
+        CacheError: the folder is not writable or full.
     """
     from safetensors.torch import save
 
@@ -94,7 +95,7 @@ def convert(path: Path, tensors: Mapping[str, Tensor], layout: StateDictLayout) 
 
 
 def said_original(path: Path) -> Digest | None:
-    """The file that a safetensors file says it was converted from, which nothing proves; None where it does not say."""
+    """Return the original's digest in a safetensors file's metadata, which nothing proves; None if there is none."""
     from safetensors import SafetensorError, safe_open
 
     try:

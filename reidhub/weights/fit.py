@@ -1,4 +1,4 @@
-"""Weights meet a model: strictly, with a readable list of what does not fit."""
+"""Loads weights into a model strictly; an error lists the tensors that do not fit."""
 
 import logging
 from collections.abc import Mapping
@@ -10,42 +10,43 @@ from reidhub.errors import StateDictError
 from reidhub.files.sniff import make_printable
 
 CLASSIFIER = "classifier"
-"""How the names of tensors start that belong to the classes of a training set."""
+"""Prefix of the names of the classifier's tensors, which depend on the classes of the training set."""
 
 _LATE = "num_batches_tracked"  # a count that PyTorch writes since 0.4.1; nothing depends on it in eval mode
-_SHOWN = 12  # differences in a message
+_SHOWN = 12  # most differences in a message
 
 _log = logging.getLogger(__name__)
 
 
 def num_classes_of(tensors: Mapping[str, Tensor]) -> int | None:
-    """Rows of the classifier among the weights; None where there is no classifier."""
+    """Return the number of rows of the classifier in the weights; None if they have no classifier."""
     weights = (t for name, t in tensors.items() if is_classifier(name) and name.endswith(".weight"))
     return next((tensor.shape[0] for tensor in weights if tensor.ndim == 2), None)
 
 
 def is_classifier(name: str) -> bool:
-    """True for the names of tensors that belong to the classes of a training set."""
+    """Return True if a tensor of this name belongs to a classifier."""
     return name.startswith(CLASSIFIER)
 
 
 def is_late(name: str) -> bool:
-    """True for the names of tensors that files of before PyTorch 0.4.1 may lack."""
+    """Return True if files from before PyTorch 0.4.1 may lack a tensor of this name."""
     return name.endswith(_LATE)
 
 
 def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str) -> None:
-    """Make the weights those of a model: every tensor, each of its shape, and no other.
+    """Load weights into a model; names and shapes must be exactly those of the model.
 
-    Only ``num_batches_tracked``, which old files do not have, may be missing; it is 0 then.
+    Only ``num_batches_tracked``, which old files do not have, may be missing; it is then set to 0.
 
     Args:
-        model: on any device, the ``meta`` device included; tensors are taken as they are where the dtype fits.
-        tensors: names and CPU tensors.
+        model: on any device, including ``meta``. If dtype and device fit, the model uses the given tensors themselves,
+            not copies.
+        tensors: CPU tensors by name.
         what: name of the checkpoint, for the message.
 
     Raises:
-        StateDictError: the message lists what is missing, unexpected or of another shape.
+        StateDictError: tensors are missing, unexpected or have another shape; the message lists them.
     """
     wanted = model.state_dict(keep_vars=True)
     given = dict(tensors)
@@ -55,7 +56,7 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str) 
     if lines := _differences(wanted, given):
         raise _misfit(what, lines, len(wanted.keys() | given.keys()))
     modules = dict(model.named_modules(remove_duplicate=False))
-    for name, before in wanted.items():  # as load_state_dict(assign=True), but in less time
+    for name, before in wanted.items():  # the same as load_state_dict(assign=True), but faster
         tensor = given[name].to(dtype=before.dtype, device=_device(before))
         path, _, key = name.rpartition(".")
         is_parameter = isinstance(before, nn.Parameter)
@@ -63,18 +64,18 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str) 
 
 
 def load_backbone(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str, head: tuple[str, ...]) -> None:
-    """Make the weights those of a model but for its head, which stays as it is; the rest is as strict as ever.
+    """Load all weights except the head's into a model, strictly; the model's own head stays as it is.
 
-    The log says what was left out and what is new.
+    A warning in the log lists the tensors that were left out and those that are newly initialised.
 
     Args:
-        model: with every tensor initialised.
-        tensors: names and CPU tensors.
+        model: a model in which every tensor is initialised.
+        tensors: CPU tensors by name.
         what: name of the checkpoint, for messages.
-        head: starts of the names that make up the head.
+        head: prefixes of the names of the head's tensors.
 
     Raises:
-        StateDictError: the backbone does not fit; the message lists the differences.
+        StateDictError: the other weights do not fit; the message lists the differences.
     """
     new = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(head)}
     left_out = {name: tensor for name, tensor in tensors.items() if name.startswith(head)}
@@ -91,7 +92,7 @@ def _device(tensor: Tensor) -> torch.device:
 
 
 def _differences(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[tuple[str, str, str]]:
-    """Kind, name and shapes of each difference."""
+    """List the differences, each as (kind, name, shapes)."""
     missing = [("missing", name, _shape(tensor)) for name, tensor in wanted.items() if name not in given]
     unexpected = [("unexpected", name, _shape(tensor)) for name, tensor in given.items() if name not in wanted]
     other = [

@@ -1,4 +1,4 @@
-"""The model of a checkpoint with its weights in it."""
+"""Builds the model of a checkpoint and loads its weights."""
 
 from pathlib import Path
 
@@ -17,13 +17,14 @@ def filled(
     num_classes: int | None = None,
     head: tuple[str, ...] = (),
 ) -> ReidModel:
-    """The model of a checkpoint with these weights, on the CPU and in train mode.
+    """Build the model of a checkpoint with these weights, on the CPU and in train mode.
 
     Args:
-        checkpoint: whose architecture is built.
-        tensors: what was read from its file.
-        num_classes: rows of the classifier; None for what the manifest says, else the weights.
-        head: starts of the names of tensors that are newly initialised instead; everything else is strict.
+        checkpoint: the checkpoint, which has the name of the architecture.
+        tensors: the weights from the checkpoint's file.
+        num_classes: rows of the classifier; None for the manifest's number, or if it has none, the number in the
+            weights.
+        head: prefixes of the names of tensors that are newly initialised; all other tensors load strictly.
 
     Raises:
         StateDictError: the weights do not fit.
@@ -41,15 +42,15 @@ def filled(
 
 
 def converted(checkpoint: Checkpoint, path: Path) -> Path:
-    """The weights of a cached file as safetensors, beside it; made where they are not there yet.
+    """Return the safetensors file that was converted from a cached file; convert it if needed.
 
     Args:
-        checkpoint: whose architecture they have to fit strictly.
-        path: its file in the cache.
+        checkpoint: the checkpoint; the weights must fit its architecture strictly.
+        path: the checkpoint's file in the cache.
 
     Raises:
         WeightsError: the file does not hold the weights of this architecture.
-        CacheError: the cache does not take the converted file.
+        CacheError: the converted file cannot be written.
     """
     tensors = stored_weights(path, checkpoint.layout)
     filled(checkpoint, tensors)

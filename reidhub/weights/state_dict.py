@@ -1,4 +1,4 @@
-"""Any checkpoint file becomes names and tensors, every tensor checked, or an error in words."""
+"""Reads the tensors of a checkpoint file of any format and checks each of them."""
 
 import math
 from pathlib import Path
@@ -18,20 +18,21 @@ _ANY = StateDictLayout()
 
 
 def read_weights(path: Path | str, *, layout: StateDictLayout = _ANY) -> dict[str, Tensor]:
-    """The weights in a checkpoint file: zip or legacy format of `torch.save`, any Python since 2.7, or safetensors.
+    """Read the weights from a checkpoint file: zip or legacy format of `torch.save`, or safetensors.
 
-    What lies beside the weights (epoch, optimizer, arguments) is ignored; arrays of NumPy become tensors.
+    Files that Python 2.7 wrote can be read too. Other content (epoch, optimizer, arguments) is ignored. NumPy arrays
+    become tensors.
 
     Args:
         path: the file.
-        layout: how the file wraps its tensors, where that is known; the rest is found out: tensors lie bare or under
-            one key such as ``state_dict``, and ``module.`` before every key is taken off.
+        layout: how the file wraps its tensors. What it leaves open is found out: the tensors are at the top level or
+            under one key such as ``state_dict``; if every name starts with ``module.``, this prefix is removed.
 
     Returns:
         A non-empty mapping of names to dense, finite, real CPU tensors, in the file's order.
 
     Raises:
-        WeightsError: it is no such file, is damaged, or holds anything that only running code could bring back.
+        WeightsError: the file has another format, is damaged, or needs code from the file to be run.
     """
     path = Path(path)
     try:
@@ -50,20 +51,20 @@ _AGAIN = "fetch the file again"
 
 MOST_TENSORS = 50_000  # the largest file of the zoo has 900
 _LONGEST_NAME = 1000  # characters
-_SLACK = 1 << 20  # bytes
-_MOST_COPIES = 2  # the tensors together against the file; tied weights are written once
+_SLACK = 1 << 20  # bytes that the tensors may take in addition
+_MOST_COPIES = 2  # size of all tensors / size of the file; above 1 because the file has tied weights once
 
-_PREFIX = "module."  # of nn.DataParallel
-_WRAPPERS = 2  # that a model may have been in at once
+_PREFIX = "module."  # nn.DataParallel adds it to every name
+_WRAPPERS = 2  # at most so many nested nn.DataParallel
 _USUAL_ROOT = "state_dict"
 _ARRAYS = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "b1"})
 
 
 def find_state_dict(container: Container, layout: StateDictLayout) -> dict[str, Tensor]:
-    """The weights of an open file, as `reidhub.read_weights` returns them.
+    """Find the weights in an open file, in the form that `reidhub.read_weights` returns.
 
     Raises:
-        WeightsError: there are none, or a tensor is not dense, finite and real.
+        WeightsError: the file has no weights, or a tensor is not dense, finite and real.
     """
     entries = _stripped(_root(container.content, layout.root), layout.strip_prefix)
     if len(entries) > MOST_TENSORS:
@@ -76,7 +77,7 @@ def find_state_dict(container: Container, layout: StateDictLayout) -> dict[str, 
 
 
 def _root(content: Any, root: str | None) -> dict[str, Any]:
-    """The mapping of names to tensors, bare or one level down."""
+    """Find the mapping of names to tensors: the content itself, or one of its values."""
     if not isinstance(content, dict):
         raise WeightsError(f"it holds {_kind(content)} instead of a mapping of names to tensors")
     if root is not None:
@@ -95,7 +96,7 @@ def _root(content: Any, root: str | None) -> dict[str, Any]:
 
 
 def _holds_tensors(value: Any) -> bool:
-    """True for a non-empty mapping of names to tensors and nothing else."""
+    """Return True if the value is a non-empty mapping of names to tensors only."""
     if not isinstance(value, dict) or not value:
         return False
     return all(_is_name(name) and isinstance(part, TensorSpec | ArraySpec | Tensor) for name, part in value.items())
@@ -106,7 +107,7 @@ def _is_name(key: Any) -> bool:
 
 
 def _stripped(entries: dict[str, Any], prefix: str | None) -> dict[str, Any]:
-    """The same entries without what stands before every name."""
+    """Remove the common prefix from the names: the given one, or if that is None, ``module.``."""
     if prefix is None:
         for _ in range(_WRAPPERS):
             if all(name.startswith(_PREFIX) for name in entries):
@@ -119,7 +120,7 @@ def _stripped(entries: dict[str, Any], prefix: str | None) -> dict[str, Any]:
 
 
 class _Budget:
-    """Bytes that the tensors of one file may take together."""
+    """A limit for the bytes of all tensors of one file together."""
 
     def __init__(self, size: int) -> None:
         self._left = size
@@ -191,7 +192,7 @@ def _check_values(name: str, tensor: Tensor) -> None:
 
 
 def _outline(content: Any) -> str:
-    """A few words on something that holds no weights; nothing of it is printed but short texts."""
+    """Describe content without weights for a message; of the content itself, only short keys are shown."""
     if not isinstance(content, dict):
         return f"it holds {_kind(content)}"
     return f"it holds a mapping with {', '.join(map(_label, list(content)[:6])) or 'nothing in it'}"

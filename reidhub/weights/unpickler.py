@@ -1,11 +1,11 @@
-"""A pickle becomes plain values: mappings, lists, texts, numbers, and descriptions of tensors.
+"""Reads a pickle into plain values: mappings, lists, texts, numbers, and descriptions of tensors.
 
-It is looked through, opcode by opcode, before it is carried out. What a reader of Python could be made to do by the
-bytes alone is bounded there: time and memory by the number of opcodes, the size of its memo by the numbers it is asked
-for, the depth of nesting by the number of tuples (hashing a very deep one overflows the interpreter's stack).
+Before unpickling, all opcodes are checked against limits. The number of opcodes limits time and memory. The highest
+index in the memo (the unpickler's list of values for reuse) limits the size of the memo. The number of tuples limits
+nesting, because hashing a very deep tuple overflows the interpreter's stack.
 
-Every name in it is answered with a stand-in from `_ALLOWED`, or not at all. No stand-in imports, allocates by a number
-from the file, or keeps what it does not need.
+Each class or function that the pickle names is replaced by a stand-in from `_ALLOWED`; any other name is an error. No
+stand-in imports anything or allocates memory of a size that the file chooses.
 """
 
 import io
@@ -20,7 +20,7 @@ import torch
 from reidhub.errors import WeightsError
 
 MOST_OPCODES = 2_000_000  # a checkpoint takes about 30 for each tensor; the largest of the zoo has 20,000 in all
-MOST_TUPLES = 50_000  # CPython overflows between 100,000 and 200,000
+MOST_TUPLES = 50_000  # CPython's stack overflows between 100,000 and 200,000 nested tuples
 
 _TUPLES = frozenset({"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"})
 _PUTS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
@@ -29,11 +29,11 @@ _REFUSED = frozenset({"EXT1", "EXT2", "EXT4", "INST", "OBJ", "NEWOBJ_EX", "NEXT_
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """Where one pickle lies in a file.
+    """The length of one pickle in a file.
 
     Args:
-        size: bytes.
-        opcodes: how many.
+        size: number of bytes.
+        opcodes: number of opcodes.
     """
 
     size: int
@@ -41,10 +41,10 @@ class Extent:
 
 
 def look_through(stream: BinaryIO) -> Extent:
-    """The extent of the pickle that starts at the position of a stream.
+    """Check the opcodes of the pickle that starts at the stream's position, and return its extent.
 
     Raises:
-        WeightsError: it does not end, is too complex, or has opcodes that no checkpoint has.
+        WeightsError: the pickle does not end, is too complex, or has opcodes that no checkpoint has.
     """
     start = stream.tell()
     opcodes = tuples = 0
@@ -65,7 +65,7 @@ def look_through(stream: BinaryIO) -> Extent:
 
 @dataclass(frozen=True, slots=True)
 class StorageType:
-    """What a name such as ``torch.FloatStorage`` says: the dtype, or None where the tensor says it."""
+    """The dtype of a storage class such as ``torch.FloatStorage``; None for an untyped storage."""
 
     dtype: torch.dtype | None
 
@@ -75,10 +75,10 @@ class Storage:
     """The bytes of one or more tensors, still in the file.
 
     Args:
-        key: name of the bytes within the file.
-        dtype: of the elements; None for bytes alone.
-        offset: of the first element within those bytes, in elements.
-        numel: elements.
+        key: name of the storage in the file.
+        dtype: dtype of the elements; None for an untyped storage, which consists of bytes.
+        offset: number of elements before the first one.
+        numel: number of elements.
     """
 
     key: str
@@ -89,7 +89,7 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """A tensor that has not been read yet; nothing of it has been checked."""
+    """The description of a tensor in a pickle; not checked yet, and the values are not read yet."""
 
     storage: Any
     offset: Any
@@ -99,7 +99,7 @@ class TensorSpec:
 
 
 class Opaque:
-    """Something beside the weights that is of no interest."""
+    """A stand-in for objects other than weights; it keeps nothing of them."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         pass
@@ -109,7 +109,7 @@ class Opaque:
 
 
 class ArraySpec:
-    """An array of NumPy: dtype and bytes as the file has them, not checked."""
+    """A stand-in for a NumPy array: shape, dtype and bytes from the file, not checked."""
 
     shape: Any = None
     dtype: Any = None
@@ -124,7 +124,7 @@ class ArraySpec:
 
 
 class DTypeSpec:
-    """A dtype of NumPy: its code (``f4``) and byte order."""
+    """A stand-in for a NumPy dtype: its code (``f4``) and byte order."""
 
     def __init__(self, code: Any, *_: Any) -> None:
         self.code = code
@@ -136,7 +136,7 @@ class DTypeSpec:
 
 @dataclass(frozen=True, slots=True)
 class Pickled:
-    """What one pickle describes, and where in the file it ends."""
+    """The value of one pickle, and the position in the file at which the pickle ends."""
 
     value: Any
     end: int
@@ -145,16 +145,16 @@ class Pickled:
 def read_pickle(
     file: BinaryIO, at: int, encoding: str, *, persistent: Callable[[Any], Storage] | None = None
 ) -> Pickled:
-    """Read the pickle that starts at one place of a file.
+    """Read the pickle that starts at a position of a file.
 
     Args:
         file: the file.
-        at: bytes before the pickle.
-        encoding: of the byte strings of Python 2.
-        persistent: makes a `Storage` of an entry that refers to bytes in the file; None where there can be none.
+        at: position of the pickle, in bytes.
+        encoding: text encoding of byte strings that Python 2 pickled.
+        persistent: converts the pickle's reference to a storage into a `Storage`; None if there must be no reference.
 
     Raises:
-        WeightsError: it is damaged or too complex, or names something that is not allowed.
+        WeightsError: the pickle is damaged or too complex, or names a class or function that is not allowed.
     """
     file.seek(at)
     extent = look_through(file)
@@ -167,7 +167,7 @@ class _Unpickler(pickle.Unpickler):
     def __init__(self, data: bytes, encoding: str, extent: Extent, persistent: Callable[[Any], Storage] | None) -> None:
         super().__init__(io.BytesIO(data), fix_imports=False, encoding=encoding)
         self._persistent = persistent
-        self._pairs_left = extent.opcodes  # each pair of an honest mapping was written with opcodes of its own
+        self._pairs_left = extent.opcodes  # a pickle without reused lists has at least one opcode for each pair
 
     def find_class(self, module: str, name: str) -> Any:
         full = f"{module}.{name}"
@@ -188,7 +188,7 @@ class _Unpickler(pickle.Unpickler):
         return self._persistent(pid)
 
     def _mapping(self, *given: Any) -> dict[Any, Any]:
-        """An ordered mapping, a counter or the like, from its pairs."""
+        """Create the stand-in of an ordered mapping, a counter or another mapping from its pairs."""
         mapping: dict[Any, Any] = StandInMapping()
         for part in given:
             pairs = list(part.items()) if type(part) is dict else part if isinstance(part, list) else []
@@ -200,7 +200,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class StandInMapping(dict[Any, Any]):
-    """An ordered mapping without the attributes that its pickle gives it (a state dict's ``_metadata``)."""
+    """A stand-in for mappings that drops their attributes, such as a state dict's ``_metadata``."""
 
     def __setstate__(self, state: Any) -> None:
         pass
@@ -224,14 +224,14 @@ def _parameter(data: Any, *_: Any) -> Any:
 
 
 def _encoded(text: Any, encoding: Any = "latin1", *_: Any) -> bytes:
-    """Bytes as Python 3 writes them at protocol 2."""
+    """Return bytes that Python 3 has written as text, as it does with pickle protocol 2."""
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
         raise WeightsError("the pickle writes bytes in a way that no checkpoint does")
     return text.encode("latin1")
 
 
 def _same(value: Any = (), *_: Any) -> Any:
-    """A size is the tuple it was made from."""
+    """Return the tuple from which a ``torch.Size`` is created, as its stand-in."""
     return value
 
 

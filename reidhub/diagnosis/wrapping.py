@@ -15,7 +15,7 @@ class Wrapping:
     """Facts that other tools need to read a file; `reidhub.read_weights` finds them out by itself.
 
     Args:
-        root: key of the mapping that contains the tensors; empty if the file contains nothing but this mapping.
+        root: key of the mapping that contains the tensors; empty if the top level of the file is this mapping.
         prefix: prefix of every name, such as ``module.``.
         latin1: True if the file has byte strings of Python 2 that are not ASCII.
     """

@@ -1,6 +1,6 @@
 """Scores of a retrieval: distances, ranks, CMC and mAP, re-ranking.
 
-This package needs torch. It imports nothing of checkpoints or datasets.
+This package needs torch. It works without checkpoints and datasets.
 """
 
 from reidhub.metrics.evaluation import CMC_RANKS, Evaluation, evaluate

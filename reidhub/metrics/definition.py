@@ -40,8 +40,8 @@ def average_precision(ranks: Tensor) -> float:
     """Return the mean precision at the matches of one query, in [0, 1].
 
     If the n-th match has rank r, then n of the r nearest images are matches: the precision is n / r. This is step AP,
-    which the published tables use. The Market-1501 authors' code sums trapezoids instead; its mAP
-    differs by up to one percentage point.
+    which the published tables use. The Market-1501 authors' code sums trapezoids instead; its mAP differs by up to one
+    percentage point.
 
     Args:
         ranks: int64 (M,) from `match_ranks`; not empty.

@@ -42,7 +42,10 @@ class Evaluation:
 
     @property
     def cmc(self) -> Tensor:
-        """float64 (50,) in [0, 1]: `hits` / `num_valid_queries`. Entries beyond the gallery size repeat the last."""
+        """float64 (50,) in [0, 1]: `hits` / `num_valid_queries`.
+
+        If the gallery has fewer than 50 images, the last value is repeated.
+        """
         return self.hits.double() / self.num_valid_queries
 
     @property

@@ -1,8 +1,10 @@
 """Ranks of the matches of many queries at once, as `reidhub.metrics.definition` defines them.
 
-A match is a gallery image with the query's pid from another camera; junk is one from the same camera and is left out.
-The rank of a match is one more than the number of nearer gallery images. To count them, it is enough to sort the
-distances without the image numbers. This is much faster than a ranking of the gallery.
+A match is a gallery image with the query's pid from another camera. A gallery image with the query's pid from the same
+camera is junk and is left out.
+
+The rank of a match is one more than the number of nearer gallery images. To count these images, it is enough to sort
+the distances without the image numbers. This is much faster than a ranking of the gallery.
 """
 
 from concurrent.futures import ThreadPoolExecutor

@@ -1,12 +1,14 @@
 """k-reciprocal re-ranking (Zhong et al., CVPR 2017, arXiv 1701.08398): two images are close if their neighbours agree.
 
 Two images are k-reciprocal neighbours if each is among the k nearest images of the other. Each of the N images (query
-and gallery) gets a vector with N weights. Only the weights of its k-reciprocal neighbours are not 0. This vector is
-then averaged with the vectors of its nearest images. The re-ranked distance is a weighted mean of two distances: the
-Jaccard distance of the vectors, and the "original distance". The original distance is the square of the distance that
-`evaluate` uses, divided by the largest such square of the same image, as in the authors' code.
+and gallery) gets a vector with N weights. Only the weights of its k-reciprocal neighbours, and of their own close
+neighbours, are not 0. This vector is then averaged with the vectors of its nearest images. The re-ranked distance is a
+weighted mean of two distances: the Jaccard distance of the vectors, and the "original distance". The original distance
+is the square of the distance that `evaluate` uses, divided by the largest such square of the same image, as in the
+authors' code.
 
-Everything is computed in float64. The (N, N) matrix of the distances between all images is never held in memory.
+Everything is computed in float64; only the result is float32. The (N, N) matrix of distances between all images is never
+held in memory.
 """
 
 from collections.abc import Iterator
@@ -112,7 +114,7 @@ class _OriginalDistances:
         self._largest = torch.ones_like(self._squares)
 
     def find_neighbours(self, count: int) -> Tensor:
-        """Find the nearest images of each image, itself included; equal distances rank in the order of the images.
+        """Find the nearest images of each image, itself included; ties (in float32) rank in the order of the images.
 
         Call this method first: it also stores the largest distance of each image, which the other methods need.
 

@@ -84,7 +84,7 @@ class StateDictLayout:
     """How a published file wraps its tensors; None for a field that reidhub has to find out from the file.
 
     Args:
-        root: key of the mapping with the tensors; ``""`` if the file contains nothing but this mapping.
+        root: key of the mapping with the tensors; ``""`` if the top level of the file is this mapping.
         strip_prefix: prefix to remove from every tensor's name; ``""`` if there is none.
         encoding: text encoding of byte strings written by Python 2.
     """
@@ -121,8 +121,8 @@ class Score:
         dataset: the dataset that the model was tested on, a key of the dataset registry.
         values: metric -> percentage as printed ("94.2").
         source: where the figures are printed.
-        not_comparable: why a measurement with reidhub cannot confirm or refute the figures; None if a
-            measurement can.
+        not_comparable: why a measurement with reidhub cannot confirm or refute the figures; None if a measurement
+            can.
     """
 
     dataset: str

@@ -1,6 +1,6 @@
 """The zoo: all checkpoints of the manifest files, and how a selector finds some of them.
 
-The zoo's own files lie beside the package in a checkout, and inside it in a wheel. A user's own files are added with
+The zoo's own files lie next to the package in a checkout, and inside the package in a wheel. A user adds files with
 ``$REIDHUB_MANIFEST`` (paths joined like ``$PATH``) or `add_manifests`.
 """
 

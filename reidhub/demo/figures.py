@@ -31,7 +31,24 @@ _PATTERNS = ("plain", "plain", "hoops", "stripes", "checks", "yoke", "print")
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """The properties of a person that are the same in every image."""
+    """The properties of a person that are the same in every image.
+
+    Args:
+        skin: colour of the skin.
+        hair: colour of the hair.
+        haircut: ``short``, ``long``, ``bald`` or ``cap``.
+        top: main colour of the upper garment.
+        accent: second colour of the upper garment, and colour of the cap.
+        pattern: pattern of the second colour, one of `_PATTERNS`.
+        long_sleeves: True if the sleeves reach the hands.
+        bottom: colour of the trousers, shorts or skirt.
+        legwear: ``trousers``, ``shorts`` or ``skirt``.
+        shoes: colour of the shoes.
+        bag: ``none``, ``backpack``, ``satchel`` or ``handbag``.
+        bag_colour: colour of the bag.
+        stature: factor for the height.
+        girth: factor for the width.
+    """
 
     skin: Colour
     hair: Colour

@@ -7,8 +7,8 @@ weighted mean of two distances: the Jaccard distance of the vectors, and the "or
 is the square of the distance that `evaluate` uses, divided by the largest such square of the same image, as in the
 authors' code.
 
-Everything is computed in float64; only the result is float32. The (N, N) matrix of distances between all images is never
-held in memory.
+Everything is computed in float64; only the result is float32. The (N, N) matrix of distances between all images is
+never held in memory.
 """
 
 from collections.abc import Iterator

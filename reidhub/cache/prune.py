@@ -1,6 +1,8 @@
 """List and check the files in the cache, and find those that can be removed.
 
 The cache never removes intact files by itself, so it only grows. It works even if nothing is ever removed.
+
+A file may have a converted copy: a ``.safetensors`` file with the same sha256 in its name.
 """
 
 import json
@@ -94,7 +96,7 @@ class CheckedFile:
 
     Args:
         file: the file.
-        state: ``intact`` only if the file and its copy both are.
+        state: ``intact`` (file and copy), ``broken`` or ``unreadable``.
         reason: why they are not intact, in words.
         paths: the broken files: only the converted copy, or all files of the checkpoint.
     """
@@ -127,7 +129,10 @@ def check(files: Iterable[StoredFile]) -> Iterator[CheckedFile]:
 
 
 def find_leftovers(cache: Cache) -> list[Removal]:
-    """Find files of interrupted runs, resumable downloads included, if no process has written to them for an hour."""
+    """Find files of interrupted runs, resumable downloads included, if no process has written to them for an hour.
+
+    Files that belong to a checkpoint's file which no longer exists are also leftovers.
+    """
     before = time.time() - LEFTOVER_S
     found = []
     for partial in cache.list_partials():
@@ -140,7 +145,7 @@ def find_leftovers(cache: Cache) -> list[Removal]:
 
 
 def find_prunable(cache: Cache, *, unused_since_s: float | None = None, max_size: int | None = None) -> list[Removal]:
-    """Find leftovers and broken files, and on demand also unused files and the files above a total size.
+    """Find leftovers and broken files, and if asked also unused files, and enough files to reach a total size.
 
     Args:
         cache: the cache; every file in it is hashed, except the unused ones.

@@ -1,6 +1,6 @@
 """DukeMTMC-reID (Zheng et al., ICCV 2017): 8 cameras; ``0005_c2_f0046985.jpg`` is pid 5 seen by camera 2.
 
-Its owners withdrew it in 2019 to protect the privacy of the people in the images. reidhub never downloads or links it.
+Its owners withdrew it in 2019 because of the privacy of the people in it. reidhub never downloads or links it.
 Only users who already have a copy and may use it can measure scores.
 """
 

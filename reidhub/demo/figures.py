@@ -40,14 +40,14 @@ class Person:
         top: main colour of the upper garment.
         accent: second colour of the upper garment, and colour of the cap.
         pattern: pattern of the second colour, one of `_PATTERNS`.
-        long_sleeves: True if the sleeves reach the hands.
+        long_sleeves: True if the sleeves cover the lower arms.
         bottom: colour of the trousers, shorts or skirt.
         legwear: ``trousers``, ``shorts`` or ``skirt``.
         shoes: colour of the shoes.
         bag: ``none``, ``backpack``, ``satchel`` or ``handbag``.
         bag_colour: colour of the bag.
-        stature: factor for the height.
-        girth: factor for the width.
+        stature: factor for the size of the whole person.
+        girth: factor for the width of the body and the thickness of the legs.
     """
 
     skin: Colour
@@ -74,7 +74,7 @@ class Pose:
         side: ``front`` or ``back``.
         mirrored: True if the person walks to the left.
         stride: distance between the legs; from 0 (together) to 1.
-        swing: how far the arms are forward or back, -1 to 1.
+        swing: how far each hand is moved to the left or right, -1 to 1; the two hands move in opposite directions.
     """
 
     side: str

@@ -1,6 +1,6 @@
 """Runs the demo: two downloads from servers on this machine, then a verification on the generated dataset.
 
-The demo runs the ordinary ``reidhub`` command in subprocesses; the command contains no code for the demo.
+The demo runs the ordinary ``reidhub`` command in subprocesses; they do the same as outside the demo.
 """
 
 import json

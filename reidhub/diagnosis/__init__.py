@@ -52,7 +52,7 @@ class Diagnosis:
         architecture: the architecture that has exactly these tensors, apart from the classifier; None if there is none.
         nearest: the most similar architecture, if no architecture fits exactly; None if none is similar.
         num_classes: rows of the classifier; None if there is no classifier.
-        training_sets: datasets whose training split has ``num_classes`` classes.
+        training_sets: training sets that have ``num_classes`` classes.
         candidates: names of the other checkpoints with ``architecture`` that the file could be.
         notes: other things that a user should know, one sentence each.
         problem: why the file does not load; None if it loads.

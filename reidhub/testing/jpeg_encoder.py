@@ -100,7 +100,7 @@ def _quantisation() -> Ints:
 
 @cache
 def _codes() -> tuple[_Code, _Code]:
-    """Return the Huffman codes of DC sizes and of AC (run, size) symbols; common symbols get short codes."""
+    """Return the codes of DC sizes and AC (run, size) symbols; short runs of small coefficients get short codes."""
     runs = sorted(
         (16 * run + size for run in range(16) for size in range(1, 11)), key=lambda s: (s // 16 + 2 * (s % 16), s)
     )

@@ -23,7 +23,8 @@ def find_torchvision_weights(model: str, dataset: str | None) -> Checkpoint | No
         dataset: the dataset that the user asked for.
 
     Returns:
-        The checkpoint; None if ``dataset`` is not ``imagenet``, or the zoo has an ImageNet checkpoint of the model.
+        The checkpoint. None if ``dataset`` is not ``imagenet``, if the zoo has an ImageNet checkpoint of the model, or
+        if the training of the model does not start from torchvision's weights.
 
     Raises:
         UsageError: the model is trained from scratch.

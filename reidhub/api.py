@@ -156,7 +156,8 @@ def embedder(
         model: a full name (``osnet_x1_0.msmt17``), or a model's name.
         dataset: the training data, if ``model`` is a model's name.
         device: the device that computes.
-        precision: ``fp32``; ``exact``, the model as it is, slower; ``bf16``, if the hardware computes in bfloat16.
+        precision: ``fp32``, a faster copy in float32, which rounds differently; ``exact``, the model itself, slower;
+            ``bf16``, a faster copy in bfloat16, only if the hardware computes in it.
         batch: images that are computed at once; None for the fastest number: 8 to 32 on a CPU, 128 on a GPU.
 
     Raises:

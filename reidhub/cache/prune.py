@@ -145,7 +145,7 @@ def find_leftovers(cache: Cache) -> list[Removal]:
 
 
 def find_prunable(cache: Cache, *, unused_since_s: float | None = None, max_size: int | None = None) -> list[Removal]:
-    """Find leftovers and broken files, and if asked also unused files, and enough files to reach a total size.
+    """Find the files to remove: leftovers and broken files, and on request unused files and those over a total size.
 
     Args:
         cache: the cache; every file in it is hashed, except the unused ones.

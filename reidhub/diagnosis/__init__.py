@@ -131,7 +131,7 @@ def _find_problem(
     Args:
         read: the diagnosis so far.
         tensors: all tensors of the file.
-        below: the tensors whose names start with the prefix of ``found``; here their names are without it.
+        below: the tensors whose names start with ``found.prefix``; the keys of this mapping lack the prefix.
         found: the most similar architecture.
 
     Returns:

@@ -54,7 +54,7 @@ def _read_start(chunks: Iterator[bytes], size: int) -> bytes:
 
 
 def _name_kind(start: bytes) -> str | None:
-    """Return words for bytes that are no checkpoint, empty if there are no bytes; None for a possible checkpoint."""
+    """Return words such as ``" of text/html"`` if the bytes are no checkpoint, ``""`` if there are none, else None."""
     if not start:
         return ""
     if _CONTROL.search(start[:HEAD]):

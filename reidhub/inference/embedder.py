@@ -127,8 +127,9 @@ class Embedder:
     def _embed(self, images: Tensor, embeddings: Tensor) -> None:
         """Embed at most one batch.
 
-        The images are copied into a new tensor, because code was compiled for one size and memory layout. A CUDA graph
-        writes every result to the same memory, so only one thread runs the model at once, and the result is copied.
+        The images are copied into a new tensor of ``batch`` images, because the model may be compiled for only this
+        batch size and memory layout. A CUDA graph overwrites its last result in each run. Therefore only one thread at a
+        time runs the model, and the result is copied into ``embeddings``.
 
         Args:
             images: (n, 3, H, W), n at most ``batch``.

@@ -4,7 +4,7 @@ A match is a gallery image with the query's pid from another camera. A gallery i
 camera is junk and is left out.
 
 The rank of a match is one more than the number of nearer gallery images. To count these images, it is enough to sort
-the distances without the image numbers. This is much faster than a ranking of the gallery.
+the values of the distances. The order of the images is not needed, and computing it would be much slower.
 """
 
 from concurrent.futures import ThreadPoolExecutor

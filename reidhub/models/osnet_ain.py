@@ -15,7 +15,7 @@ NUM_SCALES = 4  # streams of a block; stream t has a receptive field of (2t + 1)
 
 
 class Stream(nn.Module):
-    """``depth`` `LightConv` layers, one after another; keys in the file have one level more than OSNet's."""
+    """``depth`` `LightConv` layers, one after another; their keys contain ``layers.``, which OSNet's keys do not."""
 
     def __init__(self, channels: int, depth: int) -> None:
         super().__init__()

@@ -107,7 +107,7 @@ def _is_name(key: Any) -> bool:
 
 
 def _stripped(entries: dict[str, Any], prefix: str | None) -> dict[str, Any]:
-    """Remove the common prefix from the names: the given one, or if that is None, ``module.``."""
+    """Remove ``prefix`` from all names. If it is None, remove ``module.``, provided that all names start with it."""
     if prefix is None:
         for _ in range(_WRAPPERS):
             if all(name.startswith(_PREFIX) for name in entries):

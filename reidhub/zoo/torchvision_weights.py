@@ -53,7 +53,7 @@ def _has_own_checkpoint(model: str) -> bool:
 
 
 def _make_checkpoint(model: str, weights: str) -> Checkpoint:
-    """Make a checkpoint for the file of a weights enum; its input is the same as in the model's other checkpoints."""
+    """Make a checkpoint for torchvision's weights of this name; ``input`` comes from another checkpoint of the model."""
     from torchvision.models import get_weight
 
     url: str = get_weight(weights).url

@@ -107,7 +107,7 @@ class Attempts:
         """Wait ``seconds`` before the next attempt.
 
         Raises:
-            TransientError: ``after``, if the time for the download would be over before the next attempt.
+            TransientError: the error given as ``after``, if the next attempt would start after the time limit.
             CancelledError: the stop event was set.
         """
         if time.monotonic() + seconds > self._end:

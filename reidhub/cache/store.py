@@ -236,7 +236,7 @@ class Cache:
             )
 
     def _write_pin(self, artifact: Artifact, entry: Entry, undo: ExitStack) -> None:
-        """Write the pin. If two processes do so at once, the first one writes it, and the second compares its file with it."""
+        """Write the pin. If two processes do so at once, the first writes it; the second compares its file with it."""
         path = self._pin_path(artifact)
         pin = {"name": entry.name, "sha256": entry.sha256, "checked_by": entry.checked_by}
         self.pins.mkdir(exist_ok=True)

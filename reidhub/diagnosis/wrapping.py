@@ -26,7 +26,7 @@ class Wrapping:
 
 
 def find_wrapping(path: Path, tensors: Mapping[str, Tensor]) -> Wrapping | None:
-    """Find the root key, name prefix and text encoding of ``tensors`` in their file; None if no mapping in it has them."""
+    """Find the root key, name prefix and text encoding of ``tensors`` in their file; None if it is unclear."""
     with open_container(path, "latin1") as container:
         content = container.content
     below = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, dict)}

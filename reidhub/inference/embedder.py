@@ -128,8 +128,8 @@ class Embedder:
         """Embed at most one batch.
 
         The images are copied into a new tensor of ``batch`` images, because the model may be compiled for only this
-        batch size and memory layout. A CUDA graph overwrites its last result in each run. Therefore only one thread at a
-        time runs the model, and the result is copied into ``embeddings``.
+        batch size and memory layout. A CUDA graph overwrites its last result in each run. Therefore only one thread at
+        a time runs the model, and the result is copied into ``embeddings``.
 
         Args:
             images: (n, 3, H, W), n at most ``batch``.

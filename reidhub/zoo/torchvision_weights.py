@@ -53,7 +53,7 @@ def _has_own_checkpoint(model: str) -> bool:
 
 
 def _make_checkpoint(model: str, weights: str) -> Checkpoint:
-    """Make a checkpoint for torchvision's weights of this name; ``input`` comes from another checkpoint of the model."""
+    """Make a checkpoint for torchvision's weights of this name; ``input`` is that of the model's other checkpoints."""
     from torchvision.models import get_weight
 
     url: str = get_weight(weights).url

@@ -1,6 +1,6 @@
-"""Every comparison, one after the other: ``python benchmarks`` prints the tables and writes ``RESULTS.md``.
+"""Runs all benchmarks, one after the other: ``python benchmarks`` prints the tables and writes ``RESULTS.md``.
 
-Each script can be run alone and takes options of its own.
+Each script can also be run alone and has its own options.
 """
 
 import os
@@ -37,7 +37,7 @@ GPU = (
 
 
 def runs() -> Iterator[list[str]]:
-    """Scripts and arguments, for what this machine has."""
+    """Yield the scripts that can run on this machine, each with its arguments."""
     yield from CPU
     if has_bf16(torch.device("cpu")):
         yield from CPU_BF16
@@ -46,7 +46,7 @@ def runs() -> Iterator[list[str]]:
 
 
 def machine() -> str:
-    """What the figures were measured on."""
+    """Describe the machine on which the figures are measured."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     capability = torch.backends.cpu.get_cpu_capability()
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
@@ -58,7 +58,7 @@ def machine() -> str:
 
 
 def main() -> None:
-    """Run each script in a process of its own; one that fails ends the run, and nothing is written."""
+    """Run each script in its own process; if a script fails, the run ends and ``RESULTS.md`` is not written."""
     sections = [f"# Results\n\nWritten by `make bench`. Machine: {machine()}.\n"]
     print(sections[0], flush=True)
     for script, *arguments in runs():

@@ -1,9 +1,9 @@
-"""JPEG files to pixels: CPU time of one thread, beside PIL with torchvision's transforms, and PIL alone.
+"""CPU time of decoding JPEG files in one thread, compared with PIL with torchvision's transforms, and PIL alone.
 
 python benchmarks/decoding.py
 
-The transforms end in normalised floats, which reidhub makes of its pixels where the model runs; that is counted in
-the columns that say so alone.
+The transforms of torchvision also normalise the pixels. reidhub does this later, on the device of the model; only the
+columns with "normalised" in their title include it.
 """
 
 import argparse
@@ -26,13 +26,13 @@ SPEC = InputSpec(256, 128, MEAN, STD, "bilinear")
 
 
 def pil(path: Path) -> np.ndarray:
-    """Pixels (256, 128, 3)."""
+    """Decode and resize an image with PIL; returns uint8 pixels (256, 128, 3)."""
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB").resize((SPEC.width, SPEC.height), Image.Resampling.BILINEAR))
 
 
 def measure(name: str, paths: list[Path], rounds: int) -> list[str]:
-    """One row: images per second and thread, and whether the pixels are PIL's."""
+    """Measure one row: images per second and thread, and whether the pixels equal those of PIL."""
     published = transforms.Compose(
         [transforms.Resize((SPEC.height, SPEC.width)), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
     )

@@ -1,10 +1,10 @@
-"""Time and memory of a download, beside raw requests and beside a plain loop that does the same work.
+"""Time and memory of a download, compared with raw requests and with a plain loop that does the same work.
 
     python benchmarks/download.py
 
-One file over the loopback internet, TLS and proxy included, several times each in turn; what counts are the ratios of
-the medians, for all of it runs on one machine at one time. Each download is a process of its own that has imported
-everything before its clock starts. Needs Linux, whose /proc tells the memory.
+Each way downloads the same file several times, alternating with the others, from local servers with TLS and a proxy.
+Only the ratios of the medians matter, because servers and client share one machine. Each download runs in its own
+process, which imports everything before its clock starts. Needs Linux: the memory is read from /proc.
 """
 
 import argparse
@@ -100,12 +100,12 @@ WAYS = {RAW_NAME: RAW, PLAIN_NAME: PLAIN, "reidhub": REIDHUB}
 
 
 def content(size: int) -> bytes:
-    """A file that ends where a chunk of Mega's MAC does, so that the plain loop needs no care for the rest."""
+    """Make a file that ends at the end of a chunk of Mega's checksum, so that the plain loop has no partial chunk."""
     return b"\x80\x02" + random.Random(0).randbytes(size - 2)
 
 
 def run(code: str, data: bytes, sha256: str, internet: Internet) -> dict[str, float]:
-    """Seconds and bytes of one download in a process of its own."""
+    """Measure seconds and bytes of one download in its own process."""
     link = mega_link("BeNcHmRk", data)
     url = f"https://{Mega.STORAGE}/dl/BeNcHmRk"
     with tempfile.TemporaryDirectory(prefix="reidhub-bench-") as folder:
@@ -116,7 +116,7 @@ def run(code: str, data: bytes, sha256: str, internet: Internet) -> dict[str, fl
 
 
 def main() -> None:
-    """Print a row for each way."""
+    """Print a row for each way to download."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()

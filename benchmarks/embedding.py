@@ -1,15 +1,15 @@
-"""Embeddings per second of the embedder, beside the plain module in eval mode with the same threads.
+"""Embeddings per second of the embedder, compared with the plain module in eval mode with the same threads.
 
-Both are given the same images at once; the embedder may run them in smaller batches.
+Both get the same images in one call; the embedder may split them into smaller batches.
 
     python benchmarks/embedding.py
     python benchmarks/embedding.py osnet_x1_0 --steps
     python benchmarks/embedding.py --device cuda --batch 128 --precision bf16
 
-A first call finds the code that earlier runs have kept. With ``--steps`` each step of a plan is measured by itself;
-reidhub/inference/plans.yaml records what it says. The last column holds the fastest to what memory traffic allows:
-each convolution and linear layer reading its input and weights and writing its output once, at the speed at which
-this device copies.
+The first call reuses the compiled code that earlier runs have stored. With ``--steps``, each step of a plan is measured
+alone; reidhub/inference/plans.yaml records the results. The last column divides the fastest time by the time that
+memory traffic needs at least: each convolution and linear layer reads its input and weights and writes its output
+once, at the speed at which this device copies memory.
 """
 
 import argparse
@@ -39,7 +39,7 @@ STEPS = {
 
 
 def trained(name: str) -> ReidModel:
-    """A model whose normalisations do something, as after training."""
+    """Make a model with random statistics in its normalisation layers, so that they change values as after training."""
     torch.manual_seed(0)
     model = build(name).eval()
     for key, tensor in model.state_dict().items():
@@ -51,13 +51,13 @@ def trained(name: str) -> ReidModel:
 
 
 def plain(model: ReidModel, images: Tensor) -> Tensor:
-    """What the plain module gives, on the CPU; on a GPU without TF32."""
+    """Return the embeddings of the plain module, computed in float32 (on a GPU without TF32)."""
     with torch.no_grad():
         return model(images).cpu()
 
 
 def measure(name: str, given: argparse.Namespace, bytes_per_s: float) -> list[str]:
-    """One row: embeddings per second of the plain module, ratios of the others, the largest error, the first call."""
+    """Measure one row: embeddings per second of the plain module, ratios of the others, largest error, first call."""
     model = trained(name).to(given.device)
     spec = InputSpec(*model.input_size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear")
     steps = {step: EmbedderPlan(**{"batch": given.batch, **parts}) for step, parts in STEPS.items()}
@@ -81,7 +81,7 @@ def measure(name: str, given: argparse.Namespace, bytes_per_s: float) -> list[st
 
 
 def rounds_of(works: Mapping[str, Callable[[], object]], seconds: float) -> int:
-    """How many turns take about so long, but never fewer than three."""
+    """Return how many rounds take about ``seconds``, but at least three."""
     start = time.perf_counter()
     for work in works.values():
         work()
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--steps", action="store_true", help="measure each step by itself")
     given = parser.parse_args()
     torch.backends.cudnn.conv.fp32_precision = "ieee"
-    torch.set_num_threads(min(torch.get_num_threads(), count_processors()))  # as the embedder does, for both sides
+    torch.set_num_threads(min(torch.get_num_threads(), count_processors()))  # as in the embedder
     bytes_per_s, rows = copy_speed(given.device), []
     for name in given.architectures:
         rows.append(measure(name, given, bytes_per_s))

@@ -1,8 +1,9 @@
-"""Seconds of a warm load, beside the usual way: default initialisation, `torch.load`, `load_state_dict`.
+"""Seconds of a warm load, compared with the usual way: default initialisation, `torch.load`, `load_state_dict`.
 
     python benchmarks/loading.py
 
-The file is in the cache and was checked; the process has torch. Weights are drawn here: their values cost nothing.
+The file is already in the cache and checked, and torch is imported. The weights are random, because their values do not
+change the time.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from reidhub.zoo.manifest import folder
 
 
 def publish(scratch: Path) -> Path:
-    """A checkpoint file of the architecture, and a manifest in which it is pinned; returns the file."""
+    """Write a checkpoint file and a manifest with its sha256; returns the path of the file."""
     file = scratch / "weights.pth"
     torch.save(build("osnet_x1_0", 1041).state_dict(), file)
     text = (folder() / "osnet.yaml").read_text()
@@ -41,7 +42,7 @@ def publish(scratch: Path) -> Path:
 
 
 def usual(file: Path) -> ReidModel:
-    """Built with default initialisation, which the file's tensors then replace."""
+    """Load in the usual way: build with default initialisation, which the tensors of the file then replace."""
     module, _, name = ARCHITECTURES["osnet_x1_0"].partition(":")
     model: ReidModel = getattr(import_module(module), name)(1041)
     model.load_state_dict(torch.load(file, weights_only=True))
@@ -49,13 +50,13 @@ def usual(file: Path) -> ReidModel:
 
 
 def read(model: ReidModel) -> None:
-    """Touch every weight, as a first batch does: those that are mapped come into memory here."""
+    """Read every weight, as a first batch does; memory-mapped weights are read from the disk here."""
     for tensor in model.state_dict().values():
         tensor.sum()
 
 
 def main() -> None:
-    """Print a row for the load alone, and one for the load and a first look at every weight."""
+    """Print a row for the load alone, and one for the load with a first reading of every weight."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20)
     rounds = parser.parse_args().rounds

@@ -1,10 +1,10 @@
-"""A folder of JPEG files to embeddings, beside PIL, torchvision's transforms, a DataLoader and the plain module.
+"""Embedding a folder of JPEG files, compared with PIL, torchvision's transforms, a DataLoader and the plain module.
 
     python benchmarks/pipeline.py
     python benchmarks/pipeline.py --device cuda --batch 128 --images 8192
 
-Memory is the peak of a process of its own for each number of images. The device's busy share is the time that the
-model takes for as many images that lie on the device already, of the time from files.
+Memory is the peak of a separate process for each number of images. The device's busy share is the time that the model
+needs if all images are on the device already, divided by the time from files to embeddings.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from reidhub.zoo.checkpoint import InputSpec
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WORKERS = 2
-_UNIT = 2**20 if sys.platform == "darwin" else 2**10  # of ru_maxrss, to MiB
+_UNIT = 2**20 if sys.platform == "darwin" else 2**10  # units of ru_maxrss in a MiB
 
 
 class Files(Dataset[Tensor]):
@@ -52,7 +52,7 @@ class Files(Dataset[Tensor]):
 
 
 def peak_memory(name: str, paths: list[Path], batch: int, results: "multiprocessing.Queue[float]") -> None:
-    """In a process of its own: what embedding takes at most, in MiB; the model is not compiled."""
+    """Measure the peak memory of embedding, in MiB, in this process; the model is not compiled."""
     model = trained(name)
     spec = InputSpec(*model.input_size, MEAN, STD, "bilinear")
     Embedder.of_model(model, spec, precision="exact", batch=batch).embed_files(paths, WORKERS)
@@ -60,7 +60,7 @@ def peak_memory(name: str, paths: list[Path], batch: int, results: "multiprocess
 
 
 def memory(name: str, paths: list[Path], batch: int) -> float:
-    """Peak of a fresh process, in MiB."""
+    """Return the peak memory of a new process that embeds the files, in MiB."""
     context = multiprocessing.get_context("spawn")
     results: multiprocessing.Queue[float] = context.Queue()
     process = context.Process(target=peak_memory, args=(name, paths, batch, results))
@@ -71,7 +71,7 @@ def memory(name: str, paths: list[Path], batch: int) -> float:
 
 
 def measure(paths: list[Path], given: argparse.Namespace) -> list[str]:
-    """One row: images per second both ways, the error, and the peak of memory for some and for all files."""
+    """Measure one row: images per second both ways, the error, and the peak memory for some and for all files."""
     model = trained(given.architecture).to(given.device)
     spec = InputSpec(*model.input_size, MEAN, STD, "bilinear")
     plan = plan_for(given.architecture, given.device.type)

@@ -1,4 +1,4 @@
-"""Works measured in turns inside one run: what slows the machine down for a while slows all of them."""
+"""Measures several functions in alternation, so that a slow phase of the machine affects all of them."""
 
 import statistics
 import time
@@ -10,7 +10,7 @@ Clock = Callable[[], float]
 def medians(
     works: Mapping[str, Callable[[], object]], rounds: int, clock: Clock = time.perf_counter
 ) -> dict[str, float]:
-    """Median seconds of each work over ``rounds`` turns; one turn more comes first and is not counted."""
+    """Return the median seconds of each function over ``rounds`` rounds; an extra first round is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for turn in range(rounds + 1):
         for name, work in works.items():
@@ -22,7 +22,7 @@ def medians(
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table in Markdown, on stdout."""
+    """Print a table in Markdown on stdout."""
     print(f"\n## {title}\n")
     for row in (header, ["---"] * len(header), *rows):
         print("| " + " | ".join(row) + " |", flush=True)

@@ -1,9 +1,9 @@
-"""CPU seconds of commands and imports in fresh processes, beside libraries that list their models.
+"""CPU seconds of commands and imports in new processes, compared with other libraries that list their models.
 
     python benchmarks/startup.py
 
-The commands run as a user's do: reidhub is installed, because the hook of an editable install slows down every start of
-Python; bytecode is compiled and the manifest's parsed copy is written in a first turn that is not counted.
+The commands run as a user runs them. reidhub is installed normally, because an editable install slows down every start
+of Python. A first round, which is not counted, compiles the bytecode and writes the parsed copy of the manifest.
 """
 
 import argparse
@@ -34,7 +34,7 @@ YARDSTICKS = {
 
 
 def children_cpu() -> float:
-    """CPU seconds of all processes that were started and have ended."""
+    """Return the CPU seconds of all child processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -51,7 +51,7 @@ def write_manifest(file: Path, total: int) -> None:
 
 
 def thousand_files(root: Path) -> None:
-    """A cache with small files, kept as downloads are."""
+    """Make a cache with a thousand small files, stored like downloads."""
     cache = Cache(root)
     for number in range(1000):
         body = str(number).encode()
@@ -62,7 +62,7 @@ def thousand_files(root: Path) -> None:
 
 
 def installed(scratch: Path) -> str:
-    """A Python that has reidhub installed and finds everything else where this one does."""
+    """Make a virtual environment with reidhub and the packages of this Python; returns the path of its interpreter."""
     source, environment = scratch / "source", scratch / "environment"
     shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "build", "*.egg-info"))
     venv.create(environment)

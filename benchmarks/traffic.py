@@ -1,4 +1,4 @@
-"""What a device's memory allows: bytes that have to pass, and how fast they do."""
+"""Memory traffic of a model: how many bytes it must read and write, and how fast a device copies bytes."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ import torch
 from side_by_side import medians
 from torch import Tensor, nn
 
-_COPIED = 2**28  # bytes: more than any cache holds
+_COPIED = 2**28  # bytes: larger than the cache of any processor
 
 
 def copy_speed(device: torch.device) -> float:
-    """Bytes read and written per second while a large tensor is copied."""
+    """Measure the bytes read and written per second while a large tensor is copied."""
     source = torch.ones(_COPIED, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
 
@@ -24,9 +24,9 @@ def copy_speed(device: torch.device) -> float:
 
 @torch.no_grad()
 def bytes_passed(model: nn.Module, images: Tensor, width: int) -> int:
-    """Bytes that the convolutions and linear layers of a model read and write for a batch, ``width`` for each number.
+    """Count the bytes that the convolutions and linear layers of a model read and write for a batch.
 
-    What stands between them is free: at best, it is part of them.
+    Each number has ``width`` bytes. Other layers are not counted: a good compiler merges them into these layers.
     """
     passed = 0
 

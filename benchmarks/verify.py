@@ -1,11 +1,11 @@
-"""What verification costs: ranks beside the bare matrix product, and one pass over images beside a pass per model.
+"""Cost of verification: ranking compared with the matrix product alone, and one shared pass with a pass per model.
 
     python benchmarks/verify.py ranks msmt17
     python benchmarks/verify.py ranks market1501 --device cuda
     python benchmarks/verify.py passes --images 2000 --models 10
 
 ``ranks`` prints a row for embeddings that score like those of a trained model on MSMT17 (rank-1 near 77 %, mAP near
-50 %) and one for random embeddings. The random ones take longer, because their matches spread over the whole ranking.
+50 %) and one for random embeddings. Random embeddings take longer, because their matches spread over the whole ranking.
 """
 
 import argparse
@@ -36,7 +36,7 @@ SPEC = InputSpec(256, 128, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "biline
 
 
 def synchronised(work: Callable[[], object], device: torch.device) -> Callable[[], object]:
-    """The same, the device's own work included."""
+    """Wrap a function so that it also waits for the work that it started on the device."""
 
     def whole() -> None:
         work()
@@ -78,10 +78,10 @@ def ranks(given: argparse.Namespace) -> None:
 
 
 def draw_embeddings(kind: str, pids: Sequence[Tensor], dimensions: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Embeddings (N, D) of length 1 for the pids (N,) of each side.
+    """Draw embeddings (N, D) of length 1 for the pids (N,) of queries and gallery.
 
-    Those of a ``trained`` model lie around a centre for each person; some persons and some images are harder than
-    others. ``random`` ones have nothing to do with the persons.
+    ``trained`` embeddings lie around one centre per person; some persons and images are harder than others. ``random``
+    embeddings do not depend on the person.
     """
     persons = 1 + max(int(side.max()) for side in pids)
     centres = torch.randn(persons, dimensions, generator=generator)
@@ -95,7 +95,7 @@ def draw_embeddings(kind: str, pids: Sequence[Tensor], dimensions: int, generato
 
 
 def passes(given: argparse.Namespace) -> None:
-    """Print one row: a pass for each model beside one pass for all, and how often a file was opened."""
+    """Print one row: a pass for each model, one pass for all models, and how often each file was opened."""
     with tempfile.TemporaryDirectory() as folder:
         images = write_images(Path(folder) / "images", given.images, given.size)
         settings = Settings.for_device(given.device, Path(folder), batch_size=given.batch_size)
@@ -120,7 +120,7 @@ def passes(given: argparse.Namespace) -> None:
 
 
 def write_images(folder: Path, count: int, size: tuple[int, int]) -> list[Path]:
-    """JPEG files of noise in soft blocks, which compress as photographs do."""
+    """Write JPEG files of blurred noise, which compress as well as photographs do."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     paths = [folder / f"{number}.jpg" for number in range(count)]
@@ -131,7 +131,7 @@ def write_images(folder: Path, count: int, size: tuple[int, int]) -> list[Path]:
 
 
 def run(images: list[Path], models: list[MovableEmbedder], settings: Settings, folder: Path) -> None:
-    """One pass."""
+    """Embed the images with all models in one pass."""
     logs = [
         RowLog(folder / str(place), len(images), model.dimensions, settings.batch_size)
         for place, model in enumerate(models)
@@ -143,7 +143,7 @@ def run(images: list[Path], models: list[MovableEmbedder], settings: Settings, f
 
 
 def count_openings() -> Counter[str]:
-    """JPEG file -> how often it was opened, by whichever library, from now on."""
+    """Start to count how often each JPEG file is opened, by any library; the returned counter is updated."""
     opened: Counter[str] = Counter()
 
     def hear(event: str, given: tuple[object, ...]) -> None:
@@ -155,7 +155,7 @@ def count_openings() -> Counter[str]:
 
 
 def main() -> None:
-    """Run one of the two."""
+    """Run ``ranks`` or ``passes``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(required=True)
     first = kinds.add_parser("ranks")

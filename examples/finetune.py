@@ -25,7 +25,7 @@ arguments = parser.parse_args()
 
 
 class People(Dataset[tuple[torch.Tensor, int]]):
-    """Image files of a folder; the label of a person is the place of its number among all numbers."""
+    """Image files of a folder; the label of a person is the index of its number in the sorted list of numbers."""
 
     def __init__(self, folder: Path) -> None:
         self.paths = sorted(folder.glob("*.jpg"))
@@ -43,13 +43,13 @@ class People(Dataset[tuple[torch.Tensor, int]]):
 
 torch.manual_seed(0)
 people = People(arguments.folder)
-model = reidhub.load(arguments.checkpoint, num_classes=len(people.numbers)).train()  # the log tells what starts new
+model = reidhub.load(arguments.checkpoint, num_classes=len(people.numbers)).train()  # logs the untrained layers
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
 loader = DataLoader(people, arguments.batch, shuffle=True, drop_last=len(people) > arguments.batch)
 step = 0
 while step < arguments.steps:
     for images, labels in loader:
-        loss = cross_entropy(model(images), labels)  # in train mode a model gives logits
+        loss = cross_entropy(model(images), labels)  # in train mode, a model returns logits
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -2,7 +2,7 @@
 
     python examples/load_with_torch_hub.py OWNER/reidhub osnet_x1_0 msmt17
 
-The first argument is a repository on GitHub, or a folder with a copy of one. The packages in `hubconf.py` under
+The first argument is a repository on GitHub, or a folder with a copy of it. The packages that `hubconf.py` lists in
 `dependencies` must be installed.
 """
 

@@ -1,4 +1,4 @@
-"""Write a manifest for a checkpoint file of your own, so that every command and function knows it by a name.
+"""Write a manifest for a checkpoint file of your own, so that every command and function can use it by a name.
 
     python examples/own_manifest.py finetuned.pth osnet_x1_0.mine > mine.yaml
     export REIDHUB_MANIFEST=$PWD/mine.yaml
@@ -25,7 +25,7 @@ found = reidhub.doctor(arguments.file)  # reads the file without running code fr
 model = arguments.name.partition(".")[0]
 if found.architecture != model:
     sys.exit(f"{arguments.file} is not {model}: {found.problem or found.architecture}")
-published = reidhub.find(model)[0]  # another checkpoint of the architecture: your model wants the same pixels
+published = reidhub.find(model)[0]  # another checkpoint of this architecture: it has the same input size
 entry = {
     "name": arguments.name,
     "model": model,

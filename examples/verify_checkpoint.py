@@ -2,7 +2,7 @@
 
     python examples/verify_checkpoint.py osnet_x0_25.market1501 ~/reid
 
-The second argument is the folder that your copies of the datasets are in; docs/datasets.md says how they must lie.
+The second argument is the folder that contains your copies of the datasets; docs/datasets.md describes its layout.
 `reidhub verify` does the same in the shell.
 """
 

@@ -1,7 +1,7 @@
 """Draws ``docs/architecture.svg`` from the imports of the package: ``python -m tools.draw_architecture``.
 
 Each row is a layer of ``.importlinter``; an arrow leads from a package to a package that it imports. An arrow is left
-out where a chain of other arrows leads to the same place. The same imports give the same picture, byte for byte.
+out if a chain of other arrows leads to the same package. The same imports give the same picture, byte for byte.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ import grimp
 
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "architecture.svg"
-_LEFT_OUT = ("__main__", "_version")  # they would only add lines
+_LEFT_OUT = ("__main__", "_version")  # arrows from and to these modules would tell the reader nothing
 _WIDTH, _HEIGHT, _COLUMN, _ROW_STEP = 120, 30, 190, 60  # pixels: a box, and from one box to the next
 _LANE = 9  # pixels between two arrows side by side
 
@@ -23,11 +23,11 @@ Row = list[str]
 
 @dataclass(frozen=True)
 class Imports:
-    """What the drawing shows.
+    """The content of the drawing.
 
     Args:
         layers: from top to bottom, the packages of each layer.
-        edges: (importer, imported), without those that a chain of others replaces.
+        edges: pairs (importer, imported), without pairs that a chain of other pairs connects.
         heavy: packages that import torch.
     """
 
@@ -58,7 +58,7 @@ def read_imports() -> Imports:
 
 
 def remove_implied(edges: set[Edge]) -> list[Edge]:
-    """Remove each edge whose end is also reached by a chain of other edges; the rest in alphabetical order."""
+    """Remove each edge whose end is also reached by a chain of other edges; return the rest in alphabetical order."""
     targets: dict[str, set[str]] = {}
     for importer, imported in edges:
         targets.setdefault(importer, set()).add(imported)
@@ -80,7 +80,7 @@ class Layout:
     Args:
         row: package -> number of its row, 0 at the top.
         x: package -> centre of its box.
-        lane: edge -> where its arrow runs straight down.
+        lane: edge -> x of the vertical part of its arrow.
     """
 
     row: dict[str, int]
@@ -120,7 +120,7 @@ def _mean(values: list[float]) -> float:
 
 
 def _find_lane(edge: Edge, layout: Layout) -> float:
-    """The free lane that is nearest to the end of an arrow: no box and no other arrow lies on it."""
+    """Find the lane nearest to the end of an arrow that crosses no box and no other arrow."""
     first, last = layout.row[edge[0]], layout.row[edge[1]]
     goal = layout.x[edge[1]]
     passed = [layout.x[name] for name, row in layout.row.items() if first < row < last]
@@ -138,7 +138,7 @@ def _find_lane(edge: Edge, layout: Layout) -> float:
 
 
 def draw(imports: Imports) -> str:
-    """The picture as SVG text."""
+    """Return the picture as SVG text."""
     layout = arrange(imports)
     xs = [*layout.lane.values(), *(x + side * _WIDTH / 2 for x in layout.x.values() for side in (-1, 1))]
     shift = _LANE * 3 - min(xs)

@@ -1,6 +1,7 @@
-"""Tries the commands that need no torch: ``python tools/try_commands.py``. It needs an installed reidhub, no network.
+"""Tries the commands that need no torch: ``python tools/try_commands.py``.
 
-Each command runs in a process of its own and must end with exit code 0. The download comes from Mega on the loopback.
+reidhub must be installed; no network is needed. Each command runs in its own process and must end with exit code 0. A
+local server takes the place of Mega.
 """
 
 import json

@@ -30,7 +30,7 @@ COMMANDS = {
 }
 """Command -> one line of help. The command is ``reidhub.cli.commands.<name>:command``."""
 
-_SILENT = ("list", "show")  # they log nothing, and need not import logging
+_SILENT = ("list", "show")  # these commands log nothing, so they do not import logging
 
 
 class _Commands(click.Group):
@@ -73,7 +73,7 @@ def cli(ctx: click.Context, *, manifests: tuple[Path, ...], verbose: bool) -> No
     """Pretrained person re-identification models that load, with numbers anyone can re-measure."""
     ctx.with_resource(add_manifests(file.absolute() for file in manifests))
     if verbose or ctx.invoked_subcommand not in _SILENT:
-        import logging  # takes milliseconds
+        import logging  # imported here because it takes milliseconds
 
         level = logging.INFO if verbose else logging.WARNING
         logging.basicConfig(format="%(levelname)s: %(message)s", level=level, stream=sys.stderr)
@@ -95,6 +95,6 @@ def main() -> None:
 
 
 def _stop(number: int, frame: object) -> NoReturn:
-    """Leave all blocks, so that temporary files and locks go; a second signal ends the process at once."""
+    """Exit in a way that removes temporary files and locks; a second signal ends the process at once."""
     signal.signal(number, signal.SIG_DFL)
     sys.exit(128 + number)

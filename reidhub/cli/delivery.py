@@ -24,11 +24,11 @@ class Delivery:
     form: str
 
     def hand_out(self, checkpoint: Checkpoint, path: Path) -> Path:
-        """Make the file that the user asked for, and return its path.
+        """Copy or convert the file as the user asked, and return the path of the result.
 
         Args:
             checkpoint: the checkpoint that the file belongs to.
-            path: its file in the cache.
+            path: the path of the checkpoint's file in the cache.
 
         Raises:
             WeightsError: the file has no weights that can be converted.

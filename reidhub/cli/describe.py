@@ -14,12 +14,12 @@ _CHECKS = {
 
 
 def describe_file(checkpoint: Checkpoint) -> str:
-    """Say how the file is checked: ``sha256``, or ``unpinned`` with what else it can be checked by."""
+    """Say how the file is checked: ``sha256``, or ``unpinned`` (no sha256 known) with the other check that exists."""
     return _CHECKS[checkpoint.artifact.checked_by]
 
 
 def write_unpinned_notice(checkpoint: Checkpoint) -> str | None:
-    """Write a sentence that explains to users that a file is unpinned; None if it is pinned."""
+    """Write a notice for users that no sha256 of the file is known; None if it is known."""
     checked_by = checkpoint.artifact.checked_by
     if checked_by == "sha256":
         return None
@@ -37,7 +37,7 @@ def format_score(score: Score) -> str:
 
 
 def find_cost(checkpoint: Checkpoint) -> Complexity | None:
-    """Find the computed cost of the checkpoint's architecture; None if the manifest does not have it."""
+    """Find the computed cost of the checkpoint's architecture; None if the manifest does not contain the cost."""
     architecture = zoo().architecture(checkpoint.model)
     return architecture.computed if architecture else None
 

@@ -1,4 +1,4 @@
-"""Work on several items at once, for commands."""
+"""Runs a function on several items at the same time, for commands."""
 
 import queue
 import threading
@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-_GRACE_S = 1.0  # time for the threads to end after they were told to stop
+_GRACE_S = 1.0  # time for the threads to end after `stop` is set
 
 
 def run_in_order(work: Callable[[T], R], items: Sequence[T], jobs: int, stop: threading.Event) -> Iterator[R]:
@@ -22,10 +22,10 @@ def run_in_order(work: Callable[[T], R], items: Sequence[T], jobs: int, stop: th
         work: called in a thread with one item.
         items: the items.
         jobs: number of threads.
-        stop: is set when the caller stops early; ``work`` should look at it.
+        stop: set when the caller stops early; ``work`` should check it and return soon.
 
     Raises:
-        Exception: ``work`` raised it; it comes in place of that item's result.
+        Exception: the exception that ``work`` raised, in place of the result of that item.
     """
     waiting: queue.SimpleQueue[tuple[Future[R], T]] = queue.SimpleQueue()
     futures: list[Future[R]] = [Future() for _ in items]

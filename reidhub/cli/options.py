@@ -10,9 +10,9 @@ from reidhub.zoo.manifest import zoo
 SELECTOR = (
     "SELECTOR is a name (osnet_x1_0.msmt17), a model (osnet_x1_0: its default checkpoint) or a glob ('*.msmt17')."
 )
-"""Last paragraph of the help of every command with a `selectors_argument`."""
+"""Last paragraph of the help text of every command with a `selectors_argument`."""
 OPTIONAL_SELECTOR = f"{SELECTOR} Without one, every checkpoint is meant."
-"""The same for an `optional_selectors_argument`."""
+"""Last paragraph of the help text of every command with an `optional_selectors_argument`."""
 
 selectors_argument = click.argument("selectors", metavar="SELECTOR...", nargs=-1, required=True)
 optional_selectors_argument = click.argument("selectors", metavar="[SELECTOR]...", nargs=-1)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import click
 
-_WORD = 12  # characters; a column that is not wider is never wrapped
+_WORD = 12  # characters; a column of at most this width is never wrapped
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
@@ -34,7 +34,7 @@ def _draw(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
     widths = [max(len(line) for cell in column for line in cell.split("\n")) for column in columns]
     roomy = sum(widths) + 3 * (len(widths) - 1) <= console.width
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1) if roomy else (0, 0))
-    for place, (title, *_) in enumerate(columns):  # users copy the first one: it is never wrapped
+    for place, (title, *_) in enumerate(columns):  # the first column is never wrapped, because users copy it
         justify: Literal["right", "left"] = "right" if title in right else "left"
         table.add_column(title, justify=justify, overflow="fold", no_wrap=place == 0 or widths[place] <= _WORD)
     for row in zip(*(cells for _, *cells in columns), strict=True):

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from reidhub.zoo.checkpoint import Checkpoint
 
 
-_FEW = 3  # so many unpinned checkpoints have a note each; more have one together
+_FEW = 3  # up to this number of unpinned checkpoints, each has its own notice; more share one
 
 
 def print_notices(checkpoints: Sequence["Checkpoint"]) -> None:
-    """Print the notices of the checkpoints, each once."""
+    """Print a notice for checkpoints without a known sha256."""
     unpinned = [notice for checkpoint in checkpoints if (notice := write_unpinned_notice(checkpoint))]
     if len(unpinned) > _FEW:
         names = ", ".join(checkpoint.name for checkpoint in checkpoints if write_unpinned_notice(checkpoint))
@@ -85,7 +85,7 @@ def summarize(words: Sequence[str], devices: Sequence[str] = ()) -> str:
 
 
 def _rows(result: Result) -> Iterator[tuple[str, ...]]:
-    """The rows of one result in the table: one for each figure that is shown."""
+    """Yield the table rows of one result: one row for each figure that is shown."""
     note = _note(result)
     for figure in result.shown_figures:
         yield (*result.job.key, *_cells(figure, result), figure.verdict or result.verdict, note)

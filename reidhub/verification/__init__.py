@@ -1,1 +1,1 @@
-"""Measures reported scores again: plan, run, journal, verdicts, receipt and report."""
+"""Measures again the scores that authors reported: plan, run, journal, verdicts, receipt and report."""

@@ -1,7 +1,7 @@
 """One pass over the images of a dataset: each image is decoded once, and every model embeds it.
 
 The models stay on the device if it has room for all of them. If not, they are split into groups, and the groups are on
-the device one after the other, each for the same few batches. So no image is decoded twice for them either.
+the device one after the other, each for the same few batches. So each image is decoded only once in this case too.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,13 +25,13 @@ from reidhub.weights.load import filled
 from reidhub.zoo.checkpoint import Checkpoint
 
 BEST_CLASSES = 5
-"""Number of classes that are kept for each image; top-5 needs no more."""
+"""Number of classes that are kept for each image, enough for top-5 accuracy."""
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def read_model(checkpoint: Checkpoint, file: Path) -> ReidModel:
-    """Read the model of a checkpoint; it is in eval mode, on the CPU.
+    """Read the model of a checkpoint, and return it in eval mode, on the CPU.
 
     Raises:
         WeightsError: the file does not hold the weights of this architecture.
@@ -40,17 +40,17 @@ def read_model(checkpoint: Checkpoint, file: Path) -> ReidModel:
 
 
 class MovableEmbedder:
-    """An embedder that can be moved from one device to another; it runs the model itself.
+    """An embedder that can be moved from one device to another. It runs the plain model, without an optimised plan.
 
     Args:
         model: in eval mode, on the CPU.
-        pixels: the pixels that the model wants.
+        pixels: the image size and the normalisation that the model needs.
         classify: return the `BEST_CLASSES` best classes of each image, best first, instead of its embedding.
-        batch: images in a batch.
+        batch: number of images in a batch.
         precision: precision in which the model computes.
 
     Attributes:
-        dimensions: length of a row.
+        dimensions: number of values in a row: D of an embedding, or 5 classes.
         size: bytes of the model's tensors.
     """
 
@@ -73,7 +73,7 @@ class MovableEmbedder:
 
     @torch.inference_mode()
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Embed pixels, or find their best classes.
+        """Compute the embeddings or the best classes of some images.
 
         Args:
             pixels: uint8 (N, 3, H, W), on the model's device.
@@ -92,7 +92,7 @@ def best_classes(logits: Tensor | tuple[Tensor, ...]) -> Tensor:
     """Find the best classes, best first; classes with equal logits are in the order of their numbers.
 
     Args:
-        logits: (N, C); or several such tensors, which are added, because hacnn has two classifiers.
+        logits: (N, C), or a tuple of such tensors, which are added: hacnn has two classifiers.
 
     Returns:
         int64 (N, 5).
@@ -101,16 +101,16 @@ def best_classes(logits: Tensor | tuple[Tensor, ...]) -> Tensor:
     return total.float().argsort(dim=1, descending=True, stable=True)[:, :BEST_CLASSES]
 
 
-_CHUNK = 64  # batches that wait in memory for several groups: 1.6 GB of pixels at 256 images of 256x128
-_MEMORY_SHARE = 0.5  # of the free memory of a GPU, for weights; the rest is for activations
+_CHUNK = 64  # batches kept in memory if there are several groups: 1.6 GB for batches of 256 images of 256x128
+_MEMORY_SHARE = 0.5  # share of a GPU's free memory for weights; the rest is for activations
 
 Batch = tuple[Tensor, int]
-"""uint8 pixels (N, 3, H, W), and the place of the first of these images in the dataset."""
+"""uint8 pixels (N, 3, H, W), and the index of the first of these images in the dataset."""
 
 
 @dataclass(frozen=True, slots=True)
 class PassMember:
-    """A model that takes part in a pass, and the file for its rows."""
+    """A model that takes part in a pass, and the file that its rows are written to."""
 
     embedder: MovableEmbedder
     log: RowLog
@@ -118,7 +118,7 @@ class PassMember:
 
 @dataclass(frozen=True, slots=True)
 class DatasetPass:
-    """One pass over the images of a dataset in one size.
+    """One pass over the images of a dataset, all resized to one size.
 
     Args:
         paths: the images, in the order of the rows.
@@ -132,19 +132,19 @@ class DatasetPass:
 
     @property
     def start(self) -> int:
-        """Number of images, from the first one, that every member has already."""
+        """Number of images at the start of the dataset that every member has embedded already."""
         return min((member.log.rows for member in self.members), default=len(self.paths))
 
     def run(self, settings: Settings, advance: Callable[[int], object]) -> None:
-        """Embed the images that the members lack.
+        """Embed the images that some members have not embedded yet.
 
         Args:
             settings: device, batch size and number of workers.
-            advance: is called after each batch with its number of images.
+            advance: called after each batch with its number of images.
 
         Raises:
             DatasetError: an image cannot be decoded.
-            CacheError: the disk does not take the rows.
+            CacheError: the rows cannot be written.
             torch.OutOfMemoryError: the GPU has too little memory for a batch.
         """
         groups = _group_by_memory([m for m in self.members if not m.log.complete], settings.device)
@@ -163,7 +163,7 @@ class DatasetPass:
 
 
 def _group_by_memory(members: Sequence[PassMember], device: torch.device) -> list[list[PassMember]]:
-    """Group the members so that the weights of a group fit on the device together; a CPU has one group."""
+    """Group the members so that the weights of each group fit into the GPU's memory; on a CPU, make one group."""
     room = _MEMORY_SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")
     groups: list[list[PassMember]] = []
     used = 0.0
@@ -177,7 +177,7 @@ def _group_by_memory(members: Sequence[PassMember], device: torch.device) -> lis
 
 
 def _split(batches: Iterator[Batch], *, chunked: bool) -> Iterator[Iterable[Batch]]:
-    """Split the batches into lists of `_CHUNK`, which can be read several times; without ``chunked``, do not split."""
+    """Yield lists of `_CHUNK` batches, which can be read repeatedly; if not ``chunked``, yield one iterator."""
     if not chunked:
         yield batches
         return
@@ -198,8 +198,8 @@ def _on_device(group: Sequence[PassMember], device: torch.device) -> Iterator[No
 
 
 def _embed(group: Sequence[PassMember], pixels: Tensor, first: int) -> None:
-    """Embed a batch with each member that lacks it."""
+    """Embed a batch with each member that has not embedded it yet."""
     missing = [member for member in group if member.log.rows == first]
-    rows = [member.embedder(pixels) for member in missing]  # queues the work of all models on a GPU, and waits below
+    rows = [member.embedder(pixels) for member in missing]  # a GPU only queues this work; `cpu()` below waits for it
     for member, embedded in zip(missing, rows, strict=True):
         member.log.append(embedded.cpu())

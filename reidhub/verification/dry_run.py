@@ -13,14 +13,14 @@ from reidhub.verification.verdicts import why_never_scored
 
 @dataclass(frozen=True, slots=True)
 class DatasetPreview:
-    """A dataset as a run would find it.
+    """What a run would find of a dataset.
 
     Args:
         name: key of the dataset registry.
-        images: number of images that would be decoded; 0 where the dataset is missing.
-        size: bytes of their files.
-        missing: why the dataset cannot be read; None where it can.
-        expected: a description of the folder that must lie below the data root.
+        images: number of images that would be decoded; 0 if the dataset is missing.
+        size: bytes of the image files.
+        missing: why the dataset cannot be read; None if it can.
+        expected: a description of the folder that the data root must contain.
     """
 
     name: str
@@ -32,13 +32,13 @@ class DatasetPreview:
 
 @dataclass(frozen=True, slots=True)
 class JobPreview:
-    """One job as a run would find it.
+    """What a run would find of one job.
 
     Args:
-        job: what was asked for.
-        dataset: its dataset.
-        cached: True where the file of the checkpoint is in the cache.
-        refused: why this checkpoint is never scored on this dataset; None where it may be.
+        job: the checkpoint and the dataset.
+        dataset: the preview of the job's dataset.
+        cached: True if the file of the checkpoint is in the cache.
+        refused: why this checkpoint is never scored on this dataset; None if it can be.
     """
 
     job: Job
@@ -48,17 +48,17 @@ class JobPreview:
 
     @property
     def runs(self) -> bool:
-        """True where the job would run as soon as the file of the checkpoint is in the cache."""
+        """True if the job would run as soon as the file of the checkpoint is in the cache."""
         return self.refused is None and self.dataset.missing is None
 
 
 def preview_plan(plan: Plan, data_root: Path, cache: Cache, *, allow_partial: bool = False) -> list[JobPreview]:
-    """Look for the dataset and the file of each job.
+    """Look for the dataset and the checkpoint file of each job.
 
     Args:
         plan: what would be measured.
-        data_root: the folder that has the datasets.
-        cache: the cache that may have the files.
+        data_root: the folder that contains the datasets.
+        cache: where the files of the checkpoints are looked for.
         allow_partial: accept copies that differ from the published counts.
     """
     datasets = {name: _preview_dataset(name, data_root, allow_partial=allow_partial) for name in plan.datasets}

@@ -1,4 +1,4 @@
-"""Embeddings of a measured retrieval: read from the journal, and written to .npz files for other programs."""
+"""Reads the embeddings of a measured retrieval from the journal, and writes them to .npz files for other programs."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ def read_embeddings(result: Measured, journal: Journal) -> tuple[Tensor, Tensor]
     """Read the embeddings of a retrieval as the model computed them: queries (Q, D) and gallery (G, D), float32.
 
     Raises:
-        ValueError: the result is a classification; the journal has no embeddings of it.
+        ValueError: the result is a classification, for which the journal has no embeddings.
     """
     if not result.is_retrieval:
         raise ValueError(f"{result.job.dataset} is a classification: the journal has no embeddings of it")
@@ -33,10 +33,10 @@ def read_embeddings(result: Measured, journal: Journal) -> tuple[Tensor, Tensor]
 
 
 def read_records(result: Measured, settings: Settings) -> RetrievalSet:
-    """Read the records that a retrieval was measured on.
+    """Read the query and gallery records that a retrieval was measured on.
 
     Raises:
-        DatasetError: the dataset has changed since the measurement, or it is no retrieval.
+        DatasetError: the dataset has changed since the measurement, or it is a classification dataset.
     """
     data = read_dataset(result.job.dataset, settings.data_root, allow_partial=settings.allow_partial)
     if not isinstance(data, RetrievalSet) or data.fingerprint != result.copy.fingerprint:
@@ -51,15 +51,15 @@ def export_embeddings(result: Measured, journal: Journal, settings: Settings, fo
         result: a retrieval that was measured.
         journal: the journal of the run that measured it.
         settings: the settings of that run.
-        folder: the folder to write to; created where it does not exist.
+        folder: the folder to write to; created if it does not exist.
 
     Returns:
-        The path of the file.
+        The path of the written file.
 
     Raises:
         DatasetError: the dataset has changed since the measurement.
-        DiskFullError: the disk has no room for it.
-        UsageError: it cannot be written for another reason.
+        DiskFullError: the disk has no room for the file.
+        UsageError: the file cannot be written for another reason.
     """
     query, gallery = read_embeddings(result, journal)
     arrays = _describe(result, read_records(result, settings))

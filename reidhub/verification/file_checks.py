@@ -1,6 +1,7 @@
 """Checks of checkpoints without a dataset.
 
-The bytes must be intact, the weights must load, and the cost of an embedding must be the printed one.
+The bytes of the file must be intact, the weights must load, and the number of parameters and multiply-adds must be the
+printed one.
 """
 
 from collections.abc import Iterator
@@ -25,19 +26,19 @@ FileState = Literal["intact", "loads", "as printed", "deviates", "not run"]
 
 @dataclass(frozen=True, slots=True)
 class FileCheck:
-    """The check of one checkpoint.
+    """The result of the check of one checkpoint.
 
     Args:
         checkpoint: the manifest's entry.
-        by_name: True where it was asked for by its exact name.
-        state: ``intact``: the bytes are. ``loads``: the weights do, and no cost is printed. ``as printed`` and
-            ``deviates``: the weights load, and the cost is the printed one or another one. ``not run``: the check was
-            not possible.
-        reason: why it was not possible; None otherwise.
-        hint: what the user can do about the reason.
-        file: the file; None where it could not be fetched.
-        params_m: parameters of an embedding in millions; None where the weights were not loaded.
-        gflops: multiply-adds of one image in 10^9; None where the weights were not loaded.
+        by_name: True if the user gave the exact name of the checkpoint.
+        state: ``intact``: the bytes are intact; the weights were not loaded. ``loads``: the weights load; no cost is
+            printed. ``as printed``: the weights load, and the cost equals the printed one. ``deviates``: the weights
+            load, and the cost differs from the printed one. ``not run``: the check was not possible.
+        reason: why the check was not possible; None otherwise.
+        hint: what the user can do about it; None if nothing is known.
+        file: the checked file; None if the check was not possible.
+        params_m: parameters that an embedding uses, in millions; None if the weights were not loaded.
+        gflops: multiply-adds of one image in 10^9; None if the weights were not loaded.
     """
 
     checkpoint: Checkpoint
@@ -55,8 +56,8 @@ def check_files(selection: Selection, level: Level, cache: Cache) -> Iterator[Fi
 
     Args:
         selection: the checkpoints.
-        level: ``files`` to hash the bytes, ``weights`` to load the weights as well.
-        cache: has the files; a missing one is downloaded.
+        level: ``files`` to hash the bytes, ``weights`` to load the weights and count the cost as well.
+        cache: the folder of the files; a missing file is downloaded.
 
     Yields:
         One check for each checkpoint, as soon as it is done.
@@ -81,17 +82,17 @@ def check_files(selection: Selection, level: Level, cache: Cache) -> Iterator[Fi
 
 
 def has_failed(checks: list[FileCheck], *, strict: bool = False) -> bool:
-    """True where a cost deviates, or the check of a checkpoint that was asked for by name was not possible.
+    """Return True if a cost deviates from the printed one, or a checkpoint asked for by name could not be checked.
 
     Args:
         checks: all checks of a run.
-        strict: every check that was not possible counts.
+        strict: True to count every check that was not possible as failed, also if its checkpoint was not named.
     """
     return any(c.state == "deviates" or (c.state == "not run" and (strict or c.by_name)) for c in checks)
 
 
 def _check_cost(checkpoint: Checkpoint, path: Path, file: CheckpointFile, *, by_name: bool) -> FileCheck:
-    """Load the weights, and count the cost of an embedding by the definition of the printed figures."""
+    """Load the weights, count parameters and multiply-adds, and compare them with the printed numbers."""
     cost = complexity(read_model(checkpoint, path), (checkpoint.input.height, checkpoint.input.width))
     params, multiply_adds = Decimal(cost.params_by_calls) / 10**6, Decimal(cost.multiply_adds) / 10**9
     printed = [(checkpoint.params_m, params), (checkpoint.gflops, multiply_adds)]

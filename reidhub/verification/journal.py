@@ -1,11 +1,11 @@
-"""The journal: the embeddings and counts that a run has so far, on the disk, so that an interrupted run can resume.
+"""The journal stores the embeddings and counts of a run on the disk, so that an interrupted run can resume.
 
-Each entry has a key that is made of everything it depends on: the checkpoint's digest, the dataset's fingerprint and
-the settings. So a run never takes an entry that was measured in another way.
+Each entry has a key that is computed from everything that the entry depends on: the checkpoint's digest, the dataset's
+fingerprint and the settings. So a run never uses an entry that was measured with other weights, images or settings.
 
 A file of embeddings grows batch by batch. Each batch is a block: its rows as little-endian float32, then their CRC-32.
-When the file is opened again, everything behind the last whole block with the right CRC is removed. So a run that was
-killed, or a computer that lost power, leaves no wrong row behind.
+When the file is opened again, it is cut after its last intact block: each block up to there is complete and has the
+right CRC. So no wrong row remains after a run was killed or a computer lost power.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ _CRC = 4  # bytes
 
 
 def _explain_errors(folder: Path) -> AbstractContextManager[None]:
-    """Replace an OSError of the block by a CacheError with a hint."""
+    """Replace an OSError in the ``with`` block by a CacheError with a hint."""
     hint = "make room, or name a folder on another disk with --journal; the same command resumes the run"
     return explain_write_errors(f"write the journal {folder}", hint=hint)
 
@@ -43,13 +43,13 @@ class RowLog:
     """A file of rows, float32 (N, D): embeddings, or the best classes of images.
 
     Args:
-        path: the file; created where it does not exist.
-        total: N of the complete file.
-        dimensions: D.
-        batch_size: rows of a block; the last block may have fewer.
+        path: the file; created if it does not exist.
+        total: number of rows of the complete file.
+        dimensions: D, the number of values in a row.
+        batch_size: number of rows in a block; the last block may have fewer.
 
     Attributes:
-        rows: number of rows that the file has.
+        rows: number of rows that are in the file now.
 
     Raises:
         CacheError: the file cannot be written.
@@ -62,12 +62,12 @@ class RowLog:
         self._batch_size = batch_size
         self.rows, self._size = self._measure_intact()
         with _explain_errors(path.parent):
-            self._file = path.open("ab", buffering=0)  # nothing is left to write when the file is closed
+            self._file = path.open("ab", buffering=0)  # unbuffered: closing the file writes nothing more
             self._file.truncate(self._size)
 
     @property
     def complete(self) -> bool:
-        """True where the file has all rows."""
+        """True if the file has all rows."""
         return self.rows == self._total
 
     def append(self, rows: Tensor) -> None:
@@ -77,7 +77,7 @@ class RowLog:
             rows: float32 (n, D), on the CPU.
 
         Raises:
-            CacheError: the disk does not take the block; no part of it is left in the file.
+            CacheError: the block cannot be written; the part that was written is removed again.
         """
         block = np.ascontiguousarray(rows.numpy(), dtype="<f4").tobytes()
         block += zlib.crc32(block).to_bytes(_CRC, "little")
@@ -94,7 +94,7 @@ class RowLog:
         self._size += len(block)
 
     def read(self) -> Tensor:
-        """Read the rows that the file has, float32 (N, D)."""
+        """Read all rows that are in the file now, float32 (N, D)."""
         read = np.empty((self.rows, self.dimensions), np.float32)
         with self.path.open("rb") as file:
             for start in range(0, self.rows, self._batch_size):
@@ -104,10 +104,10 @@ class RowLog:
         return torch.from_numpy(read)
 
     def close(self) -> None:
-        """Close the file, and remove it where it has no rows; rows can still be read.
+        """Close the file, and remove it if it has no rows; `read` still works on the rows of a closed file.
 
         Raises:
-            CacheError: the disk fails.
+            CacheError: the file cannot be closed or removed.
         """
         with _explain_errors(self.path.parent):
             self._file.close()
@@ -115,7 +115,7 @@ class RowLog:
                 self.path.unlink(missing_ok=True)
 
     def _measure_intact(self) -> tuple[int, int]:
-        """Count the rows and bytes of the whole blocks at the start of the file."""
+        """Count the rows and bytes of the intact blocks at the start of the file."""
         rows = size = 0
         if not self.path.exists():
             return 0, 0
@@ -132,16 +132,16 @@ class RowLog:
 
 
 _LOCK = "lock"
-_OWN = re.compile(rf"[0-9a-f]{{32}}\.(rows|json)|{TEMPORARY}[0-9a-f]{{32}}\.json-\w+")  # nothing else is ever removed
+_OWN = re.compile(rf"[0-9a-f]{{32}}\.(rows|json)|{TEMPORARY}[0-9a-f]{{32}}\.json-\w+")  # removed by `discard`
 
 
 def make_key(*parts: Any) -> str:
-    """Make the key of an entry from everything that the entry depends on; the parts must be JSON."""
+    """Make the key of an entry from everything that the entry depends on; the parts must be values that JSON has."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def choose_folder(root: Path, plan: Plan, settings: Settings) -> Path:
-    """Choose the folder below ``root`` for the journal of a run; another plan or other settings have another folder."""
+    """Choose the folder below ``root`` for the journal of a run; each plan and settings have their own folder."""
     jobs = [job.key for job in plan.jobs]
     fields = {name: str(value) for name, value in asdict(settings).items() if name != "workers"}
     key = make_key(jobs, fields | {"data_root": str(settings.data_root.absolute())})
@@ -150,16 +150,16 @@ def choose_folder(root: Path, plan: Plan, settings: Settings) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """The journal of one run. `open_journal` opens it, for one run at a time."""
+    """The journal of one run; `open_journal` opens it and keeps other runs out."""
 
     folder: Path
 
     def open_rows(self, key: str, total: int, dimensions: int, batch_size: int) -> RowLog:
-        """Open the rows of a key; the arguments are those of `RowLog`."""
+        """Open the file of rows of a key; `RowLog` explains the other arguments."""
         return RowLog(self._rows_path(key), total, dimensions, batch_size)
 
     def read_measurement(self, key: str) -> Measurement | None:
-        """Read the counts of a key; None where the journal has none, or a broken file."""
+        """Read the counts of a key; None if the journal has no file for it, or a broken one."""
         try:
             fields = json.loads(self._measurement_path(key).read_text(encoding="utf-8"))
             return Measurement(**{**fields, **{name: tuple(fields[name]) for name in _TUPLES}})
@@ -170,13 +170,13 @@ class Journal:
         """Write the counts of a key.
 
         Raises:
-            CacheError: the disk does not take them.
+            CacheError: the counts cannot be written.
         """
         with _explain_errors(self.folder):
             write_text(self._measurement_path(key), json.dumps(asdict(measurement)))
 
     def discard(self) -> None:
-        """Remove all entries, at the end of a run. The next run measures again."""
+        """Remove all entries, after a run is complete. The next run measures everything again."""
         for path in self.folder.iterdir():
             if _OWN.fullmatch(path.name):
                 path.unlink()
@@ -195,7 +195,7 @@ _TUPLES = ("first_match_rank", "average_precision", "hits")
 def open_journal(folder: Path) -> Iterator[Journal]:
     """Open the journal in a folder, for one run at a time.
 
-    In the end, the folder is removed if it is empty.
+    At the end of the ``with`` block, the folder is removed if it has no entries.
 
     Raises:
         UsageError: another run uses the journal.

@@ -1,4 +1,4 @@
-"""The plan of a run: which checkpoint is measured on which dataset. Nothing is downloaded or read for it."""
+"""The plan of a run: which checkpoint is measured on which dataset. Planning downloads nothing and reads no dataset."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from reidhub.zoo.checkpoint import Checkpoint, Score
 from reidhub.zoo.manifest import Manifest, is_glob
 
 CLASSIFICATION = "imagenet"
-"""The dataset that classifiers are scored on; all others are retrievals."""
+"""The dataset that classifiers are scored on; all other datasets are for retrieval."""
 
 JobKey = tuple[str, str]
-"""The names of the checkpoint and the dataset of a job, which no other job of a plan has together."""
+"""The names of the checkpoint and the dataset of a job; each job of a plan has a different pair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,8 @@ class Job:
     Args:
         checkpoint: the manifest's entry.
         dataset: key of the dataset registry.
-        score: the reported figures; None where the manifest has none.
-        by_name: True where the checkpoint was asked for by its exact name.
+        score: the reported figures; None if the manifest has none.
+        by_name: True if the user gave the exact name of the checkpoint.
     """
 
     checkpoint: Checkpoint
@@ -33,13 +33,13 @@ class Job:
 
     @property
     def key(self) -> JobKey:
-        """The names of checkpoint and dataset."""
+        """The names of the checkpoint and the dataset."""
         return self.checkpoint.name, self.dataset
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The jobs of a run in the manifest's order. No two have the same checkpoint and dataset."""
+    """The jobs of a run, in the manifest's order. No two jobs have the same checkpoint and dataset."""
 
     jobs: tuple[Job, ...]
 
@@ -57,11 +57,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The checkpoints that were asked for.
+    """The checkpoints that the user asked for.
 
     Args:
         checkpoints: in the manifest's order, each once.
-        by_name: the names of those that were asked for by their exact name.
+        by_name: the names of the checkpoints whose exact name the user gave.
     """
 
     checkpoints: tuple[Checkpoint, ...]
@@ -69,15 +69,15 @@ class Selection:
 
     @classmethod
     def of(cls, zoo: Manifest, selectors: Sequence[str], *, everything: bool = False) -> "Selection":
-        """Find the checkpoints that selectors mean.
+        """Find the checkpoints that match the selectors.
 
         Args:
-            zoo: the manifest that has them.
+            zoo: the manifest that is searched.
             selectors: names, models or globs, as `Manifest.find` takes them.
-            everything: take all checkpoints; there must be no selector then.
+            everything: True to take all checkpoints; ``selectors`` must then be empty.
 
         Raises:
-            UsageError: there is no selector, or there are selectors and ``everything``.
+            UsageError: there is neither a selector nor ``everything``, or both.
             UnknownCheckpointError: a selector matches nothing.
         """
         if everything == bool(selectors):
@@ -94,12 +94,12 @@ def plan(selection: Selection, datasets: Sequence[str] = ()) -> Plan:
     """Plan the jobs of some checkpoints.
 
     A checkpoint is scored on the datasets that its figures are reported for, and a classifier always on ImageNet.
-    ``datasets`` leaves out all others. A checkpoint that is asked for by its exact name is scored on each of
-    ``datasets``, even where no figure is reported.
+    If ``datasets`` is not empty, all other datasets are left out. If the user gave the exact name of a checkpoint, it
+    is scored on each of ``datasets``, even if no figure is reported for that dataset.
 
     Args:
         selection: the checkpoints.
-        datasets: keys of the dataset registry; all of them if empty.
+        datasets: keys of the dataset registry; empty for no restriction.
 
     Raises:
         UsageError: there is nothing to score.

@@ -1,4 +1,4 @@
-"""Prepares jobs: reads their datasets and downloads the files of their checkpoints."""
+"""Prepares the jobs of a run: reads the datasets and downloads the files of the checkpoints."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,18 +23,18 @@ T = TypeVar("T")
 
 
 class NeverScoredError(ReidhubError):
-    """This checkpoint is never scored on this dataset."""
+    """This checkpoint must not be scored on this dataset: the result would mean nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedJob:
-    """A job with everything that it is measured with.
+    """A job with its dataset and its checkpoint file.
 
     Args:
-        job: what was asked for.
+        job: the checkpoint and the dataset.
         data: the records of the dataset.
-        path: the file of the checkpoint.
-        file: its digest and size.
+        path: the path of the checkpoint file.
+        file: the digest and size of the checkpoint file.
     """
 
     job: Job
@@ -75,11 +75,11 @@ def _describe_copy(data: Data) -> DatasetCopy:
 
 
 class Preparation:
-    """Reads each dataset and downloads each file once; an error is remembered as well.
+    """Reads each dataset and downloads each file only once, and raises a remembered error again.
 
     Args:
-        settings: of the run.
-        cache: keeps the files.
+        settings: the settings of the run.
+        cache: where the checkpoint files are kept.
     """
 
     def __init__(self, settings: Settings, cache: Cache) -> None:
@@ -90,11 +90,11 @@ class Preparation:
         self._files = _Once(self._fetch)
 
     def prepare(self, job: Job) -> PreparedJob:
-        """Read the dataset of a job and download its file.
+        """Read the dataset of a job and download its checkpoint file.
 
         Raises:
             NeverScoredError: this checkpoint is never scored on this dataset.
-            DatasetError: the dataset is missing, or differs from what was published.
+            DatasetError: the dataset is missing, or differs from the published one.
             FetchError: no source gave the file.
         """
         if reason := why_never_scored(job.checkpoint, job.dataset):
@@ -114,12 +114,12 @@ class Preparation:
 
 
 def hash_file(path: Path, checkpoint: Checkpoint, cache: Cache) -> CheckpointFile:
-    """Read every byte of a file of the cache, and compare its digest with the expected one.
+    """Compute the sha256 of a file in the cache, and compare it with the expected one.
 
     Args:
-        path: the file.
-        checkpoint: the checkpoint that it belongs to.
-        cache: the cache that has the file.
+        path: the path of the file.
+        checkpoint: the checkpoint that the file belongs to.
+        cache: the cache that contains the file.
 
     Raises:
         IntegrityError: the file has changed since it was put into the cache.
@@ -131,7 +131,7 @@ def hash_file(path: Path, checkpoint: Checkpoint, cache: Cache) -> CheckpointFil
 
 
 class _Once(Generic[A, T]):
-    """Calls a function once for each key, and remembers its result or its error."""
+    """Calls a function once for each key, and then returns the same result, or raises the same error."""
 
     def __init__(self, compute: Callable[[A], T]) -> None:
         self._compute = compute

@@ -1,7 +1,7 @@
-"""Results as JSON, for programs and for the receipt, which other people can check.
+"""Results as JSON, for programs and for the receipt: a file with which other people can check the results.
 
-The same run on the same machine gives the same ``results`` and ``environment``, bit for bit. Times are under ``timing``
-alone.
+The same run on the same machine gives the same ``results`` and ``environment``, bit for bit. Only ``timing`` contains
+times.
 """
 
 import json
@@ -23,11 +23,11 @@ from reidhub.files.atomic import explain_write_errors, write_text
 from reidhub.verification.results import Environment, Figure, Measured, Measurement, Report, Result
 
 FORMAT = 1
-"""Version of the receipt's format. It grows when a field changes its meaning or is removed."""
+"""Version of the receipt's format. It is increased when a field changes its meaning or is removed."""
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """The whole report but for images and embeddings; the counts of single queries are a digest."""
+    """Return the report as JSON, without embeddings; a digest replaces the ranks and precisions of single queries."""
     return {
         "format": FORMAT,
         "environment": asdict(report.environment),
@@ -37,7 +37,7 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def _result_json(result: Result) -> dict[str, Any]:
-    """One result; a value that was not measured is null."""
+    """Return one result as JSON; a value that was not measured is null."""
     job, measured = result.job, result if isinstance(result, Measured) else None
     return {
         "checkpoint": job.checkpoint.name,
@@ -83,8 +83,8 @@ def write_receipt(report: Report, path: Path) -> None:
     """Write the receipt.
 
     Raises:
-        DiskFullError: the disk has no room for it.
-        UsageError: it cannot be written for another reason.
+        DiskFullError: the disk has no room for the receipt.
+        UsageError: the receipt cannot be written for another reason.
     """
     text = json.dumps(as_json(report), indent=1) + "\n"
     with explain_write_errors(f"write the receipt {path}", UsageError):
@@ -93,7 +93,7 @@ def write_receipt(report: Report, path: Path) -> None:
 
 
 def describe_environment(devices: Iterable[str]) -> Environment:
-    """Describe the packages of this process, its JPEG decoder, its operating system and the devices that measured."""
+    """Describe the versions of packages and JPEG decoder, the operating system and the devices that were used."""
     turbo = features.version("libjpeg_turbo")
     versions = {
         "reidhub": __version__,

@@ -1,6 +1,6 @@
-"""The results of a run: everything that tables, JSON, receipts and reports show.
+"""The results of a run, which tables, JSON, receipts and reports show.
 
-A result is `Measured` or `NotMeasured`. Only `Timing` depends on the time of a run and on its speed.
+A result is `Measured` or `NotMeasured`. Only `Timing` depends on how fast a run was.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from reidhub.verification.plan import Job
 
 Verdict = Literal["reproduced", "close", "deviates", "not comparable", "not run"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-"""In the order in which tables show them; of several verdicts the last one counts."""
+"""All verdicts, in the order of tables. The verdict on several figures is the one that comes last here."""
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -20,14 +20,14 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One metric, as reported and as measured.
+    """The reported and the measured value of one metric.
 
     Args:
         metric: one of `reidhub.zoo.checkpoint.METRICS`.
-        reported: the percentage as printed; None where it is not reported.
-        measured: the percentage; None where nothing was measured.
-        hits: number of queries (or images) that were found, of ``Measurement.queries``; None for mAP.
-        verdict: on this figure alone; None where nothing is reported.
+        reported: the percentage as printed; None if none is reported.
+        measured: the measured percentage; None if nothing was measured.
+        hits: how many of the ``Measurement.queries`` have their match (or right class) at this rank; None for mAP.
+        verdict: verdict on this figure alone; None if nothing is reported.
     """
 
     metric: str
@@ -38,7 +38,7 @@ class Figure:
 
     @property
     def deviation(self) -> float | None:
-        """Measured minus reported, in points; None where one of them is missing."""
+        """Measured minus reported, in percentage points; None if one of the two is missing."""
         if self.reported is None or self.measured is None:
             return None
         return float(Decimal(self.measured) - Decimal(self.reported))
@@ -50,8 +50,9 @@ class CheckpointFile:
 
     Args:
         sha256: in hex, computed from the bytes that were read.
-        size: bytes.
-        held_to: ``sha256``, ``mega-mac`` or ``nothing``: what the bytes were checked against after the download.
+        size: size in bytes.
+        held_to: what the bytes were compared with after the download: ``sha256``, ``mega-mac`` (the checksum in a Mega
+            link) or ``nothing``.
     """
 
     sha256: str
@@ -61,15 +62,15 @@ class CheckpointFile:
 
 @dataclass(frozen=True, slots=True)
 class DatasetCopy:
-    """The copy of a dataset that was measured on.
+    """The copy of a dataset on which a job was measured.
 
     Args:
         name: key of the dataset registry.
         title: the name that its authors gave it.
         version: ``V1`` or ``V2`` for MSMT17; None for a dataset with one version.
-        fingerprint: sha256 of names, labels and sizes; see docs/datasets.md.
-        partial: the difference to the published counts; None for a whole copy.
-        images: split -> number of images.
+        fingerprint: sha256 of the names, labels and sizes of all images; see docs/datasets.md.
+        partial: how the number of images differs from the published one; None for a complete copy.
+        images: name of a split -> number of images.
     """
 
     name: str
@@ -86,14 +87,14 @@ class Conditions:
 
     Args:
         device: ``cpu`` or ``cuda``.
-        device_name: the name that its driver gives a GPU; the model of a CPU.
-        threads: number of torch's threads on the CPU.
-        precision: of convolutions and matrix products in the model; distances are always float32.
+        device_name: name of the GPU as its driver reports it, or model of the CPU.
+        threads: number of CPU threads that torch used.
+        precision: number format of convolutions and matrix products in the model; distances are always float32.
         batch_size: images per batch.
         pixels: the preprocessing in words.
         distance: ``euclidean`` or ``cosine``; None for classification.
-        normalize: True where embeddings were made length 1 first.
-        rerank: True where ranks are those of k-reciprocal re-ranking.
+        normalize: True if embeddings were scaled to length 1 before distances were computed.
+        rerank: True if k-reciprocal re-ranking was applied.
     """
 
     device: str
@@ -115,13 +116,13 @@ class Measurement:
 
     Args:
         first_match_rank: the rank of each query's nearest match, from 1; 0 for a skipped query. For classification,
-            the place of the right class among the first five, from 1; 0 where it is not among them.
-        average_precision: of each query, in [0, 1]; NaN for a skipped query. Empty for classification.
-        queries: number of queries that were not skipped; means are taken over these.
-        hits: at place k - 1, the number of queries that are found at rank k or better: for 50 ranks, or for 5 in a
+            the rank of the right class among the five best classes, from 1; 0 if it is not among them.
+        average_precision: average precision of each query, in [0, 1]; NaN for a skipped one. Empty for classification.
+        queries: number of queries that were not skipped; all means are over these queries.
+        hits: at index k - 1, the number of queries with ``first_match_rank`` from 1 to k; for 50 ranks, or 5 for
             classification.
-        mAP: in [0, 1]; None for classification.
-        dimensions: D of the embeddings.
+        mAP: mean average precision, in [0, 1]; None for classification.
+        dimensions: number of values in an embedding.
     """
 
     first_match_rank: tuple[int, ...]
@@ -138,15 +139,15 @@ class Measurement:
 
     @property
     def cmc(self) -> tuple[float, ...]:
-        """`hits` as fractions of `queries`."""
+        """`hits` divided by `queries`: at index k - 1, the share of queries with a match at rank k or better."""
         return tuple(count / self.queries for count in self.hits)
 
     @property
     def per_query_digest(self) -> str:
         """sha256 in hex over one line per query, ``rank SPACE average precision NEWLINE``.
 
-        The precision is written by ``float.hex``, which is exact and the same on every machine. A line of a
-        classification has the rank alone.
+        ``float.hex`` writes the precision, exactly and in the same way on every machine. For classification, a line has
+        only the rank.
         """
         if not self.average_precision:
             lines = [f"{rank}\n" for rank in self.first_match_rank]
@@ -158,13 +159,13 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long a measurement took; the only part of a result that differs from run to run.
+    """How long a measurement took; all other parts of a result are the same in the next run.
 
     Args:
-        seconds: of the pass over the images, in which several models can take part.
+        seconds: duration of the pass over the images, in which several models can take part.
         images: number of images that the pass decoded.
         models: number of models that took part.
-        ranking_s: seconds for distances and ranks.
+        ranking_s: seconds for computing distances and ranks.
     """
 
     seconds: float
@@ -174,19 +175,19 @@ class Timing:
 
     @property
     def images_per_s(self) -> float:
-        """Images per second, each embedded by all models of the pass; 0 where the journal had all embeddings."""
+        """Images per second, each embedded by all models of the pass; 0 if the journal had all embeddings already."""
         return self.images / self.seconds if self.seconds else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
-    """What every result has, measured or not.
+    """The fields of every result, measured or not.
 
     Args:
         job: the checkpoint, the dataset and the reported figures.
-        verdict: on all figures together.
+        verdict: verdict on all figures together.
         reason: why the figures are not comparable or not measured; None otherwise.
-        figures: reported and measured, in the order of `reidhub.zoo.checkpoint.METRICS`.
+        figures: all reported or measured figures, in the order of `reidhub.zoo.checkpoint.METRICS`.
     """
 
     job: Job
@@ -196,12 +197,12 @@ class JobResult:
 
     @property
     def shown_figures(self) -> tuple[Figure, ...]:
-        """The reported figures; where none is reported, all of them."""
+        """The reported figures; all figures if none is reported."""
         return tuple(figure for figure in self.figures if figure.reported or self.job.score is None)
 
     @property
     def by_name(self) -> bool:
-        """True where the checkpoint was asked for by its exact name: it is a failure then if it is not measured."""
+        """True if the user gave the exact name of the checkpoint; the run then fails if the job is not measured."""
         return self.job.by_name
 
 
@@ -214,8 +215,8 @@ class Measured(JobResult):
         copy: the copy of the dataset.
         conditions: how the job was measured.
         measurement: the counts.
-        embeddings_key: the journal's key of the embeddings: first those of the queries, then those of the gallery.
-        timing: how long it took.
+        embeddings_key: key of the embeddings in the journal: the queries come first, then the gallery.
+        timing: how long the measurement took.
     """
 
     file: CheckpointFile
@@ -233,12 +234,12 @@ class Measured(JobResult):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotMeasured(JobResult):
-    """The result of a job that could not be measured; `reason` says why.
+    """The result of a job that could not be measured, with the reason.
 
     Args:
-        hint: what the user can do about the reason.
-        file: the file of the checkpoint; None where it could not be fetched.
-        copy: the copy of the dataset; None where it could not be read.
+        hint: what the user can do about it; None if nothing is known.
+        file: the file of the checkpoint; None if it could not be fetched.
+        copy: the copy of the dataset; None if it could not be read.
     """
 
     reason: str
@@ -257,7 +258,7 @@ class Environment:
     Args:
         versions: name -> version, of reidhub, python, torch, torchvision, numpy, pillow and libjpeg.
         platform: operating system and processor.
-        devices: names of the devices that measured.
+        devices: names of the devices that were used.
     """
 
     versions: dict[str, str]
@@ -283,10 +284,10 @@ class Report:
         return tuple(result for result in self.results if isinstance(result, NotMeasured))
 
     def failed(self, *, strict: bool = False) -> bool:
-        """True where a figure deviates, or a job was not measured although its checkpoint was asked for by name.
+        """Return True if a figure deviates, or a job was not measured whose checkpoint was asked for by its exact name.
 
         Args:
-            strict: every job that was not measured counts.
+            strict: True to count every job that was not measured as a failure.
         """
         return any(result.verdict == "deviates" for result in self.measured) or any(
             strict or result.by_name for result in self.not_measured

@@ -1,4 +1,4 @@
-"""A run: every job of a plan becomes a result, and no job stops another one."""
+"""Runs a plan: every job gives a result, and a job that fails does not stop the others."""
 
 import logging
 import time
@@ -33,12 +33,12 @@ _log = logging.getLogger(__name__)
 def verify(plan: Plan, settings: Settings, journal: Journal, cache: Cache) -> Report:
     """Measure every job of a plan.
 
-    A job that cannot be measured becomes a result with a reason; the other jobs are measured all the same.
+    A job that cannot be measured gives a result with a reason; the other jobs are still measured.
 
     Args:
         plan: what to measure.
         settings: how to measure it.
-        journal: what earlier runs, which were interrupted, have measured already; it keeps its content.
+        journal: contains what interrupted runs have measured already; this run adds to it and removes nothing.
         cache: where the files of the checkpoints are kept.
 
     Raises:
@@ -79,11 +79,11 @@ class _LoadedJob:
 
     Args:
         prepared: the job, with its dataset and its file.
-        member: the model, and the journal's file for its embeddings.
-        conditions: how it is measured.
-        rows_key: the journal's key of the embeddings.
-        counts_key: the journal's key of the counts.
-        dimensions: D of the embeddings.
+        member: the model, and the file in the journal for its embeddings.
+        conditions: how the job is measured.
+        rows_key: key of the embeddings in the journal.
+        counts_key: key of the counts in the journal.
+        dimensions: number of values in an embedding.
     """
 
     prepared: PreparedJob
@@ -95,7 +95,7 @@ class _LoadedJob:
 
     @property
     def job(self) -> Job:
-        """The job."""
+        """The job that was loaded."""
         return self.prepared.job
 
 
@@ -121,7 +121,7 @@ def _measure_group(group: list[PreparedJob], settings: Settings, journal: Journa
 
 
 def _load(prepared: PreparedJob, settings: Settings, journal: Journal) -> _LoadedJob:
-    """Load the model of a job, and open the journal's file for its embeddings."""
+    """Load the model of a job, and open the file in the journal for its embeddings."""
     checkpoint = prepared.job.checkpoint
     model = read_model(checkpoint, prepared.path)
     embedder = MovableEmbedder(
@@ -158,13 +158,13 @@ def _describe_conditions(prepared: PreparedJob, settings: Settings) -> Condition
 
 
 def _embed(first: PreparedJob, loaded: list[_LoadedJob], settings: Settings, bar: "Bar") -> Timing:
-    """Embed the images with every model, as far as the journal lacks them.
+    """Compute with every model the embeddings that the journal does not have yet.
 
     Args:
-        first: any job of the group; it has the images.
+        first: any job of the group, from which the images are taken.
         loaded: the jobs of the group whose models could be loaded.
         settings: how to measure.
-        bar: shows the progress.
+        bar: the progress bar.
     """
     embedding = DatasetPass(first.images, first.pixels, [one.member for one in loaded])
     missing, start = len(first.images) - embedding.start, time.perf_counter()
@@ -175,14 +175,14 @@ def _embed(first: PreparedJob, loaded: list[_LoadedJob], settings: Settings, bar
 
 
 def _advance_to(images: int, bar: "Bar") -> None:
-    """Count the images that an earlier run has embedded; they do not count for the speed that the bar shows."""
+    """Move the bar past the images that an earlier run has embedded, without counting them in its speed."""
     if not bar.disable:
         bar.initial += images
         bar.update(images)
 
 
 def _score(loaded: _LoadedJob, timing: Timing, settings: Settings, journal: Journal) -> Result:
-    """Count the hits of a job whose embeddings are complete."""
+    """Compute the result of a job whose embeddings are complete."""
     start = time.perf_counter()
     try:
         measurement = _count_hits(loaded, settings, journal)
@@ -194,7 +194,7 @@ def _score(loaded: _LoadedJob, timing: Timing, settings: Settings, journal: Jour
 
 
 def _count_hits(loaded: _LoadedJob, settings: Settings, journal: Journal) -> Measurement:
-    """Read the counts from the journal, or compute them and keep them there."""
+    """Read the counts from the journal, or compute them and write them to the journal."""
     measurement = journal.read_measurement(loaded.counts_key)
     if measurement is None:
         rows, data = loaded.member.log.read(), loaded.prepared.data
@@ -210,9 +210,9 @@ def _make_not_measured(job: Job, error: ReidhubError, prepared: PreparedJob | No
     """Make the result of a job that could not be measured.
 
     Args:
-        job: what was asked for.
-        error: why it could not be measured.
-        prepared: the job with its dataset and its file; None where it did not come that far.
+        job: the checkpoint and the dataset.
+        error: why the job could not be measured.
+        prepared: the job with its dataset and its file; None if these could not be read or downloaded.
     """
     return NotMeasured(
         job=job,

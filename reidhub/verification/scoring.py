@@ -1,4 +1,4 @@
-"""Counts the hits of a retrieval or a classification, from the rows that a pass has computed."""
+"""Computes the scores of a retrieval or a classification from the rows that a `DatasetPass` has written."""
 
 import torch
 from torch import Tensor
@@ -13,12 +13,12 @@ from reidhub.verification.settings import Settings
 
 
 def score_retrieval(rows: Tensor, data: RetrievalSet, distance: Distance, settings: Settings) -> Measurement:
-    """Compute CMC and mAP.
+    """Compute CMC and mAP of a retrieval.
 
     Args:
         rows: float32 embeddings (Q + G, D): first the queries, then the gallery.
         data: the dataset.
-        distance: the distance that the checkpoint's figures were computed with.
+        distance: the distance that the authors used for the checkpoint's figures.
         settings: the settings of the run.
 
     Raises:
@@ -42,12 +42,12 @@ def score_retrieval(rows: Tensor, data: RetrievalSet, distance: Distance, settin
 
 
 def score_classification(rows: Tensor, data: ClassificationSet, dimensions: int) -> Measurement:
-    """Compute top-1 to top-5.
+    """Compute top-1 to top-5 accuracy of a classification.
 
     Args:
         rows: float32 (N, 5): the numbers of the best classes of each image, best first.
         data: the dataset.
-        dimensions: D of the embeddings.
+        dimensions: number of values in an embedding of the model.
     """
     labels = torch.tensor([image.label for image in data.images])
     right = rows.long() == labels[:, None]

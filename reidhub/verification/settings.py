@@ -1,4 +1,4 @@
-"""The settings of a run. They are the same for all of its jobs."""
+"""The settings of a run, which are the same for all its jobs."""
 
 import os
 import platform
@@ -20,14 +20,14 @@ class Settings:
     """How a run measures.
 
     Args:
-        data_root: the folder that has the datasets.
+        data_root: the folder that contains the datasets.
         device: the device that runs models and computes distances.
         batch_size: images per batch.
         workers: number of threads that decode images.
-        precision: of convolutions and matrix products in the models.
-        allow_partial: accept copies of datasets that differ from the published counts.
-        normalize: make embeddings length 1 before distances are computed.
-        rerank: rank by k-reciprocal re-ranking.
+        precision: number format of convolutions and matrix products in the models.
+        allow_partial: accept copies of datasets whose number of images differs from the published one.
+        normalize: scale embeddings to length 1 before distances are computed.
+        rerank: apply k-reciprocal re-ranking.
     """
 
     data_root: Path
@@ -45,35 +45,35 @@ class Settings:
 
     @property
     def emulated(self) -> bool:
-        """True where the device lacks this precision: torch converts to float32 and back, which is slow."""
+        """True if the device lacks this precision; torch then converts to float32 and back, which is slow."""
         return self.precision == "bf16" and not has_bf16(self.device)
 
     @classmethod
     def for_device(
         cls, device: torch.device, data_root: Path, *, batch_size: int | None = None, **chosen: Any
     ) -> "Settings":
-        """Settings whose batch size and number of workers suit a device.
+        """Make settings with a batch size and a number of workers that suit a device.
 
         Args:
             device: the device.
-            data_root: the folder that has the datasets.
+            data_root: the folder that contains the datasets.
             batch_size: images per batch; None for one that suits the device.
-            chosen: other fields.
+            chosen: values for other fields of the settings.
 
         Raises:
-            UsageError: the device does not have the precision.
+            UsageError: the device does not support the precision.
         """
         on_gpu = device.type == "cuda"
-        workers = (os.cpu_count() or 1) if on_gpu else 2  # a CPU is busy with the models
+        workers = (os.cpu_count() or 1) if on_gpu else 2  # on a CPU, the models need the other cores
         return cls(data_root, device, batch_size or (256 if on_gpu else 32), workers, **chosen)
 
 
 @contextmanager
 def explain_out_of_memory(device: torch.device) -> Iterator[None]:
-    """Replace torch's error of a GPU whose memory is used up by one in words.
+    """Replace torch's out-of-memory error by one that says what the user can do.
 
     Raises:
-        DeviceMemoryError: an allocation of the block failed.
+        DeviceMemoryError: the ``with`` block ran out of GPU memory.
     """
     try:
         yield
@@ -83,7 +83,7 @@ def explain_out_of_memory(device: torch.device) -> Iterator[None]:
 
 
 def read_device_name(device: torch.device) -> str:
-    """Read the name of a GPU or the model of a CPU; its architecture where the system does not tell the model."""
+    """Read the name of a GPU or the model of a CPU; the architecture of the CPU if its model is unknown."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     with suppress(OSError):

@@ -1,8 +1,8 @@
-"""The rule that turns a printed figure and a measured one into a verdict.
+"""The rule that compares a measured figure with the printed one and gives a verdict.
 
-The printed digits are the claim: 94.2 means [94.15, 94.25). A measured figure in this range is ``reproduced``. One at
-most 0.1 points from the printed number is ``close``: floating point and another JPEG decoder can do that. Any other
-``deviates``. Everything is computed in fractions, without rounding.
+A printed 94.2 stands for the range [94.15, 94.25). A measured figure in this range is ``reproduced``. A figure at most
+0.1 points from the printed number is ``close``: floating point or another JPEG decoder can cause such a difference. Any
+other figure ``deviates``. Everything is computed in fractions, without rounding.
 """
 
 from collections.abc import Iterable
@@ -11,18 +11,18 @@ from fractions import Fraction
 from reidhub.verification.results import VERDICTS, DatasetCopy, Figure, Measurement, Verdict
 from reidhub.zoo.checkpoint import METRICS, Checkpoint, Score
 
-_CLOSE = Fraction(1, 10)  # points
-_COMPARABLE_VERSIONS = {"msmt17": "V1"}  # published scores of MSMT17 are on V1; faces in V2 are blurred
+_CLOSE = Fraction(1, 10)  # percentage points
+_COMPARABLE_VERSIONS = {"msmt17": "V1"}  # scores of MSMT17 were published for V1; V2 has blurred faces
 _RANK_OF = {"rank1": 1, "rank5": 5, "rank10": 10, "top1": 1, "top5": 5}
 
 
 def judge(score: Score, metric: str, measured: Fraction) -> Verdict:
-    """Judge one figure.
+    """Compare a measured figure with the reported one.
 
     Args:
-        score: the reported figures; one of them is of ``metric``.
+        score: the reported figures; they must include ``metric``.
         metric: one of `reidhub.zoo.checkpoint.METRICS`.
-        measured: percentage.
+        measured: the measured percentage.
     """
     printed = score.decimal(metric)
     digits = max(0, -int(printed.as_tuple().exponent))
@@ -35,15 +35,15 @@ def judge(score: Score, metric: str, measured: Fraction) -> Verdict:
 def compare_figures(
     score: Score | None, measurement: Measurement | None, *, comparable: bool = True
 ) -> tuple[Figure, ...]:
-    """Put the reported figures beside the measured ones.
+    """Pair the reported figures with the measured ones, and give a verdict on each pair.
 
     Args:
-        score: the reported figures; None where there are none.
-        measurement: the counts; None where nothing was measured.
-        comparable: False where the measurement neither confirms nor refutes the reported figures.
+        score: the reported figures; None if there are none.
+        measurement: the counts; None if nothing was measured.
+        comparable: False if the measurement neither confirms nor refutes the reported figures.
 
     Returns:
-        A figure for each metric that is reported or measured.
+        A figure for each metric of this kind of dataset, and for any other reported metric.
     """
     kind = ("top1", "top5") if _is_classification(score, measurement) else ("rank1", "rank5", "rank10", "mAP")
     shown = [metric for metric in METRICS if metric in kind or (score and metric in score.values)]
@@ -68,7 +68,7 @@ def _compare(metric: str, score: Score | None, measurement: Measurement | None, 
 
 
 def _measure(metric: str, measurement: Measurement) -> tuple[Fraction | None, int | None]:
-    """Percentage and number of hits of one metric."""
+    """Return the percentage and the number of hits of one metric; mAP has no hits."""
     if metric == "mAP":
         return None if measurement.mAP is None else 100 * Fraction(measurement.mAP), None
     hits = measurement.hits[_RANK_OF[metric] - 1]
@@ -76,28 +76,28 @@ def _measure(metric: str, measurement: Measurement) -> tuple[Fraction | None, in
 
 
 def combine_verdicts(verdicts: Iterable[Verdict | None]) -> Verdict:
-    """The verdict on several figures: the last of theirs in the order of `VERDICTS`; figures without one do not count.
+    """Combine the verdicts on several figures: return the one that comes last in `VERDICTS`.
 
-    Without any verdict, the result is ``not comparable``.
+    None stands for a figure without a verdict and is ignored. If there is no verdict, return ``not comparable``.
     """
     return max((verdict for verdict in verdicts if verdict is not None), key=VERDICTS.index, default="not comparable")
 
 
 def why_never_scored(checkpoint: Checkpoint, dataset: str) -> str | None:
-    """The reason why a checkpoint must never be scored on a dataset; None where it may be."""
+    """Return the reason why a checkpoint must not be scored on a dataset; None if it can be scored."""
     if checkpoint.combineall and dataset in checkpoint.trained_on:
         return f"trained on all images of {dataset}, its query and gallery among them"
     return None
 
 
 def why_not_comparable(score: Score | None, copy: DatasetCopy, *, normalize: bool, rerank: bool) -> str | None:
-    """The reason why a measurement neither confirms nor refutes the reported figures; None where it does.
+    """Return the reason why reported figures cannot be compared with a measurement; None if they can.
 
     Args:
-        score: the reported figures; None where there are none.
-        copy: the copy of the dataset that was measured on.
-        normalize: True where embeddings were made length 1 first.
-        rerank: True where ranks are those of re-ranking.
+        score: the reported figures; None if there are none.
+        copy: the copy of the dataset on which the checkpoint was measured.
+        normalize: True if embeddings were scaled to length 1 before distances were computed.
+        rerank: True if re-ranking was applied.
     """
     version = _COMPARABLE_VERSIONS.get(copy.name, copy.version)
     if score is None:

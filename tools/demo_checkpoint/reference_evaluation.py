@@ -1,7 +1,7 @@
-"""Computes the recorded scores of the demo checkpoint in the slow, obvious way.
+"""Computes the recorded scores of the demo checkpoint with slow and simple code.
 
-It uses none of `reidhub.inference.preprocess`, `reidhub.metrics` and `reidhub.datasets`, so that a mistake in one of
-them cannot hide itself.
+It uses none of `reidhub.inference.preprocess`, `reidhub.metrics` and `reidhub.datasets`, so that the comparison
+reveals a mistake in any of them.
 """
 
 import re
@@ -58,7 +58,7 @@ def score(model: nn.Module, query: Path, gallery: Path) -> Tally:
 
 
 def embed(model: nn.Module, folder: Path) -> Embedded:
-    """Embed all images of a folder except junk (pid -1), in the order of the file names."""
+    """Embed all images of a folder except junk (badly detected images, pid -1), in the order of the file names."""
     rows, people = [], []
     for path in sorted(folder.glob("*.jpg")):
         pid, camera = (int(text) for text in _NAME.fullmatch(path.name).groups())  # type: ignore[union-attr]

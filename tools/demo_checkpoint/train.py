@@ -31,8 +31,8 @@ class Phase:
 
     Args:
         epochs: number of passes over the training split.
-        height: of the images, in pixels.
-        width: of the images, in pixels.
+        height: height of the images, in pixels.
+        width: width of the images, in pixels.
         learning_rate: the highest learning rate.
         augmented: True if colours change and boxes are erased.
     """
@@ -49,8 +49,8 @@ PHASES = (
     Phase(8, 128, 64, 2e-3, augmented=True),
     Phase(5, 256, 128, 1e-3, augmented=True),
 )
-"""The first phases use the size of the image files, where a step costs a quarter; the last uses the size of the models.
-The first phase has no augmentation: with it, the loss stays at the loss of guessing for hundreds of steps."""
+"""The first phases use the size of the image files, which makes a step four times as fast; the last uses the size
+of the models. The first phase has no augmentation, with which the model learns nothing for hundreds of steps."""
 
 
 @click.command()
@@ -134,7 +134,7 @@ def shift(pixels: Tensor) -> Tensor:
 
 
 def augment(pixels: Tensor) -> Tensor:
-    """Change the light of images (N, 3, H, W) in [0, 1]; two of five also get a box of one plain colour."""
+    """Change brightness and colours of images (N, 3, H, W) in [0, 1]; two of five also get a box of one colour."""
     count, _, height, width = pixels.shape
     pixels = pixels * _draw_factors(1, 0.25, count, 1) * _draw_factors(1, 0.18, count, 3)
     pixels = ((pixels - 0.5) * _draw_factors(1, 0.3, count, 1) + _draw_factors(0.5, 0.08, count, 1)).clamp(0, 1)

@@ -63,7 +63,7 @@ def _download_all(
     options: FetchOptions,
     show: Callable[[str], None] | None,
 ) -> list[Result]:
-    """Download all checkpoints; show each path as soon as all before it are there."""
+    """Download all checkpoints; show each path as soon as this file and all files before it are downloaded."""
     results = []
     with closing(Progress(checkpoints)) as progress, logging_redirect_tqdm():
         fetcher = Fetcher(Cache(), options, progress)

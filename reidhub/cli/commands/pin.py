@@ -97,7 +97,7 @@ class _Pin:
         }
 
     def _agrees_with_prefix(self) -> bool | None:
-        """Compare with the digits in the author's file name; None if it has none."""
+        """Compare the sha256 with the digits in the author's file name; None if the name has no digits."""
         prefix = self.checkpoint.artifact.sha256_prefix
         return None if prefix is None else self.digest.hex.startswith(prefix.lower())
 
@@ -107,7 +107,7 @@ class _Pin:
 
 
 def _make_pin(checkpoint: Checkpoint, cache: Cache, fetcher: Fetcher) -> _Pin:
-    """Fetch a file and hash it anew."""
+    """Fetch a file and compute its sha256 again."""
     path = fetcher.fetch(checkpoint)
     digest = Digest.of_file(path)
     return _Pin(checkpoint, digest, path.stat().st_size, _describe_origin(checkpoint, cache.read_entry(digest)))

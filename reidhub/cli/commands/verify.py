@@ -160,7 +160,7 @@ class _Options:
 def _run(selectors: tuple[str, ...], options: _Options) -> int:
     """Run the command, and return its exit code."""
     if options.level == "scores":
-        _ = options.root  # an error comes at once, before torch is imported
+        _ = options.root  # a wrong data root is reported at once, before torch is imported
     from reidhub.verification.plan import Selection, plan
 
     if options.no_images and not options.html:
@@ -220,7 +220,7 @@ def _verify(jobs: "Plan", options: _Options) -> int:
 
 
 def _make_folders(options: _Options) -> None:
-    """Create the folders that are written to in the end, so that an error comes before hours are spent."""
+    """Create the folders for the results, so that an error is raised before hours of work, not after."""
     for folder in (options.html, options.keep_embeddings, options.receipt and options.receipt.parent):
         if folder:
             with explain_write_errors(f"make the folder {folder}", UsageError):

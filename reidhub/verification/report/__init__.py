@@ -1,6 +1,6 @@
-"""The report of a run: one HTML page, in one file that loads nothing else.
+"""Writes the report of a run: one HTML file that loads no other file.
 
-The same results give the same page, byte for byte.
+Equal results give equal pages, byte for byte.
 """
 
 from reidhub.verification.report.galleries import Gallery, RankedImage, RankedQuery, make_galleries, rank_gallery

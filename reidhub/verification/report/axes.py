@@ -1,4 +1,4 @@
-"""Axes of plots: they turn values into places on an SVG canvas, and choose round numbers for the ticks."""
+"""Axes of plots: they convert values to pixel positions on an SVG canvas, and choose round numbers for the ticks."""
 
 import math
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ class Axis:
     """Maps the values from ``low`` to ``high`` to the pixels from ``start`` to ``end``.
 
     Args:
-        label: what the values are, with their unit.
+        label: name of the quantity, with its unit.
         low: smallest value.
-        high: largest value, above ``low``.
-        start: pixel of ``low``.
-        end: pixel of ``high``; below ``start`` on an axis that grows upwards.
-        log: logarithmic; ``low`` is above 0 then.
+        high: largest value; greater than ``low``.
+        start: pixel position of ``low``.
+        end: pixel position of ``high``; less than ``start`` on a vertical axis whose values grow upwards.
+        log: True for a logarithmic axis; ``low`` must then be greater than 0.
     """
 
     label: str
@@ -28,17 +28,17 @@ class Axis:
     log: bool = False
 
     def __call__(self, value: float) -> float:
-        """The pixel of a value; a value outside the axis gets the pixel of the nearer end."""
+        """Return the pixel position of a value; a value outside the axis is placed at the nearer end."""
         low, high, at = (math.log(v) if self.log else v for v in (self.low, self.high, value))
         return self.start + min(max((at - low) / (high - low), 0), 1) * (self.end - self.start)
 
     @property
     def middle(self) -> float:
-        """The pixel in the middle."""
+        """The pixel position in the middle of the axis."""
         return (self.start + self.end) / 2
 
     def ticks(self) -> list[float]:
-        """About five round values."""
+        """Return round values at which ticks are drawn; on a linear axis there are at most 6."""
         if self.log:
             return self._log_ticks()
         step = round_step((self.high - self.low) / 5)
@@ -54,19 +54,19 @@ class Axis:
 
 
 def round_step(least: float) -> float:
-    """The smallest of 1, 2, 2.5 and 5 times a power of ten that is at least ``least`` > 0."""
+    """Return the smallest round number (1, 2, 2.5 or 5 times a power of ten) that is at least ``least`` > 0."""
     power = 10.0 ** math.floor(math.log10(least))
     return next(step * power for step in _STEPS if step * power >= least * (1 - 1e-9))
 
 
 def round_bounds(values: Sequence[float], least: float, low: float, high: float) -> tuple[float, float]:
-    """Two round numbers with all values between them.
+    """Return two round numbers with all values between them, for the ends of an axis.
 
     Args:
-        values: at least one.
-        least: smallest distance between the two numbers.
-        low: the first number is at least this.
-        high: the second number is at most this.
+        values: the values to show, at least one.
+        least: the two numbers are at least this far apart, unless ``low`` or ``high`` prevents it.
+        low: lower limit of the first number.
+        high: upper limit of the second number.
     """
     middle, width = (min(values) + max(values)) / 2, max(max(values) - min(values), least) * 1.1
     step = round_step(width / 5)

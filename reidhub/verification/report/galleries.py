@@ -21,9 +21,9 @@ from reidhub.verification.settings import Settings
 
 Mark = Literal["right", "wrong", "same camera"]
 
-_QUERIES = 3  # so many of the best, and so many of the worst
-_RANKS = 10  # images that count, for each query
-_IMAGES = 20  # images at most, for each query
+_QUERIES = 3  # number of best queries, and of worst queries
+_RANKS = 10  # images with a rank that are shown for each query
+_IMAGES = 20  # largest number of images for each query
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,11 @@ class RankedImage:
     """A gallery image in the ranking of one query.
 
     Args:
-        record: the image.
-        distance: from the query; the ranking is in its order.
+        record: the gallery image.
+        distance: distance from the query, by which the gallery is ranked.
         mark: ``right``: the image has the query's pid. ``wrong``: it has another pid. ``same camera``: it has the
-            query's pid and camera, and does not count.
-        rank: from 1, among the images that count; None where the image does not count.
+            query's pid and camera, and is left out of the scores.
+        rank: rank from 1, without the images of mark ``same camera``; None for such an image.
     """
 
     record: Record
@@ -50,11 +50,11 @@ class RankedQuery:
 
     Args:
         record: the image of the query.
-        place: among the queries of the dataset, from 0.
-        average_precision: in [0, 1].
+        place: index of the query in the dataset, from 0.
+        average_precision: average precision of the query, in [0, 1].
         first_match_rank: rank of the nearest right image, from 1.
-        images: the nearest images, nearest first, until ten count or until there are twenty. If the nearest right image
-            is further away, it comes last.
+        images: the nearest images, nearest first: until ten of them have a rank, but at most twenty. If the nearest
+            right image is not among them, it is added at the end.
     """
 
     record: Record
@@ -70,8 +70,8 @@ class Gallery:
 
     Args:
         root: the folder of the dataset; names of images are relative to it.
-        best: the queries with the highest average precision, highest first, equal ones in the order of the dataset.
-        worst: the queries with the lowest average precision, lowest first, without those that are among the best.
+        best: the queries with the highest average precision, highest first; ties are in the order of the dataset.
+        worst: the queries with the lowest average precision, lowest first, without queries that are in ``best``.
     """
 
     root: Path
@@ -80,13 +80,13 @@ class Gallery:
 
     @property
     def images(self) -> Iterator[Record]:
-        """All images that are shown; one that is shown several times is given several times."""
+        """All images that are shown; an image that is shown several times is repeated."""
         for query in (*self.best, *self.worst):
             yield query.record
             yield from (image.record for image in query.images)
 
     def get_name(self, record: Record) -> str:
-        """The path of an image below the root, with forward slashes."""
+        """Return the path of an image relative to the root, with forward slashes."""
         return record.path.relative_to(self.root).as_posix()
 
 
@@ -122,9 +122,9 @@ def rank_gallery(
 
     Args:
         embeddings: float32 (Q, D) of the queries and (G, D) of the gallery, as the model computed them.
-        data: the records of the embeddings.
+        data: the query and gallery records, in the order of the embeddings.
         measurement: the counts of the retrieval.
-        conditions: how it was measured.
+        conditions: how the retrieval was measured.
     """
     if conditions.normalize:
         embeddings = normalize(embeddings[0]), normalize(embeddings[1])
@@ -137,7 +137,7 @@ def rank_gallery(
 
 
 def _choose_queries(measurement: Measurement) -> tuple[list[int], list[int]]:
-    """Choose the best and the worst queries, by their places among all queries."""
+    """Choose the best and the worst queries, and return their indices among all queries."""
     precision = measurement.average_precision
     scored = [place for place, rank in enumerate(measurement.first_match_rank) if rank > 0]
     best = sorted(scored, key=lambda place: (-precision[place], place))[:_QUERIES]
@@ -158,9 +158,9 @@ def _rank_query(place: int, distances: Tensor, data: RetrievalSet, measurement: 
     """Choose the images that are shown for one query.
 
     Args:
-        place: of the query among all queries.
-        distances: float32 (G,) to the whole gallery, on the CPU.
-        data: the records.
+        place: index of the query among all queries.
+        distances: float32 (G,), the distances to the whole gallery, on the CPU.
+        data: the query and gallery records.
         measurement: the counts of the retrieval.
     """
     query, first = data.query[place], measurement.first_match_rank[place]
@@ -177,12 +177,12 @@ def _rank_query(place: int, distances: Tensor, data: RetrievalSet, measurement: 
 
 
 def _order_gallery(query: Record, distances: Tensor, gallery: Sequence[Record]) -> Iterator[RankedImage]:
-    """Order the whole gallery, nearest first; images at the same distance are in gallery order."""
+    """Sort the whole gallery by distance, nearest first; images at the same distance keep the gallery's order."""
     rank = 0
     for column in distances.argsort(stable=True).tolist():
         mark = _mark(query, gallery[column])
         rank += mark != "same camera"
-        distance = max(0.0, float(distances[column]))  # rounding can make it negative
+        distance = max(0.0, float(distances[column]))  # rounding can give a negative distance
         yield RankedImage(gallery[column], distance, mark, None if mark == "same camera" else rank)
 
 

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML page that loads nothing else."""
+"""Writes the report of a run as one HTML page that loads no other file."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -17,20 +17,20 @@ FILE_NAME = "index.html"
 
 
 def write_report(report: Report, galleries: Mapping[JobKey, Gallery], folder: Path, *, images: bool = True) -> Path:
-    """Write ``index.html``. The same results give the same bytes: the page has no times, which the receipt has.
+    """Write ``index.html``. Equal results give equal bytes, because the page contains no times; the receipt has them.
 
     Args:
         report: the results.
         galleries: the queries that are shown for each job.
-        folder: the folder to write to; created where it does not exist.
-        images: show images of people; False for their file names.
+        folder: the folder to write to; created if it does not exist.
+        images: True to show the images of people; False to show only file names.
 
     Returns:
-        The path of the page.
+        The path of the written page.
 
     Raises:
-        DiskFullError: the disk has no room for it.
-        UsageError: it cannot be written for another reason.
+        DiskFullError: the disk has no room for the page.
+        UsageError: the page cannot be written for another reason.
     """
     page, path = render_report(report, galleries, Thumbnails() if images else None), folder / FILE_NAME
     with explain_write_errors(f"write the report into {folder}", UsageError):
@@ -40,12 +40,12 @@ def write_report(report: Report, galleries: Mapping[JobKey, Gallery], folder: Pa
 
 
 def render_report(report: Report, galleries: Mapping[JobKey, Gallery], thumbnails: Thumbnails | None) -> str:
-    """Render the page.
+    """Return the HTML text of the page.
 
     Args:
         report: the results.
         galleries: the queries that are shown for each job.
-        thumbnails: makes the images; None for a page without images.
+        thumbnails: makes small copies of the images; None for a page without images.
     """
     counts = Counter(result.verdict for result in report.results)
     deviations = list_deviations(report)

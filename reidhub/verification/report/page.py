@@ -1,6 +1,6 @@
-"""HTML pages from the templates in ``templates/``.
+"""Makes HTML pages from the templates in ``templates/``.
 
-A page is one file that loads nothing else. Every value is escaped, and a template that names an unknown value is an
+A page is one file that loads no other file. Every value is escaped. A template that uses an unknown name raises an
 error.
 """
 
@@ -17,7 +17,7 @@ from reidhub.verification.results import Measured
 
 _UNFIT = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff"  # not allowed in HTML, but possible in names of files
-    r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # change the direction of the text behind them
+    r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # change the direction of the text that follows
 )
 
 
@@ -25,8 +25,8 @@ def render_page(template: str, **values: Any) -> str:
     """Render a template that extends ``base.html``.
 
     Args:
-        template: its file name.
-        values: what the template names, beside ``style``, ``script`` and ``policy``.
+        template: file name of the template.
+        values: the values that the template uses, apart from ``style``, ``script`` and ``policy``.
     """
     style, script = _read("page.css"), _read("page.js")
     frame = {"style": style, "script": script, "policy": _policy(style, script)}
@@ -36,7 +36,7 @@ def render_page(template: str, **values: Any) -> str:
 
 @cache
 def load_templates() -> Environment:
-    """The templates of this package, with the filters and tests that they use."""
+    """Return the Jinja environment of this package's templates, with the filters and tests that they use."""
     templates = Environment(
         loader=PackageLoader("reidhub.verification.report"),
         autoescape=True,
@@ -59,17 +59,17 @@ def load_templates() -> Environment:
 
 
 def format_digits(value: float, count: int = 4) -> str:
-    """At most ``count`` significant digits."""
+    """Format a number with at most ``count`` significant digits."""
     return f"{value:.{count}g}"
 
 
 def format_signed(value: float) -> str:
-    """At most three significant digits with a sign, which 0 lacks."""
+    """Format a number with at most three significant digits and a sign; 0 has no sign."""
     return use_minus_sign(f"{value:+.3g}") if abs(value) > 1e-9 else "0"
 
 
 def use_minus_sign(number: str) -> str:
-    """The number with a minus sign in the place of a hyphen."""
+    """Return the number with a minus sign instead of a hyphen."""
     return number.replace("-", "\N{MINUS SIGN}")
 
 
@@ -78,7 +78,7 @@ def _read(name: str) -> str:
 
 
 def _policy(style: str, script: str) -> str:
-    """A content security policy: nothing is loaded, and only this style and this script are allowed."""
+    """Return a content security policy that allows only this style, this script and ``data:`` images."""
     hashes = [base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in (style, script)]
     return (
         f"default-src 'none'; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; "

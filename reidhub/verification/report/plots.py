@@ -1,6 +1,6 @@
-"""The plots of a report: what they show and where it lies. ``templates/plots.html`` draws them as SVG.
+"""The plots of a report: their content and its positions. ``templates/plots.html`` draws them as SVG.
 
-Every kind of mark has a shape of its own beside its colour, and a title that says what it stands for.
+Every kind of mark has its own shape and colour, and a title with its meaning.
 """
 
 import math
@@ -15,27 +15,27 @@ from reidhub.verification.results import Measured, Report, Verdict
 from reidhub.zoo.checkpoint import Checkpoint
 
 WIDTH = 640
-"""Pixels of every plot."""
+"""Width of every plot, in pixels."""
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 620, 30, 330  # pixels of the area between the axes
-_UNDER = 44  # pixels below it, for ticks and the label of the axis
+_UNDER = 44  # pixels below that area, for ticks and the label of the axis
 _ROW = 19  # pixels from one deviation to the next
-_LETTER = 6.9  # pixels; more than the mean width in the labels' font, so that labels rarely touch
+_LETTER = 6.9  # pixels; wider than the mean letter of the labels' font, so that labels rarely touch
 _PLOTTED = ("rank1", "top1", "mAP")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """What every plot has.
+    """The fields that every plot has.
 
     Args:
-        key: makes ids; letters, digits and hyphens.
+        key: start of the ids of HTML elements; letters, digits and hyphens.
         title: what the plot shows.
-        note: what its marks mean.
-        description: its content in a sentence, for screen readers.
+        note: what the marks mean.
+        description: the content of the plot in a few sentences, for screen readers.
         x: the axis from left to right.
-        y: the axis from the bottom up, or of deviations from the top down.
-        height: pixels.
+        y: the vertical axis: from bottom to top, but from top to bottom in a plot of deviations.
+        height: height of the plot in pixels.
     """
 
     key: str
@@ -50,14 +50,14 @@ class Plot:
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """The distance of a measured figure from the printed one.
+    """The difference between a measured figure and the printed one.
 
     Args:
-        name: of the checkpoint.
+        name: name of the checkpoint.
         dataset: key of the dataset registry.
         metric: one of `reidhub.zoo.checkpoint.METRICS`.
         points: measured minus printed.
-        verdict: on the figure.
+        verdict: verdict on the figure.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Deviation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviationPlot(Plot):
-    """A line for each figure, with a mark at its deviation."""
+    """A plot with a line for each figure, and a mark at its deviation."""
 
     deviations: Sequence[Deviation]
 
@@ -79,11 +79,11 @@ class Point:
     """The accuracy of one checkpoint.
 
     Args:
-        name: of the checkpoint.
+        name: name of the checkpoint.
         metric: one of `reidhub.zoo.checkpoint.METRICS`.
-        params_m: parameters in millions, above 0.
-        percent: as measured.
-        verdict: on the figure; None where none is reported.
+        params_m: number of parameters in millions, greater than 0.
+        percent: measured accuracy.
+        verdict: verdict on the figure; None if no figure is reported.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A text on the canvas; ``x`` is its left end, ``y`` its base line."""
+    """A text on the canvas; ``x`` is its left end and ``y`` its base line, in pixels."""
 
     text: str
     x: float
@@ -104,7 +104,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccuracyPlot(Plot):
-    """Accuracy over parameters on one dataset; ``labels`` are names beside points."""
+    """Accuracy over number of parameters on one dataset; ``labels`` are the names next to the points."""
 
     points: Sequence[Point]
     labels: Sequence[Label]
@@ -115,8 +115,8 @@ class Curve:
     """The CMC curve of one checkpoint.
 
     Args:
-        name: of the checkpoint.
-        percents: at place k - 1 the percentage of queries that are found at rank k or better.
+        name: name of the checkpoint.
+        percents: at index k - 1, the percentage of queries whose first match has rank k or better.
     """
 
     name: str
@@ -131,9 +131,9 @@ class CmcPlot(Plot):
 
 
 def plot_deviations(deviations: Sequence[Deviation]) -> DeviationPlot:
-    """The deviations of at least one figure.
+    """Make the plot of the deviations of at least one figure.
 
-    The axis ends at one point: a figure that is further away has an arrow at its end.
+    The axis covers at most one point to either side; a larger deviation has an arrow at the end of the axis.
     """
     largest = max(abs(deviation.points) for deviation in deviations)
     limit = min(max(0.2, math.ceil(largest * 10) / 10), 1.0)
@@ -152,12 +152,12 @@ def plot_deviations(deviations: Sequence[Deviation]) -> DeviationPlot:
 
 
 def plot_accuracy(key: str, dataset: str, points: Sequence[Point]) -> AccuracyPlot:
-    """Accuracy over parameters of at least one checkpoint.
+    """Make the plot of accuracy over number of parameters of at least one checkpoint.
 
     Args:
-        key: makes ids; letters, digits and hyphens.
+        key: start of the ids of HTML elements; letters, digits and hyphens.
         dataset: title of the dataset.
-        points: at least one.
+        points: the accuracies to show, at least one.
     """
     params, percents = [point.params_m for point in points], [point.percent for point in points]
     x = Axis("parameters, millions (logarithmic)", min(params) / 1.6, max(params) * 1.6, _LEFT, _RIGHT, log=True)
@@ -179,12 +179,12 @@ def plot_accuracy(key: str, dataset: str, points: Sequence[Point]) -> AccuracyPl
 
 
 def plot_cmc(key: str, dataset: str, curves: Sequence[Curve]) -> CmcPlot:
-    """CMC curves of at least one checkpoint.
+    """Make the plot of the CMC curves of at least one checkpoint.
 
     Args:
-        key: makes ids; letters, digits and hyphens.
+        key: start of the ids of HTML elements; letters, digits and hyphens.
         dataset: title of the dataset.
-        curves: at least one.
+        curves: the curves to show, at least one.
     """
     ranks = max(len(curve.percents) for curve in curves)
     values = [percent for curve in curves for percent in curve.percents]
@@ -204,7 +204,7 @@ def plot_cmc(key: str, dataset: str, curves: Sequence[Curve]) -> CmcPlot:
 
 
 def list_deviations(report: Report) -> list[Deviation]:
-    """All figures that have a printed and a measured value."""
+    """List the deviations of all figures that have a printed and a measured value."""
     return [
         Deviation(result.job.checkpoint.name, result.job.dataset, figure.metric, figure.deviation, figure.verdict)
         for result in report.measured
@@ -214,7 +214,7 @@ def list_deviations(report: Report) -> list[Deviation]:
 
 
 def plot_datasets(report: Report) -> list[tuple[AccuracyPlot, CmcPlot]]:
-    """The plots of each dataset, in the order of the results."""
+    """Make the two plots of each dataset, in the order of the results."""
     by_dataset: dict[str, list[Measured]] = {}
     for result in report.measured:
         by_dataset.setdefault(result.job.dataset, []).append(result)
@@ -235,7 +235,7 @@ def _list_points(result: Measured) -> Iterable[Point]:
 
 
 def count_parameters_m(checkpoint: Checkpoint) -> float:
-    """Parameters of an embedding in millions: as printed, else counted by the definition of the printed figures."""
+    """Return the parameters that an embedding uses, in millions: as printed, or counted if none are printed."""
     if checkpoint.params_m is not None:
         return float(checkpoint.params_m)
     return _count_parameters(checkpoint.model, (checkpoint.input.height, checkpoint.input.width)) / 1e6
@@ -250,10 +250,10 @@ _Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def _place_labels(points: Sequence[tuple[str, float, float]]) -> list[Label]:
-    """Labels beside points, left out where there is no room.
+    """Place labels next to points; a label for which there is no room is left out.
 
     Args:
-        points: text, x and y of each; a point without a text has no label, but keeps its own place free.
+        points: text, x and y of each point; if the text is empty, the point has no label, but no label covers it.
     """
     taken = [(x - 6, y - 6, x + 6, y + 6) for _, x, y in points]
     labels = []
@@ -266,7 +266,7 @@ def _place_labels(points: Sequence[tuple[str, float, float]]) -> list[Label]:
 
 
 def _find_place(text: str, x: float, y: float, taken: Sequence[_Box]) -> Label | None:
-    """The first free place of these: right of a point, left of it, above, below."""
+    """Return the label at the first free place right, left, above or below a point; None if no place is free."""
     width = len(text) * _LETTER
     for left, base in ((x + 9, y + 4), (x - 9 - width, y + 4), (x - width / 2, y - 10), (x - width / 2, y + 19)):
         label = Label(text, left, base)

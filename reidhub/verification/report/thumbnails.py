@@ -1,4 +1,4 @@
-"""Thumbnails as ``data:`` URIs, which are part of a page."""
+"""Makes thumbnails as ``data:`` URIs, which contain the image itself."""
 
 import base64
 import io
@@ -7,18 +7,18 @@ from pathlib import Path
 from PIL import Image
 
 BUDGET = 16 << 20
-"""Bytes of JPEG that a page may have; a page of the whole zoo needs about half of it."""
+"""Largest total size of a page's JPEG files, in bytes; a page of the whole zoo needs about half."""
 
 
 class Thumbnails:
     """Makes the thumbnails of one page and counts them.
 
     Args:
-        budget: bytes of JPEG; further images are left out.
+        budget: largest total size of the JPEG files, in bytes; images beyond it are left out.
 
     Attributes:
         count: number of thumbnails.
-        size: bytes of their JPEG files.
+        size: total bytes of the JPEG files of the thumbnails.
         left_out: number of images that were left out.
         unreadable: number of images that could not be read.
     """
@@ -32,7 +32,7 @@ class Thumbnails:
         self._files: dict[Path, bytes | None] = {}
 
     def make_uri(self, path: Path) -> str | None:
-        """Make a ``data:`` URI of an image; None where the image is left out or cannot be read."""
+        """Make a ``data:`` URI of an image; None if the image is left out or cannot be read."""
         if path not in self._files:
             self._files[path] = self._compress(path)
         file = self._files[path]
@@ -46,7 +46,7 @@ class Thumbnails:
         return "data:image/jpeg;base64," + base64.b64encode(file).decode()
 
     def _compress(self, path: Path) -> bytes | None:
-        """Make the JPEG file, without metadata of the original; None where the image cannot be read."""
+        """Make the JPEG file of a thumbnail, without metadata; None if the image cannot be read."""
         try:
             with Image.open(path) as image:
                 small = image.convert("RGB")

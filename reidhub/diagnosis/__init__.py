@@ -152,7 +152,7 @@ def _find_problem(
         layout = f"layout: {{strip_prefix: {found.prefix!r}}}"
         return f"every name has {found.prefix!r} before it", f"a manifest entry of your own with `{layout}` loads it"
     problem = f"it holds {found.architecture} under {found.prefix!r}, and {len(tensors) - len(below)} other tensors"
-    return problem, f"save the tensors under {found.prefix!r} alone, without that prefix"
+    return problem, f"save the tensors under {found.prefix!r} only, without that prefix"
 
 
 def _suggest_for_misfit(read: Diagnosis, found: Resemblance) -> str:

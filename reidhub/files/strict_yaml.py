@@ -91,7 +91,7 @@ class Value:
 
     def text(self) -> str:
         """Read a string. A string that looks like a number, a boolean or null must be in quotes."""
-        return self._scalar(_STR, "a text (in quotes where it looks like a number)")
+        return self._scalar(_STR, "a text (in quotes if it looks like a number)")
 
     def integer(self) -> int:
         """Read a decimal integer above 0, of at most 18 digits."""

@@ -61,7 +61,12 @@ class Manifest:
         return [self.by_name[name] for name in names]
 
     def find_trained(self, model: str, dataset: str) -> Checkpoint:
-        """Find a model's checkpoint whose tag is the dataset; else its only checkpoint trained on this dataset alone.
+        """Find the checkpoint of a model that was trained on a dataset.
+
+        Args:
+            model: name of an architecture.
+            dataset: a tag, such as ``msmt17``. If the model has no such tag, the checkpoint that was trained on this
+                dataset and no other is found.
 
         Raises:
             UnknownCheckpointError: no checkpoint fits, or more than one; the hint gives the candidates.
@@ -74,13 +79,13 @@ class Manifest:
         if not candidates:
             raise UnknownCheckpointError(f"no model is called {model!r}", hint=self._suggest(model))
         tagged = [c for c in candidates if c.tag == dataset]
-        alone = tagged or [c for c in candidates if c.trained_on == (dataset,)]
-        if len(alone) != 1:
+        found = tagged or [c for c in candidates if c.trained_on == (dataset,)]
+        if len(found) != 1:
             raise UnknownCheckpointError(
-                f"{model} has {'no' if not alone else 'no single'} checkpoint trained on {dataset!r}",
-                hint="there are " + ", ".join(c.name for c in alone or candidates),
+                f"{model} has {'no' if not found else 'more than one'} checkpoint trained on {dataset!r}",
+                hint="there are " + ", ".join(c.name for c in found or candidates),
             )
-        return alone[0]
+        return found[0]
 
     def architecture(self, name: str) -> Architecture | None:
         """Find an architecture; None if the manifest does not describe it."""
@@ -99,9 +104,9 @@ class Manifest:
     def _suggest(self, selector: str) -> str:
         model, _, tag = selector.rpartition(".")
         own = self._of_model(model)
-        alone = [c.name for c in own if c.trained_on == (tag,)]
-        if alone or (own and not difflib.get_close_matches(selector, [c.name for c in own], n=1, cutoff=0.85)):
-            return f"of {model} there is {', '.join(alone or [c.name for c in own])}"
+        trained = [c.name for c in own if c.trained_on == (tag,)]
+        if trained or (own and not difflib.get_close_matches(selector, [c.name for c in own], n=1, cutoff=0.85)):
+            return f"of {model} there is {', '.join(trained or [c.name for c in own])}"
         names = [*self.by_name, *sorted({_model_of(name) for name in self.by_name})]
         near = difflib.get_close_matches(selector, names, n=4, cutoff=0.5)
         return f"did you mean {', '.join(near)}?" if near else "`reidhub list` shows every checkpoint"

@@ -1,4 +1,4 @@
-"""The zoo's manifest, held to the published tables, and the strictness of its reader."""
+"""The zoo's manifest compared with the published tables, and the strictness of its reader."""
 
 import csv
 import os

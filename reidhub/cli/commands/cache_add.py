@@ -52,7 +52,7 @@ def _by_tensors(path: Path, checkpoints: list[Checkpoint]) -> list[Checkpoint]:
 def _format_line(result: ImportResult) -> str:
     if result.state == "refused":
         return f"refused  {result.path}: {result.reason}"
-    how = {"sha256": "by its sha256", "mega-mac": "by its Mega MAC"}.get(str(result.checked_by), "by its tensors alone")
+    how = {"sha256": "by its sha256", "mega-mac": "by its Mega MAC"}.get(str(result.checked_by), "by its tensors only")
     return f"{result.state:<7}  {result.path}: {', '.join(result.names)}, {how}{', linked' if result.linked else ''}"
 
 

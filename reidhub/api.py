@@ -62,12 +62,12 @@ def find_one(model: str, dataset: str | None = None) -> Checkpoint:
     found = find(model)
     if len(found) > 1:
         raise UsageError(
-            f"{model!r} means {len(found)} checkpoints", hint="choose one of " + _listed([c.name for c in found])
+            f"{model!r} means {len(found)} checkpoints", hint="choose one of " + _list_names([c.name for c in found])
         )
     return found[0]
 
 
-def _listed(names: list[str]) -> str:
+def _list_names(names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
 
@@ -122,18 +122,18 @@ def load(
         WeightsError: the file does not hold the weights of this architecture.
     """
     from reidhub.torch_settings import find_device
-    from reidhub.weights import CLASSIFIER, convert, num_classes_of, stored_weights
-    from reidhub.weights.load import filled
+    from reidhub.weights import CLASSIFIER, convert, count_classes, read_cached_weights
+    from reidhub.weights.load import build_with_weights
     from reidhub.zoo.torchvision_weights import HEAD, find_torchvision_weights
 
     place = find_device(device)
     start = find_torchvision_weights(model, dataset)
     checkpoint = start or find_one(model, dataset)
     path = _fetch(checkpoint, Cache())
-    tensors = stored_weights(path, checkpoint.layout)
-    held = num_classes_of(tensors)
+    tensors = read_cached_weights(path, checkpoint.layout)
+    held = count_classes(tensors)
     head: tuple[str, ...] = HEAD if start else () if num_classes in (None, held) else (CLASSIFIER,)
-    built = filled(checkpoint, tensors, num_classes, head)
+    built = build_with_weights(checkpoint, tensors, num_classes, head)
     if not head:
         with suppress(CacheError):  # without the converted file, the next load is only slower
             convert(path, tensors, checkpoint.layout)

@@ -14,7 +14,7 @@ from support.local_zoos import Entry, file_of, state_of, write_zoo
 import reidhub
 from reidhub import api
 from reidhub.errors import FetchError, StateDictError, UnknownCheckpointError, UsageError, WeightsError
-from reidhub.weights.load import converted
+from reidhub.weights.load import write_safetensors
 
 NAME = "osnet_x0_25.mine"
 IMAGES = torch.linspace(-2, 2, 2 * 3 * 64 * 32).view(2, 3, 64, 32)
@@ -145,7 +145,7 @@ def test_weights_that_do_not_fit_are_not_converted(own_zoo, reidhub_home):
 def test_weights_are_handed_out_as_safetensors(own_zoo):
     own_zoo(Entry(NAME, file_of("osnet_x0_25", 5)))
 
-    path = converted(reidhub.find(NAME)[0], reidhub.fetch(NAME))
+    path = write_safetensors(reidhub.find(NAME)[0], reidhub.fetch(NAME))
 
     assert same(load_file(path), state_of("osnet_x0_25", 5))
 

@@ -36,9 +36,9 @@ class Delivery:
         """
         name = checkpoint.file_name
         if self.form == "safetensors":
-            from reidhub.weights.load import converted  # reads tensors, which needs torch
+            from reidhub.weights.load import write_safetensors  # reads tensors, which needs torch
 
-            path, name = converted(checkpoint, path), f"{checkpoint.name}.safetensors"
+            path, name = write_safetensors(checkpoint, path), f"{checkpoint.name}.safetensors"
         return _copy(path, self.folder / name) if self.folder else path
 
 

@@ -25,7 +25,7 @@ from reidhub.errors import StateDictError, WeightsError
 from reidhub.files.digest import Digest
 from reidhub.files.sniff import make_printable
 from reidhub.models import build
-from reidhub.weights import load_weights, num_classes_of, read_weights, said_original
+from reidhub.weights import count_classes, load_weights, read_original_digest, read_weights
 from reidhub.zoo.checkpoint import StateDictLayout
 from reidhub.zoo.torchvision_weights import HEAD, IMAGENET, starts_from_torchvision
 
@@ -116,8 +116,8 @@ def _read_tensors(blank: Diagnosis, path: Path, start: bytes) -> Diagnosis:
         wrapping=find_wrapping(path, tensors),
         architecture=found.architecture if found.whole else None,
         nearest=found.architecture if _ALIKE <= found.share < 1 else None,
-        num_classes=num_classes_of(below),
-        training_sets=find_training_sets(num_classes_of(below)),
+        num_classes=count_classes(below),
+        training_sets=find_training_sets(count_classes(below)),
     )
     problem, hint = _find_problem(read, tensors, below, found)
     return replace(read, problem=problem, hint=hint)
@@ -198,7 +198,7 @@ def _write_notes(read: Diagnosis, path: Path, start: bytes) -> Iterator[str]:
     if read.format == "lfs-pointer" and (target := read_pointer(start)):
         names = [checkpoint.name for checkpoint in find_by_digest(target)]
         yield f"it points to sha256 {target}, which is {', '.join(names) or 'no file of the zoo'}"
-    if read.format == "safetensors" and (original := said_original(path)):
+    if read.format == "safetensors" and (original := read_original_digest(path)):
         file = ", ".join(checkpoint.name for checkpoint in find_by_digest(original)) or f"sha256 {original}"
         yield f"it says that it was converted from {file}; its bytes do not prove it"
     if read.wrapping and read.wrapping.latin1:

@@ -7,7 +7,7 @@ from pathlib import Path
 from reidhub.errors import IntegrityError
 from reidhub.files.digest import Digest
 from reidhub.files.sniff import HEAD, PAGE, refuse_pages
-from reidhub.weights.containers import kind_of
+from reidhub.weights.containers import detect_container
 
 FORMATS = {
     "zip": "zip, as torch.save writes since PyTorch 1.6",
@@ -42,7 +42,7 @@ def detect_format(path: Path) -> str:
     start, size = read_start(path), path.stat().st_size
     if not start:
         return "empty"
-    kind = kind_of(start[:HEAD], size)
+    kind = detect_container(start[:HEAD], size)
     if kind == "zip":
         return _detect_zip_format(path)
     if kind is not None:

@@ -11,7 +11,7 @@ from functools import cache
 from torch import Tensor
 
 from reidhub.models import ARCHITECTURES, build
-from reidhub.weights.fit import is_classifier, is_late
+from reidhub.weights.fit import is_classifier, is_optional
 
 _TRIED = 8  # number of prefixes that are tried
 _DEEPEST = 2  # largest number of modules in a prefix
@@ -77,5 +77,7 @@ def _read_architectures() -> dict[str, Shapes]:
 
 def _read_shapes(tensors: Mapping[str, Tensor]) -> Shapes:
     return frozenset(
-        (name, tuple(tensor.shape)) for name, tensor in tensors.items() if not is_classifier(name) and not is_late(name)
+        (name, tuple(tensor.shape))
+        for name, tensor in tensors.items()
+        if not is_classifier(name) and not is_optional(name)
     )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from reidhub.errors import StateDictError, UsageError, WeightsError
 from reidhub.models import build
-from reidhub.weights import load_weights, num_classes_of, read_weights
+from reidhub.weights import count_classes, load_weights, read_weights
 from reidhub.zoo.checkpoint import Checkpoint
 
 
@@ -25,7 +25,7 @@ def find_by_tensors(path: Path, checkpoints: list[Checkpoint]) -> list[Checkpoin
         tensors = read_weights(path)
     except WeightsError:
         return []
-    classes = num_classes_of(tensors)
+    classes = count_classes(tensors)
     named = [c for c in checkpoints if c.artifact.original_file == path.name]
     counted = [c for c in checkpoints if c.spec.num_classes is not None]
     likely = [c for c in (named or counted) if classes and c.spec.num_classes in (None, classes)]

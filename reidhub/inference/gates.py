@@ -8,7 +8,7 @@ from operator import add
 import torch
 from torch import Tensor, nn
 
-from reidhub.models.blocks import global_average
+from reidhub.models.blocks import pool_average
 from reidhub.models.osnet import AggregationGate
 
 
@@ -25,7 +25,7 @@ class MergedGate(nn.Module):
 
     def forward(self, streams: Sequence[Tensor]) -> Tensor:
         """Weigh and sum T streams: T x (N, C, h, w) -> (N, C, h, w)."""
-        pooled = torch.stack([global_average(x) for x in streams], 2)[..., None]  # T x (N, C, h, w) -> (N, C, T, 1)
+        pooled = torch.stack([pool_average(x) for x in streams], 2)[..., None]  # T x (N, C, h, w) -> (N, C, T, 1)
         weights: Tensor = self.fc2(self.fc1(pooled).relu()).sigmoid()  # (N, C, T, 1) -> (N, C, T, 1)
         return reduce(add, (x * weights[:, :, t, None] for t, x in enumerate(streams)))  # -> (N, C, h, w)
 

@@ -49,7 +49,7 @@ def build(
     """
     if num_classes < 1:
         raise UsageError(f"{architecture}: a classifier of {num_classes} classes was asked for; it needs 1 or more")
-    definition = _find(architecture)
+    definition = _find_definition(architecture)
 
     import torch
 
@@ -61,15 +61,15 @@ def build(
     return initialise(model) if init and where.type != "meta" else model
 
 
-def _find(architecture: str) -> Any:
+def _find_definition(architecture: str) -> Any:
     """Return the callable that builds the named architecture."""
     if architecture not in ARCHITECTURES:
-        raise _unknown(architecture)
+        raise _explain_unknown(architecture)
     module, _, name = ARCHITECTURES[architecture].partition(":")
     return getattr(import_module(module), name)
 
 
-def _unknown(architecture: str) -> UsageError:
+def _explain_unknown(architecture: str) -> UsageError:
     """Return the error for an unknown architecture; its hint lists similar names, or all names."""
     from difflib import get_close_matches
 

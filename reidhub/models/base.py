@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from reidhub.models.blocks import global_average
+from reidhub.models.blocks import pool_average
 
 Logits = Tensor | tuple[Tensor, Tensor]
 """(N, num_classes); a pair of such tensors if the model has a global and a local classifier (hacnn)."""
@@ -36,7 +36,7 @@ class ReidModel(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """Compute the embeddings, which are also the input of the classifier: (N, 3, H, W) -> (N, D)."""
-        pooled = global_average(self.feature_maps(images))  # (N, C, h, w) -> (N, C)
+        pooled = pool_average(self.feature_maps(images))  # (N, C, h, w) -> (N, C)
         return pooled if self.fc is None else self.fc(pooled)  # (N, C) -> (N, D)
 
     def classify(self, embedding: Tensor) -> Logits:

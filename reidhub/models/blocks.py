@@ -41,16 +41,16 @@ class ConvNorm(nn.Sequential):
             self.activation = activation(inplace=True)
 
 
-def instance_norm(channels: int) -> nn.InstanceNorm2d:
+def make_instance_norm(channels: int) -> nn.InstanceNorm2d:
     """Create an instance normalisation with a learnt scale and shift, which `torch.nn` omits by default."""
     return nn.InstanceNorm2d(channels, affine=True)
 
 
-def embedding_layer(in_features: int, out_features: int) -> nn.Sequential:
+def make_embedding_layer(in_features: int, out_features: int) -> nn.Sequential:
     """Create the fully connected layer between pooling and classifier: (N, in_features) -> (N, out_features)."""
     return nn.Sequential(nn.Linear(in_features, out_features), nn.BatchNorm1d(out_features), nn.ReLU(inplace=True))
 
 
-def global_average(maps: Tensor) -> Tensor:
+def pool_average(maps: Tensor) -> Tensor:
     """Average over height and width: (N, C, h, w) -> (N, C)."""
-    return F.adaptive_avg_pool2d(maps, 1).flatten(1)
+    return F.adaptive_avg_pool2d(maps, 1).flatten(1)  # (N, C, h, w) -> (N, C)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from reidhub.errors import UsageError
 from reidhub.models.base import ReidModel
-from reidhub.models.blocks import ConvNorm, embedding_layer, global_average
+from reidhub.models.blocks import ConvNorm, make_embedding_layer, pool_average
 
 REGIONS = 4  # horizontal regions of an image, one for each local branch
 REGION_HEIGHT = 1 / REGIONS  # a region's part of the image height; its width is the whole image
@@ -39,7 +39,7 @@ class InceptionA(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Run all streams: (N, in, h, w) -> (N, out, h, w)."""
-        return torch.cat((self.stream1(x), self.stream2(x), self.stream3(x), self.stream4(x)), 1)
+        return torch.cat((self.stream1(x), self.stream2(x), self.stream3(x), self.stream4(x)), 1)  # -> (N, out, h, w)
 
 
 class InceptionB(nn.Module):
@@ -82,7 +82,7 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute a weight for each channel: (N, C, h, w) -> (N, C, 1, 1)."""
-        return self.conv2(self.conv1(global_average(x)[:, :, None, None]))  # (N, C, h, w) -> (N, C, 1, 1)
+        return self.conv2(self.conv1(pool_average(x)[:, :, None, None]))  # (N, C, h, w) -> (N, C, 1, 1)
 
 
 class SoftAttention(nn.Module):
@@ -96,7 +96,8 @@ class SoftAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute a weight for each position of each channel: (N, C, h, w) -> (N, C, h, w)."""
-        return self.conv(self.spatial_attn(x) * self.channel_attn(x)).sigmoid()
+        scores = self.spatial_attn(x) * self.channel_attn(x)  # (N, 1, h, w), (N, C, 1, 1) -> (N, C, h, w)
+        return self.conv(scores).sigmoid()
 
 
 class HardAttention(nn.Module):
@@ -108,9 +109,9 @@ class HardAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the centre of each region: (N, C, h, w) -> (N, 4, 2)."""
-        return self.fc(global_average(x)).tanh().unflatten(1, (REGIONS, 2))  # (N, C, h, w) -> (N, 4, 2)
+        return self.fc(pool_average(x)).tanh().unflatten(1, (REGIONS, 2))  # (N, C, h, w) -> (N, 4, 2)
 
-    def start_evenly(self) -> None:
+    def spread_regions(self) -> None:
         """Initialise the layer so that the regions of every image are spread evenly over the height."""
         nn.init.zeros_(self.fc.weight)
         centres = [(0.0, (2 * region + 1) / REGIONS - 1) for region in range(REGIONS)]
@@ -151,31 +152,31 @@ class HACNN(ReidModel):
         self.ha2 = HarmoniousAttention(second)
         self.inception3 = nn.Sequential(InceptionA(second, third), InceptionB(third, third))
         self.ha3 = HarmoniousAttention(third)
-        self.fc_global = embedding_layer(third, BRANCH_DIM)
+        self.fc_global = make_embedding_layer(third, BRANCH_DIM)
         self.classifier_global = nn.Linear(BRANCH_DIM, num_classes)
         self.local_conv1 = InceptionB(stem, first)
         self.local_conv2 = InceptionB(first, second)
         self.local_conv3 = InceptionB(second, third)
-        self.fc_local = embedding_layer(third * REGIONS, BRANCH_DIM)
+        self.fc_local = make_embedding_layer(third * REGIONS, BRANCH_DIM)
         self.classifier_local = nn.Linear(BRANCH_DIM, num_classes)
 
     def initialise_rest(self) -> None:
         """Spread the regions evenly over the height."""
         for attention in (self.ha1, self.ha2, self.ha3):
-            attention.hard_attn.start_evenly()
+            attention.hard_attn.spread_regions()
 
     def feature_maps(self, images: Tensor) -> Tensor:
         """Compute the last feature map of the global branch: (N, 3, 160, 64) -> (N, 384, 10, 4)."""
-        return self._global_branch(images)[0][-1]
+        return self._run_global_branch(images)[0][-1]
 
     def embed(self, images: Tensor) -> Tensor:
         """Concatenate the global and the local feature: (N, 3, 160, 64) -> (N, 1024)."""
-        maps, centres = self._global_branch(images)
-        whole = self.fc_global(global_average(maps[-1]))  # (N, 384, 10, 4) -> (N, 512)
-        regions = [self._local_branch(maps, [c[:, region] for c in centres]) for region in range(REGIONS)]
+        maps, centres = self._run_global_branch(images)
+        whole = self.fc_global(pool_average(maps[-1]))  # (N, 384, 10, 4) -> (N, 512)
+        regions = [self._run_local_branch(maps, [c[:, region] for c in centres]) for region in range(REGIONS)]
         parts = self.fc_local(torch.cat(regions, 1))  # 4 x (N, 384) -> (N, 512)
         if not self.training:
-            whole, parts = _unit(whole), _unit(parts)
+            whole, parts = _normalise(whole), _normalise(parts)
         return torch.cat((whole, parts), 1)  # -> (N, 1024)
 
     def classify(self, embedding: Tensor) -> tuple[Tensor, Tensor]:
@@ -187,7 +188,7 @@ class HACNN(ReidModel):
         whole, parts = embedding.tensor_split(2, 1)
         return self.classifier_global(whole), self.classifier_local(parts)
 
-    def _global_branch(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    def _run_global_branch(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return the output maps of the stem and of each stage, and the regions' centres of each stage.
 
         Raises:
@@ -203,12 +204,12 @@ class HACNN(ReidModel):
             centres.append(stage_centres)
         return maps, centres
 
-    def _local_branch(self, maps: list[Tensor], centres: list[Tensor]) -> Tensor:
+    def _run_local_branch(self, maps: list[Tensor], centres: list[Tensor]) -> Tensor:
         """Compute the feature of one region from its part of the first three maps: centres 3 x (N, 2) -> (N, 384)."""
-        x = self.local_conv1(_cut(maps[0], centres[0], REGION_SIZES[0]))  # -> (N, 128, 12, 14)
-        x = self.local_conv2(x + _cut(maps[1], centres[1], REGION_SIZES[1]))  # -> (N, 256, 6, 7)
-        x = self.local_conv3(x + _cut(maps[2], centres[2], REGION_SIZES[2]))  # -> (N, 384, 3, 4)
-        return global_average(x)
+        x = self.local_conv1(_crop_region(maps[0], centres[0], REGION_SIZES[0]))  # -> (N, 128, 12, 14)
+        x = self.local_conv2(x + _crop_region(maps[1], centres[1], REGION_SIZES[1]))  # -> (N, 256, 6, 7)
+        x = self.local_conv3(x + _crop_region(maps[2], centres[2], REGION_SIZES[2]))  # -> (N, 384, 3, 4)
+        return pool_average(x)  # (N, 384, 3, 4) -> (N, 384)
 
 
 @torch.fx.wrap
@@ -220,7 +221,7 @@ def _check_size(images: Tensor, expected: tuple[int, int]) -> None:
 
 
 @torch.fx.wrap
-def _cut(maps: Tensor, centres: Tensor, size: tuple[int, int]) -> Tensor:
+def _crop_region(maps: Tensor, centres: Tensor, size: tuple[int, int]) -> Tensor:
     """Cut out the region around ``centres`` with a spatial transformer: (N, C, h, w) -> (N, C, *size).
 
     As published, the region is first sampled at the map's own height and width, then resized. The published definition
@@ -228,14 +229,14 @@ def _cut(maps: Tensor, centres: Tensor, size: tuple[int, int]) -> Tensor:
     reference features that the tests compare with were computed with False.
     """
     height, width = maps.shape[-2:]
-    rows = _pixel_centres(height, maps) * REGION_HEIGHT + centres[:, 1:]  # (h,), (N, 1) -> (N, h)
-    columns = _pixel_centres(width, maps) + centres[:, :1]  # (w,), (N, 1) -> (N, w)
+    rows = _find_pixel_centres(height, maps) * REGION_HEIGHT + centres[:, 1:]  # (h,), (N, 1) -> (N, h)
+    columns = _find_pixel_centres(width, maps) + centres[:, :1]  # (w,), (N, 1) -> (N, w)
     shape = (-1, height, width)
     grid = torch.stack((columns[:, None].expand(shape), rows[:, :, None].expand(shape)), -1)  # -> (N, h, w, 2)
-    return _resize(F.grid_sample(maps, grid, align_corners=False), size)
+    return _resize(F.grid_sample(maps, grid, align_corners=False), size)  # -> (N, C, *size)
 
 
-def _pixel_centres(count: int, like: Tensor) -> Tensor:
+def _find_pixel_centres(count: int, like: Tensor) -> Tensor:
     """Return the centres of ``count`` pixels along an axis from -1 to 1: (count,)."""
     return (2 * torch.arange(count, dtype=like.dtype, device=like.device) + 1) / count - 1
 
@@ -246,7 +247,7 @@ def _resize(maps: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(maps, size=list(size), mode="bilinear", align_corners=True)
 
 
-def _unit(features: Tensor) -> Tensor:
+def _normalise(features: Tensor) -> Tensor:
     """Scale each row to length 1: (N, D) -> (N, D)."""
     return features / features.norm(dim=1, keepdim=True)
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from reidhub.models.base import ReidModel
-from reidhub.models.blocks import global_average
+from reidhub.models.blocks import pool_average
 
 FACTORS = 32  # factor modules of a block, built as the groups of its 3x3 convolution
 STAGES = (
@@ -29,9 +29,11 @@ class MLFNBlock(nn.Module):
         self.fm_bn2 = nn.BatchNorm2d(mid)
         self.fm_conv3 = nn.Conv2d(mid, out_channels, 1, bias=False)
         self.fm_bn3 = nn.BatchNorm2d(out_channels)
-        self.fsm = _factor_selection(in_channels, hidden)
+        self.fsm = _make_factor_selection(in_channels, hidden)
         same = in_channels == out_channels and stride == 1
-        self.downsample = None if same else nn.Sequential(*_conv_norm(in_channels, out_channels, stride, bias=False))
+        self.downsample = (
+            None if same else nn.Sequential(*_make_conv_norm(in_channels, out_channels, stride, bias=False))
+        )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the feature map and the weights of the factor modules.
@@ -41,27 +43,27 @@ class MLFNBlock(nn.Module):
         selection = self.fsm(x)  # (N, in, h, w) -> (N, 32, 1, 1)
         out = self.fm_bn1(self.fm_conv1(x)).relu()  # -> (N, mid, h, w)
         out = self.fm_bn2(self.fm_conv2(out)).relu()  # -> (N, mid, h/stride, w/stride)
-        out = out * selection.repeat_interleave(out.shape[1] // FACTORS, 1)
+        out = out * selection.repeat_interleave(out.shape[1] // FACTORS, 1)  # each weight for its group of channels
         out = self.fm_bn3(self.fm_conv3(out)).relu()  # -> (N, out, h/stride, w/stride)
-        identity = x if self.downsample is None else self.downsample(x)
+        identity = x if self.downsample is None else self.downsample(x)  # -> (N, out, h/stride, w/stride)
         return (identity + out).relu(), selection
 
 
-def _conv_norm(in_channels: int, out_channels: int, stride: int = 1, *, bias: bool = True) -> list[nn.Module]:
+def _make_conv_norm(in_channels: int, out_channels: int, stride: int = 1, *, bias: bool = True) -> list[nn.Module]:
     """Create a pointwise convolution and its normalisation: (N, in, h, w) -> (N, out, h/stride, w/stride)."""
     return [nn.Conv2d(in_channels, out_channels, 1, stride, bias=bias), nn.BatchNorm2d(out_channels)]
 
 
-def _factor_selection(in_channels: int, hidden: tuple[int, int]) -> nn.Sequential:
+def _make_factor_selection(in_channels: int, hidden: tuple[int, int]) -> nn.Sequential:
     """Create a factor selection module: (N, in, h, w) -> (N, 32, 1, 1), weights in (0, 1)."""
     first, second = hidden
     return nn.Sequential(
         nn.AdaptiveAvgPool2d(1),
-        *_conv_norm(in_channels, first),
+        *_make_conv_norm(in_channels, first),
         nn.ReLU(inplace=True),
-        *_conv_norm(first, second),
+        *_make_conv_norm(first, second),
         nn.ReLU(inplace=True),
-        *_conv_norm(second, FACTORS),
+        *_make_conv_norm(second, FACTORS),
         nn.Sigmoid(),
     )
 
@@ -78,33 +80,33 @@ class MLFN(ReidModel):
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
-        self.feature = nn.ModuleList(_blocks())
+        self.feature = nn.ModuleList(_make_blocks())
         channels = STAGES[-1][0]
-        self.fc_x = _projection(channels)
-        self.fc_s = _projection(FACTORS * len(self.feature))
+        self.fc_x = _make_projection(channels)
+        self.fc_s = _make_projection(FACTORS * len(self.feature))
         self.classifier = nn.Linear(EMBEDDING_DIM, num_classes)
 
     def feature_maps(self, images: Tensor) -> Tensor:
         """Compute the last feature map: (N, 3, H, W) -> (N, 2048, H/32, W/32)."""
-        return self._walk(images)[0]
+        return self._run_blocks(images)[0]
 
     def embed(self, images: Tensor) -> Tensor:
         """Average both projections: (N, 3, H, W) -> (N, 1024)."""
-        maps, selections = self._walk(images)
-        pooled = global_average(maps)[:, :, None, None]  # (N, 2048, h, w) -> (N, 2048, 1, 1)
+        maps, selections = self._run_blocks(images)
+        pooled = pool_average(maps)[:, :, None, None]  # (N, 2048, h, w) -> (N, 2048, 1, 1)
         return ((self.fc_x(pooled) + self.fc_s(selections)) * 0.5).flatten(1)  # -> (N, 1024)
 
-    def _walk(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def _run_blocks(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Compute last feature map and factor signature: (N, 3, H, W) -> (N, 2048, H/32, W/32), (N, 512, 1, 1)."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))  # (N, 3, H, W) -> (N, 64, H/4, W/4)
         selections = []
         for block in self.feature:
             x, selection = block(x)
             selections.append(selection)
-        return x, torch.cat(selections, 1)
+        return x, torch.cat(selections, 1)  # 16 x (N, 32, 1, 1) -> (N, 512, 1, 1)
 
 
-def _blocks() -> list[MLFNBlock]:
+def _make_blocks() -> list[MLFNBlock]:
     """Create the blocks of all stages; the first block of a stage changes the shape."""
     blocks = []
     in_channels = 64
@@ -115,9 +117,9 @@ def _blocks() -> list[MLFNBlock]:
     return blocks
 
 
-def _projection(in_channels: int) -> nn.Sequential:
+def _make_projection(in_channels: int) -> nn.Sequential:
     """Create a projection to the embedding: (N, in, 1, 1) -> (N, 1024, 1, 1)."""
-    return nn.Sequential(*_conv_norm(in_channels, EMBEDDING_DIM, bias=False), nn.ReLU(inplace=True))
+    return nn.Sequential(*_make_conv_norm(in_channels, EMBEDDING_DIM, bias=False), nn.ReLU(inplace=True))
 
 
 mlfn = MLFN

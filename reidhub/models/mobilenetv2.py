@@ -51,7 +51,7 @@ class MobileNetV2(ReidModel):
         last = int(HEAD * max(1.0, width))
         super().__init__(last, num_classes)
         self.conv1 = relu6_conv(3, int(STEM * width), 3, 2)
-        self.conv2, self.conv3, self.conv4, self.conv5, self.conv6, self.conv7, self.conv8 = _stages(width)
+        self.conv2, self.conv3, self.conv4, self.conv5, self.conv6, self.conv7, self.conv8 = _make_stages(width)
         self.conv9 = relu6_conv(int(STAGES[-1][1] * width), last)
         self.classifier = nn.Linear(last, num_classes)
 
@@ -63,7 +63,7 @@ class MobileNetV2(ReidModel):
         return self.conv9(self.conv8(self.conv7(x)))  # -> (N, D, H/32, W/32)
 
 
-def _stages(width: float) -> list[nn.Sequential]:
+def _make_stages(width: float) -> list[nn.Sequential]:
     """Create one stage for each row of `STAGES`: (N, in, h, w) -> (N, out, h/s, w/s)."""
     stages = []
     channels = int(STEM * width)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck
 
 from reidhub.models.base import ReidModel
-from reidhub.models.blocks import embedding_layer
+from reidhub.models.blocks import make_embedding_layer
 
 WIDTH = 2048  # channels of the last stage
 
@@ -30,12 +30,12 @@ class ResNet50(ReidModel):
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
-        self.layer1 = _stage(64, 64, 3)
-        self.layer2 = _stage(256, 128, 4, stride=2)
-        self.layer3 = _stage(512, 256, 6, stride=2)
-        self.layer4 = _stage(1024, 512, 3, stride=last_stride)
+        self.layer1 = _make_stage(64, 64, 3)
+        self.layer2 = _make_stage(256, 128, 4, stride=2)
+        self.layer3 = _make_stage(512, 256, 6, stride=2)
+        self.layer4 = _make_stage(1024, 512, 3, stride=last_stride)
         if embedding_dim is not None:
-            self.fc = embedding_layer(WIDTH, embedding_dim)
+            self.fc = make_embedding_layer(WIDTH, embedding_dim)
         self.classifier = nn.Linear(self.embedding_dim, num_classes)
 
     def feature_maps(self, images: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ class ResNet50(ReidModel):
         return self.layer4(self.layer3(x))  # -> (N, 2048, H/32, W/32), at last stride 1 H/16, W/16
 
 
-def _stage(in_channels: int, width: int, blocks: int, *, stride: int = 1) -> nn.Sequential:
+def _make_stage(in_channels: int, width: int, blocks: int, *, stride: int = 1) -> nn.Sequential:
     """Create a stage; its first block changes the shape: (N, in, h, w) -> (N, 4 width, h/stride, w/stride)."""
     out_channels = width * Bottleneck.expansion
     downsample = nn.Sequential(

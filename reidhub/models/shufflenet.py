@@ -60,9 +60,9 @@ class ShuffleNet(ReidModel):
             nn.ReLU(inplace=True),
             nn.MaxPool2d(3, 2, 1),
         )
-        self.stage2 = _stage(STEM, second, second_units, first_groups=1)
-        self.stage3 = _stage(second, third, third_units)
-        self.stage4 = _stage(third, fourth, fourth_units)
+        self.stage2 = _make_stage(STEM, second, second_units, first_groups=1)
+        self.stage3 = _make_stage(second, third, third_units)
+        self.stage4 = _make_stage(third, fourth, fourth_units)
         self.classifier = nn.Linear(fourth, num_classes)
 
     def feature_maps(self, images: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ class ShuffleNet(ReidModel):
         return self.stage4(self.stage3(self.stage2(x)))  # -> (N, 960, H/32, W/32)
 
 
-def _stage(in_channels: int, out_channels: int, units: int, *, first_groups: int = GROUPS) -> nn.Sequential:
+def _make_stage(in_channels: int, out_channels: int, units: int, *, first_groups: int = GROUPS) -> nn.Sequential:
     """Create a stage; its first unit changes the shape: (N, in, h, w) -> (N, out, h/2, w/2)."""
     first = ShuffleUnit(in_channels, out_channels, 2, first_groups)
     return nn.Sequential(first, *(ShuffleUnit(out_channels, out_channels, 1) for _ in range(units - 1)))

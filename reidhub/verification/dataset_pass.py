@@ -21,7 +21,7 @@ from reidhub.verification.journal import RowLog
 from reidhub.verification.results import Precision
 from reidhub.verification.settings import Settings
 from reidhub.weights import read_weights
-from reidhub.weights.load import filled
+from reidhub.weights.load import build_with_weights
 from reidhub.zoo.checkpoint import Checkpoint
 
 BEST_CLASSES = 5
@@ -36,7 +36,7 @@ def read_model(checkpoint: Checkpoint, file: Path) -> ReidModel:
     Raises:
         WeightsError: the file does not hold the weights of this architecture.
     """
-    return filled(checkpoint, read_weights(file, layout=checkpoint.layout)).eval()
+    return build_with_weights(checkpoint, read_weights(file, layout=checkpoint.layout)).eval()
 
 
 class MovableEmbedder:

@@ -4,18 +4,18 @@ Sizes, shapes and strides in a file are checked before they are used. Each class
 replaced by a harmless one from `reidhub.weights.unpickler`, or the file is rejected.
 """
 
-from reidhub.weights.conversion import conversion_of, convert, said_original, stored_weights
-from reidhub.weights.fit import CLASSIFIER, load_backbone, load_weights, num_classes_of
+from reidhub.weights.conversion import convert, find_conversion, read_cached_weights, read_original_digest
+from reidhub.weights.fit import CLASSIFIER, count_classes, load_backbone, load_weights
 from reidhub.weights.state_dict import read_weights
 
 __all__ = [
     "CLASSIFIER",
-    "conversion_of",
     "convert",
+    "count_classes",
+    "find_conversion",
     "load_backbone",
     "load_weights",
-    "num_classes_of",
+    "read_cached_weights",
+    "read_original_digest",
     "read_weights",
-    "said_original",
-    "stored_weights",
 ]

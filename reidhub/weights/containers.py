@@ -56,7 +56,7 @@ class Container:
     content: Any
     places: Mapping[str, slice]
 
-    def elements(self, storage: Storage, dtype: torch.dtype) -> Tensor:
+    def read_elements(self, storage: Storage, dtype: torch.dtype) -> Tensor:
         """Read the elements of a storage from the file into new memory: (numel,).
 
         Raises:
@@ -66,7 +66,7 @@ class Container:
         start = place.start + storage.offset * dtype.itemsize
         length = storage.numel * dtype.itemsize
         if place.stop > self.size:
-            raise WeightsError(f"it is cut short: its tensors go on behind its end at {self.size} bytes", hint=_AGAIN)
+            raise WeightsError(f"it is cut short: it ends at {self.size} bytes, within its tensors", hint=_AGAIN)
         if start + length > place.stop:
             raise WeightsError(f"the bytes of storage {storage.key[:40]!r} are missing, or too few", hint=_AGAIN)
         self.file.seek(start)
@@ -88,7 +88,7 @@ def open_container(path: Path, encoding: str) -> Iterator[Container]:
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(HEAD)
-        kind = kind_of(start, size)
+        kind = detect_container(start, size)
         if kind == "zip":
             yield _open_zip(file, size, encoding)
         elif kind == "legacy":
@@ -96,10 +96,10 @@ def open_container(path: Path, encoding: str) -> Iterator[Container]:
         elif kind == "safetensors":
             yield Container(file, size, map_safetensors(path), {})
         else:
-            raise _unknown(start)
+            raise _explain_unknown(start)
 
 
-def kind_of(start: bytes, size: int) -> Literal["zip", "legacy", "safetensors"] | None:
+def detect_container(start: bytes, size: int) -> Literal["zip", "legacy", "safetensors"] | None:
     """Recognise the format of a file by its first bytes alone; None for an unknown format.
 
     Args:
@@ -116,20 +116,20 @@ def kind_of(start: bytes, size: int) -> Literal["zip", "legacy", "safetensors"] 
 def _open_zip(file: BinaryIO, size: int, encoding: str) -> Container:
     """Open a zip file: it has ``data.pkl`` and one record for each storage, all uncompressed."""
     with zipfile.ZipFile(file) as archive:
-        records = _records(archive, size)
+        records = _read_records(archive, size)
         if "constants.pkl" in records or any(name.startswith("code/") for name in records):
             raise WeightsError("it is a TorchScript program, which is not run", hint=_STATE_DICT)
         if "data.pkl" not in records:
             raise WeightsError("it is a zip archive, but not one of torch.save", hint=_STATE_DICT)
         if "byteorder" in records and archive.read(records["byteorder"]) != b"little":
             raise WeightsError("it was written on a big-endian machine")
-    pickled = _place(file, size, records["data.pkl"])
-    content = read_pickle(file, pickled.start, encoding, persistent=_storage).value
+    pickled = _find_record(file, size, records["data.pkl"])
+    content = read_pickle(file, pickled.start, encoding, persistent=_parse_storage).value
     data = {name.removeprefix("data/"): info for name, info in records.items() if name.startswith("data/")}
-    return Container(file, size, content, {key: _place(file, size, info) for key, info in data.items()})
+    return Container(file, size, content, {key: _find_record(file, size, info) for key, info in data.items()})
 
 
-def _records(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
+def _read_records(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     """Check that the archive's records are whole, and return them by their names inside the archive's only folder."""
     infos = archive.infolist()
     names = [info.filename.partition("/")[2] for info in infos]
@@ -141,11 +141,11 @@ def _records(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     if sum(info.file_size for info in infos) > size:
         raise WeightsError("its records are longer than the file")
     if (damaged := archive.testzip()) is not None:
-        raise WeightsError(f"record {damaged[:60]!r} is damaged: its CRC-32 is not the one written down", hint=_AGAIN)
+        raise WeightsError(f"record {damaged[:60]!r} is damaged: its CRC-32 is wrong", hint=_AGAIN)
     return dict(zip(names, infos, strict=True))
 
 
-def _place(file: BinaryIO, size: int, info: zipfile.ZipInfo) -> slice:
+def _find_record(file: BinaryIO, size: int, info: zipfile.ZipInfo) -> slice:
     """Return the byte range of a record's data in the file."""
     file.seek(info.header_offset)
     header = file.read(_LOCAL_HEADER)
@@ -165,10 +165,10 @@ def _open_legacy(file: BinaryIO, size: int, encoding: str) -> Container:
         at = part.end
     magic, protocol, system, content, keys = parts
     if (magic, protocol) != (_MAGIC, _PROTOCOL):
-        raise WeightsError(f"it is of another version of the legacy format than {_PROTOCOL}")
+        raise WeightsError(f"it has another version of the legacy format than {_PROTOCOL}")
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise WeightsError("it was written on a big-endian machine")
-    return Container(file, size, content, dict(_legacy_places(file, at, keys, storages.widths)))
+    return Container(file, size, content, dict(_find_storages(file, at, keys, storages.widths)))
 
 
 class _LegacyStorages:
@@ -183,8 +183,8 @@ class _LegacyStorages:
 
     def __call__(self, pid: Any) -> Storage:
         if isinstance(pid, tuple) and pid and pid[0] == "module":
-            raise WeightsError("it holds a whole module, which only running code could bring back", hint=_STATE_DICT)
-        storage = _storage(pid[:5])
+            raise WeightsError("it holds a whole module, which only running code can create", hint=_STATE_DICT)
+        storage = _parse_storage(pid[:5])
         if storage.dtype is None:
             raise WeightsError("a storage has no dtype")
         self.widths[storage.key] = storage.dtype.itemsize
@@ -197,7 +197,7 @@ class _LegacyStorages:
         return Storage(storage.key, storage.dtype, offset, numel)
 
 
-def _storage(pid: Any) -> Storage:
+def _parse_storage(pid: Any) -> Storage:
     """Convert a pickle's reference ``("storage", type, key, device, elements)`` into a `Storage`."""
     kind, storage_type, key, _, numel = pid
     fits = kind == "storage" and isinstance(storage_type, StorageType) and isinstance(key, str) and _is_count(numel)
@@ -210,7 +210,7 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 1 << 62
 
 
-def _legacy_places(file: BinaryIO, at: int, keys: Any, widths: Mapping[str, int]) -> Iterator[tuple[str, slice]]:
+def _find_storages(file: BinaryIO, at: int, keys: Any, widths: Mapping[str, int]) -> Iterator[tuple[str, slice]]:
     for key in keys:
         file.seek(at)
         numel = int.from_bytes(file.read(8), "little")
@@ -228,14 +228,14 @@ def map_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
 
     try:
-        return _mapped(path)
+        return _map_tensors(path)
     except SafetensorError as error:
         raise WeightsError(f"it is damaged: {error}", hint=_AGAIN) from error
     except (OSError, ValueError, RuntimeError) as error:  # the last two if the file was changed meanwhile
         raise WeightsError(f"it cannot be mapped: {error}", hint=_AGAIN) from error
 
 
-def _mapped(path: Path) -> dict[str, Tensor]:
+def _map_tensors(path: Path) -> dict[str, Tensor]:
     """Return the same as ``safetensors.torch.load_file``, in a quarter of the time.
 
     The library checks that the tensors follow the header without a gap, in the order of ``offset_keys``.
@@ -245,7 +245,7 @@ def _mapped(path: Path) -> dict[str, Tensor]:
     tensors = {}
     with path.open("rb") as file, safe_open(path, framework="np") as header:
         if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-            raise WeightsError("another file took its place while it was read", hint="read it again")
+            raise WeightsError("another file replaced it while it was read", hint="read it again")
         memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         at = 8 + int.from_bytes(memory[:8], "little")
         for name in header.offset_keys():
@@ -267,7 +267,7 @@ def _is_safetensors(start: bytes, size: int) -> bool:
     return start[8:9] == b"{" and 2 <= length <= min(size - 8, _LONGEST_HEADER)
 
 
-def _unknown(start: bytes) -> WeightsError:
+def _explain_unknown(start: bytes) -> WeightsError:
     try:
         list(refuse_pages(iter([start])))
     except IntegrityError as error:
@@ -276,7 +276,7 @@ def _unknown(start: bytes) -> WeightsError:
         return WeightsError("it is a pickle, but not one of torch.save", hint=_STATE_DICT)
     if start[257:262] == b"ustar":
         return WeightsError("it is a tar archive, which PyTorch wrote before 0.1.10", hint=_STATE_DICT)
-    return WeightsError("it is of no format that checkpoints have")
+    return WeightsError("it has none of the formats of checkpoints")
 
 
 _STATE_DICT = "save the state dict alone with the program it came from: torch.save(model.state_dict(), path)"

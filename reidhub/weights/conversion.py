@@ -26,7 +26,7 @@ ORIGINAL = "sha256_of_original"
 """Key of the original's digest in the metadata of a converted file."""
 
 
-def stored_weights(path: Path, layout: StateDictLayout) -> dict[str, Tensor]:
+def read_cached_weights(path: Path, layout: StateDictLayout) -> dict[str, Tensor]:
     """Map the weights from the converted file of a cached file; if there is none, read the cached file.
 
     Args:
@@ -36,13 +36,13 @@ def stored_weights(path: Path, layout: StateDictLayout) -> dict[str, Tensor]:
     Raises:
         WeightsError: see `read_weights`.
     """
-    if found := conversion_of(path, layout):
+    if found := find_conversion(path, layout):
         with suppress(WeightsError):
             return map_safetensors(found)
     return read_weights(path, layout=layout)
 
 
-def conversion_of(path: Path, layout: StateDictLayout) -> Path | None:
+def find_conversion(path: Path, layout: StateDictLayout) -> Path | None:
     """Find the converted file of a cached file; None if it is missing, broken or was read with another layout.
 
     Args:
@@ -51,7 +51,7 @@ def conversion_of(path: Path, layout: StateDictLayout) -> Path | None:
     """
     converted = path.with_suffix(SUFFIX)
     try:
-        noted = json.loads(_note(converted).read_text(encoding="utf-8"))
+        noted = json.loads(_find_note(converted).read_text(encoding="utf-8"))
         state = converted.stat()
         if (noted["original"], noted["layout"]) != (path.stem, asdict(layout)):
             return None
@@ -59,7 +59,7 @@ def conversion_of(path: Path, layout: StateDictLayout) -> Path | None:
             if Digest.of_file(converted).hex != noted["sha256"]:
                 return None
             with suppress(OSError):  # if the folder is not writable, the next use hashes the file again
-                write_json(_note(converted), noted | {"size": state.st_size, "mtime_ns": state.st_mtime_ns})
+                write_json(_find_note(converted), noted | {"size": state.st_size, "mtime_ns": state.st_mtime_ns})
         return converted
     except (OSError, ValueError, TypeError, KeyError):
         return None
@@ -81,7 +81,7 @@ def convert(path: Path, tensors: Mapping[str, Tensor], layout: StateDictLayout) 
     """
     from safetensors.torch import save
 
-    if found := conversion_of(path, layout):
+    if found := find_conversion(path, layout):
         return found
     converted, data = path.with_suffix(SUFFIX), save(dict(tensors), metadata={ORIGINAL: path.stem})
     with explain_write_errors(f"write {converted}", hint=ROOM), AtomicFile(path.parent) as new:
@@ -89,12 +89,12 @@ def convert(path: Path, tensors: Mapping[str, Tensor], layout: StateDictLayout) 
         new.sync()
         state = new.path.stat()
         known = {"original": path.stem, "layout": asdict(layout), "sha256": Digest.of_bytes(data).hex}
-        write_json(_note(converted), known | {"size": state.st_size, "mtime_ns": state.st_mtime_ns})
+        write_json(_find_note(converted), known | {"size": state.st_size, "mtime_ns": state.st_mtime_ns})
         new.publish(converted)
     return converted
 
 
-def said_original(path: Path) -> Digest | None:
+def read_original_digest(path: Path) -> Digest | None:
     """Return the original's digest in a safetensors file's metadata, which nothing proves; None if there is none."""
     from safetensors import SafetensorError, safe_open
 
@@ -105,5 +105,5 @@ def said_original(path: Path) -> Digest | None:
         return None
 
 
-def _note(converted: Path) -> Path:
+def _find_note(converted: Path) -> Path:
     return converted.with_suffix(SUFFIX + ".json")

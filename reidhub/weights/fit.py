@@ -12,13 +12,13 @@ from reidhub.files.sniff import make_printable
 CLASSIFIER = "classifier"
 """Prefix of the names of the classifier's tensors, which depend on the classes of the training set."""
 
-_LATE = "num_batches_tracked"  # a count that PyTorch writes since 0.4.1; nothing depends on it in eval mode
+_OPTIONAL = "num_batches_tracked"  # a count that PyTorch writes since 0.4.1; nothing depends on it in eval mode
 _SHOWN = 12  # most differences in a message
 
 _log = logging.getLogger(__name__)
 
 
-def num_classes_of(tensors: Mapping[str, Tensor]) -> int | None:
+def count_classes(tensors: Mapping[str, Tensor]) -> int | None:
     """Return the number of rows of the classifier in the weights; None if they have no classifier."""
     weights = (t for name, t in tensors.items() if is_classifier(name) and name.endswith(".weight"))
     return next((tensor.shape[0] for tensor in weights if tensor.ndim == 2), None)
@@ -29,9 +29,9 @@ def is_classifier(name: str) -> bool:
     return name.startswith(CLASSIFIER)
 
 
-def is_late(name: str) -> bool:
+def is_optional(name: str) -> bool:
     """Return True if files from before PyTorch 0.4.1 may lack a tensor of this name."""
-    return name.endswith(_LATE)
+    return name.endswith(_OPTIONAL)
 
 
 def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str) -> None:
@@ -51,13 +51,13 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str) 
     wanted = model.state_dict(keep_vars=True)
     given = dict(tensors)
     for name, tensor in wanted.items():
-        if is_late(name) and name not in given:
+        if is_optional(name) and name not in given:
             given[name] = torch.zeros((), dtype=tensor.dtype, device="cpu")
-    if lines := _differences(wanted, given):
-        raise _misfit(what, lines, len(wanted.keys() | given.keys()))
+    if lines := _find_differences(wanted, given):
+        raise _explain_misfit(what, lines, len(wanted.keys() | given.keys()))
     modules = dict(model.named_modules(remove_duplicate=False))
     for name, before in wanted.items():  # the same as load_state_dict(assign=True), but faster
-        tensor = given[name].to(dtype=before.dtype, device=_device(before))
+        tensor = given[name].to(dtype=before.dtype, device=_choose_device(before))
         path, _, key = name.rpartition(".")
         is_parameter = isinstance(before, nn.Parameter)
         setattr(modules[path], key, nn.Parameter(tensor, before.requires_grad) if is_parameter else tensor)
@@ -80,30 +80,31 @@ def load_backbone(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str,
     new = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(head)}
     left_out = {name: tensor for name, tensor in tensors.items() if name.startswith(head)}
     load_weights(model, {**{n: t for n, t in tensors.items() if n not in left_out}, **new}, what=what)
-    _log.warning("%s: left out %s; newly initialised: %s", what, _named(left_out) or "nothing", _named(new))
+    lists = _list_tensors(left_out) or "nothing", _list_tensors(new)
+    _log.warning("%s: left out %s; newly initialised: %s", what, *lists)
 
 
-def _named(tensors: Mapping[str, Tensor]) -> str:
-    return ", ".join(f"{name} {_shape(tensor)}" for name, tensor in tensors.items())
+def _list_tensors(tensors: Mapping[str, Tensor]) -> str:
+    return ", ".join(f"{name} {_format_shape(tensor)}" for name, tensor in tensors.items())
 
 
-def _device(tensor: Tensor) -> torch.device:
+def _choose_device(tensor: Tensor) -> torch.device:
     return torch.device("cpu") if tensor.device.type == "meta" else tensor.device
 
 
-def _differences(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[tuple[str, str, str]]:
+def _find_differences(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[tuple[str, str, str]]:
     """List the differences, each as (kind, name, shapes)."""
-    missing = [("missing", name, _shape(tensor)) for name, tensor in wanted.items() if name not in given]
-    unexpected = [("unexpected", name, _shape(tensor)) for name, tensor in given.items() if name not in wanted]
+    missing = [("missing", name, _format_shape(tensor)) for name, tensor in wanted.items() if name not in given]
+    unexpected = [("unexpected", name, _format_shape(tensor)) for name, tensor in given.items() if name not in wanted]
     other = [
-        ("shape", name, f"expected {_shape(tensor)}, got {_shape(given[name])}")
+        ("shape", name, f"expected {_format_shape(tensor)}, got {_format_shape(given[name])}")
         for name, tensor in wanted.items()
         if name in given and tensor.shape != given[name].shape
     ]
     return missing + unexpected + other
 
 
-def _misfit(what: str, lines: list[tuple[str, str, str]], total: int) -> StateDictError:
+def _explain_misfit(what: str, lines: list[tuple[str, str, str]], total: int) -> StateDictError:
     shown = [(kind, make_printable(name), shapes) for kind, name, shapes in lines[:_SHOWN]]
     width = max(len(name) for _, name, _ in shown)
     listed = [f"  {kind:<10}  {name:<{width}}  {shapes}" for kind, name, shapes in shown]
@@ -112,5 +113,5 @@ def _misfit(what: str, lines: list[tuple[str, str, str]], total: int) -> StateDi
     return StateDictError(message, hint="the file is of another architecture or training set; `reidhub doctor FILE`")
 
 
-def _shape(tensor: Tensor) -> str:
+def _format_shape(tensor: Tensor) -> str:
     return str(tuple(tensor.shape))

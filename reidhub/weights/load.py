@@ -6,12 +6,12 @@ from torch import Tensor
 
 from reidhub.models import build
 from reidhub.models.base import ReidModel
-from reidhub.weights.conversion import convert, stored_weights
-from reidhub.weights.fit import load_backbone, load_weights, num_classes_of
+from reidhub.weights.conversion import convert, read_cached_weights
+from reidhub.weights.fit import count_classes, load_backbone, load_weights
 from reidhub.zoo.checkpoint import Checkpoint
 
 
-def filled(
+def build_with_weights(
     checkpoint: Checkpoint,
     tensors: dict[str, Tensor],
     num_classes: int | None = None,
@@ -31,7 +31,7 @@ def filled(
         UsageError: ``num_classes`` is below 1.
     """
     if num_classes is None:
-        num_classes = checkpoint.spec.num_classes or num_classes_of(tensors) or 1000
+        num_classes = checkpoint.spec.num_classes or count_classes(tensors) or 1000
     if head:
         built = build(checkpoint.model, num_classes)
         load_backbone(built, tensors, what=checkpoint.name, head=head)
@@ -41,7 +41,7 @@ def filled(
     return built
 
 
-def converted(checkpoint: Checkpoint, path: Path) -> Path:
+def write_safetensors(checkpoint: Checkpoint, path: Path) -> Path:
     """Return the safetensors file that was converted from a cached file; convert it if needed.
 
     Args:
@@ -52,6 +52,6 @@ def converted(checkpoint: Checkpoint, path: Path) -> Path:
         WeightsError: the file does not hold the weights of this architecture.
         CacheError: the converted file cannot be written.
     """
-    tensors = stored_weights(path, checkpoint.layout)
-    filled(checkpoint, tensors)
+    tensors = read_cached_weights(path, checkpoint.layout)
+    build_with_weights(checkpoint, tensors)
     return convert(path, tensors, checkpoint.layout)

@@ -66,32 +66,32 @@ def find_state_dict(container: Container, layout: StateDictLayout) -> dict[str, 
     Raises:
         WeightsError: the file has no weights, or a tensor is not dense, finite and real.
     """
-    entries = _stripped(_root(container.content, layout.root), layout.strip_prefix)
+    entries = _strip_prefix(_find_root(container.content, layout.root), layout.strip_prefix)
     if len(entries) > MOST_TENSORS:
         raise WeightsError(f"it holds {len(entries)} tensors; at most {MOST_TENSORS} are read")
     budget = _Budget(_MOST_COPIES * container.size + _SLACK)
-    tensors = {name: _tensor(name, value, container, budget) for name, value in entries.items()}
+    tensors = {name: _make_tensor(name, value, container, budget) for name, value in entries.items()}
     for name, tensor in tensors.items():
         _check_values(name, tensor)
     return tensors
 
 
-def _root(content: Any, root: str | None) -> dict[str, Any]:
+def _find_root(content: Any, root: str | None) -> dict[str, Any]:
     """Find the mapping of names to tensors: the content itself, or one of its values."""
     if not isinstance(content, dict):
-        raise WeightsError(f"it holds {_kind(content)} instead of a mapping of names to tensors")
+        raise WeightsError(f"it holds {_name_kind(content)} instead of a mapping of names to tensors")
     if root is not None:
         where, found = ("at its top", content) if root == "" else (f"under {root!r}", content.get(root))
         if not _holds_tensors(found):
-            raise WeightsError(f"{_outline(found)} {where}; expected names and tensors")
+            raise WeightsError(f"{_describe(found)} {where}; expected names and tensors")
         return dict(found or {})
     if _holds_tensors(content):
         return content
     below = {key: value for key, value in content.items() if _holds_tensors(value)}
     if not below:
-        raise WeightsError(f"{_outline(content)}; expected a mapping of names to tensors")
+        raise WeightsError(f"{_describe(content)}; expected a mapping of names to tensors")
     if len(below) > 1 and _USUAL_ROOT not in below:
-        raise WeightsError(f"several mappings of tensors lie in it: {', '.join(map(_label, below))}")
+        raise WeightsError(f"it holds several mappings of tensors: {', '.join(map(_name_key, below))}")
     return dict(below[_USUAL_ROOT] if _USUAL_ROOT in below else next(iter(below.values())))
 
 
@@ -106,7 +106,7 @@ def _is_name(key: Any) -> bool:
     return type(key) is str and len(key) <= _LONGEST_NAME
 
 
-def _stripped(entries: dict[str, Any], prefix: str | None) -> dict[str, Any]:
+def _strip_prefix(entries: dict[str, Any], prefix: str | None) -> dict[str, Any]:
     """Remove ``prefix`` from all names. If it is None, remove ``module.``, provided that all names start with it."""
     if prefix is None:
         for _ in range(_WRAPPERS):
@@ -131,15 +131,15 @@ class _Budget:
             raise WeightsError(f"tensor {name!r} is larger than the file can hold")
 
 
-def _tensor(name: str, value: Any, container: Container, budget: _Budget) -> Tensor:
+def _make_tensor(name: str, value: Any, container: Container, budget: _Budget) -> Tensor:
     if isinstance(value, Tensor):
         return value
     if isinstance(value, ArraySpec):
-        return _from_array(name, value, budget)
-    return _from_storage(name, value, container, budget)
+        return _convert_array(name, value, budget)
+    return _read_tensor(name, value, container, budget)
 
 
-def _from_storage(name: str, spec: TensorSpec, container: Container, budget: _Budget) -> Tensor:
+def _read_tensor(name: str, spec: TensorSpec, container: Container, budget: _Budget) -> Tensor:
     storage, size, stride, offset = spec.storage, spec.size, spec.stride, spec.offset
     dtype = spec.dtype or getattr(storage, "dtype", None)
     if not isinstance(storage, Storage) or not isinstance(dtype, torch.dtype):
@@ -156,17 +156,17 @@ def _from_storage(name: str, spec: TensorSpec, container: Container, budget: _Bu
     budget.spend(numel, dtype, name)
     if not numel:
         return torch.empty(size, dtype=dtype, device="cpu")
-    elements = container.elements(Storage(storage.key, dtype, storage.offset + offset, last - offset + 1), dtype)
+    elements = container.read_elements(Storage(storage.key, dtype, storage.offset + offset, last - offset + 1), dtype)
     tensor = elements.as_strided(size, stride)
     return tensor if tensor.is_contiguous() else tensor.contiguous()
 
 
-def _from_array(name: str, array: ArraySpec, budget: _Budget) -> Tensor:
+def _convert_array(name: str, array: ArraySpec, budget: _Budget) -> Tensor:
     data = array.data.encode("latin1") if isinstance(array.data, str) else array.data
     code = array.dtype.code if isinstance(array.dtype, DTypeSpec) else None
     shape = array.shape
     if code not in _ARRAYS or not _are_counts(shape) or not isinstance(data, bytes):
-        raise WeightsError(f"array {name!r} is not one of plain numbers")
+        raise WeightsError(f"array {name!r} does not hold plain numbers")
     order = array.dtype.order if array.dtype.order in ("<", ">") else "|" if code[1] == "1" else "<"
     dtype = np.dtype(order + code)
     if math.prod(shape) * dtype.itemsize != len(data):
@@ -191,20 +191,20 @@ def _check_values(name: str, tensor: Tensor) -> None:
             raise WeightsError(f"tensor {name!r} holds NaN or infinity")
 
 
-def _outline(content: Any) -> str:
+def _describe(content: Any) -> str:
     """Describe content without weights for a message; of the content itself, only short keys are shown."""
     if not isinstance(content, dict):
-        return f"it holds {_kind(content)}"
-    return f"it holds a mapping with {', '.join(map(_label, list(content)[:6])) or 'nothing in it'}"
+        return f"it holds {_name_kind(content)}"
+    return f"it holds a mapping with {', '.join(map(_name_key, list(content)[:6])) or 'nothing in it'}"
 
 
-def _label(key: Any) -> str:
-    return make_printable(key, 40) if type(key) is str else _kind(key)
+def _name_key(key: Any) -> str:
+    return make_printable(key, 40) if type(key) is str else _name_kind(key)
 
 
-def _kind(value: Any) -> str:
+def _name_kind(value: Any) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, TensorSpec | ArraySpec | Tensor):
         return "a single tensor"
-    return "an object of no interest" if type(value).__module__.startswith("reidhub") else f"a {type(value).__name__}"
+    return "an object of another kind" if type(value).__module__.startswith("reidhub") else f"a {type(value).__name__}"

@@ -40,7 +40,7 @@ class Extent:
     opcodes: int
 
 
-def look_through(stream: BinaryIO) -> Extent:
+def scan_pickle(stream: BinaryIO) -> Extent:
     """Check the opcodes of the pickle that starts at the stream's position, and return its extent.
 
     Raises:
@@ -55,9 +55,9 @@ def look_through(stream: BinaryIO) -> Extent:
             if opcode.name in _REFUSED:
                 raise WeightsError(f"the pickle has the opcode {opcode.name}, which no checkpoint has")
             if opcodes > MOST_OPCODES or tuples > MOST_TUPLES:
-                raise WeightsError("the pickle is more complex than that of any checkpoint")
+                raise WeightsError("the pickle is more complex than in any checkpoint")
             if opcode.name in _PUTS and isinstance(argument, int) and argument > MOST_OPCODES:
-                raise WeightsError("the pickle numbers its parts higher than any checkpoint")
+                raise WeightsError("the pickle has higher memo indices than any checkpoint")
     except ValueError as error:
         raise WeightsError(f"the pickle is cut off or damaged ({error})") from error
     return Extent(stream.tell() - start, opcodes)
@@ -157,7 +157,7 @@ def read_pickle(
         WeightsError: the pickle is damaged or too complex, or names a class or function that is not allowed.
     """
     file.seek(at)
-    extent = look_through(file)
+    extent = scan_pickle(file)
     file.seek(at)
     value = _Unpickler(file.read(extent.size), encoding, extent, persistent).load()
     return Pickled(value, at + extent.size)
@@ -172,30 +172,30 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         full = f"{module}.{name}"
         if full in _MAPPINGS:
-            return self._mapping
+            return self._make_mapping
         if full in _ALLOWED:
             return _ALLOWED[full]
-        if full in _KINDS:
-            raise WeightsError(f"it holds {_KINDS[full]}, which is not read")
+        if full in _REFUSED_KINDS:
+            raise WeightsError(f"it holds {_REFUSED_KINDS[full]}, which is not read")
         raise WeightsError(
-            f"it holds an object of the class {full[:100]!r}, which only running code could bring back",
+            f"it holds an object of the class {full[:100]!r}, which only running code can create",
             hint="save the state dict alone: torch.save(model.state_dict(), path)",
         )
 
     def persistent_load(self, pid: Any) -> Any:
         if self._persistent is None:
-            raise WeightsError("the pickle refers to bytes where there can be none")
+            raise WeightsError("the pickle refers to bytes where this is not allowed")
         return self._persistent(pid)
 
-    def _mapping(self, *given: Any) -> dict[Any, Any]:
+    def _make_mapping(self, *given: Any) -> dict[Any, Any]:
         """Create the stand-in of an ordered mapping, a counter or another mapping from its pairs."""
         mapping: dict[Any, Any] = StandInMapping()
         for part in given:
             pairs = list(part.items()) if type(part) is dict else part if isinstance(part, list) else []
             self._pairs_left -= len(pairs)
             if self._pairs_left < 0:
-                raise WeightsError("the pickle repeats itself more than that of any checkpoint")
-            mapping.update(_pair(pair) for pair in pairs)
+                raise WeightsError("the pickle repeats mappings more often than any checkpoint")
+            mapping.update(_unpack_pair(pair) for pair in pairs)
         return mapping
 
 
@@ -206,31 +206,31 @@ class StandInMapping(dict[Any, Any]):
         pass
 
 
-def _pair(pair: Any) -> tuple[Any, Any]:
+def _unpack_pair(pair: Any) -> tuple[Any, Any]:
     key, value = pair
     return key, value
 
 
-def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> TensorSpec:
+def _describe_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> TensorSpec:
     return TensorSpec(storage, offset, size, stride, None)
 
 
-def _tensor_with_dtype(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> TensorSpec:
+def _describe_tensor_with_dtype(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> TensorSpec:
     return TensorSpec(storage, offset, size, stride, rest[2])
 
 
-def _parameter(data: Any, *_: Any) -> Any:
+def _unwrap_parameter(data: Any, *_: Any) -> Any:
     return data
 
 
-def _encoded(text: Any, encoding: Any = "latin1", *_: Any) -> bytes:
+def _encode(text: Any, encoding: Any = "latin1", *_: Any) -> bytes:
     """Return bytes that Python 3 has written as text, as it does with pickle protocol 2."""
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
         raise WeightsError("the pickle writes bytes in a way that no checkpoint does")
     return text.encode("latin1")
 
 
-def _same(value: Any = (), *_: Any) -> Any:
+def _keep(value: Any = (), *_: Any) -> Any:
     """Return the tuple from which a ``torch.Size`` is created, as its stand-in."""
     return value
 
@@ -255,7 +255,7 @@ _MAPPINGS = frozenset(
 )
 
 
-def _both(modules: Iterable[str], name: str, stand_in: Any) -> Mapping[str, Any]:
+def _allow_in(modules: Iterable[str], name: str, stand_in: Any) -> Mapping[str, Any]:
     return {f"{module}.{name}": stand_in for module in modules}
 
 
@@ -268,28 +268,28 @@ _ALLOWED: dict[str, Any] = {
     **{f"torch.{name}": getattr(torch, name) for name in ("uint16", "uint32", "uint64")},
     "torch.storage.UntypedStorage": StorageType(None),
     "torch.UntypedStorage": StorageType(None),
-    "torch._utils._rebuild_tensor": _tensor,
-    "torch._utils._rebuild_tensor_v2": _tensor,
-    "torch._utils._rebuild_tensor_v3": _tensor_with_dtype,
-    "torch._utils._rebuild_parameter": _parameter,
-    "torch._utils._rebuild_parameter_with_state": _parameter,
-    "torch.Size": _same,
+    "torch._utils._rebuild_tensor": _describe_tensor,
+    "torch._utils._rebuild_tensor_v2": _describe_tensor,
+    "torch._utils._rebuild_tensor_v3": _describe_tensor_with_dtype,
+    "torch._utils._rebuild_parameter": _unwrap_parameter,
+    "torch._utils._rebuild_parameter_with_state": _unwrap_parameter,
+    "torch.Size": _keep,
     "torch.device": Opaque,
-    "_codecs.encode": _encoded,
+    "_codecs.encode": _encode,
     "argparse.Namespace": Opaque,
     "types.SimpleNamespace": Opaque,
     "numpy.dtype": DTypeSpec,
     "numpy.ndarray": ArraySpec,
-    **_both(_NUMPY, "scalar", Opaque),
-    **_both(_NUMPY, "_reconstruct", ArraySpec),
-    **_both(_BUILTIN, "set", Opaque),
-    **_both(_BUILTIN, "frozenset", Opaque),
-    **_both(_BUILTIN, "complex", Opaque),
-    **_both(_BUILTIN, "bytearray", Opaque),
-    **_both(_BUILTIN, "list", Opaque),
+    **_allow_in(_NUMPY, "scalar", Opaque),
+    **_allow_in(_NUMPY, "_reconstruct", ArraySpec),
+    **_allow_in(_BUILTIN, "set", Opaque),
+    **_allow_in(_BUILTIN, "frozenset", Opaque),
+    **_allow_in(_BUILTIN, "complex", Opaque),
+    **_allow_in(_BUILTIN, "bytearray", Opaque),
+    **_allow_in(_BUILTIN, "list", Opaque),
 }
 
-_KINDS = {
+_REFUSED_KINDS = {
     "torch._utils._rebuild_sparse_tensor": "a sparse tensor",
     "torch._utils._rebuild_sparse_csr_tensor": "a sparse tensor",
     "torch._utils._rebuild_qtensor": "a quantized tensor",

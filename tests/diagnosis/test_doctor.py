@@ -243,8 +243,8 @@ def tar() -> bytes:
         ("pickle", pickle.dumps({"w": [1.0]}), "not one of torch.save"),
         ("zip", saved(torch.nn.Linear(2, 2)), "object of the class 'torch.nn.modules.linear.Linear'"),
         ("legacy", saved(torch.nn.Linear(2, 2), legacy=True), "object of the class 'torch.nn.modules"),
-        ("gzip", b"\x1f\x8b\x08" + bytes(100), "no format that checkpoints have"),
-        ("unknown", b"\x00\x01" * 100, "no format that checkpoints have"),
+        ("gzip", b"\x1f\x8b\x08" + bytes(100), "none of the formats of checkpoints"),
+        ("unknown", b"\x00\x01" * 100, "none of the formats of checkpoints"),
     ],
     ids=lambda value: value if isinstance(value, str) and value in FORMATS else "",
 )

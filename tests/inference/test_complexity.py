@@ -12,7 +12,7 @@ from reidhub.errors import UsageError
 from reidhub.inference.complexity import complexity
 from reidhub.models import ARCHITECTURES, build
 from reidhub.models.base import ReidModel
-from reidhub.models.blocks import global_average
+from reidhub.models.blocks import pool_average
 from reidhub.zoo.checkpoint import Checkpoint, Complexity
 from reidhub.zoo.manifest import zoo
 
@@ -34,7 +34,7 @@ class Twice(ReidModel):
         return self.conv(self.conv(images))
 
     def embed(self, images: Tensor) -> Tensor:
-        return global_average(self.feature_maps(images))
+        return pool_average(self.feature_maps(images))
 
 
 TWICE = Complexity(params=3 * 3 * 9 + 3, params_by_calls=2 * (3 * 3 * 9 + 3), multiply_adds=2 * 3 * 3 * 9 * 8 * 4)

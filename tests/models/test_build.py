@@ -11,7 +11,7 @@ from support.contract import input_batch
 from torch import Tensor, nn
 
 from reidhub.errors import UsageError
-from reidhub.models import ARCHITECTURES, _find, build
+from reidhub.models import ARCHITECTURES, _find_definition, build
 from reidhub.models.base import ReidModel
 from reidhub.models.init import initialise, skip_draws
 
@@ -174,7 +174,7 @@ def test_only_the_layers_of_the_thread_that_skips_draws_are_not_drawn():
 
 
 def test_building_without_a_start_leaves_nothing_undefined_but_drawn_weights(name):
-    built, usual = build(name, init=False), _find(name)(1000)
+    built, usual = build(name, init=False), _find_definition(name)(1000)
 
     drawn = {
         id(tensor)
@@ -193,7 +193,7 @@ def test_the_meta_device_is_still_too_slow_to_replace_skip_draws():
         for way, context in (("skip_draws", skip_draws()), ("meta", torch.device("meta"))):
             start = time.thread_time()
             with context:
-                _find("osnet_x1_0")(1000)
+                _find_definition("osnet_x1_0")(1000)
             seconds[way].append(time.thread_time() - start)
 
     assert min(seconds["meta"]) > 1.2 * min(seconds["skip_draws"])

@@ -15,7 +15,7 @@ from support.hostile_files import saved, weights
 
 from reidhub.errors import CacheError, DiskFullError, WeightsError
 from reidhub.files.digest import Digest
-from reidhub.weights import conversion_of, convert, stored_weights
+from reidhub.weights import convert, find_conversion, read_cached_weights
 from reidhub.zoo.checkpoint import StateDictLayout
 
 LAYOUT = StateDictLayout()
@@ -35,14 +35,14 @@ def same(got) -> bool:
 
 
 def test_second_read_never_opens_the_pickle(path, monkeypatch):
-    convert(path, stored_weights(path, LAYOUT), LAYOUT)
+    convert(path, read_cached_weights(path, LAYOUT), LAYOUT)
     path.write_bytes(b"no longer a checkpoint")
 
-    assert same(stored_weights(path, LAYOUT))
+    assert same(read_cached_weights(path, LAYOUT))
 
 
 def test_converted_file_names_the_original(path):
-    converted = convert(path, stored_weights(path, LAYOUT), LAYOUT)
+    converted = convert(path, read_cached_weights(path, LAYOUT), LAYOUT)
 
     with safe_open(converted, "pt") as file:
         assert file.metadata()["sha256_of_original"] == path.stem
@@ -50,17 +50,17 @@ def test_converted_file_names_the_original(path):
 
 
 def test_mapped_weights_can_be_changed_without_changing_the_file(path):
-    converted = convert(path, stored_weights(path, LAYOUT), LAYOUT)
+    converted = convert(path, read_cached_weights(path, LAYOUT), LAYOUT)
     before = converted.read_bytes()
 
-    stored_weights(path, LAYOUT)["conv.weight"].zero_()
+    read_cached_weights(path, LAYOUT)["conv.weight"].zero_()
 
-    assert converted.read_bytes() == before and same(stored_weights(path, LAYOUT))
+    assert converted.read_bytes() == before and same(read_cached_weights(path, LAYOUT))
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "missing", "note", "another's"])
 def test_converted_file_that_is_not_what_was_written_is_made_anew(path, damage):
-    converted = convert(path, stored_weights(path, LAYOUT), LAYOUT)
+    converted = convert(path, read_cached_weights(path, LAYOUT), LAYOUT)
     note = converted.with_suffix(".safetensors.json")
     content = converted.read_bytes()
     if damage == "note":
@@ -73,20 +73,20 @@ def test_converted_file_that_is_not_what_was_written_is_made_anew(path, damage):
         changed = {"cut": content[:-1], "flip": content[:-1] + bytes([content[-1] ^ 1]), "empty": b""}[damage]
         converted.write_bytes(changed)
 
-    assert conversion_of(path, LAYOUT) is None
-    assert same(stored_weights(path, LAYOUT))
-    assert convert(path, stored_weights(path, LAYOUT), LAYOUT).read_bytes() == content
-    assert conversion_of(path, LAYOUT) == converted
+    assert find_conversion(path, LAYOUT) is None
+    assert same(read_cached_weights(path, LAYOUT))
+    assert convert(path, read_cached_weights(path, LAYOUT), LAYOUT).read_bytes() == content
+    assert find_conversion(path, LAYOUT) == converted
 
 
 def test_file_that_was_only_touched_is_hashed_once_and_believed(path, monkeypatch):
-    converted = convert(path, stored_weights(path, LAYOUT), LAYOUT)
+    converted = convert(path, read_cached_weights(path, LAYOUT), LAYOUT)
     os.utime(converted)
     hashed = []
     of_file = Digest.of_file
     monkeypatch.setattr(Digest, "of_file", lambda path: hashed.append(path) or of_file(path))
 
-    assert [conversion_of(path, LAYOUT) for _ in range(3)] == [converted] * 3
+    assert [find_conversion(path, LAYOUT) for _ in range(3)] == [converted] * 3
     assert hashed == [converted]
 
 
@@ -96,18 +96,18 @@ def test_weights_that_lie_elsewhere_in_the_file_are_not_those_that_were_converte
     path = tmp_path / f"{Digest.of_bytes(content)}.pth"
     path.write_bytes(content)
     for layout in (StateDictLayout(root="state_dict"), StateDictLayout(root="ema")):
-        convert(path, stored_weights(path, layout), layout)
+        convert(path, read_cached_weights(path, layout), layout)
 
-    got = stored_weights(path, StateDictLayout(root="ema"))
+    got = read_cached_weights(path, StateDictLayout(root="ema"))
 
     assert all(torch.equal(got[name], tensor) for name, tensor in averages.items())
 
 
 def test_conversion_is_the_same_whoever_makes_it(path):
-    first = convert(path, stored_weights(path, LAYOUT), LAYOUT).read_bytes()
-    conversion_of(path, LAYOUT).unlink()
+    first = convert(path, read_cached_weights(path, LAYOUT), LAYOUT).read_bytes()
+    find_conversion(path, LAYOUT).unlink()
 
-    assert convert(path, dict(reversed(stored_weights(path, LAYOUT).items())), LAYOUT).read_bytes() == first
+    assert convert(path, dict(reversed(read_cached_weights(path, LAYOUT).items())), LAYOUT).read_bytes() == first
 
 
 def test_folder_that_takes_nothing_is_an_error_and_leaves_nothing(path, monkeypatch):
@@ -116,7 +116,7 @@ def test_folder_that_takes_nothing_is_an_error_and_leaves_nothing(path, monkeypa
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(CacheError, match="No space left"):
-        convert(path, stored_weights(path, LAYOUT), LAYOUT)
+        convert(path, read_cached_weights(path, LAYOUT), LAYOUT)
 
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
@@ -127,7 +127,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(size, tmp_path):
     path = tmp_path / f"{Digest.of_bytes(content)}.pth"
     path.write_bytes(content)
     with pytest.raises(DiskFullError, match="File too large"), file_size_limit(size):
-        convert(path, stored_weights(path, LAYOUT), LAYOUT)
+        convert(path, read_cached_weights(path, LAYOUT), LAYOUT)
 
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
@@ -136,12 +136,12 @@ def test_weights_that_cannot_be_read_are_never_converted(path):
     path.write_bytes(b"<html>")
 
     with pytest.raises(WeightsError):
-        stored_weights(path, LAYOUT)
+        read_cached_weights(path, LAYOUT)
 
 
 @pytest.mark.parametrize("moment", ["before", "behind"])
 def test_conversion_removed_while_it_is_mapped_leaves_the_original_to_read(path, monkeypatch, moment):
-    convert(path, stored_weights(path, LAYOUT), LAYOUT)
+    convert(path, read_cached_weights(path, LAYOUT), LAYOUT)
 
     def removed(name, *given, **options):
         if moment == "before":
@@ -152,12 +152,12 @@ def test_conversion_removed_while_it_is_mapped_leaves_the_original_to_read(path,
 
     monkeypatch.setattr(safetensors, "safe_open", removed)
 
-    assert same(stored_weights(path, LAYOUT))
-    assert conversion_of(path, LAYOUT) is None, "it was removed"
+    assert same(read_cached_weights(path, LAYOUT))
+    assert find_conversion(path, LAYOUT) is None, "it was removed"
 
 
 def test_another_file_that_takes_the_place_of_a_conversion_meanwhile_is_not_believed(path, monkeypatch):
-    converted = convert(path, stored_weights(path, LAYOUT), LAYOUT)
+    converted = convert(path, read_cached_weights(path, LAYOUT), LAYOUT)
     other = path.with_name("other")
     save_file(dict(zip(weights(), reversed(weights().values()), strict=True)), other)
 
@@ -167,11 +167,11 @@ def test_another_file_that_takes_the_place_of_a_conversion_meanwhile_is_not_beli
 
     monkeypatch.setattr(safetensors, "safe_open", replaced)
 
-    assert same(stored_weights(path, LAYOUT))
+    assert same(read_cached_weights(path, LAYOUT))
 
 
 def test_conversion_cut_short_while_it_is_mapped_leaves_the_original_to_read(path, monkeypatch):
-    converted = convert(path, stored_weights(path, LAYOUT), LAYOUT)
+    converted = convert(path, read_cached_weights(path, LAYOUT), LAYOUT)
 
     def cut(name, *given, **options):
         header = safe_open(name, *given, **options)
@@ -180,21 +180,21 @@ def test_conversion_cut_short_while_it_is_mapped_leaves_the_original_to_read(pat
 
     monkeypatch.setattr(safetensors, "safe_open", cut)
 
-    assert same(stored_weights(path, LAYOUT))
+    assert same(read_cached_weights(path, LAYOUT))
 
 
 def test_many_processes_convert_one_file_at_once(path):
     code = f"""
 from pathlib import Path
 from reidhub.zoo.checkpoint import StateDictLayout
-from reidhub.weights import convert, stored_weights
+from reidhub.weights import convert, read_cached_weights
 path = Path({str(path)!r})
 for _ in range(20):
-    convert(path, stored_weights(path, StateDictLayout()), StateDictLayout())
+    convert(path, read_cached_weights(path, StateDictLayout()), StateDictLayout())
     path.with_suffix(".safetensors").unlink(missing_ok=True)
 """
     running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
 
     assert [process.wait() for process in running] == [0, 0, 0]
-    assert same(stored_weights(path, LAYOUT))
+    assert same(read_cached_weights(path, LAYOUT))
     assert {file.suffix for file in path.parent.iterdir()} <= {".pth", ".json", ".safetensors"}

@@ -19,7 +19,7 @@ from torch import nn
 import reidhub
 from reidhub.errors import StateDictError, WeightsError
 from reidhub.models import build
-from reidhub.weights import load_weights, num_classes_of, read_weights
+from reidhub.weights import count_classes, load_weights, read_weights
 from reidhub.zoo.checkpoint import StateDictLayout
 
 FORMATS = {
@@ -338,5 +338,5 @@ def test_a_model_that_does_not_fit_is_left_as_it_was():
 
 @pytest.mark.parametrize("name", ["osnet_x0_25", "hacnn", "resnet50"])
 def test_classes_are_counted_from_the_classifier(name):
-    assert num_classes_of(build(name, 702, device="meta").state_dict()) == 702
-    assert num_classes_of({"w": torch.ones(2)}) is None
+    assert count_classes(build(name, 702, device="meta").state_dict()) == 702
+    assert count_classes({"w": torch.ones(2)}) is None

@@ -1,6 +1,6 @@
-"""Pretrained person re-identification models that load, with numbers anyone can re-measure.
+"""Pretrained models for person re-identification, with published scores that anyone can measure again.
 
-Public names are imported when they are first used: ``import reidhub`` alone costs next to nothing.
+Each public name is imported when it is first used, so ``import reidhub`` alone is fast.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""``python -m reidhub`` is the command ``reidhub``."""
+"""Run the command ``reidhub`` as ``python -m reidhub``."""
 
 from reidhub.cli import main
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from reidhub.models.base import ReidModel
 
 
-_SHOWN = 12  # most names in a hint
+_SHOWN = 12  # largest number of names in a hint
 
 
 def checkpoints() -> list[Checkpoint]:
@@ -33,11 +33,12 @@ def checkpoints() -> list[Checkpoint]:
 
 
 def find(selector: str) -> list[Checkpoint]:
-    """Find the checkpoints that match a selector; never an empty list.
+    """Return the checkpoints that match a selector, at least one.
 
     Args:
-        selector: a full name (``osnet_x1_0.msmt17``), a glob (``osnet_x1_0.*``, ``*.msmt17``), or a model's name,
-            which means its default checkpoint: ``imagenet`` if there is one, else ``market1501``.
+        selector: a full name (``osnet_x1_0.msmt17``), a glob (``osnet_x1_0.*``, ``*.msmt17``), or a model's name. A
+            model's name selects its default checkpoint: ``imagenet`` if there is one, else ``market1501``, else the
+            model's only checkpoint.
 
     Raises:
         UnknownCheckpointError: nothing matches; the message lists similar names.
@@ -49,13 +50,13 @@ def find_one(model: str, dataset: str | None = None) -> Checkpoint:
     """Find the one checkpoint of a model and a dataset.
 
     Args:
-        model: a selector that matches one checkpoint; with ``dataset``, a model's name.
-        dataset: the checkpoint's tag (``msmt17``), or else a training dataset: the only checkpoint of the model that
-            was trained on this dataset alone.
+        model: a selector that matches one checkpoint; if ``dataset`` is given, a model's name.
+        dataset: tag in the checkpoint's name, such as ``msmt17``. If the model has no checkpoint with this tag, the
+            checkpoint that was trained on this dataset and no other.
 
     Raises:
-        UnknownCheckpointError: no checkpoint matches, or with ``dataset``, not exactly one.
-        UsageError: ``model`` alone matches more than one checkpoint.
+        UnknownCheckpointError: no checkpoint matches, or ``dataset`` is given and several checkpoints match.
+        UsageError: ``dataset`` is None and several checkpoints match.
     """
     if dataset is not None:
         return zoo().find_trained(model, dataset)
@@ -73,7 +74,7 @@ def _list_names(names: list[str]) -> str:
 
 
 def fetch(name: str) -> Path:
-    """Return the verified file of one checkpoint; download it if the cache does not have it.
+    """Return the path of one checkpoint's verified file; download the file if the cache does not have it.
 
     Args:
         name: a selector that matches one checkpoint.
@@ -91,7 +92,7 @@ def build(model: str, num_classes: int = 1000) -> "ReidModel":
 
     Args:
         model: name of an architecture, such as ``osnet_x1_0``.
-        num_classes: rows of the classifier, above 0.
+        num_classes: number of rows of the classifier, at least 1.
 
     Raises:
         UsageError: no architecture has this name, or ``num_classes`` is below 1.
@@ -108,16 +109,16 @@ def load(
 
     Args:
         model: a full name (``osnet_x1_0.msmt17``), or a model's name.
-        dataset: the training data, if ``model`` is a model's name. ``imagenet`` gives the weights from which re-ID
-            training starts; for resnet50 and resnet50_fc512 these are torchvision's.
-        num_classes: rows of the classifier; None for the number in the file. If the file has another number, a new
-            classifier is initialised, with a warning in the log; everything else loads strictly.
-        device: the device of the tensors.
+        dataset: the training data, if ``model`` is a model's name. ``imagenet`` means the weights from which re-ID
+            training starts; for resnet50 and resnet50_fc512 these are torchvision's weights.
+        num_classes: number of rows of the classifier; None for the number in the file. If the file has another
+            number, a new classifier is initialised, with a warning in the log. All other tensors must fit exactly.
+        device: the device on which the model is placed.
 
     Raises:
-        UnknownCheckpointError: no checkpoint matches, or with ``dataset``, not exactly one.
-        UsageError: ``model`` alone matches more than one checkpoint, the model has no ImageNet weights,
-            ``num_classes`` is below 1, or there is no such device.
+        UnknownCheckpointError: no checkpoint matches, or ``dataset`` is given and several checkpoints match.
+        UsageError: ``dataset`` is None and several checkpoints match; the model has no ImageNet weights;
+            ``num_classes`` is below 1; or the device does not exist.
         FetchError: no source gave the file.
         WeightsError: the file does not hold the weights of this architecture.
     """
@@ -150,22 +151,22 @@ def embedder(
     precision: "Precision" = "fp32",
     batch: int | None = None,
 ) -> "Embedder":
-    """Load a published model for fast inference: images or pixels (N, 3, H, W) -> embeddings (N, D) on the CPU.
+    """Load a published model for fast inference: an embedder computes embeddings (N, D) of images (N, 3, H, W).
 
     Args:
         model: a full name (``osnet_x1_0.msmt17``), or a model's name.
         dataset: the training data, if ``model`` is a model's name.
-        device: the device that computes.
-        precision: ``fp32``, a faster copy in float32, which rounds differently; ``exact``, the model itself, slower;
-            ``bf16``, a faster copy in bfloat16, only if the hardware computes in it.
-        batch: images that are computed at once; None for the fastest number: 8 to 32 on a CPU, 128 on a GPU.
+        device: the device on which the model runs.
+        precision: ``fp32`` is an optimised copy of the model, which rounds differently; ``exact`` is the unchanged
+            model, which is slower; ``bf16`` is an optimised copy that computes in bfloat16, if the hardware does.
+        batch: number of images that are computed at once; None for a fast number: 8 to 32 on a CPU, 128 on a GPU.
 
     Raises:
-        UnknownCheckpointError: no checkpoint matches, or with ``dataset``, not exactly one.
+        UnknownCheckpointError: no checkpoint matches, or ``dataset`` is given and several checkpoints match.
         FetchError: no source gave the file.
         WeightsError: the file does not hold the weights of this architecture.
-        UsageError: ``model`` alone matches more than one checkpoint, the precision is unknown or the device lacks it,
-            the batch is below 1, or there is no such device.
+        UsageError: ``dataset`` is None and several checkpoints match; the precision is unknown or the device does not
+            support it; the batch is below 1; or the device does not exist.
     """
     from reidhub.inference import Embedder, plan_for
     from reidhub.torch_settings import check_precision, find_device
@@ -179,7 +180,7 @@ def embedder(
 
 
 def transform(name: str) -> "Callable[[Image], torch.Tensor]":
-    """Return the preprocessing of one checkpoint: from a PIL image to a normalised (3, H, W) float tensor.
+    """Return the preprocessing of one checkpoint: a function from a PIL image to a normalised float tensor (3, H, W).
 
     Args:
         name: a selector that matches one checkpoint.

@@ -1,7 +1,7 @@
 """The exceptions of the package; every error that it raises on purpose is a `ReidhubError`.
 
 A message says what was expected, what was found and where; the hint says what the user can do. A command that fails
-with such an error prints both and exits with the code of the error: 1, or 2 for a `UsageError`.
+with a `ReidhubError` prints message and hint. Its exit code is 2 for a `UsageError`, else 1.
 
     ReidhubError
     ├── UsageError
@@ -61,19 +61,19 @@ class InstallationError(ReidhubError):
 
 
 class UnknownCheckpointError(UsageError):
-    """A selector matches no checkpoint, or a model has none, or several, for a dataset."""
+    """No checkpoint matches a selector; or a model has no checkpoint, or several, for a dataset."""
 
 
 class SourceError(ReidhubError):
-    """One source did not give the file.
+    """One source of a checkpoint's file, such as Mega or Google Drive, did not give the file.
 
     Args:
         message: the reason alone, without the name of the source or the checkpoint.
         hint: what the user can do.
         permanent: True if another attempt cannot help (the file is gone, the link is malformed).
         retry_after_s: seconds to wait before the next attempt, if the host named a time.
-        host_down: True if requests for other files of the host would fail too: the host cannot be reached, has a
-            problem, or has a quota that is used up.
+        host_down: True if requests for other files of the host would fail too: the host cannot be reached, reports
+            an internal error, or refuses because a quota is used up.
     """
 
     def __init__(
@@ -100,11 +100,11 @@ class FetchError(ReidhubError):
 
 
 class CancelledError(ReidhubError):
-    """The caller stopped a download; if the source can resume, the received bytes stay for the next run."""
+    """The caller stopped a download; if the source supports resuming, the received bytes are kept for the next run."""
 
 
 class CacheError(ReidhubError):
-    """The cache, or another folder that reidhub fills, cannot be used: not writable, not a folder, disk full."""
+    """The cache, or another folder that reidhub writes to, cannot be used: not writable, not a folder, disk full."""
 
 
 class DiskFullError(CacheError):

@@ -1,8 +1,9 @@
-"""Settings of torch that hold for the process: precision, number of compute threads, folder of the compiler's code.
+"""Change torch's settings for the whole process: precision, number of compute threads, folder of compiled code.
 
-No other module changes these settings. A block is the body of a ``with`` statement that asks for settings. Torch has
-one precision for the whole process, so blocks in several Python threads that need different precisions run one after
-another, in the order in which they asked. When the last block ends, the user's settings are restored.
+No other module changes these settings. In this module, a block is the body of a ``with`` statement that applies
+settings. Torch has one precision for the whole process. Therefore blocks in several Python threads that need different
+precisions run one after another, in the order of their requests. When the last block ends, the user's settings are
+restored.
 """
 
 import os
@@ -23,7 +24,7 @@ _compiler: Any = torch.compiler.config
 
 
 class _Switch(NamedTuple):
-    """A setting of torch for the whole process: an attribute of one of its backends."""
+    """A setting that torch has for the whole process: an attribute of one of torch's backends."""
 
     backend: Any
     attribute: str
@@ -35,10 +36,10 @@ class _Switch(NamedTuple):
         setattr(self.backend, self.attribute, value)
 
     def restore(self, value: Any) -> None:
-        """Make the switch read ``value`` again.
+        """Restore an earlier value of the switch.
 
-        A precision that is not set reads as the precision of all of torch. Therefore a precision is first unset, and
-        ``value`` is written only if the switch then reads differently.
+        If a backend has no precision of its own, torch returns its global precision instead. Therefore first remove
+        the backend's precision, and write ``value`` only if torch then returns something else.
         """
         if self.attribute == "fp32_precision":
             self.write("none")
@@ -55,22 +56,21 @@ _Wanted = Mapping[_Switch, Any]
 
 @dataclass(eq=False, slots=True)
 class _Thread:
-    """The open blocks of one Python thread, outermost first, and the values that each block wants."""
+    """The ``with`` blocks that one Python thread has entered, outermost first, and the values that each block needs."""
 
     blocks: dict[object, _Wanted] = field(default_factory=dict)
 
     def merge_blocks(self) -> dict[_Switch, Any]:
-        """Return the values that all blocks want; an inner block overrides an outer one."""
+        """Combine the values of all blocks; if two blocks set the same switch, the inner block overrides the outer."""
         return {switch: value for wanted in self.blocks.values() for switch, value in wanted.items()}
 
 
 class _Queue:
-    """Threads that want settings, in the order in which they asked.
+    """Python threads that need settings, in the order of their requests.
 
-    A thread waits while an earlier one wants another value of the same switch. It is never overtaken by a thread with
-    which it conflicts, so nobody waits forever. A thread that enters or leaves an inner block with other values gives
-    up its place and asks again at the end of the queue. A waiting thread thus blocks no earlier thread, so threads
-    cannot wait for each other in a circle.
+    A thread waits while an earlier thread needs another value of the same switch. It never waits for a later thread,
+    so no thread waits forever. A thread that enters or leaves an inner block with other values moves to the end of the
+    queue. Threads therefore cannot wait for each other in a circle (deadlock).
     """
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class _Queue:
 
     @contextmanager
     def apply(self, wanted: _Wanted) -> Iterator[None]:
-        """Set switches during the block; wait for conflicting threads before the block and after an inner one."""
+        """Set switches until the block ends; entering it, or leaving an inner block, may wait for other threads."""
         thread, block = self._this_thread(), object()
         thread.blocks[block] = wanted
         try:
@@ -98,7 +98,7 @@ class _Queue:
         return thread
 
     def _update(self, thread: _Thread) -> None:
-        """Queue a thread with the values that its open blocks want now, and set them when no conflict is left."""
+        """Set the values that a thread's blocks need now, as soon as no earlier thread needs other values."""
         wanted = thread.merge_blocks()
         with self._changed:
             if wanted == self._wanted.get(thread, {}):
@@ -113,7 +113,7 @@ class _Queue:
                 switch.write(value)
 
     def _give_up(self, thread: _Thread) -> None:
-        """Take a thread out of the queue; restore the user's value of each switch that no running thread uses."""
+        """Remove a thread from the queue; restore the user's value of each switch that no running thread uses."""
         left = self._wanted.pop(thread, {})
         in_use = {switch for other, wanted in self._wanted.items() if self._is_next(other) for switch in wanted}
         for switch in left.keys() - in_use:
@@ -122,7 +122,7 @@ class _Queue:
         self._changed.notify_all()
 
     def _is_next(self, thread: _Thread) -> bool:
-        """Return True if no earlier thread wants another value of one of the thread's switches."""
+        """Return True if no earlier thread in the queue needs another value of one of this thread's switches."""
         own = self._wanted[thread]
         for other, wanted in self._wanted.items():
             if other is thread:
@@ -137,12 +137,13 @@ _queue = _Queue()
 
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """How torch computes inside a block, regardless of the user's settings; by default in full float32.
+    """How torch computes inside a ``with`` block, regardless of the user's settings; by default in full float32.
 
     Args:
         tf32: allow the hardware to round the factors of float32 products to TF32.
         autocast: dtype for torch's autocast; None switches autocast off.
-        timed: let cuDNN time its algorithms for each new input size and use the fastest; else cuDNN chooses by rules.
+        timed: let cuDNN time its algorithms for each new input size and use the fastest one. If False, cuDNN chooses
+            an algorithm without timing.
     """
 
     tf32: bool = False
@@ -151,10 +152,10 @@ class Arithmetic:
 
     @contextmanager
     def on(self, device: torch.device) -> Iterator[None]:
-        """Use this arithmetic on one kind of device during the block.
+        """Use this arithmetic on one kind of device, until the ``with`` block ends.
 
         Threads with the same arithmetic run at the same time; other threads wait. Blocks can be nested: the inner block
-        overrides the outer one, and other threads may run when it starts and when it ends.
+        overrides the outer block. When an inner block starts or ends, waiting threads may run first.
         """
         precision = "tf32" if self.tf32 else "ieee"
         wanted: dict[_Switch, Any] = dict.fromkeys(_CPU_PRECISION, precision)
@@ -168,7 +169,7 @@ class Arithmetic:
 
 
 Precision = Literal["exact", "fp32", "bf16"]
-"""``exact``: the model as it is; ``fp32``: float32 too, but faster code that rounds differently; ``bf16``: autocast."""
+"""``exact``: the unchanged model; ``fp32``: faster float32 code, which rounds differently; ``bf16``: in bfloat16."""
 
 
 def check_precision(precision: str, device: torch.device) -> None:
@@ -187,7 +188,7 @@ def check_precision(precision: str, device: torch.device) -> None:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Return True if the hardware computes in bfloat16; emulation does not count, it is slower than float32."""
+    """Return True if the hardware computes in bfloat16; False if it only emulates it, which is slower than float32."""
     if device.type == "cuda":
         with torch.cuda.device(device):
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -197,16 +198,16 @@ def has_bf16(device: torch.device) -> bool:
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16"))
 
 
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of cgroup version 2: microseconds of processor time in each period
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # cgroup version 2: processor time per period, and the period, both in us
 
 
 @contextmanager
 def limit_threads() -> Iterator[None]:
     """Limit torch's compute threads to the number of processors of this process, until the ``with`` block ends.
 
-    Torch waits for all its compute threads at the end of every layer, so a compute thread without a processor only
-    delays it. If torch uses OpenMP, each Python thread has its own limit, and ``with`` blocks in several Python threads
-    do not disturb each other. But a Python thread that first uses torch during such a block also gets the lower limit.
+    Torch waits for all its compute threads at the end of every layer, so more compute threads than processors delay
+    torch. If torch uses OpenMP, each Python thread has its own limit, and ``with`` blocks in several Python threads do
+    not disturb each other. But a Python thread that first uses torch during such a block also gets the lower limit.
     """
     before = torch.get_num_threads()
     limited = min(before, count_processors())
@@ -234,10 +235,10 @@ _COMPILED_CODE = "TORCHINDUCTOR_CACHE_DIR"
 
 
 def keep_compiled_code(folder: Path) -> Path:
-    """Let torch's compiler keep its code in a folder, unless the user has named one in ``TORCHINDUCTOR_CACHE_DIR``.
+    """Let torch's compiler keep its code in a folder, unless the user has set ``TORCHINDUCTOR_CACHE_DIR``.
 
-    The environment variable is torch's only way to choose the folder. It stays set, because torch can compile a model
-    again later.
+    Torch offers no other way to choose the folder than this environment variable. The variable stays set, because torch
+    can compile a model again later.
 
     Returns:
         The folder that torch's compiler uses.
@@ -251,16 +252,16 @@ def keep_compiled_code(folder: Path) -> Path:
 
 @contextmanager
 def tag_compiled_code(tag: str) -> Iterator[None]:
-    """Let torch's compiler reuse only code that was stored with the same tag, during the block."""
+    """Let torch's compiler reuse only code that was stored with this tag, until the ``with`` block ends."""
     with _compiler.patch(cache_key_tag=tag):
         yield
 
 
 def find_device(name: torch.device | str | None) -> torch.device:
-    """Return the device with this name; for None the GPU if there is one, else the CPU.
+    """Return the device with this name; if the name is None, the GPU if there is one, else the CPU.
 
     Raises:
-        UsageError: there is no such device.
+        UsageError: no device has this name.
     """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,1 +1,1 @@
-"""The folder of downloaded files: storing, finding, checking, pruning and importing them."""
+"""Store, find, check, remove and import the files in the cache, which is the folder of downloaded files."""

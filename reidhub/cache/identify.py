@@ -1,6 +1,6 @@
-"""Tell which checkpoint a file on this machine belongs to: by its sha256, else by a MAC.
+"""Find the checkpoint that a file on this machine belongs to: by the file's sha256, else by a MAC.
 
-The MAC is the checksum of a file's content that the file's Mega link contains.
+A MAC is the checksum in a link to a file on Mega. It is computed from the content of the file.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def check_file(path: Path, artifact: Artifact) -> Digest:
-    """Compare a file with the known size, sha256 and MAC of an artifact, and return the file's sha256.
+    """Compare a file with the size and checksum of an artifact in the manifest, and return the file's sha256.
+
+    The checksum is the sha256. If no sha256 is known, it is the MAC in the artifact's Mega link, if there is one.
 
     Raises:
         IntegrityError: size, sha256 or MAC differ.
@@ -35,11 +37,14 @@ def check_file(path: Path, artifact: Artifact) -> Digest:
 
 
 def identify(path: Path, digest: Digest, checkpoints: Iterable[Checkpoint]) -> list[Checkpoint]:
-    """Find the checkpoints that have exactly this file; an empty list if no sha256 and no MAC fits.
+    """Find the checkpoints whose published file is exactly this file; an empty list if there are none.
+
+    A checkpoint is recognised by its sha256. If none has this sha256, the checkpoints without a known sha256 are
+    compared by the MAC, the checksum in a Mega link.
 
     Args:
-        path: a file.
-        digest: its sha256.
+        path: the file.
+        digest: sha256 of the file.
         checkpoints: the candidates.
 
     Raises:
@@ -55,12 +60,12 @@ def identify(path: Path, digest: Digest, checkpoints: Iterable[Checkpoint]) -> l
 
 
 def find_mega_links(path: Path, links: Iterable[str]) -> set[str]:
-    """Find the Mega links whose MAC fits a file's content; the file is read once.
+    """Return those links whose MAC, the checksum in a Mega link, fits the content of a file; read the file once.
 
     Raises:
         OSError: the file cannot be read.
     """
-    from reidhub.files.mega_mac import ContentMac  # imports cryptography; a file known by its sha256 needs no MAC
+    from reidhub.files.mega_mac import ContentMac  # imports cryptography, which is slow; most files need no MAC
 
     macs = {}
     for link in links:

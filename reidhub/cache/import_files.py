@@ -1,4 +1,4 @@
-"""Add files of this machine to the cache, if they are files of known checkpoints."""
+"""Add files of this machine to the cache, if they belong to checkpoints of the manifest."""
 
 import os
 import secrets
@@ -17,21 +17,21 @@ from reidhub.files.sniff import refuse_pages
 from reidhub.zoo.checkpoint import Checkpoint
 
 IdentifyByTensors = Callable[[Path, list[Checkpoint]], list[Checkpoint]]
-"""A function that finds, by the tensors in a file, which of the given checkpoints the file may belong to."""
+"""A function that takes a path and checkpoints, and returns those that the file may belong to by its tensors."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """What happened to one file.
+    """The result of adding one file to the cache.
 
     Args:
         path: the file.
         state: ``added``, ``known`` (the cache had it already), or ``refused``.
-        names: the checkpoints that the file belongs to.
-        checked_by: how it was recognised: ``sha256``, ``mega-mac`` (the checksum in a Mega link), or ``nothing``
-            (only by its tensors).
+        names: names of the checkpoints that the file belongs to.
+        checked_by: how the file was recognised: ``sha256``, ``mega-mac`` (the checksum in a Mega link), or ``nothing``
+            (only by its tensors). None if it was refused.
         linked: True if the cache has a hard link to the file instead of a copy.
-        reason: why the file was refused.
+        reason: why the file was refused; None if it was not.
     """
 
     path: Path
@@ -43,13 +43,14 @@ class ImportResult:
 
 
 class Importer:
-    """Adds files to a cache.
+    """Adds files of this machine to a cache.
 
     Args:
         cache: the cache that the files are added to.
         checkpoints: the candidates that a file may belong to.
-        by_tensors: called if neither sha256 nor MAC identifies a file, with the checkpoints that have neither of them.
-        link: make hard links instead of copies, if the disk allows it; they need no disk space.
+        by_tensors: called if neither the sha256 nor the MAC (the checksum in a Mega link) identifies a file; the
+            candidates are then the checkpoints for which neither is known.
+        link: make hard links instead of copies, if the disk allows it. Hard links need no disk space.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Importer:
         self._link = link
 
     def add(self, path: Path) -> ImportResult:
-        """Add one file to the cache, if it belongs to a checkpoint; the file itself does not change.
+        """Add one file to the cache, if it belongs to a checkpoint; the original file does not change.
 
         Raises:
             CacheError: the cache cannot be written.
@@ -75,7 +76,7 @@ class Importer:
             return ImportResult(path, "refused", reason=f"cannot be read: {error.strerror}")
 
     def _identify(self, path: Path) -> tuple[list[Checkpoint], Digest]:
-        """Find the checkpoints of a file, at least one, and its sha256."""
+        """Return the checkpoints that a file belongs to (at least one), and the sha256 of the file."""
         if not path.is_file():
             raise SourceError("is no regular file")
         with path.open("rb") as file:
@@ -100,7 +101,7 @@ class Importer:
         return ImportResult(path, "added", names, checked_by, linked)
 
     def _copy(self, path: Path, digest: Digest, checkpoint: Checkpoint) -> None:
-        """Store a copy in the same way as a download: hash it while it is written."""
+        """Store a copy of the file in the cache, in the same way as a download: hash the copy while it is written."""
         with self._cache.open_incoming() as incoming, path.open("rb") as file:
             while block := file.read(BLOCK):
                 incoming.write(block)
@@ -110,11 +111,11 @@ class Importer:
             self._cache.keep(incoming, checkpoint.artifact, name=checkpoint.name, source=source, checked_by=checked_by)
 
     def _replace_by_link(self, path: Path, checkpoint: Checkpoint, digest: Digest) -> bool:
-        """Replace the copy by a hard link to the file itself; the cache then hashes the file once more.
+        """Replace the copy in the cache by a hard link to the original file, and let the cache hash the file again.
 
         Returns:
-            False if the copy stays: the disk allows no link, or not every user may read the file. Many users may share
-            the cache.
+            True if the link replaced the copy. False if the disk allows no hard link, or if some users may not read
+            the original file, because they may share the cache.
         """
         real, stored = path.resolve(), self._cache.path(digest)
         link = stored.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
@@ -133,7 +134,7 @@ class Importer:
 
 
 def list_files(path: Path) -> Iterator[Path]:
-    """List the file itself, or all files in a folder and the folders below it, sorted by name, without hidden ones."""
+    """List one file, or all files in a folder and its subfolders, sorted by name, without hidden files and folders."""
     if not path.is_dir():
         yield path
         return

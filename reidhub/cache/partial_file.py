@@ -1,10 +1,11 @@
 """A partial file: the first part of a file that is being downloaded, or whose download was interrupted.
 
-Beside it lies a file with notes. Each note tells how many bytes are good, and how a later run can resume the download.
+A second file in the same folder contains notes. A note records how many bytes are good, and what the source needs to
+resume the download after them.
 
-Only one process ever writes to a partial file, with or without locks. A process that resumes the download of another
-process copies the bytes into a new file of its own and hashes them, and only then removes the other file. The other
-process then loses its work, but the bytes of two processes are never mixed.
+Only the process that created a partial file writes to it; this needs no lock. Another process that resumes the download
+copies the bytes into a new file of its own and hashes them, and only then removes the first file. If the first process
+still runs, its work is lost, but the bytes of two processes are never mixed.
 """
 
 import json
@@ -20,14 +21,16 @@ from reidhub.files.atomic import TEMPORARY, AtomicFile, explain_write_errors
 from reidhub.files.digest import BLOCK, Digest, sha256
 
 NOTES = ".notes"
-"""Suffix of the file with the notes; it lies beside the partial file and has one line of JSON per note."""
+"""Suffix of the file with the notes for resuming a download, one line of JSON per note."""
 
 ROOM = "make room, or set REIDHUB_HOME to a folder on another disk"
 
 
 @dataclass(frozen=True, slots=True)
 class PartialFile:
-    """The first part of a file, left by an interrupted download or just being written by another process.
+    """The first part of a file, left by an interrupted download or still written by another process.
+
+    A note is a record, in a file of its own, of how many bytes are good and how the download can be resumed.
 
     Args:
         path: path of the partial file.
@@ -68,20 +71,20 @@ class PartialFile:
         return tuple(dict.fromkeys([self.path, self.path.with_suffix(NOTES)]))
 
     def remove(self) -> None:
-        """Remove the file and its notes; ignore a file that cannot be removed."""
+        """Remove the partial file and its file with notes; ignore a file that cannot be removed."""
         for path in self.paths:
             with suppress(OSError):
                 path.unlink()
 
     def remove_if_unchanged(self) -> None:
-        """Remove the file and its notes, unless a process has written to the file since `read`."""
+        """Remove the partial file and its file with notes, unless a process has written to it since `read`."""
         with suppress(OSError):
             if self.path.stat().st_mtime_ns == self.mtime_ns:
                 self.remove()
 
 
 def _read_note(path: Path) -> tuple[str, int, str, dict[str, Any]]:
-    """Read name, offset, sha256 and state from the last complete note; empty values if there is none."""
+    """Read name, offset, sha256 and state from the last complete note; empty values if there is no such note."""
     with suppress(OSError):
         for line in reversed(path.read_bytes().splitlines()):
             with suppress(ValueError, TypeError, KeyError):
@@ -91,9 +94,10 @@ def _read_note(path: Path) -> tuple[str, int, str, dict[str, Any]]:
 
 
 class IncomingFile:
-    """A new file that is hashed while it is written; a later run can resume it from its last note.
+    """A new file that is hashed while it is written; after an interruption, a later run can resume from its last note.
 
-    The end of the ``with`` block closes the file, and removes it unless it was published or has a note.
+    A note records how many bytes are good and how the download can be resumed. The end of the ``with`` block closes the
+    file, and removes it unless it was published or has a note.
 
     Args:
         folder: folder for the temporary file; on the same disk as the final file.
@@ -128,7 +132,7 @@ class IncomingFile:
             self.discard()
 
     def write(self, chunk: bytes) -> None:
-        """Append bytes.
+        """Append bytes to the file.
 
         Raises:
             CacheError: the bytes cannot be written; the file is removed.
@@ -140,7 +144,7 @@ class IncomingFile:
         self.size += len(chunk)
 
     def note(self, state: dict[str, Any]) -> None:
-        """Write a note, so that a later run can continue after the bytes written so far, even if this one is killed.
+        """Write a note: even if this run is killed, a later run can continue after the bytes written so far.
 
         Args:
             state: data that the source needs to continue.
@@ -153,17 +157,18 @@ class IncomingFile:
             self._notes.write(json.dumps(note).encode() + b"\n")  # appending is cheaper than replacing a file
 
     def discard(self) -> None:
-        """Remove the file and its notes."""
+        """Remove the file and its file with notes."""
         self._close_notes()
         self._new.discard()
         with suppress(OSError):
             self.path.with_suffix(NOTES).unlink()
 
     def resume_from(self, partial: PartialFile) -> bool:
-        """Start with a copy of the good bytes of a partial file.
+        """Copy the good bytes of a partial file into this new file, to continue the download after them.
 
         Returns:
-            False if the sha256 of the bytes is not that in the note, or they cannot be read; this file is empty then.
+            True if the bytes were copied. False if they cannot be read, or their sha256 differs from the one in the
+            note; this file is then empty.
 
         Raises:
             CacheError: the bytes cannot be written.
@@ -182,7 +187,7 @@ class IncomingFile:
         return True
 
     def truncate(self, size: int) -> None:
-        """Keep only the first ``size`` bytes.
+        """Keep only the first ``size`` bytes of the file, and hash them again.
 
         Raises:
             CacheError: the file cannot be changed or read.
@@ -233,7 +238,7 @@ class IncomingFile:
 
     @contextmanager
     def _discard_on_error(self) -> Iterator[None]:
-        """Remove the file when the disk fails, so that a full disk does not stay full."""
+        """Remove the file if a write in the ``with`` block fails, so that a full disk does not stay full."""
         with explain_write_errors(f"write {self.path.parent}", hint=ROOM):
             try:
                 yield

@@ -1,8 +1,9 @@
 """List and check the files in the cache, and find those that can be removed.
 
-The cache never removes intact files by itself, so it only grows. It works even if nothing is ever removed.
+The cache never removes intact files by itself, so it grows until the user removes files. The cache works even if nobody
+ever does.
 
-A file may have a converted copy: a ``.safetensors`` file with the same sha256 in its name.
+A file may have a converted copy: a ``.safetensors`` file that has the original's sha256 in its name.
 """
 
 import json
@@ -35,7 +36,8 @@ class StoredFile:
         size: bytes of all these files together.
         entry: the cache's record of the file; None if there is no readable record.
         last_used: time of the last use in seconds since 1970; updated at most once a day.
-        changed: True if size or modification time differ from the entry, so that the next use hashes the file again.
+        changed: True if size or modification time differ from the record, or if there is no record. The next use of
+            the file then hashes it again.
     """
 
     digest: Digest
@@ -52,7 +54,7 @@ class StoredFile:
 
     @property
     def name(self) -> str:
-        """The checkpoint that the file was first fetched for; ``?`` if there is no entry."""
+        """Name of the checkpoint that the file was first fetched for; ``?`` if the cache has no record of the file."""
         return str(self.entry.name) if self.entry else "?"
 
 
@@ -65,7 +67,7 @@ class Removal:
         paths: the files.
         size: bytes of all files together.
         reason: why they can be removed, in words.
-        tree: True if ``paths`` has one folder, to be removed with everything in it.
+        tree: True if ``paths`` contains one folder, which is removed with everything in it.
     """
 
     name: str
@@ -75,10 +77,10 @@ class Removal:
     tree: bool = False
 
     def carry_out(self) -> None:
-        """Remove the files that are still there.
+        """Remove the files; ignore files that are already gone.
 
         Raises:
-            CacheError: a file cannot be removed.
+            CacheError: a file or folder cannot be removed.
         """
         for path in self.paths:
             try:
@@ -92,13 +94,14 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class CheckedFile:
-    """A file whose bytes were hashed, together with its converted copy.
+    """The result of hashing a file in the cache and its converted copy, if there is one.
 
     Args:
         file: the file.
-        state: ``intact`` (file and copy), ``broken`` or ``unreadable``.
-        reason: why they are not intact, in words.
-        paths: the broken files: only the converted copy, or all files of the checkpoint.
+        state: ``intact`` (the file and its copy), ``broken`` or ``unreadable``.
+        reason: why the state is not ``intact``, in words; None if it is.
+        paths: the files to remove if the state is ``broken``: the converted copy and its record, or all files of the
+            checkpoint.
     """
 
     file: StoredFile
@@ -123,15 +126,15 @@ def list_stored(cache: Cache) -> list[StoredFile]:
 
 
 def check(files: Iterable[StoredFile]) -> Iterator[CheckedFile]:
-    """Hash every file, and yield the results in the same order."""
+    """Hash every file and its converted copy; yield the results in the order of the files."""
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="reidhub-check") as pool:
         yield from pool.map(_check, files)
 
 
 def find_leftovers(cache: Cache) -> list[Removal]:
-    """Find files of interrupted runs, resumable downloads included, if no process has written to them for an hour.
+    """Find the files of interrupted runs, such as partial downloads, that have not been written to for an hour.
 
-    Files that belong to a checkpoint's file which no longer exists are also leftovers.
+    The converted copy and the record of a checkpoint's file that no longer exists are also leftovers.
     """
     before = time.time() - LEFTOVER_S
     found = []
@@ -145,12 +148,12 @@ def find_leftovers(cache: Cache) -> list[Removal]:
 
 
 def find_prunable(cache: Cache, *, unused_since_s: float | None = None, max_size: int | None = None) -> list[Removal]:
-    """Find the files to remove: leftovers and broken files, and on request unused files and those over a total size.
+    """Find the files to remove: leftovers, broken files and, on request, files that were not used for a while.
 
     Args:
-        cache: the cache; every file in it is hashed, except the unused ones.
+        cache: the cache; every file in it is hashed, except the files that ``unused_since_s`` selects.
         unused_since_s: find also files that were not used for this number of seconds.
-        max_size: find also the least recently used files, until the others have at most this number of bytes.
+        max_size: find also the least recently used files, until the remaining files have at most this number of bytes.
 
     Raises:
         CacheError: the folder cannot be read.
@@ -167,7 +170,7 @@ def find_prunable(cache: Cache, *, unused_since_s: float | None = None, max_size
 
 
 def find_compiled_code(cache: Cache) -> list[Removal]:
-    """Find the compiled code that embedders store; one `Removal` for all of it, or an empty list if there is none."""
+    """Find the compiled code that embedders store: a list of one `Removal`, or an empty list if there is no code."""
     size = sum(_read_size(path) for path in cache.compiled.rglob("*") if path.is_file())
     removal = Removal("compiled code", (cache.compiled,), size, "made again when it is needed", tree=True)
     return [removal] if size else []
@@ -189,7 +192,7 @@ def _find_unused(files: Iterable[StoredFile], seconds: float) -> list[Removal]:
 
 
 def _find_excess(files: Iterable[StoredFile], size: int) -> list[Removal]:
-    """Find the least recently used files that must be removed until at most ``size`` bytes are left."""
+    """Find the least recently used files that must be removed so that at most ``size`` bytes remain."""
     by_use = sorted(files, key=lambda file: (file.last_used, file.digest.hex))
     total, found = sum(file.size for file in by_use), []
     for file in by_use:
@@ -244,7 +247,7 @@ def _check(file: StoredFile) -> CheckedFile:
 
 
 def _find_broken_conversion(file: StoredFile) -> tuple[Path, ...]:
-    """Find the converted copy of a file and its record, if the two do not agree; else return an empty tuple."""
+    """Find a file's converted copy and the copy's record, if their sha256 differ; an empty tuple if all is well."""
     path = file.path.with_suffix(".safetensors")
     note = path.with_suffix(".safetensors.json")
     if path not in file.paths:

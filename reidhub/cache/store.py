@@ -1,8 +1,8 @@
-"""The content-addressed store of downloaded files.
+"""The store of downloaded files, in which the sha256 of a file is its name.
 
 Each file is stored as ``files/<sha256>.pth``. It is written under a temporary name, hashed at the same time, flushed to
-the disk and then renamed, so a file that appears under its final name is complete and has that sha256. No name comes
-from a server. Reading from the store needs no permission to write.
+the disk and then renamed. So a file with its final name is complete and has the sha256 in its name. A server cannot
+choose the name of a file. Reading from the store needs no permission to write.
 
 An artifact whose sha256 is not known is *unpinned*. Its *pin* is the sha256 of its first download; every later download
 must have the same sha256.
@@ -66,7 +66,7 @@ class Cache:
         self.compiled = self.root / "compiled"
 
     def find(self, artifact: Artifact) -> Path | None:
-        """Find the intact file of an artifact by its sha256; if the artifact is unpinned, by its pin.
+        """Find the intact file of an artifact by its sha256; if none is known, by the sha256 of its first download.
 
         A file that was changed since it was stored is hashed again, and removed if it is broken.
 
@@ -83,25 +83,29 @@ class Cache:
         return path
 
     def path(self, digest: Digest) -> Path:
-        """Return the path for the file with a digest, whether the file exists or not."""
+        """Return the path where the file with a digest is stored; the file need not exist."""
         return self.files / f"{digest.hex}.pth"
 
     def read_entry(self, digest: Digest) -> Entry | None:
-        """Read the entry of a stored file; None if there is no readable entry."""
+        """Read the entry of a stored file, which is the cache's record of it; None if there is no readable entry."""
         try:
             return Entry(**json.loads(self._entry_path(digest).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
     def read_pin(self, artifact: Artifact) -> Digest | None:
-        """Read the pin of an unpinned artifact; None if the artifact was never fetched, or its pin cannot be read."""
+        """Read the pin: the sha256 that the first download of an artifact had, if the manifest has no sha256 for it.
+
+        Returns:
+            None if there is no readable pin.
+        """
         try:
             return Digest(json.loads(self._pin_path(artifact).read_text(encoding="utf-8"))["sha256"])
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
     def remove_pin(self, artifact: Artifact) -> None:
-        """Remove the pin of an unpinned artifact; the next download sets it again.
+        """Forget the sha256 of an artifact's first download; the next download may then have another sha256.
 
         Raises:
             CacheError: the file of the pin cannot be removed.
@@ -117,8 +121,8 @@ class Cache:
         """Open a new file, which is removed at the end of the block unless `keep` stored it.
 
         Args:
-            artifact: if given together with ``source``, an interrupted file with a note is not removed, so that
-                `find_partial` finds it later.
+            artifact: if given together with ``source``, a file with a note for resuming is kept after an interruption,
+                so that `find_partial` finds it later.
             source: the source of the bytes.
             name: the checkpoint that the file belongs to.
 
@@ -136,7 +140,7 @@ class Cache:
             yield incoming
 
     def find_partial(self, artifact: Artifact, source: Source) -> PartialFile | None:
-        """Find the longest resumable download of an artifact from a source; None if there is none."""
+        """Find the longest interrupted download of an artifact from a source that can be resumed; None if none can."""
         found = [p for p in self._list_partials(f"{_partial_prefix(artifact, source)}-*.part") if p.resumable]
         return max(found, key=lambda partial: partial.offset, default=None)
 
@@ -152,11 +156,11 @@ class Cache:
         return max((partial.mtime_ns for partial in partials), default=0)
 
     def lock_path(self, artifact: Artifact) -> Path:
-        """Return the path of the lock that lets only one process at a time download an artifact."""
+        """Return the path of the lock file that lets only one process at a time download an artifact."""
         return self.root / "locks" / f"{_partial_prefix(artifact)}.lock"
 
     def remove_partials(self, artifact: Artifact) -> None:
-        """Remove the partial files of an artifact from all sources."""
+        """Remove the partial files of an artifact, from whichever source they came."""
         for path in self.partial.glob(f"{_partial_prefix(artifact)}-*"):
             with suppress(OSError):
                 path.unlink()
@@ -167,7 +171,7 @@ class Cache:
         Raises:
             DiskFullError: the disk has less room.
         """
-        from shutil import disk_usage  # takes milliseconds to import, and `reidhub show` writes nothing
+        from shutil import disk_usage  # takes milliseconds to import, and `reidhub show` does not need it
 
         free = next(disk_usage(path).free for path in (self.files, *self.files.parents) if path.exists())
         if free < size:
@@ -206,7 +210,7 @@ class Cache:
         return path
 
     def _publish(self, incoming: IncomingFile, artifact: Artifact, entry: Entry) -> None:
-        """Write pin, file and entry; if one of them fails, remove the others."""
+        """Write pin, file and entry; if one of the writes fails, remove what the others have written."""
         digest = Digest(entry.sha256)
         path = self.path(digest)
         with ExitStack() as undo:
@@ -236,7 +240,7 @@ class Cache:
             )
 
     def _write_pin(self, artifact: Artifact, entry: Entry, undo: ExitStack) -> None:
-        """Write the pin. If two processes do so at once, the first writes it; the second compares its file with it."""
+        """Write the sha256 of the first download. If another process has written one already, compare with that."""
         path = self._pin_path(artifact)
         pin = {"name": entry.name, "sha256": entry.sha256, "checked_by": entry.checked_by}
         self.pins.mkdir(exist_ok=True)

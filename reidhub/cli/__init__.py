@@ -28,7 +28,7 @@ COMMANDS = {
     "verify": "measure reported scores again on your copy of a dataset",
     "demo": "download and verify with hosts and images made on this machine",
 }
-"""Command -> one line of help. The command is ``reidhub.cli.commands.<name>:command``."""
+"""Name of a command -> one line of help. The command itself is ``reidhub.cli.commands.<name>:command``."""
 
 _SILENT = ("list", "show")  # these commands log nothing, so they do not import logging
 
@@ -80,7 +80,7 @@ def cli(ctx: click.Context, *, manifests: tuple[Path, ...], verbose: bool) -> No
 
 
 def main() -> None:
-    """Run the command line; errors of the package, and a full disk, become a message on stderr and an exit code."""
+    """Run the command line; after an error of the package or a full disk, print a message and set the exit code."""
     signal.signal(signal.SIGTERM, _stop)
     try:
         cli(prog_name="reidhub")
@@ -95,6 +95,6 @@ def main() -> None:
 
 
 def _stop(number: int, frame: object) -> NoReturn:
-    """Exit in a way that removes temporary files and locks; a second signal ends the process at once."""
+    """Exit by an exception, so that temporary files and locks are removed; a second signal ends the process at once."""
     signal.signal(number, signal.SIG_DFL)
     sys.exit(128 + number)

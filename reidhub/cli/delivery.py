@@ -1,4 +1,4 @@
-"""Copy or convert a downloaded file, as ``reidhub download --output --format`` asks for."""
+"""Copy or convert a downloaded file, for the options ``--output`` and ``--format`` of ``reidhub download``."""
 
 import shutil
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ FORMATS = ("original", "safetensors")
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The copy that the user asked for.
+    """The folder and the format in which the user wants downloaded files.
 
     Args:
-        folder: where a copy with the checkpoint's name goes; None for no copy.
+        folder: folder for a copy that has the checkpoint's name; None for no copy.
         form: one of `FORMATS`.
     """
 
@@ -32,7 +32,7 @@ class Delivery:
 
         Raises:
             WeightsError: the file has no weights that can be converted.
-            CacheError: a folder cannot be written.
+            CacheError: the cache or ``folder`` cannot be written.
         """
         name = checkpoint.file_name
         if self.form == "safetensors":
@@ -43,7 +43,7 @@ class Delivery:
 
 
 def _copy(path: Path, target: Path) -> Path:
-    """Copy a file under its final name."""
+    """Copy a file to ``target``, completely or not at all, and create the folder if it does not exist."""
     with explain_write_errors(f"write {target}"):
         target.parent.mkdir(parents=True, exist_ok=True)
         with path.open("rb") as original, write_atomically(target) as copy:

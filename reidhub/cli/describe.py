@@ -14,12 +14,12 @@ _CHECKS = {
 
 
 def describe_file(checkpoint: Checkpoint) -> str:
-    """Say how the file is checked: ``sha256``, or ``unpinned`` (no sha256 known) with the other check that exists."""
+    """Return how a file is checked: ``sha256``, ``unpinned (Mega MAC)``, or ``unpinned`` if no checksum is known."""
     return _CHECKS[checkpoint.artifact.checked_by]
 
 
 def write_unpinned_notice(checkpoint: Checkpoint) -> str | None:
-    """Write a notice for users that no sha256 of the file is known; None if it is known."""
+    """Return a notice for users that no sha256 of the checkpoint's file is known; None if it is known."""
     checked_by = checkpoint.artifact.checked_by
     if checked_by == "sha256":
         return None
@@ -29,7 +29,7 @@ def write_unpinned_notice(checkpoint: Checkpoint) -> str | None:
 
 
 def format_score(score: Score) -> str:
-    """Format the figures as the tables do: ``market1501 94.2 (82.6)`` is rank-1 (mAP)."""
+    """Format a published score for a table: ``market1501 94.2 (82.6)`` is rank-1, with mAP in parentheses."""
     values = score.values
     if "mAP" in values:
         return f"{score.dataset} {values['rank1']} ({values['mAP']})" if "rank1" in values else f"mAP {values['mAP']}"
@@ -43,7 +43,7 @@ def find_cost(checkpoint: Checkpoint) -> Complexity | None:
 
 
 def make_json(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Describe everything known about a checkpoint for programs; figures are texts, as printed."""
+    """Return everything known about a checkpoint as data for JSON; published figures are texts, as printed."""
     artifact, computed = checkpoint.artifact, find_cost(checkpoint)
     return {
         "name": checkpoint.name,

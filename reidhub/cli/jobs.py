@@ -1,4 +1,4 @@
-"""Runs a function on several items at the same time, for commands."""
+"""Run a function on several items at the same time, for commands."""
 
 import queue
 import threading
@@ -14,18 +14,18 @@ _GRACE_S = 1.0  # time for the threads to end after `stop` is set
 
 
 def run_in_order(work: Callable[[T], R], items: Sequence[T], jobs: int, stop: threading.Event) -> Iterator[R]:
-    """Work on items in threads, and yield the results in the order of the items.
+    """Call a function for each item in threads, and yield the results in the order of the items.
 
-    A caller that stops early, for example after Ctrl-C, waits a second at most.
+    If the caller stops early, for example after Ctrl-C, it waits at most one second for the threads.
 
     Args:
-        work: called in a thread with one item.
+        work: the function; called in a thread with one item.
         items: the items.
         jobs: number of threads.
-        stop: set when the caller stops early; ``work`` should check it and return soon.
+        stop: set here when the results end or the caller stops early; ``work`` should check it and return soon.
 
     Raises:
-        Exception: the exception that ``work`` raised, in place of the result of that item.
+        Exception: the exception that ``work`` raised for an item, in place of the result of this item.
     """
     waiting: queue.SimpleQueue[tuple[Future[R], T]] = queue.SimpleQueue()
     futures: list[Future[R]] = [Future() for _ in items]

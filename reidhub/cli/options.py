@@ -28,7 +28,7 @@ _QUANTITY = re.compile(r"(\d+(?:\.\d+)?) *([a-z]*)", re.IGNORECASE | re.ASCII)
 
 
 def select_checkpoints(selectors: tuple[str, ...]) -> list[Checkpoint]:
-    """Find the checkpoints that any of the selectors matches, each once; every checkpoint if there is no selector.
+    """Return the checkpoints that match at least one selector, each once; every checkpoint if there is no selector.
 
     Raises:
         UnknownCheckpointError: a selector matches nothing.

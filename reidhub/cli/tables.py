@@ -1,4 +1,4 @@
-"""Tables on stdout: drawn by rich on a terminal, aligned text elsewhere."""
+"""Print tables on stdout: drawn by the library rich on a terminal, as aligned text in a file or pipe."""
 
 import sys
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ _WORD = 12  # characters; a column of at most this width is never wrapped
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
-    """Print rows under a header.
+    """Print a table.
 
     Args:
         header: column titles.
-        rows: as many cells as titles; a cell may have several lines.
+        rows: the cells of each row, as many as titles; a cell may have several lines.
         right: titles of the columns that are aligned to the right.
     """
     if sys.stdout.isatty():
@@ -59,5 +59,5 @@ def format_count(number: int, noun: str) -> str:
 
 
 def format_size(size: int | None) -> str:
-    """Format bytes in MB (10^6) with one decimal; ``?`` if not known."""
+    """Format a number of bytes in MB (10^6 bytes) with one decimal; ``?`` for None."""
     return "?" if size is None else f"{size / 1e6:.1f} MB"

@@ -21,7 +21,7 @@ _FEW = 3  # up to this number of unpinned checkpoints, each has its own notice; 
 
 
 def print_notices(checkpoints: Sequence["Checkpoint"]) -> None:
-    """Print a notice for checkpoints without a known sha256."""
+    """Print the notices in the manifest, and which checkpoints have no known sha256; each notice once, on stderr."""
     unpinned = [notice for checkpoint in checkpoints if (notice := write_unpinned_notice(checkpoint))]
     if len(unpinned) > _FEW:
         names = ", ".join(checkpoint.name for checkpoint in checkpoints if write_unpinned_notice(checkpoint))
@@ -31,7 +31,7 @@ def print_notices(checkpoints: Sequence["Checkpoint"]) -> None:
 
 
 def print_report(report: Report, *, as_data: bool) -> None:
-    """Print the table, or the results as JSON."""
+    """Print the results of a verification, as a table or as JSON."""
     if as_data:
         from reidhub.verification.receipt import as_json
 
@@ -43,7 +43,7 @@ def print_report(report: Report, *, as_data: bool) -> None:
 
 
 def print_checks(checks: Sequence["FileCheck"], *, as_data: bool) -> None:
-    """Print a line for each checkpoint, or JSON."""
+    """Print the results of file checks, as a table with one line per checkpoint or as JSON."""
     if as_data:
         click.echo(json.dumps([_check_json(check) for check in checks], indent=1))
         return
@@ -53,7 +53,7 @@ def print_checks(checks: Sequence["FileCheck"], *, as_data: bool) -> None:
 
 
 def print_previews(previews: Sequence["JobPreview"], *, as_data: bool) -> None:
-    """Print what would run and what is missing, or JSON."""
+    """Print which measurements would run, as a table or as JSON, and on stderr which datasets are missing."""
     if as_data:
         click.echo(json.dumps([_preview_json(preview) for preview in previews], indent=1))
     else:
@@ -66,7 +66,7 @@ def print_previews(previews: Sequence["JobPreview"], *, as_data: bool) -> None:
 
 
 def print_problems(problems: Iterable["NotMeasured | FileCheck"]) -> None:
-    """Print why jobs and checks were not possible. Each reason and each hint is printed once."""
+    """Print on stderr why measurements and checks were not possible; each reason and each hint is printed once."""
     by_hint: dict[str | None, dict[str | None, list[NotMeasured | FileCheck]]] = {}
     for problem in problems:
         by_hint.setdefault(problem.hint, {}).setdefault(problem.reason, []).append(problem)
@@ -154,7 +154,7 @@ def _preview_json(preview: "JobPreview") -> dict[str, Any]:
 
 
 def _summarize_work(previews: Sequence["JobPreview"]) -> str:
-    """Describe the work of the whole run in one line; a dataset is decoded once for each size of its images."""
+    """Describe the work of the whole run in one line; each dataset is decoded once per input size."""
     running = [preview for preview in previews if preview.runs]
     passes = {(p.dataset.name, p.job.checkpoint.input.height, p.job.checkpoint.input.width): p.dataset for p in running}
     images, size = sum(data.images for data in passes.values()), sum(data.size for data in passes.values())

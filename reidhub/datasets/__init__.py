@@ -1,6 +1,6 @@
 """Readers of the datasets on the user's disk; they download nothing and open no image.
 
-A new dataset needs a file with a reader and a line in `DATASETS`; docs/datasets.md shows how.
+A new dataset needs a module with a reader, and an entry in `DATASETS`; docs/datasets.md shows how.
 """
 
 import difflib
@@ -34,13 +34,14 @@ DATASETS: dict[str, str] = {
     "cuhk03": "reidhub.datasets.cuhk03:read",
     "imagenet": "reidhub.datasets.imagenet:read",
 }
-"""Dataset -> ``module:callable``. The callable is a `Reader`; ``FOLDER`` in its module describes its folder for users.
+"""Name of a dataset -> ``module:callable``. The callable is a `Reader`. The constant ``FOLDER`` in its module tells
+users in words which folder the reader looks for.
 
-Other packages may add lines; `reidhub.demo` adds ``demo_world``."""
+Other packages may add entries; `reidhub.demo` adds ``demo_world``."""
 
 
 class Reader(Protocol):
-    """A function that reads one dataset below the user's data root and compares it with the published counts."""
+    """A function that reads one dataset below the user's data root and checks whether the copy is complete."""
 
     def __call__(self, data_root: Path, *, allow_partial: bool = False) -> RetrievalSet | ClassificationSet:
         """Read the dataset, as `read_dataset` describes."""
@@ -52,7 +53,8 @@ def read_dataset(name: str, data_root: Path, *, allow_partial: bool = False) -> 
     Args:
         name: key of `DATASETS`.
         data_root: folder that contains the folder named by `describe_folder`, or the dataset's own folder.
-        allow_partial: accept a copy that differs from the published counts; ``partial`` of the result describes how.
+        allow_partial: accept a copy whose numbers of images, people or cameras differ from the published numbers; the
+            field ``partial`` of the result describes the difference.
 
     Raises:
         DatasetNotFoundError: the dataset is not below ``data_root``.
@@ -67,7 +69,7 @@ def read_dataset(name: str, data_root: Path, *, allow_partial: bool = False) -> 
 
 
 def describe_folder(name: str) -> str:
-    """Describe in words the folder that a dataset's reader looks for below the data root.
+    """Return a description, for users, of the folder that a dataset's reader looks for below the data root.
 
     Raises:
         DatasetError: the name is unknown.

@@ -1,6 +1,6 @@
-"""The layout of Market-1501 and DukeMTMC-reID: one folder of cropped people per split.
+"""The layout of Market-1501 and DukeMTMC-reID: one folder per split, with one cropped person per image.
 
-The file names contain pid and camera. Junk images have pid -1; the protocol leaves them out.
+The file names contain pid and camera. Junk images (badly cropped people) have pid -1, and are not scored.
 """
 
 import re
@@ -22,7 +22,7 @@ class Naming:
     """How file names contain pid and camera.
 
     Args:
-        pattern: regular expression with the groups ``pid`` (-1 for junk) and ``camera`` (counted from 1).
+        pattern: regular expression with the groups ``pid`` (-1 for badly cropped images) and ``camera`` (from 1).
         example: a file name, for messages.
     """
 
@@ -30,7 +30,7 @@ class Naming:
     example: str
 
     def read_record(self, path: Path) -> Record:
-        """Make the record of one file from its name.
+        """Make the record of one image from its file name.
 
         Raises:
             DatasetError: the name does not match the pattern.
@@ -44,7 +44,7 @@ class Naming:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A dataset in this layout.
+    """A dataset in the layout of Market-1501: the folders ``query`` and ``bounding_box_test`` (the gallery).
 
     Args:
         name: key of the dataset registry.
@@ -59,10 +59,11 @@ class Layout:
     counts: Mapping[str, Counts] | None
 
     def read(self, root: Path, *, allow_partial: bool) -> RetrievalSet:
-        """Read query and gallery below ``root``, without junk.
+        """Read query and gallery below ``root``, without junk (images with pid -1).
 
         Raises:
-            DatasetError: a folder cannot be read, a name does not match, or the counts differ.
+            DatasetError: a folder cannot be read, a file's name does not match, a split is empty, or the counts differ
+                and ``allow_partial`` is False.
         """
         splits = {split: self._read_split(root / folder) for split, folder in FOLDERS.items()}
         copy = Copy(self.name, self.title, root, self.counts)

@@ -1,4 +1,4 @@
-"""Published counts of datasets, and the check of a copy against them."""
+"""Published numbers of images, people and cameras of datasets, and the comparison of a copy with these numbers."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _SPLIT = ("split", "images", "identities", "cameras")
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The counts of one split.
+    """The numbers of images, people and cameras in one split of a dataset.
 
     Args:
         images: number of images, without junk (pid -1).
@@ -34,12 +34,12 @@ class Counts:
 
 
 def find_published_counts(name: str) -> Mapping[str, Counts] | None:
-    """Find the counts of each split of a published dataset; None if they are not known."""
+    """Return the published counts of each split of a dataset, by the name of the split; None if not known."""
     return _read_published().get(name)
 
 
 def find_datasets_with(train_identities: int) -> list[str]:
-    """Find the datasets in published.yaml whose training split has this number of identities or classes."""
+    """Find the datasets in published.yaml whose training split has this number of people or classes."""
     return [
         name
         for name, splits in _read_published().items()
@@ -65,7 +65,7 @@ def _read_split(value: Value) -> tuple[str, Counts]:
 
 
 def count_images(images: Iterable[Record | LabelledImage]) -> Counts:
-    """Count the images, identities and cameras of one split."""
+    """Count the images, people and cameras of one split; for a classification dataset, the images and classes."""
     listed = list(images)
     people = [image for image in listed if isinstance(image, Record)]
     if len(people) < len(listed):
@@ -75,7 +75,7 @@ def count_images(images: Iterable[Record | LabelledImage]) -> Counts:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A copy of a dataset on this machine, to be checked.
+    """A copy of a dataset on this machine, which `check` compares with the published counts.
 
     Args:
         name: key of the dataset registry.
@@ -101,7 +101,7 @@ class Copy:
             allow_partial: accept a copy that differs.
 
         Returns:
-            How the copy differs; None for a complete copy.
+            How the copy differs, in words; None if no difference was found.
 
         Raises:
             DatasetError: the copy differs and ``allow_partial`` is False, or a split is empty.

@@ -9,7 +9,7 @@ FOLDER = "nothing: CUHK03 cannot be scored here"
 
 
 def read(data_root: Path, *, allow_partial: bool = False) -> NoReturn:
-    """Raise an error, because there is no reader.
+    """Raise an error, because there is no reader for CUHK03.
 
     Raises:
         DatasetNotSupportedError: always.

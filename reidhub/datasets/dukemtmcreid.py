@@ -1,7 +1,7 @@
-"""DukeMTMC-reID (Zheng et al., ICCV 2017): 8 cameras; ``0005_c2_f0046985.jpg`` is pid 5 seen by camera 2.
+"""DukeMTMC-reID (Zheng et al., ICCV 2017): 8 cameras; ``0005_c2_f0046985.jpg`` shows pid 5, seen by camera 2.
 
-Its owners withdrew it in 2019 because of the privacy of the people in it. reidhub never downloads or links it.
-Only users who already have a copy and may use it can measure scores.
+The owners withdrew the dataset in 2019, because of the privacy of the people in the images. reidhub never downloads the
+dataset or links to it. Only users who already have a copy, and who may use it, can measure scores.
 """
 
 import re
@@ -21,8 +21,8 @@ def read(data_root: Path, *, allow_partial: bool = False) -> RetrievalSet:
     """Read a copy of DukeMTMC-reID below ``data_root``.
 
     Raises:
-        DatasetNotFoundError: there is no copy.
-        DatasetError: a file's name does not match, or the copy is incomplete.
+        DatasetNotFoundError: no folder below ``data_root`` holds a copy.
+        DatasetError: a file's name has no pid or camera, or the copy is incomplete and ``allow_partial`` is False.
     """
     root = find_root("dukemtmcreid", data_root, _PLACES, tuple(FOLDERS.values()))
     layout = Layout("dukemtmcreid", "DukeMTMC-reID", _NAMING, find_published_counts("dukemtmcreid"))

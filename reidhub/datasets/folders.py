@@ -1,4 +1,4 @@
-"""Finds the folder of a dataset below the data root, and lists images in a fixed order."""
+"""Find the folder of a dataset below the data root, and list images in a fixed order."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +15,10 @@ def find_root(name: str, data_root: Path, places: Sequence[str], holds: Sequence
         name: key of the dataset registry, for the message.
         data_root: the folder with the user's datasets, or the dataset's own folder.
         places: folders below ``data_root``, in the order in which they are tried; ``""`` is ``data_root`` itself.
-        holds: files and folders that the folder must contain.
+        holds: names of the files and folders that the dataset's folder must contain.
 
     Raises:
-        DatasetNotFoundError: no folder contains all parts; the message lists the missing parts of each folder.
+        DatasetNotFoundError: no folder contains all of ``holds``; the message lists what each folder lacks.
     """
     lines = []
     for place in places:
@@ -36,7 +36,7 @@ def find_root(name: str, data_root: Path, places: Sequence[str], holds: Sequence
 def list_images(folder: Path) -> list[Path]:
     """List the image files of one folder in the order of their names.
 
-    Hidden files (``._x.jpg`` of macOS), other types (``Thumbs.db``) and folders are left out.
+    The list has no hidden files (such as ``._x.jpg`` of macOS), no files of other types (``Thumbs.db``) and no folders.
 
     Raises:
         DatasetError: the folder cannot be read.
@@ -45,7 +45,7 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def list_entries(folder: Path) -> list[Path]:
-    """List the files and folders of a folder in the order of their names, without hidden ones.
+    """List the files and subfolders of a folder in the order of their names, without hidden files and folders.
 
     Raises:
         DatasetError: the folder cannot be read.

@@ -1,4 +1,4 @@
-"""Validation set of ILSVRC 2012: one folder per class, named by the class's WordNet id (wnid).
+"""Validation set of ImageNet (ILSVRC 2012): one folder per class, named by the class's WordNet id (``n01440764``).
 
 The label of a class is the position of its folder in the sorted list of folders, from 0.
 """
@@ -17,11 +17,11 @@ _WNID = re.compile(r"n\d{8}")
 
 
 def read(data_root: Path, *, allow_partial: bool = False) -> ClassificationSet:
-    """Read the validation images below ``data_root``.
+    """Read the validation images of ImageNet below ``data_root``.
 
     Raises:
-        DatasetNotFoundError: there is no copy.
-        DatasetError: a class is missing, or the copy is incomplete.
+        DatasetNotFoundError: no folder below ``data_root`` holds a copy.
+        DatasetError: the number of classes is wrong, or the copy is incomplete and ``allow_partial`` is False.
     """
     for place in _PLACES:
         root = data_root / place
@@ -39,18 +39,20 @@ def read(data_root: Path, *, allow_partial: bool = False) -> ClassificationSet:
 def read_layout(
     root: Path, *, name: str, title: str, counts: Counts | None = None, allow_partial: bool = False
 ) -> ClassificationSet:
-    """Read any dataset that has one folder per class, named by wnid.
+    """Read any dataset that has one folder per class, named by the class's WordNet id (``n01440764``).
 
     Args:
         root: folder that contains the class folders.
         name: key of the dataset registry.
         title: the dataset's own name.
         counts: published counts; None if they are not known.
-        allow_partial: accept a copy with other counts; ``partial`` of the result describes how. The number of
-            classes must be right even then, because a label is a position in the sorted list of all classes.
+        allow_partial: accept a copy with another number of images; the field ``partial`` of the result describes the
+            difference. The number of classes must always be right, because a label is a position in the sorted list
+            of all classes.
 
     Raises:
-        DatasetError: a folder cannot be read, a class is missing, or the counts differ.
+        DatasetError: a folder cannot be read, the number of classes is wrong, there are no images, or the number of
+            images differs and ``allow_partial`` is False.
     """
     classes = _list_classes(root)
     if counts is not None and len(classes) != counts.identities:

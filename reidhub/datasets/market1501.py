@@ -1,7 +1,7 @@
 """Market-1501 (Zheng et al., ICCV 2015): 1,501 people, 6 cameras, cropped by a detector.
 
-``0002_c1s1_000451_03.jpg`` is pid 2 seen by camera 1. Badly cropped images (junk) have pid -1 and are left out.
-Distractors, which show nobody that a query looks for, have pid 0 and stay in the gallery.
+``0002_c1s1_000451_03.jpg`` shows pid 2, seen by camera 1. Badly cropped images (junk) have pid -1 and are not read.
+Distractors have pid 0 and stay in the gallery; they show nobody who is in a query image.
 """
 
 import re
@@ -22,8 +22,8 @@ def read(data_root: Path, *, allow_partial: bool = False) -> RetrievalSet:
     """Read Market-1501 below ``data_root``.
 
     Raises:
-        DatasetNotFoundError: there is no copy.
-        DatasetError: a file's name does not match, or the copy is incomplete.
+        DatasetNotFoundError: no folder below ``data_root`` holds a copy.
+        DatasetError: a file's name has no pid or camera, or the copy is incomplete and ``allow_partial`` is False.
     """
     root = find_root("market1501", data_root, _PLACES, tuple(FOLDERS.values()))
     counts = find_published_counts("market1501")
@@ -39,10 +39,11 @@ def read_layout(
         root: folder that contains ``query`` and ``bounding_box_test``.
         name: key of the dataset registry.
         title: the dataset's own name.
-        counts: ``query`` and ``gallery`` -> their counts without junk; None if they are not known.
-        allow_partial: accept a copy with other counts; ``partial`` of the result describes how.
+        counts: ``query`` and ``gallery`` -> their counts without junk (images with pid -1); None if not known.
+        allow_partial: accept a copy with other counts; the field ``partial`` of the result describes the difference.
 
     Raises:
-        DatasetError: a folder cannot be read, a file's name does not match, or the counts differ.
+        DatasetError: a folder cannot be read, a file's name has no pid or camera, a split is empty, or the counts
+            differ and ``allow_partial`` is False.
     """
     return Layout(name, title, _NAMING, counts).read(root, allow_partial=allow_partial)

@@ -1,7 +1,8 @@
 """MSMT17 (Wei et al., CVPR 2018, arXiv 1711.08565): 4,101 people, 15 cameras; list files name the images of each split.
 
-``0000/0000_000_01_0303morning_0015_0.jpg 0`` is pid 0 seen by camera 1. The images of V1 are in ``test``. V2 has
-the same images with blurred faces in ``mask_test_v2``. Published scores are on V1 and cannot be compared with V2.
+The line ``0000/0000_000_01_0303morning_0015_0.jpg 0`` of a list means pid 0, seen by camera 1. The images of version V1
+are in the folder ``test``. V2 has the same images with blurred faces, in ``mask_test_v2``. Published scores were
+measured on V1; scores measured on V2 cannot be compared with them.
 """
 
 import re
@@ -24,12 +25,12 @@ _NAME = re.compile(r"\d+_\d+_(?P<camera>\d+)_")
 
 
 def read(data_root: Path, *, allow_partial: bool = False) -> RetrievalSet:
-    """Read MSMT17 below ``data_root``; V1 if both versions are there.
+    """Read MSMT17 below ``data_root``: the version V1 or V2, whichever is there; V1 if both are.
 
     Raises:
-        DatasetNotFoundError: there is no copy.
-        DatasetError: a list cannot be read, a file's name does not match, a path leaves the folder, or the copy is
-            incomplete.
+        DatasetNotFoundError: no folder below ``data_root`` holds a copy.
+        DatasetError: a list cannot be read, a file's name has no camera, a path leads out of the dataset's folder, or
+            the copy is incomplete and ``allow_partial`` is False.
     """
     root = find_root("msmt17", data_root, _PLACES, tuple(_LISTS.values()))
     version = _find_version(root)
@@ -59,13 +60,13 @@ def _describe_missing(split: str, listed: tuple[Record, ...], found: tuple[Recor
 
 @dataclass(frozen=True, slots=True)
 class _List:
-    """A list file, and the folder to which its paths are relative."""
+    """A list file of one split, and the folder to which the paths in the list are relative."""
 
     file: Path
     folder: Path
 
     def read_records(self) -> Iterator[Record]:
-        """Read one record per line, in the list's order."""
+        """Read one record from each line of the list, in the order of the lines."""
         try:
             lines = self.file.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:

@@ -11,9 +11,9 @@ class Record:
     """One image of a person.
 
     Args:
-        path: the file.
-        pid: identity, 0 or above; 0 is shared by all distractors of Market-1501.
-        camid: camera, counted from 0.
+        path: path of the image file.
+        pid: number of the person, 0 or above; in Market-1501, 0 is a distractor, which shows nobody of the queries.
+        camid: number of the camera, counted from 0.
     """
 
     path: Path
@@ -23,10 +23,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """One image of a class.
+    """One image of a classification dataset.
 
     Args:
-        path: the file.
+        path: path of the image file.
         label: position of the class in the sorted list of class names, from 0.
     """
 
@@ -43,9 +43,9 @@ class RetrievalSet:
         title: the dataset's own name.
         version: ``V1`` or ``V2`` for MSMT17; None for datasets with one version.
         root: folder that contains the splits.
-        query: records in the order of file names, or of the published lists.
-        gallery: records in the same kind of order.
-        fingerprint: fingerprint of names, labels and sizes; see `compute_fingerprint`.
+        query: records in the order of file names or, for MSMT17, of the list file.
+        gallery: records in the same order as ``query``.
+        fingerprint: hash of the files' names, labels and sizes; see `compute_fingerprint`.
         partial: how the copy differs from the published counts, in words; None if it does not differ, or if no counts
             are known.
     """
@@ -68,8 +68,8 @@ class ClassificationSet:
         name: key of the dataset registry.
         title: the dataset's own name.
         root: folder that contains the class folders.
-        images: class by class; within a class, in the order of file names.
-        fingerprint: fingerprint of names, labels and sizes; see `compute_fingerprint`.
+        images: images of the first class, then of the second, and so on; within a class, in the order of file names.
+        fingerprint: hash of the files' names, labels and sizes; see `compute_fingerprint`.
         partial: how the copy differs from the published counts, in words; None if it does not differ, or if no counts
             are known.
     """
@@ -83,16 +83,16 @@ class ClassificationSet:
 
 
 def compute_fingerprint(root: Path, splits: Mapping[str, Iterable[Record | LabelledImage]]) -> str:
-    """Compute a fingerprint that differs if two copies of a dataset differ in names, labels or sizes; read no image.
+    """Compute a hash of the names, labels and sizes of a dataset's files, to tell copies apart; open no image.
 
     Args:
         root: folder that contains all images.
         splits: name of a split -> its images, in any order.
 
     Returns:
-        Hexadecimal sha256 of the sorted lines ``split TAB path below root TAB labels TAB bytes NEWLINE``. Paths have
-        forward slashes; the labels are pid and camid with a comma between them, or the class label. The same copy has
-        the same fingerprint on every machine.
+        Hexadecimal sha256 of the sorted lines ``split TAB path below root TAB labels TAB size NEWLINE``. Paths have
+        forward slashes. The labels are pid and camid with a comma between them, or the class label. The size is in
+        bytes. The same copy has the same fingerprint on every machine.
     """
     lines = sorted(_make_line(root, split, image) for split, images in splits.items() for image in images)
     return hashlib.sha256("".join(lines).encode()).hexdigest()

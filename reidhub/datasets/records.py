@@ -12,7 +12,7 @@ class Record:
 
     Args:
         path: path of the image file.
-        pid: number of the person, 0 or above; in Market-1501, 0 is a distractor, which shows nobody of the queries.
+        pid: number of the person, 0 or above. In Market-1501, all distractors (people in no query image) have pid 0.
         camid: number of the camera, counted from 0.
     """
 

@@ -1,11 +1,11 @@
-"""``reidhub demo``: a generated dataset, a small checkpoint, and a program that downloads and verifies it."""
+"""``reidhub demo``: a generated dataset, a small checkpoint, and code that downloads and verifies the checkpoint."""
 
 from pathlib import Path
 
 from reidhub.datasets import DATASETS
 
 DATA = Path(__file__).with_name("data")
-"""Folder with the checkpoint, its manifest, and the counts from which its recorded scores were computed."""
+"""Folder with the checkpoint, its manifest, and the counts (such as rank-1 hits) behind its recorded scores."""
 
 FILE_NAME, MANIFEST, COUNTS = "osnet_x0_25_demo_world.pth", "manifest.yaml", "counts.json"
 

@@ -1,4 +1,4 @@
-"""The cameras of the generated dataset. Each has its own street, light, colours, blur and noise."""
+"""The cameras of the generated dataset. Each camera has its own street, light, colours, blur and noise."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -20,14 +20,14 @@ class Camera:
     """The settings of one camera.
 
     Args:
-        number: number in the file names, from 1.
+        number: number of the camera in the file names, from 1.
         wall: colour behind the people.
         ground: colour under their feet.
         gains: factors for red, green and blue.
         contrast: 1 keeps the contrast; a smaller number reduces it.
         brightness: added to each pixel after the change of contrast; pixels are 0 to 255.
         softness: how many times each image is smoothed; some images are smoothed once more.
-        grain: largest noise; pixels are 0 to 255.
+        grain: largest change of a pixel by noise; pixels are 0 to 255.
         zoom: factor for the size of the people.
     """
 
@@ -42,12 +42,12 @@ class Camera:
     zoom: float
 
     def crop_street(self, stream: RandomStream) -> Pixels:
-        """Copy a random part of the empty street, as wide as an image."""
+        """Return a random part of the empty street that this camera sees, as wide as an image."""
         left = stream.draw_int(_STREET - WIDTH)
         return _draw_street(self)[:, :, left : left + WIDTH].copy()
 
     def develop(self, pixels: Pixels, stream: RandomStream) -> NDArray[np.uint8]:
-        """Turn a scene into the image (HEIGHT, WIDTH, 3) that this camera stores; each image has its own light."""
+        """Return the image (HEIGHT, WIDTH, 3) that this camera stores of a scene; the light is random."""
         light = stream.draw_number(0.75, 1.2)
         slope = stream.draw_number(-0.25, 0.25)
         across = 1 + slope * (np.arange(WIDTH) / WIDTH - 0.5)

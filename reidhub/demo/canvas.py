@@ -1,7 +1,7 @@
-"""Shapes with soft edges on a small image, with the same pixels on every machine.
+"""Draw shapes with soft edges on a small image; the pixels are the same on every machine.
 
-The arithmetic uses only +, -, *, /, comparisons and square roots, element by element. IEEE 754 defines every bit of
-the results.
+The arithmetic uses only +, -, *, /, comparisons and square roots, element by element. The standard IEEE 754 defines
+every bit of their results.
 """
 
 from dataclasses import dataclass
@@ -45,12 +45,18 @@ class Canvas:
         self.pixels += coverage * (np.reshape(colour, (3, 1, 1)) - self.pixels)
 
     def cover_ellipse(self, centre: Point, radii: Point) -> Plane:
-        """Compute the coverage of an ellipse with horizontal and vertical axes."""
+        """Return the share of each pixel, in [0, 1], that an ellipse with horizontal and vertical axes covers."""
         x, y = (self.x - centre[0]) / radii[0], (self.y - centre[1]) / radii[1]
         return self._soften((1 - np.sqrt(x * x + y * y)) * min(radii))
 
     def cover_limb(self, start: Point, end: Point, radii: Point) -> Plane:
-        """Compute the coverage of a line with round ends; ``radii`` are half its widths at ``start`` and ``end``."""
+        """Return the share of each pixel, in [0, 1], that a line with round ends covers.
+
+        Args:
+            start: one end of the line.
+            end: the other end.
+            radii: half the width of the line at ``start`` and at ``end``.
+        """
         dx, dy = end[0] - start[0], end[1] - start[1]
         x, y = self.x - start[0], self.y - start[1]
         along = np.clip((x * dx + y * dy) / (dx * dx + dy * dy), 0, 1)
@@ -58,11 +64,18 @@ class Canvas:
         return self._soften(radii[0] + along * (radii[1] - radii[0]) - np.sqrt(x * x + y * y))
 
     def cover_trapezium(self, top: float, bottom: float, centre: float, halves: Point) -> Plane:
-        """Compute the coverage of a trapezium; ``halves`` are half its widths at ``top`` and ``bottom``."""
+        """Return the share of each pixel, in [0, 1], that a trapezium with horizontal top and bottom covers.
+
+        Args:
+            top: y of the upper side.
+            bottom: y of the lower side.
+            centre: x of the middle.
+            halves: half the length of the upper side and of the lower side.
+        """
         share = np.clip((self.y - top) / (bottom - top), 0, 1)
         side = halves[0] + share * (halves[1] - halves[0]) - np.abs(self.x - centre)
         return self._soften(np.minimum(side, np.minimum(self.y - top, bottom - self.y)))
 
     def _soften(self, inside: Plane) -> Plane:
-        """Compute the coverage from the distance to the edge of the shape, which is positive inside the shape."""
+        """Return the share of each pixel that a shape covers, from the distance to its edge (positive if inside)."""
         return np.clip(inside * self.scale + 0.5, 0, 1)

@@ -1,4 +1,4 @@
-"""Reads the generated dataset ``demo_world``, which has the layout of Market-1501."""
+"""Read the generated dataset ``demo_world``, which has the layout of Market-1501."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,8 +16,8 @@ def read(data_root: Path, *, allow_partial: bool = False) -> RetrievalSet:
     """Read the generated dataset below ``data_root``.
 
     Raises:
-        DatasetNotFoundError: the folder is missing.
-        DatasetError: a file name does not contain person and camera, or the copy is not complete.
+        DatasetNotFoundError: no folder below ``data_root`` holds the dataset.
+        DatasetError: a file's name has no pid or camera, or the copy is incomplete and ``allow_partial`` is False.
     """
     splits = ("query", "gallery")
     root = find_root("demo_world", data_root, _PLACES, tuple(world.FOLDERS[split] for split in splits))

@@ -73,8 +73,8 @@ class Pose:
     Args:
         side: ``front`` or ``back``.
         mirrored: True if the person walks to the left.
-        stride: distance between the legs; from 0 (together) to 1.
-        swing: how far each hand is moved to the left or right, -1 to 1; the two hands move in opposite directions.
+        stride: distance between the feet; from 0 (small) to 1 (large).
+        swing: how far the hands are moved to the left or right, -1 to 1; the two hands move in opposite directions.
     """
 
     side: str
@@ -145,7 +145,7 @@ def _draw_torso(canvas: Canvas, person: Person, pose: Pose) -> None:
 
 
 def _cover_accent(canvas: Canvas, person: Person, pose: Pose) -> Plane:
-    """Compute the coverage of the second colour of the upper garment; the array broadcasts to (H, W)."""
+    """Return where the upper garment has its second colour, as shares in [0, 1]; the array broadcasts to (H, W)."""
     rows: Plane = np.floor((canvas.y - 0.155) / 0.052) % 2
     columns: Plane = np.floor((canvas.x + 1) / 0.045) % 2
     patterns: dict[str, Plane] = {

@@ -1,4 +1,4 @@
-"""Reproducible random choices: a seed gives the same choices with every version of NumPy and Python."""
+"""Make reproducible random choices: a seed gives the same choices with every version of NumPy and Python."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -11,13 +11,13 @@ Colour = tuple[float, float, float]
 
 
 class RandomStream:
-    """A stream of random choices.
+    """A sequence of reproducible random choices.
 
-    It uses only ``RandomState.random_sample``, because NumPy promises that its numbers never change. There is no such
-    promise for ``Generator``.
+    All choices use ``RandomState.random_sample``, because NumPy promises that the numbers of this function never
+    change. There is no such promise for ``numpy.random.Generator``.
 
     Args:
-        seed: whole numbers from 0 to 2**32 - 1; the same numbers give the same stream.
+        seed: whole numbers from 0 to 2**32 - 1; the same numbers give the same choices.
     """
 
     def __init__(self, *seed: int) -> None:
@@ -40,10 +40,10 @@ class RandomStream:
         return options[self.draw_int(len(options))]
 
     def vary_colour(self, colour: Colour, spread: float) -> Colour:
-        """Return a colour that differs by at most ``spread`` in each channel; within [0, 255]."""
+        """Return a random colour near ``colour``: each channel differs by at most ``spread`` and is in [0, 255]."""
         red, green, blue = (min(255.0, max(0.0, c + self.draw_number(-spread, spread))) for c in colour)
         return red, green, blue
 
     def draw_noise(self, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        """Draw independent numbers in (-1, 1) with a triangular density around 0."""
+        """Draw an array of independent numbers in (-1, 1); numbers near 0 are the most likely (triangular density)."""
         return self._state.random_sample(shape) - self._state.random_sample(shape)

@@ -1,6 +1,6 @@
-"""Runs the demo: two downloads from servers on this machine, then a verification on the generated dataset.
+"""Run the demo: two downloads from servers on this machine, then a verification on the generated dataset.
 
-The demo runs the ordinary ``reidhub`` command in subprocesses; they do the same as outside the demo.
+The demo runs the ordinary ``reidhub`` command in subprocesses; the command does the same as outside the demo.
 """
 
 import json
@@ -29,7 +29,7 @@ def run(*, keep: Path | None, as_data: bool, tell: Tell) -> int:
     """Run the demo and print the result of ``reidhub verify`` on stdout.
 
     Args:
-        keep: empty or new folder, which is kept after the demo; None for a temporary folder.
+        keep: empty or new folder for the demo's files, which stays after the demo; None for a temporary folder.
         as_data: print JSON instead of the table.
         tell: called with each line of progress for the user.
 
@@ -75,7 +75,7 @@ def _open_folder(keep: Path | None) -> Iterator[Path]:
 
 
 def _draw_world(root: Path, tell: Tell) -> None:
-    """Draw query and gallery, and tell the user whether the recorded scores were computed on the same files."""
+    """Draw the query and gallery images, and tell the user whether the recorded scores are from the same files."""
     tell("world    drawing images of people who do not exist, from 4 cameras, in Market-1501's layout")
     count = world.write_images(root, ("query", "gallery"))
     recorded = json.loads((DATA / COUNTS).read_text())["world_sha256"]
@@ -101,7 +101,7 @@ def _read_checkpoint() -> Checkpoint:
 
 
 def _answer_no_such_file(request: Request) -> Response:
-    """Answer as Mega's API does when the file does not exist."""
+    """Return the response of Mega's API for a file that does not exist."""
     return Response(200, b"[-9]")
 
 
@@ -130,7 +130,7 @@ def _download(shell: _Shell, cache: Path, host: str, tell: Tell) -> int:
     """Run ``reidhub download`` with an empty cache and return the size of the file in bytes.
 
     Raises:
-        ReidhubError: the command failed, or the last request did not go to ``host``.
+        ReidhubError: the command failed, or its last request did not go to ``host``.
     """
     tell(f"$ reidhub download {shell.checkpoint}")
     done = shell.reidhub("download", shell.checkpoint, "--json", cache=cache, stdout=subprocess.PIPE)

@@ -1,7 +1,8 @@
 """A generated re-identification dataset in Market-1501's layout: JPEG files with the same bytes on every machine.
 
 The people do not exist, so anyone may share and show the images. The people of the training split appear in no other
-split. As in Market-1501, distractors show people that no query looks for, and junk are badly cropped images.
+split. As in Market-1501, there are distractors (images of people who are in no query image) and junk (badly cropped
+images).
 """
 
 from collections.abc import Iterator
@@ -26,13 +27,14 @@ FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """The description of one image.
+    """The description of one image to draw.
 
     Args:
-        label: the pid in the file name: a person above 0, 0 for a distractor, -1 for junk.
-        figure: number of the person to draw. In distractors and junk it is not a pid.
+        label: the pid in the file name: above 0 for a person, 0 for a distractor (a person who is in no query image),
+            -1 for junk (a badly cropped image).
+        figure: number of the person to draw. In distractors and junk, this number is not a pid.
         camera: number of the camera, 1 to 4.
-        number: number of the image among those of one figure and camera.
+        number: number of the image among the images of one figure and camera.
     """
 
     label: int
@@ -49,7 +51,7 @@ class Shot:
 
 
 def write_images(root: Path, splits: tuple[str, ...] = ("train", "query", "gallery")) -> int:
-    """Write the images of some splits below ``root``, in the folders of `FOLDERS`.
+    """Draw the images of some splits, and write them below ``root``, in the folders of `FOLDERS`.
 
     Args:
         root: created if it does not exist.
@@ -73,7 +75,7 @@ def compute_digest(root: Path) -> Digest:
 
 
 def list_shots(split: str) -> list[Shot]:
-    """List all images of a split.
+    """List the descriptions of all images of a split.
 
     Args:
         split: a key of `FOLDERS`.
@@ -91,7 +93,7 @@ def _train_shots() -> Iterator[Shot]:
 
 
 def _test_shots(*, query: bool) -> Iterator[Shot]:
-    """List the shots of the test people.
+    """List the query images, or else the gallery images, of the people in the test splits.
 
     Each person is seen by 3 or 4 cameras. Two of the cameras take one query image each; all other images are in the
     gallery.
@@ -120,7 +122,7 @@ def _gallery_shots() -> Iterator[Shot]:
 
 
 def photograph(shot: Shot) -> bytes:
-    """Draw a shot and return the bytes of its JPEG file."""
+    """Draw the image that a shot describes, and return the bytes of its JPEG file."""
     stream = RandomStream(SEED, shot.figure, shot.camera, shot.number, 3)
     camera = CAMERAS[shot.camera - 1]
     pixels = camera.crop_street(stream)
@@ -145,13 +147,13 @@ def _make_person(figure: int) -> Person:
 
 
 def _choose_frame(person: Person, camera: Camera, stream: RandomStream, aside: float = 0.0) -> Frame:
-    """Place a person so that it about fills the image, as in a good detection; ``aside`` is in image widths."""
+    """Choose size and place of a person who about fills the image; ``aside`` moves the person, in image widths."""
     scale = 116 * camera.zoom * person.stature * stream.draw_number(0.93, 1.08)
     return Frame(WIDTH * (0.5 + aside) + stream.draw_number(-4, 4), HEIGHT - scale - stream.draw_number(0, 9), scale)
 
 
 def _choose_junk_frame(stream: RandomStream) -> Frame:
-    """Place a person as in a bad detection: too large and not in the middle."""
+    """Choose size and place of a person as in a bad detection: too large and not in the middle."""
     return Frame(WIDTH * stream.draw_number(0.2, 0.8), stream.draw_number(-90, 20), stream.draw_number(180, 220))
 
 

@@ -31,7 +31,7 @@ from reidhub.zoo.torchvision_weights import HEAD, IMAGENET, starts_from_torchvis
 
 __all__ = ["FORMATS", "Diagnosis", "doctor"]
 
-_ALIKE = 0.1  # share of equal tensors; with a smaller share, the name of an architecture would mislead
+_ALIKE = 0.1  # smallest share of equal tensors for which an architecture is named; below, its name would mislead
 _SHOWN = 4  # tensors listed in a message
 _OTHER = "it has another architecture, or another version of one; load it with the code that it was trained with"
 
@@ -46,14 +46,15 @@ class Diagnosis:
         sha256: sha256 of the file, hexadecimal.
         format: a key of `FORMATS`.
         entries: names of the checkpoints that have exactly this file.
-        known_by: how ``entries`` were recognised; None if they are empty.
+        known_by: how ``entries`` were recognised: by the sha256 or by ``mega-mac``, the checksum in a Mega link; None
+            if there are none.
         tensors: number of tensors that were read; 0 if none could be read.
-        wrapping: how the tensors are wrapped; None if they could not be read.
+        wrapping: key and name prefix under which the file stores the tensors; None if not known.
         architecture: the architecture that has exactly these tensors, apart from the classifier; None if there is none.
         nearest: the most similar architecture, if no architecture fits exactly; None if none is similar.
         num_classes: rows of the classifier; None if there is no classifier.
         training_sets: training sets that have ``num_classes`` classes.
-        candidates: names of the other checkpoints with ``architecture`` that the file could be.
+        candidates: names of the other checkpoints with ``architecture`` that could be in the file.
         notes: other things that a user should know, one sentence each.
         problem: why the file does not load; None if it loads.
         hint: what to do about the problem.
@@ -78,7 +79,7 @@ class Diagnosis:
 
     @property
     def loadable(self) -> bool:
-        """True if every tensor fits an architecture of the zoo."""
+        """True if the file loads as an architecture of the zoo."""
         return self.problem is None
 
 
@@ -100,7 +101,7 @@ def doctor(path: Path | str) -> Diagnosis:
 
 
 def _read_tensors(blank: Diagnosis, path: Path, start: bytes) -> Diagnosis:
-    """Read the tensors, and add what they show to the diagnosis."""
+    """Read the tensors, and add to the diagnosis the facts that follow from them."""
     known = find_by_digest(Digest(blank.sha256))
     layout = known[0].layout if known else StateDictLayout()
     try:
@@ -126,7 +127,7 @@ def _read_tensors(blank: Diagnosis, path: Path, start: bytes) -> Diagnosis:
 def _find_problem(
     read: Diagnosis, tensors: Mapping[str, Tensor], below: Mapping[str, Tensor], found: Resemblance
 ) -> tuple[str, str] | tuple[None, None]:
-    """Try to load the tensors as `reidhub.load` does.
+    """Try to load the tensors as `reidhub.load` does, and describe the problem if they do not load.
 
     Args:
         read: the diagnosis so far.
@@ -166,7 +167,7 @@ def _suggest_for_misfit(read: Diagnosis, found: Resemblance) -> str:
 
 
 def _add_origin(read: Diagnosis, path: Path) -> Diagnosis:
-    """Add the checkpoints that the file is or could be."""
+    """Add to the diagnosis the checkpoints whose file this is, and the checkpoints that could be in the file."""
     origin = find_origin(path, Digest(read.sha256), architecture=read.architecture)
     names = tuple(checkpoint.name for checkpoint in origin.entries)
     could = find_candidates(read.architecture, read.num_classes) if read.architecture else ()
@@ -175,7 +176,7 @@ def _add_origin(read: Diagnosis, path: Path) -> Diagnosis:
 
 
 def _add_notes(read: Diagnosis, path: Path, start: bytes) -> Diagnosis:
-    """Add the notes, and a hint for a file that has the name of a checkpoint but contains no tensors."""
+    """Add the notes to the diagnosis, and a hint if a file has the name of a checkpoint but contains no tensors."""
     found = replace(read, notes=tuple(_write_notes(read, path, start)))
     claimed = find_by_file_name(path)
     if read.tensors or not claimed or read.format not in ("empty", "page", "lfs-pointer"):
@@ -206,7 +207,7 @@ def _write_notes(read: Diagnosis, path: Path, start: bytes) -> Iterator[str]:
 
 
 def _compare_with_name(read: Diagnosis, path: Path) -> Iterator[str]:
-    """Write a note for each checkpoint that has the name of the file but other tensors."""
+    """Yield a note for each checkpoint whose file has the same name as this file, but other tensors."""
     for claimed in find_by_file_name(path):
         spec, rows = claimed.spec, read.num_classes
         if read.architecture and read.architecture != spec.architecture:

@@ -1,4 +1,4 @@
-"""Detects the format of a file from its bytes; the file name does not matter."""
+"""Detect the format of a file from its bytes; the file name does not matter."""
 
 import re
 import zipfile
@@ -24,7 +24,7 @@ FORMATS = {
     "hdf5": "HDF5, as Keras writes",
     "unknown": "not a format of checkpoints",
 }
-"""Format -> description."""
+"""Name of a format -> description for users."""
 
 _STARTS = {b"\x1f\x8b": "gzip", b"\x89HDF": "hdf5", b"version https://git-lfs": "lfs-pointer", b"\x80": "pickle"}
 _LFS_SHA256 = re.compile(rb"^oid sha256:([0-9a-f]{64})$", re.MULTILINE)
@@ -54,13 +54,13 @@ def detect_format(path: Path) -> str:
 
 
 def read_start(path: Path) -> bytes:
-    """Read the first `PAGE` bytes of a file: enough for a whole web page that a host sent in place of a file."""
+    """Read the first `PAGE` bytes of a file: enough for a whole web page that a host sent instead of the file."""
     with path.open("rb") as file:
         return file.read(PAGE)
 
 
 def explain_refusal(start: bytes) -> str | None:
-    """Explain why a file with this start cannot be a checkpoint; None if it can."""
+    """Return why a file that starts with these bytes cannot be a checkpoint; None if it can be one."""
     try:
         refuse_pages(iter([start]))
     except IntegrityError as error:

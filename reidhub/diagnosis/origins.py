@@ -1,4 +1,4 @@
-"""Finds the checkpoints that a file is, or could be."""
+"""Find the checkpoints to which a file belongs, or could belong."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,8 @@ class Origin:
 
     Args:
         entries: the checkpoints.
-        known_by: how they were recognised; None if there are none. A MAC, the checksum in a Mega link, proves that the
-            file is complete, but not who made it.
+        known_by: how the checkpoints were recognised; None if there are none. ``mega-mac``, the checksum in a Mega
+            link, proves that the file is complete, but not who made it.
     """
 
     entries: tuple[Checkpoint, ...]
@@ -26,12 +26,12 @@ class Origin:
 
 
 def find_origin(path: Path, sha256: Digest, *, architecture: str | None) -> Origin:
-    """Find the checkpoints that have exactly this file, by sha256 or by the MAC in the Mega link.
+    """Find the checkpoints that have exactly this file, by its sha256 or by the MAC, the checksum in a Mega link.
 
     Args:
         path: the file.
         sha256: sha256 of the file.
-        architecture: compare only the MACs of this architecture's checkpoints; None for all MACs.
+        architecture: compare only the MACs of checkpoints with this architecture; None for all MACs.
 
     Raises:
         OSError: the file cannot be read.
@@ -49,7 +49,7 @@ def find_by_digest(sha256: Digest) -> tuple[Checkpoint, ...]:
 
 
 def find_training_sets(num_classes: int | None) -> tuple[str, ...]:
-    """Find the training sets with this number of classes, from the zoo's checkpoints and the published counts."""
+    """Find the training sets that have this number of classes, in the manifest and in the published counts."""
     if num_classes is None:
         return ()
     named = [_name_training_set(c) for c in zoo().checkpoints if c.spec.num_classes == num_classes]
@@ -57,10 +57,10 @@ def find_training_sets(num_classes: int | None) -> tuple[str, ...]:
 
 
 def find_candidates(architecture: str, num_classes: int | None) -> tuple[Checkpoint, ...]:
-    """Find the checkpoints that a file with this architecture and number of classes could be.
+    """Find the checkpoints that could be in a file with this architecture and number of classes.
 
-    If no checkpoint of the zoo has this number of classes, return the checkpoints of this architecture whose number is
-    not published. If ``num_classes`` is None, return all checkpoints of this architecture.
+    If no checkpoint of the zoo has this number of classes, return the checkpoints of this architecture whose number of
+    classes is not published. If ``num_classes`` is None, return all checkpoints of this architecture.
     """
     own = [c for c in zoo().checkpoints if c.model == architecture]
     if num_classes is None:
@@ -70,7 +70,7 @@ def find_candidates(architecture: str, num_classes: int | None) -> tuple[Checkpo
 
 
 def find_by_file_name(path: Path) -> tuple[Checkpoint, ...]:
-    """Find the checkpoints with a file's name: either the file name that the author published, or the zoo's name."""
+    """Find the checkpoints that have the name of this file: the author's file name, or the zoo's name."""
     name = path.name
     stem = name.partition(".")[0]
     return tuple(

@@ -1,6 +1,6 @@
-"""Finds the architecture of weights by the names and shapes of the tensors.
+"""Find the architecture of weights by the names and shapes of the tensors.
 
-The classifier is left out, because its shape depends on the training dataset.
+The classifier is not compared, because its shape depends on the training dataset.
 """
 
 from collections import Counter
@@ -21,14 +21,14 @@ Shapes = frozenset[tuple[str, tuple[int, ...]]]
 
 @dataclass(frozen=True, slots=True)
 class Resemblance:
-    """How similar weights are to one architecture, without its classifier.
+    """How similar weights are to one architecture; the classifier is not compared.
 
     Args:
         architecture: key of the architecture registry.
         prefix: prefix that was removed from the names of the weights; only names with this prefix were compared.
         same: number of tensors with the same name and shape in the weights and in the architecture.
-        total: number of tensors in the weights and in the architecture together; equal ones count once.
-        others: names that are missing in one of the two, or have different shapes.
+        total: number of tensors in the weights and in the architecture together; equal tensors count once.
+        others: names of the tensors that only the weights or only the architecture has, or whose shapes differ.
     """
 
     architecture: str
@@ -44,12 +44,12 @@ class Resemblance:
 
     @property
     def share(self) -> float:
-        """``same`` / ``total``, in [0, 1]."""
+        """Share of equal tensors: ``same`` / ``total``, in [0, 1]."""
         return self.same / self.total
 
 
 def find_nearest(tensors: Mapping[str, Tensor]) -> Resemblance:
-    """Find the most similar architecture, with any prefix of the names; in a tie, prefer no prefix."""
+    """Find the most similar architecture, with or without a prefix before the names; in a tie, without."""
     found = [resemblance for prefix in _list_prefixes(tensors) for resemblance in _compare(tensors, prefix)]
     return max(found, key=lambda resemblance: resemblance.share)
 
@@ -62,7 +62,7 @@ def _compare(tensors: Mapping[str, Tensor], prefix: str) -> Iterator[Resemblance
 
 
 def _list_prefixes(tensors: Mapping[str, Tensor]) -> list[str]:
-    """List the empty prefix and the most common prefixes of the names."""
+    """List the empty prefix, then the most common prefixes of the names, such as ``module.``."""
     counts: Counter[str] = Counter()
     for name in tensors:
         modules = name.split(".")[:-1]

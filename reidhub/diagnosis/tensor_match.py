@@ -1,4 +1,4 @@
-"""Finds the checkpoint of a file by its tensors, if neither the sha256 nor the MAC in a Mega link is known."""
+"""Find the checkpoint of a file by its tensors, for checkpoints without a known sha256 or Mega link."""
 
 from pathlib import Path
 
@@ -9,10 +9,10 @@ from reidhub.zoo.checkpoint import Checkpoint
 
 
 def find_by_tensors(path: Path, checkpoints: list[Checkpoint]) -> list[Checkpoint]:
-    """Find the only checkpoint with the architecture and the number of classes of a file's tensors.
+    """Find the checkpoint that has the same architecture and number of classes as the tensors in a file.
 
-    If the file has the name under which an author published a checkpoint, only the checkpoints with this file name are
-    compared. Else only those whose number of classes is published.
+    If authors published checkpoints under the file's name, only these checkpoints are compared. Else, only the
+    checkpoints whose number of classes is published are compared.
 
     Args:
         path: the file.

@@ -1,4 +1,4 @@
-"""How a file wraps its tensors: the key of the mapping with the tensors, the prefix of the names, the text encoding."""
+"""Find how a file stores its tensors: under which key, with which prefix before the names, in which text encoding."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from reidhub.weights.containers import open_container
 
 @dataclass(frozen=True, slots=True)
 class Wrapping:
-    """Facts that other tools need to read a file; `reidhub.read_weights` finds them out by itself.
+    """How a file stores its tensors. Other tools need these facts; `reidhub.read_weights` finds them by itself.
 
     Args:
-        root: key of the mapping that contains the tensors; empty if the top level of the file is this mapping.
+        root: key under which the file has the mapping with the tensors; empty if the whole file is this mapping.
         prefix: prefix of every name, such as ``module.``.
         latin1: True if the file has byte strings of Python 2 that are not ASCII.
     """
@@ -26,7 +26,7 @@ class Wrapping:
 
 
 def find_wrapping(path: Path, tensors: Mapping[str, Tensor]) -> Wrapping | None:
-    """Find the root key, name prefix and text encoding of ``tensors`` in their file; None if it is unclear."""
+    """Find under which key and with which name prefix a file stores ``tensors``; None if the search fails."""
     with open_container(path, "latin1") as container:
         content = container.content
     below = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, dict)}
@@ -37,7 +37,7 @@ def find_wrapping(path: Path, tensors: Mapping[str, Tensor]) -> Wrapping | None:
 
 
 def _find_prefix(mapping: Mapping[Any, Any], tensors: Mapping[str, Tensor]) -> str | None:
-    """Find the prefix that a mapping adds to the names of ``tensors``; None if the names differ otherwise."""
+    """Return the prefix that a mapping has before the names of ``tensors``; None if the names differ in another way."""
     first, wanted = next(iter(mapping), None), next(iter(tensors))
     if not isinstance(first, str) or not first.endswith(wanted) or len(mapping) != len(tensors):
         return None

@@ -1,9 +1,9 @@
-"""Write files completely or not at all. No other module of the package does this.
+"""Write files completely or not at all.
 
-The bytes go to a temporary file on the target's disk, are flushed to the disk, and then the file is renamed to the
+The bytes go to a temporary file on the target's disk and are flushed to the disk. Then the file is renamed to the
 target in one step. A reader never sees half a file, and an older target stays as it was until the new file is complete.
-After any failure the temporary file is removed: a full disk, an exception, Ctrl-C, or an exit of the process while
-another thread still writes. Only a killed process leaves its temporary file; see `remove_leftovers`.
+The temporary file is removed after a full disk, an exception or Ctrl-C, and when the process exits while another thread
+still writes. Only a killed process leaves its temporary file; see `remove_leftovers`.
 """
 
 import atexit
@@ -25,11 +25,11 @@ TEMPORARY = ".incoming-"
 LEFTOVER_S = 3600.0
 """Seconds without a write after which a temporary file counts as left by a killed process."""
 
-_MODE = 0o644  # other users read caches, mirrors and reports too, and `mkstemp` creates files with 0600
-_NAME_LENGTH = 40  # characters of the target's name in the temporary name, which may have at most 255 bytes
+_MODE = 0o644  # other users read caches, mirrors and reports too, but `mkstemp` creates files with mode 0600
+_NAME_LENGTH = 40  # characters of the target's name in the temporary name; a file name has at most 255 bytes
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # no room on the disk, in the user's quota, under `ulimit -f`
 
-_unfinished: dict[Path, int] = {}  # temporary file -> its process; a forked child must not remove the file
+_unfinished: dict[Path, int] = {}  # temporary file -> id of the process that made it; forked children keep the file
 
 
 @atexit.register
@@ -85,7 +85,7 @@ class AtomicFile:
         """Flush and close the file, and rename it to ``target``.
 
         Args:
-            target: the final name, on the same disk.
+            target: the final path, on the same disk.
             exclusive: never replace an existing file. If two processes publish the same target at the same moment, this
                 is only guaranteed on a file system with hard links.
 
@@ -101,11 +101,11 @@ class AtomicFile:
         self.path.replace(target)
 
     def keep(self) -> None:
-        """Leave the file under its temporary name when the process exits; `discard` still removes it."""
+        """Keep the temporary file when the process exits; `discard` and the end of ``with`` still remove the file."""
         _unfinished.pop(self.path, None)
 
     def discard(self) -> None:
-        """Close and remove the temporary file; after `publish`, nothing happens."""
+        """Close and remove the temporary file; do nothing after `publish`."""
         with suppress(OSError):  # closing writes the buffer, which fails again on a full disk
             self.file.close()
         with suppress(OSError):
@@ -114,7 +114,7 @@ class AtomicFile:
 
 
 def _check_new(path: Path, target: Path) -> None:
-    """Create the target as a hard link, which fails if the target exists."""
+    """Create the target as a hard link to ``path``; this raises FileExistsError if the target exists."""
     try:
         target.hardlink_to(path)
     except FileExistsError:
@@ -126,14 +126,14 @@ def _check_new(path: Path, target: Path) -> None:
 
 @contextmanager
 def write_atomically(path: Path, *, exclusive: bool = False) -> Iterator[IO[bytes]]:
-    """Open a binary file that replaces ``path`` if the ``with`` block ends without an exception.
+    """Open a temporary binary file that replaces ``path`` if the ``with`` block ends without an exception.
 
     Args:
-        path: the final name; its folder must exist.
+        path: the final path; its folder must exist.
         exclusive: never replace an existing file.
 
     Raises:
-        FileExistsError: the target exists, and ``exclusive`` is set.
+        FileExistsError: ``path`` exists, and ``exclusive`` is set.
         OSError: the file cannot be written.
     """
     with AtomicFile(path.parent, f"{TEMPORARY}{path.name[:_NAME_LENGTH]}-") as new:
@@ -142,7 +142,7 @@ def write_atomically(path: Path, *, exclusive: bool = False) -> Iterator[IO[byte
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text as UTF-8; its line ends stay as they are.
+    """Write a text as UTF-8, completely or not at all; its line ends stay as they are.
 
     Raises:
         OSError: the file cannot be written.
@@ -152,10 +152,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, data: dict[str, Any], *, exclusive: bool = False) -> None:
-    """Write a small JSON file.
+    """Write a small JSON file, completely or not at all.
 
     Raises:
-        FileExistsError: the target exists, and ``exclusive`` is set.
+        FileExistsError: ``path`` exists, and ``exclusive`` is set.
         OSError: the file cannot be written.
     """
     with write_atomically(path, exclusive=exclusive) as file:
@@ -163,7 +163,7 @@ def write_json(path: Path, data: dict[str, Any], *, exclusive: bool = False) -> 
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that killed processes have left in a folder.
+    """Remove the temporary files in a folder that no process has written to for an hour.
 
     Raises:
         OSError: a file cannot be removed.

@@ -14,7 +14,7 @@ _HEX = re.compile(r"[0-9a-f]{64}")
 
 
 def sha256(data: bytes = b"") -> "hashlib._Hash":
-    """Start a sha256 with ``data``; its ``update`` adds more bytes."""
+    """Return a sha256 object that has hashed ``data``; its method ``update`` hashes more bytes."""
     import hashlib  # loads OpenSSL, which takes milliseconds that `import reidhub` does not need
 
     return hashlib.sha256(data)
@@ -47,12 +47,12 @@ class Digest:
 
     @classmethod
     def of_bytes(cls, data: bytes) -> Self:
-        """Hash bytes."""
+        """Return the sha256 of bytes."""
         return cls(sha256(data).hexdigest())
 
     @classmethod
     def of_chunks(cls, chunks: Iterable[bytes]) -> Self:
-        """Hash the chunks joined together."""
+        """Return the sha256 of all chunks joined together."""
         state = sha256()
         for chunk in chunks:
             state.update(chunk)
@@ -60,7 +60,7 @@ class Digest:
 
     @classmethod
     def of_file(cls, path: Path) -> Self:
-        """Hash the bytes of a file.
+        """Return the sha256 of a file's bytes.
 
         Raises:
             OSError: the file cannot be read.

@@ -8,7 +8,7 @@ from reidhub.errors import CacheError
 
 
 def cache_root() -> Path:
-    """Return the cache folder, which need not exist.
+    """Return the cache folder; the folder need not exist.
 
     Returns:
         ``$REIDHUB_HOME``, else ``$TORCH_HOME/reidhub``, else ``reidhub`` in torch's default cache folder.

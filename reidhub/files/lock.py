@@ -1,6 +1,6 @@
 """A lock file that lets one process at a time do a job, so that two processes do not do the same work twice.
 
-Nothing else depends on the lock: if it has no effect, fails, or is never released, the work is done without it.
+The lock only saves work. If locks do not work on a disk, or a lock is never released, the job is done without the lock.
 """
 
 import logging
@@ -22,9 +22,9 @@ def take_turn(path: Path, what: str, is_worth_waiting: Callable[[], bool]) -> It
 
     Args:
         path: the lock file; created here, and removed at the end.
-        what: words for the message that say what the other process does, such as ``fetching NAME``.
-        is_worth_waiting: called every second while another process holds the lock; if it returns False, the block runs
-            without the lock.
+        what: description of the other process's job for the log, such as ``fetching NAME``.
+        is_worth_waiting: called every second while another process holds the lock. If it returns False, the ``with``
+            block runs without the lock.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Links to files on Mega. Each link holds the name, the decryption key and the checksum (MAC) of one file."""
+"""Parse links to files on Mega. A link contains the name, the decryption key and the checksum (MAC) of one file."""
 
 import base64
 import re
@@ -35,7 +35,7 @@ class MegaLink:
         """Read ``https://mega.nz/#!HANDLE!KEY`` or ``https://mega.nz/file/HANDLE#KEY``.
 
         Raises:
-            SourceError: the text is not such a link; permanent.
+            SourceError: the text is not such a link; another attempt cannot help (``permanent``).
         """
         plain = text.replace("%21", "!")
         found = _OLD.fullmatch(plain) or _NEW.fullmatch(plain)

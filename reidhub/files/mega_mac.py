@@ -1,7 +1,7 @@
-"""Mega's MAC: a checksum in each Mega link, which shows whether a file is the one that the link was made for.
+"""Compute Mega's MAC: the checksum in a Mega link, which shows whether a file is the one that the link was made for.
 
-The MAC is computed from the decrypted bytes, so files from other sources can be checked too. It detects damaged files
-and mixed-up files, but not forged ones: whoever knows the link can make another file with the same MAC.
+The MAC is computed from the decrypted bytes, so files from other sources can be checked too. The MAC detects damaged
+files and mixed-up files, but not forged files: anyone who knows the link can make another file with the same MAC.
 
 The file is cut into chunks. Each chunk has a CBC-MAC of 16 bytes. The MAC is a CBC-MAC over the CBC-MACs of all chunks,
 shortened to 8 bytes.
@@ -16,25 +16,25 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 from reidhub.errors import IntegrityError
 from reidhub.files.mega_link import MegaLink
 
-_FIRST = 128 * 1024  # bytes of the first chunk; each next chunk is longer by this number, up to _LONGEST
+_FIRST = 128 * 1024  # bytes of the first chunk; each later chunk is longer by this number, up to _LONGEST
 _LONGEST = 1024 * 1024
 _BLOCK = 16
 
-# checkMetaMacWithMissingLateEntries in Mega's official client: some old MACs leave out a run of consecutive chunks.
-_LATE = 96  # chunks at the end of the file; the run starts in one of them
-_RUN = 64  # chunks in the longest run
+# checkMetaMacWithMissingLateEntries in Mega's official client: some old MACs leave out consecutive chunks.
+_LATE = 96  # the first missing chunk is one of the last 96 chunks of the file
+_RUN = 64  # largest number of missing chunks
 
 _log = logging.getLogger(__name__)
 
 
 class ContentMac:
-    """The MAC of a file whose bytes come one after another.
+    """Computes the MAC of a file piece by piece. The MAC is the checksum in the file's Mega link.
 
     Args:
         link: the Mega link that the file should belong to.
 
     Raises:
-        SourceError: the link is malformed; permanent.
+        SourceError: the link is malformed; another attempt cannot help (``permanent``).
     """
 
     def __init__(self, link: MegaLink | str) -> None:
@@ -46,7 +46,7 @@ class ContentMac:
         self._scratch = bytearray(_LONGEST + _BLOCK)
 
     def update(self, data: bytes) -> None:
-        """Add the next bytes, any number of them."""
+        """Add the next bytes of the file, in pieces of any size."""
         view = memoryview(data)
         while view:
             cbc = self._cbc = self._cbc or self._begin_chunk()
@@ -58,15 +58,16 @@ class ContentMac:
             view = view[room:]
 
     def compute(self) -> bytes:
-        """Return the MAC of all bytes added, 8 bytes; 8 zero bytes for an empty file. Call it once, at the end."""
+        """Return the MAC (8 bytes) of all added bytes; 8 zero bytes for an empty file. Call this once, at the end."""
         if self._cbc is not None:
             self._close_chunk(self._cbc)
         return _fold(_chain(self._link.aes, bytes(self._chunk_macs))[-_BLOCK:])
 
     def check(self) -> None:
-        """Check that the complete file belongs to the link. Call it once, instead of `compute`.
+        """Check that the complete file belongs to the link. Call this once, instead of `compute`.
 
-        If the MAC in the link leaves out one run of chunks near the end, as in some old links, a warning is logged.
+        In some old links, the MAC was computed without some consecutive chunks near the end of the file. A file that
+        fits such a MAC is accepted, with a warning in the log.
 
         Raises:
             IntegrityError: the link was made for another file.
@@ -115,7 +116,7 @@ def _fold(state: bytes) -> bytes:
 
 
 def _find_gap(link: MegaLink, macs: bytes) -> range | None:
-    """Find a run of chunks that the link's MAC leaves out, never all chunks; None if no run explains the MAC."""
+    """Find consecutive chunks (never all) without which the file has the link's MAC; None if there are none."""
     end = len(macs) // _BLOCK
     before = _chain(link.aes, macs)
     for start in range(max(0, end - _LATE), end):

@@ -1,6 +1,6 @@
-"""Check the first bytes of a file: hosts send web pages, error texts and pointer files instead of a checkpoint.
+"""Check the first bytes of a file, because hosts may send a web page or an error text instead of a checkpoint.
 
-Only bytes that are certainly no checkpoint are refused. All others are checked later, by size, sha256 and loading.
+Only bytes that are certainly no checkpoint are refused. Other bytes are checked later, by size, sha256 and loading.
 """
 
 import html
@@ -11,14 +11,16 @@ from itertools import chain
 from reidhub.errors import IntegrityError
 
 HEAD = 1024  # bytes that are enough to recognise a page
-PAGE = 256 * 1024  # bytes of a web page that are read at most, to find its title and its length
+PAGE = 256 * 1024  # largest number of bytes that are read of a web page, to find its title and length
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # never in a text, but near the start of every binary file
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
 def refuse_pages(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Return the same bytes, unless they are a web page or another text; the first bytes are read at once.
+    """Return the same bytes, unless they are a web page or an error text instead of a checkpoint.
+
+    The first chunks are read at once, the others when the result is read.
 
     Raises:
         IntegrityError: no bytes came, or they are HTML, XML, JSON or a Git LFS pointer (a text instead of a file).
@@ -39,7 +41,7 @@ def read_title(data: bytes) -> str:
 
 
 def make_printable(text: str, most: int = 100) -> str:
-    """Prepare a host's text for a message: one line, no control characters, at most ``most`` characters."""
+    """Prepare a text for a message: put it on one line, remove control characters, and shorten it to ``most``."""
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     return line if len(line) <= most else line[: most - 3] + "..."
 
@@ -54,7 +56,7 @@ def _read_start(chunks: Iterator[bytes], size: int) -> bytes:
 
 
 def _name_kind(start: bytes) -> str | None:
-    """Return words such as ``" of text/html"`` if the bytes are no checkpoint, ``""`` if there are none, else None."""
+    """Return ``" of text/html"`` or similar words for bytes that are no checkpoint, ``""`` for no bytes, else None."""
     if not start:
         return ""
     if _CONTROL.search(start[:HEAD]):

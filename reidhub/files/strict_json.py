@@ -17,7 +17,7 @@ def to_json(value: Any) -> bytes:
 
 
 def from_json(kind: type[T], text: bytes) -> T:
-    """Read JSON from `to_json` as a value of type ``kind``.
+    """Read JSON that `to_json` wrote, and return a value of type ``kind``.
 
     Args:
         kind: ``str``, ``int``, ``float``, ``bool``, a literal of strings, ``X | None``, ``tuple[X, ...]``, a tuple of

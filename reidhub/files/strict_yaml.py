@@ -21,7 +21,7 @@ _BOOL = "tag:yaml.org,2002:bool"
 
 
 class Value:
-    """One node of a YAML file."""
+    """One node of a YAML file; its methods read the node as a given type, or raise `ManifestError`."""
 
     __slots__ = ("_node", "file")
 
@@ -35,7 +35,7 @@ class Value:
         return f"{self.file}:{self._node.start_mark.line + 1}"
 
     def fail(self, message: str) -> NoReturn:
-        """Raise a `ManifestError` that starts with file and line of this node."""
+        """Raise a `ManifestError` whose message starts with the file and the line of this node."""
         raise ManifestError(f"{self.where}: {message}")
 
     def fields(self, known: tuple[str, ...], required: tuple[str, ...], what: str) -> "dict[str, Value]":
@@ -44,7 +44,7 @@ class Value:
         Args:
             known: names of all allowed fields.
             required: names of the fields that must not be missing.
-            what: words for the mapping in messages, such as ``a score``.
+            what: description of the mapping for messages, such as ``a score``.
 
         Raises:
             ManifestError: this node is not a mapping, or a field is unknown, missing or repeated.
@@ -69,24 +69,24 @@ class Value:
             yield Value(key, self.file), Value(value, self.file)
 
     def items(self, read: "Callable[[Value], T]", what: str) -> tuple[T, ...]:
-        """Read each item of a list with ``read``; ``what`` is the list in words, for messages."""
+        """Read each item of a list with ``read``; ``what`` describes the list in messages."""
         if not isinstance(self._node, yaml.SequenceNode):
             self.fail(f"{what} is a list, not {self._describe()}")
         return tuple(read(Value(node, self.file)) for node in self._node.value)
 
     def only_pair(self, what: str) -> "tuple[Value, Value]":
-        """Return key and value of a mapping with exactly one field."""
+        """Return key and value of a mapping with exactly one field; ``what`` describes the mapping in messages."""
         pairs = list(self._pairs(what))
         if len(pairs) != 1:
             self.fail(f"{what} has one field, not {len(pairs)}")
         return pairs[0]
 
     def is_null(self) -> bool:
-        """Return True for ``null`` and for an empty value."""
+        """Return True if the value is ``null`` or empty."""
         return bool(self._node.tag == _NULL)
 
     def optional(self, read: "Callable[[Value], T]") -> T | None:
-        """Read the value with ``read``; null becomes None."""
+        """Read the value with ``read``; return None for ``null`` and for an empty value."""
         return None if self.is_null() else read(self)
 
     def text(self) -> str:
@@ -136,11 +136,11 @@ class Value:
 
 
 def read_package_list(file: Path, read: Callable[[Value], T]) -> tuple[T, ...]:
-    """Read a YAML file that belongs to the package and holds a list.
+    """Read a YAML file that belongs to the package and contains a list.
 
     Args:
-        file: the file.
-        read: converts an item to a value.
+        file: path of the file.
+        read: function that converts an item of the list.
 
     Raises:
         InstallationError: the file is missing or broken.

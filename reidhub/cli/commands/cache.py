@@ -1,4 +1,4 @@
-"""``reidhub cache``: the folder of downloaded files."""
+"""``reidhub cache``: list, check, fill and empty the folder of downloaded files."""
 
 import json
 import sys
@@ -51,7 +51,7 @@ def folder(*, as_data: bool) -> None:
 @command.command("list", short_help="list its files")
 @json_option
 def list_(*, as_data: bool) -> None:
-    """List every file in the cache; nothing is hashed."""
+    """List every file in the cache, without checking the bytes of the files."""
     cache = Cache()
     files = list_stored(cache)
     if as_data:
@@ -72,7 +72,7 @@ def list_(*, as_data: bool) -> None:
 @click.option("--remove", is_flag=True, help="Remove the broken ones.")
 @json_option
 def check_(*, remove: bool, as_data: bool) -> None:
-    """Hash every file again. The exit code is 1 if a file is broken or cannot be read."""
+    """Check the sha256 of every file in the cache. The exit code is 1 if a file is broken or cannot be read."""
     results = list(check(list_stored(Cache())))
     wrong = [result for result in results if result.state != "intact"]
     removed = [result for result in wrong if remove and result.state == "broken"]
@@ -107,9 +107,9 @@ def check_(*, remove: bool, as_data: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
 @json_option
 def prune(*, unused_since: int | None, max_size: int | None, code: bool, dry_run: bool, as_data: bool) -> None:
-    """Remove broken files, and what interrupted runs left more than an hour ago.
+    """Remove broken files, and files that interrupted runs left more than an hour ago.
 
-    The options remove more. The last use of a file is recorded once a day.
+    With the options, other files are removed too. The time of a file's last use is recorded at most once a day.
     """
     found = find_prunable(Cache(), unused_since_s=unused_since, max_size=max_size)
     _carry_out([*found, *(find_compiled_code(Cache()) if code else [])], dry_run=dry_run, as_data=as_data)
@@ -120,7 +120,7 @@ def prune(*, unused_since: int | None, max_size: int | None, code: bool, dry_run
 @click.option("--forget", is_flag=True, help="Also forget the sha256 that the first download of an unpinned file had.")
 @json_option
 def remove(selectors: tuple[str, ...], *, forget: bool, as_data: bool) -> None:
-    """Remove the files of checkpoints and their converted copies."""
+    """Remove the files of checkpoints, with their converted copies, from the cache."""
     cache, found = Cache(), []
     for checkpoint in select_checkpoints(selectors):
         if removal := find_removal(cache, checkpoint.artifact):

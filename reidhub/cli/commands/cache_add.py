@@ -23,9 +23,10 @@ from reidhub.zoo.manifest import zoo
 def add(paths: tuple[Path, ...], *, copy: bool, as_data: bool) -> None:
     """Add files of this machine to the cache, such as ~/.cache/torch/checkpoints of torchreid.
 
-    PATH is a file, or a folder whose files are all looked at. A file is recognised by its sha256 or the MAC of a Mega
-    link; if a checkpoint has neither, by architecture, number of classes and the author's file name. Exit code 1: a
-    file that you named is refused, or all files are.
+    PATH is a file, or a folder; all files in a folder and its subfolders are examined. A file is recognised by its
+    sha256 or by the MAC, the checksum in a Mega link. If neither is known for a checkpoint, its file is recognised by
+    architecture, number of classes and the author's file name. The exit code is 1 if a file that you named is refused,
+    or if all files are refused.
     """
     importer = Importer(Cache(), zoo().checkpoints, _by_tensors, link=not copy)
     results = []

@@ -10,11 +10,11 @@ import click
 @click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Work in this folder and keep it.")
 @click.option("--json", "as_data", is_flag=True, help="Print the verification as JSON instead of a table.")
 def command(*, keep: Path | None, as_data: bool) -> None:
-    """Download a small checkpoint, check it and measure its scores again, without an internet.
+    """Download a small checkpoint, check it and measure its scores again, without an internet connection.
 
-    Servers on this machine speak the protocols of Mega and Google Drive. The dataset is drawn: people who do not exist,
-    seen by 4 cameras, in Market-1501's layout. The rest is what `reidhub download` and `reidhub verify` always do. The
-    demo takes one to two minutes. Without --keep it leaves nothing behind.
+    Servers on this machine use the protocols of Mega and Google Drive. The images of the dataset are drawn by a program
+    and show people who do not exist, seen by 4 cameras. The demo runs the ordinary commands `reidhub download` and
+    `reidhub verify`. It takes one to two minutes. Without --keep, all its files are removed at the end.
     """
     from reidhub.demo.run import run
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def command(files: tuple[Path, ...], *, as_data: bool) -> None:
     """Find out what checkpoint files are, and why they do not load.
 
-    Only bytes, names and shapes are looked at; no code in a file runs. The exit code is 0 if every FILE loads as an
-    architecture of the zoo.
+    The command examines only bytes, names and shapes; it runs no code from a file. The exit code is 0 if every FILE
+    loads as an architecture of the zoo, else 1.
     """
     from reidhub.diagnosis import doctor
 

@@ -44,8 +44,9 @@ def command(
 ) -> None:
     """Download checkpoints into the cache and print their paths.
 
-    Every file is checked by its sha256, or, if that is not known, by the MAC in its Mega link. Interrupted downloads
-    resume. If $REIDHUB_MIRROR is set to a folder or a URL, it is asked first.
+    Every file is checked by its sha256 or, if none is known, by the MAC, the checksum in its Mega link. A note on
+    stderr names files without a known sha256. Interrupted downloads resume. If $REIDHUB_MIRROR is set to a folder or a
+    URL, files are fetched from there if possible.
     """
     delivery, show = Delivery(output, form), None if as_data else _make_writer(sys.stdout)
     results = _download_all(select_checkpoints(selectors), jobs, delivery, FetchOptions(**options), show)
@@ -63,7 +64,7 @@ def _download_all(
     options: FetchOptions,
     show: Callable[[str], None] | None,
 ) -> list[Result]:
-    """Download all checkpoints; show each path as soon as this file and all files before it are downloaded."""
+    """Download all checkpoints; show each path as soon as its file and all files before it are downloaded."""
     results = []
     with closing(Progress(checkpoints)) as progress, logging_redirect_tqdm():
         fetcher = Fetcher(Cache(), options, progress)

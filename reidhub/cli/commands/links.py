@@ -19,10 +19,10 @@ from reidhub.zoo.checkpoint import Checkpoint
 @optional_selectors_argument
 @json_option
 def command(selectors: tuple[str, ...], *, as_data: bool) -> None:
-    """Ask every source whether it still has its file, and how large it is; download nothing.
+    """Ask every source whether it still has its file and how large the file is; download nothing.
 
-    A source that offers a file of another size than the manifest's is not alive. The exit code is 1 if a checkpoint has
-    no living source.
+    A source is alive if it has the file, and if the file has the size that the manifest states. The exit code is 1 if a
+    checkpoint has no source that is alive.
     """
     chosen = select_checkpoints(selectors)
     total = sum(len(checkpoint.artifact.sources) for checkpoint in chosen)

@@ -1,4 +1,4 @@
-"""``reidhub list``: one line per checkpoint."""
+"""``reidhub list``: list checkpoints with their scores and sizes."""
 
 import json
 

@@ -35,8 +35,9 @@ from reidhub.zoo.checkpoint import Checkpoint
 def command(folder: Path, selectors: tuple[str, ...], *, jobs: int, as_data: bool) -> None:
     """Fill DIR with checkpoints, an index and SHA256SUMS, and print the path of each file.
 
-    Any static web server can serve DIR. Other machines set $REIDHUB_MIRROR to its path or URL. Files that DIR has
-    already are checked and kept. Checkpoints that cannot be downloaded are listed on stderr; the exit code is then 1.
+    Any static web server can serve DIR. On other machines, set $REIDHUB_MIRROR to the path or URL of DIR. Files that
+    are already in DIR are checked; intact files are kept. Checkpoints that cannot be downloaded are listed on stderr;
+    the exit code is then 1.
     """
     outcomes = []
     for outcome in _fill_mirror(folder, select_checkpoints(selectors), jobs):
@@ -55,7 +56,7 @@ def command(folder: Path, selectors: tuple[str, ...], *, jobs: int, as_data: boo
 
 
 def _fill_mirror(folder: Path, checkpoints: list[Checkpoint], jobs: int) -> Iterator[Outcome]:
-    """Add each checkpoint to the mirror, and yield the outcomes in their order."""
+    """Add each checkpoint to the mirror folder, and yield the results in the order of the checkpoints."""
     cache, options = Cache(), FetchOptions()
     with ExitStack() as stack:
         progress = stack.enter_context(closing(Progress(checkpoints)))

@@ -1,4 +1,4 @@
-"""``reidhub pin``: print the lines that pin a file in the manifest."""
+"""``reidhub pin``: print the manifest lines that record the sha256 of a file (pin the file)."""
 
 import json
 import sys
@@ -25,7 +25,7 @@ _CHECKS = {
 @selectors_argument
 @json_option
 def command(selectors: tuple[str, ...], *, as_data: bool) -> None:
-    """Print sha256, size and evidence of checkpoints' files, as lines to paste into the manifest.
+    """Print sha256, size and evidence of the checkpoints' files, as lines to paste into the manifest.
 
     Files that are not in the cache are downloaded. The evidence says how each file was checked.
     """
@@ -97,7 +97,7 @@ class _Pin:
         }
 
     def _agrees_with_prefix(self) -> bool | None:
-        """Compare the sha256 with the digits in the author's file name; None if the name has no digits."""
+        """Return True if the sha256 starts with the digits in the author's file name; None if there are no digits."""
         prefix = self.checkpoint.artifact.sha256_prefix
         return None if prefix is None else self.digest.hex.startswith(prefix.lower())
 
@@ -107,14 +107,14 @@ class _Pin:
 
 
 def _make_pin(checkpoint: Checkpoint, cache: Cache, fetcher: Fetcher) -> _Pin:
-    """Fetch a file and compute its sha256 again."""
+    """Fetch a checkpoint's file and compute its sha256 again."""
     path = fetcher.fetch(checkpoint)
     digest = Digest.of_file(path)
     return _Pin(checkpoint, digest, path.stat().st_size, _describe_origin(checkpoint, cache.read_entry(digest)))
 
 
 def _describe_origin(checkpoint: Checkpoint, entry: Entry | None) -> str:
-    """Describe the source of a file in the cache, without a path or address of this user."""
+    """Describe where a file in the cache came from, without any path or address of this user."""
     kinds = {source.location: source.kind for source in checkpoint.artifact.sources}
     kind = kinds.get(entry.source) if entry else None
     return "file of unknown origin" if kind is None else f"own download from {kind}"

@@ -53,7 +53,7 @@ def _list_model_fields(checkpoint: Checkpoint) -> list[tuple[str, str]]:
 
 
 def _describe_parameters(checkpoint: Checkpoint) -> Iterator[str]:
-    """Describe the number of parameters as printed and as computed."""
+    """Describe the number of parameters: as published, and as computed from the architecture."""
     architecture, computed = zoo().architecture(checkpoint.model), find_cost(checkpoint)
     by_calls = architecture is not None and architecture.printed_params == "calls"
     how = ", counted by calls" if by_calls else ""

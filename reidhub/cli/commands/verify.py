@@ -1,4 +1,4 @@
-"""``reidhub verify``: measures the reported scores again, and prints a verdict on each."""
+"""``reidhub verify``: measure the reported scores again, and print a verdict on each."""
 
 import sys
 from dataclasses import dataclass
@@ -72,8 +72,8 @@ def command(selectors: tuple[str, ...], **options: Any) -> None:
     """Measure the reported scores again, and print a verdict on each.
 
     SELECTOR is a name (osnet_x1_0.msmt17), a model (osnet_x1_0: its default checkpoint) or a glob ('osnet_x1_0.*').
-    Datasets are never downloaded; docs/datasets.md describes the folders that they must be in. To resume a run that was
-    interrupted, give the same command again.
+    Datasets are never downloaded; docs/datasets.md describes the folders that they must be in. To resume an interrupted
+    run, run the same command again.
 
     The exit code is 1 if a score deviates, or if a checkpoint that you named exactly could not be measured.
     """
@@ -85,7 +85,7 @@ _OTHER_LEVELS = "--level files and --level weights check the checkpoints themsel
 
 @dataclass(frozen=True, slots=True)
 class _Options:
-    """The options of the command line."""
+    """The options of ``reidhub verify``."""
 
     everything: bool
     datasets: tuple[str, ...]
@@ -108,7 +108,7 @@ class _Options:
 
     @property
     def score_options(self) -> list[str]:
-        """The given options that have a meaning for scores only."""
+        """Names of the given options that are only allowed when scores are measured."""
         given = {
             "--on": self.datasets,
             "--receipt": self.receipt,
@@ -127,10 +127,10 @@ class _Options:
 
     @property
     def root(self) -> Path:
-        """The data root.
+        """The folder that has the datasets.
 
         Raises:
-            UsageError: it was not given, or it is no folder.
+            UsageError: ``--data-root`` was not given, or is not a folder.
         """
         if self.data_root is None:
             raise UsageError("scores need --data-root, the folder that has the datasets", hint=_OTHER_LEVELS)
@@ -142,7 +142,7 @@ class _Options:
         return self.data_root
 
     def settings(self) -> "Settings":
-        """The settings of the run."""
+        """Make the settings for measuring scores from the options."""
         from reidhub.torch_settings import find_device
         from reidhub.verification.settings import Settings
 
@@ -158,7 +158,7 @@ class _Options:
 
 
 def _run(selectors: tuple[str, ...], options: _Options) -> int:
-    """Run the command, and return its exit code."""
+    """Run ``reidhub verify``, and return its exit code."""
     if options.level == "scores":
         _ = options.root  # a wrong data root is reported at once, before torch is imported
     from reidhub.verification.plan import Selection, plan
@@ -220,7 +220,7 @@ def _verify(jobs: "Plan", options: _Options) -> int:
 
 
 def _make_folders(options: _Options) -> None:
-    """Create the folders for the results, so that an error is raised before hours of work, not after."""
+    """Create the folders for the results, so that an error is raised before the hours of work, not after them."""
     for folder in (options.html, options.keep_embeddings, options.receipt and options.receipt.parent):
         if folder:
             with explain_write_errors(f"make the folder {folder}", UsageError):
@@ -228,7 +228,7 @@ def _make_folders(options: _Options) -> None:
 
 
 def _write_files(report: "Report", journal: "Journal", settings: "Settings", options: _Options) -> None:
-    """Write the files that were asked for; the journal still has all embeddings."""
+    """Write the files that the user asked for, with the embeddings that the journal has stored."""
     from reidhub.verification.export_embeddings import export_embeddings
     from reidhub.verification.receipt import write_receipt
     from reidhub.verification.report import make_galleries, write_report

@@ -188,7 +188,7 @@ def check_precision(precision: str, device: torch.device) -> None:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Return True if the hardware computes in bfloat16; False if it only emulates it, which is slower than float32."""
+    """Return True if the hardware computes in bfloat16. Emulated bfloat16 does not count: it is slower than float32."""
     if device.type == "cuda":
         with torch.cuda.device(device):
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))

@@ -49,7 +49,7 @@ class StoredFile:
 
     @property
     def path(self) -> Path:
-        """The checkpoint's file."""
+        """Path of the checkpoint's file."""
         return self.paths[0]
 
     @property
@@ -111,7 +111,7 @@ class CheckedFile:
 
     @property
     def removal(self) -> Removal:
-        """The `Removal` that deletes the broken files."""
+        """The `Removal` that deletes the broken files; it has no files if the state is not ``broken``."""
         return Removal(self.file.name, self.paths, sum(map(_read_size, self.paths)), self.reason or "intact")
 
 
@@ -247,7 +247,7 @@ def _check(file: StoredFile) -> CheckedFile:
 
 
 def _find_broken_conversion(file: StoredFile) -> tuple[Path, ...]:
-    """Find a file's converted copy and the copy's record, if their sha256 differ; an empty tuple if all is well."""
+    """Find a file's converted copy and the copy's record, if their sha256 differ; else return an empty tuple."""
     path = file.path.with_suffix(".safetensors")
     note = path.with_suffix(".safetensors.json")
     if path not in file.paths:

@@ -140,7 +140,7 @@ class Cache:
             yield incoming
 
     def find_partial(self, artifact: Artifact, source: Source) -> PartialFile | None:
-        """Find the longest interrupted download of an artifact from a source that can be resumed; None if none can."""
+        """Find the longest resumable partial file of an artifact from this source; None if there is none."""
         found = [p for p in self._list_partials(f"{_partial_prefix(artifact, source)}-*.part") if p.resumable]
         return max(found, key=lambda partial: partial.offset, default=None)
 
@@ -240,7 +240,7 @@ class Cache:
             )
 
     def _write_pin(self, artifact: Artifact, entry: Entry, undo: ExitStack) -> None:
-        """Write the sha256 of the first download. If another process has written one already, compare with that."""
+        """Write the pin (sha256 of the first download); if another process has written one, compare the sha256."""
         path = self._pin_path(artifact)
         pin = {"name": entry.name, "sha256": entry.sha256, "checked_by": entry.checked_by}
         self.pins.mkdir(exist_ok=True)

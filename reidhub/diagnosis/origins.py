@@ -70,7 +70,7 @@ def find_candidates(architecture: str, num_classes: int | None) -> tuple[Checkpo
 
 
 def find_by_file_name(path: Path) -> tuple[Checkpoint, ...]:
-    """Find the checkpoints that have the name of this file: the author's file name, or the zoo's name."""
+    """Find the checkpoints that this file's name stands for: the author's file name, or a checkpoint's name."""
     name = path.name
     stem = name.partition(".")[0]
     return tuple(

@@ -198,7 +198,7 @@ def has_bf16(device: torch.device) -> bool:
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16"))
 
 
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # cgroup version 2: processor time per period, and the period, both in us
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # cgroup version 2: processor time per period, and length of a period, in us
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from reidhub.files.sniff import refuse_pages
 from reidhub.zoo.checkpoint import Checkpoint
 
 IdentifyByTensors = Callable[[Path, list[Checkpoint]], list[Checkpoint]]
-"""A function that takes a path and checkpoints, and returns those that the file may belong to by its tensors."""
+"""A function that finds which of the given checkpoints a file may belong to; it compares the tensors in the file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -245,7 +245,7 @@ class Cache:
         pin = {"name": entry.name, "sha256": entry.sha256, "checked_by": entry.checked_by}
         self.pins.mkdir(exist_ok=True)
         if path.exists() and self.read_pin(artifact) is None:
-            path.unlink(missing_ok=True)  # damaged
+            path.unlink(missing_ok=True)  # the pin is damaged
         with suppress(FileExistsError):
             write_json(path, pin, exclusive=True)
             undo.callback(path.unlink, missing_ok=True)
@@ -257,7 +257,7 @@ class Cache:
             return True
         if Digest.of_file(path) == digest:
             if entry:
-                with suppress(OSError):  # then the next call hashes the file again
+                with suppress(OSError):  # if the entry cannot be written, the next call hashes the file again
                     write_json(self._entry_path(digest), asdict(replace(entry, mtime_ns=state.st_mtime_ns)))
             return True
         with suppress(OSError):  # in a read-only cache the broken file stays, but is never returned

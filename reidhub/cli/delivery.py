@@ -36,7 +36,7 @@ class Delivery:
         """
         name = checkpoint.file_name
         if self.form == "safetensors":
-            from reidhub.weights.load import write_safetensors  # reads tensors, which needs torch
+            from reidhub.weights.load import write_safetensors  # imports torch
 
             path, name = write_safetensors(checkpoint, path), f"{checkpoint.name}.safetensors"
         return _copy(path, self.folder / name) if self.folder else path

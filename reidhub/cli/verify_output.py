@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from reidhub.zoo.checkpoint import Checkpoint
 
 
-_FEW = 3  # up to this number of unpinned checkpoints, each has its own notice; more share one
+_FEW = 3  # up to this number of checkpoints without a known sha256, each has its own notice
 
 
 def print_notices(checkpoints: Sequence["Checkpoint"]) -> None:

@@ -27,7 +27,7 @@ LEFTOVER_S = 3600.0
 
 _MODE = 0o644  # other users read caches, mirrors and reports too, but `mkstemp` creates files with mode 0600
 _NAME_LENGTH = 40  # characters of the target's name in the temporary name; a file name has at most 255 bytes
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # no room on the disk, in the user's quota, under `ulimit -f`
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # disk full, quota used up, limit of `ulimit -f` reached
 
 _unfinished: dict[Path, int] = {}  # temporary file -> id of the process that made it; forked children keep the file
 
@@ -59,7 +59,7 @@ class AtomicFile:
     """
 
     def __init__(self, folder: Path, prefix: str = TEMPORARY, suffix: str = "") -> None:
-        from tempfile import mkstemp  # takes milliseconds to import, and `reidhub show` writes nothing
+        from tempfile import mkstemp  # takes milliseconds to import, and `reidhub show` does not need it
 
         handle, name = mkstemp(prefix=prefix, suffix=suffix, dir=folder)
         self.path = Path(name)

@@ -37,7 +37,7 @@ def take_turn(path: Path, what: str, is_worth_waiting: Callable[[], bool]) -> It
     finally:
         if locked:
             with suppress(OSError):
-                path.unlink()  # before the release, so that waiting processes create a new file
+                path.unlink()  # remove it before the release, so that waiting processes create a new file
             with suppress(OSError):
                 lock.release()
 

@@ -39,9 +39,9 @@ class ContentMac:
 
     def __init__(self, link: MegaLink | str) -> None:
         self._link = MegaLink.parse(link) if isinstance(link, str) else link
-        self._chunk_macs = bytearray()  # of the complete chunks, 16 bytes each
+        self._chunk_macs = bytearray()  # MACs of the complete chunks, 16 bytes each
         self._cbc: CipherContext | None = None
-        self._filled = 0  # bytes so far of the unfinished chunk
+        self._filled = 0  # number of bytes in the unfinished chunk
         self._last = b""  # CBC state of the unfinished chunk
         self._scratch = bytearray(_LONGEST + _BLOCK)
 

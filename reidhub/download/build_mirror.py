@@ -1,10 +1,11 @@
-"""Build a mirror: a folder that any web server or shared disk can serve, and that ``$REIDHUB_MIRROR`` can name.
+"""Build a mirror: a folder with copies of checkpoint files, which a web server or a shared disk can offer to others.
 
-Each file lies directly in the folder, with the name `Checkpoint.file_name`. ``index.json`` and ``SHA256SUMS`` list the
-intact files. A file is written completely or not at all, and an intact file is not written again.
+A user of the mirror sets ``$REIDHUB_MIRROR`` to the folder or to its web address. Each file lies directly in the
+folder, with the name `Checkpoint.file_name`. ``index.json`` and ``SHA256SUMS`` list the intact files. A file is written
+completely or not at all, and an intact file is not written again.
 
-"Unpinned" means that the manifest has no sha256 for a file. Such a file is checked with its MAC, the checksum in a Mega
-link, if the manifest has a Mega link for it.
+"Unpinned" means that the manifest has no sha256 for a file. If the manifest has a Mega link for such a file, the file
+is checked with its MAC, the checksum in the Mega link.
 """
 
 import hashlib
@@ -28,15 +29,15 @@ SUMS = "SHA256SUMS"
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """A file of the mirror, as the index describes it.
+    """One file of a mirror, as the mirror's ``index.json`` describes it.
 
     Args:
         name: name of the checkpoint.
         file: file name in the folder.
         sha256: sha256 of the file.
         size: bytes of the file.
-        checked_by: how the file was checked: ``sha256``, ``mega-mac``, or ``nothing`` (no sha256 or MAC is known).
-        source: location in the manifest that the file came from; None if unknown.
+        checked_by: how the file was checked: ``sha256``, ``mega-mac`` (the checksum in its Mega link), or ``nothing``.
+        source: URL in the manifest from which the file was downloaded; None if unknown.
         licence: licence and terms of use of the weights.
         notices: notes that every user should read.
 
@@ -61,7 +62,14 @@ class IndexEntry:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result for one checkpoint: the ``entry`` of its file in the index, or the ``error``."""
+    """The result of `Mirror.add` for one checkpoint: the file's ``entry`` in the index, or an ``error`` message.
+
+    Args:
+        checkpoint: the checkpoint.
+        state: ``intact`` if the folder had the file already, ``written`` if it was copied now, ``failed`` otherwise.
+        entry: the file's entry in the index; None if ``failed``.
+        error: the reason for the failure; None otherwise.
+    """
 
     checkpoint: Checkpoint
     state: Literal["intact", "written", "failed"]
@@ -70,7 +78,9 @@ class Outcome:
 
 
 class Mirror:
-    """Fills a folder during a ``with`` block and writes the index at the end. Other files in the folder stay.
+    """Copies checkpoint files into a folder during a ``with`` block, and writes the index at the end of the block.
+
+    Other files in the folder are kept.
 
     Args:
         folder: the mirror; created if missing.
@@ -78,7 +88,8 @@ class Mirror:
         fetcher: downloads files that are missing in ``cache``.
 
     Raises:
-        CacheError: the folder cannot be written, when the block starts, or the index, when the block ends.
+        CacheError: the folder cannot be written (at the start of the block), or the index cannot be written (at the
+            end of the block).
     """
 
     def __init__(self, folder: Path, cache: Cache, fetcher: Fetcher | None = None) -> None:
@@ -100,7 +111,9 @@ class Mirror:
             _write_index(self._folder, list(self._outcomes))
 
     def add(self, checkpoint: Checkpoint) -> Outcome:
-        """Copy a checkpoint's file into the folder, unless an intact copy is there; safe to call from many threads.
+        """Copy a checkpoint's file into the folder, unless the folder has an intact copy; many threads may call this.
+
+        If the file cannot be fetched or copied, no error is raised; the outcome has the state ``failed``.
 
         Raises:
             UsageError: ``$REIDHUB_MIRROR`` is neither a folder nor a web address.
@@ -128,10 +141,11 @@ class Mirror:
             return Outcome(checkpoint, "failed", error=f"cannot copy to {path}: {error.strerror}")
 
     def _check_intact(self, path: Path, checkpoint: Checkpoint, listed: IndexEntry | None) -> Digest | None:
-        """Return the sha256 of the file in the folder; None if the file is missing or not the checkpoint's.
+        """Return the sha256 of the file at ``path``; None if the file is missing or is not the checkpoint's file.
 
-        An unpinned file must have the sha256 that the cache or else the index has stored for the checkpoint. If neither
-        has one, a file that was checked with its MAC is accepted.
+        An unpinned file (no sha256 in the manifest) must have the sha256 that the cache has stored for the checkpoint,
+        or the sha256 in the index if the cache has none. If the index has none either, the file is accepted only if it
+        was checked with its MAC, the checksum in a Mega link.
         """
         artifact = checkpoint.artifact
         try:
@@ -144,7 +158,7 @@ class Mirror:
         return digest if remembered is None and artifact.checked_by == "mega-mac" else None
 
     def _find_source(self, checkpoint: Checkpoint, digest: Digest) -> str | None:
-        """Return the location in the manifest that a file came from; None if unknown, or on this machine."""
+        """Return the URL in the manifest that a file was downloaded from; None if unknown or a path on this machine."""
         stored = self._cache.read_entry(digest)
         public = {source.location for source in checkpoint.artifact.sources if source.kind != "local"}
         return stored.source if stored and stored.source in public else None
@@ -156,7 +170,7 @@ def _explain_errors(folder: Path) -> AbstractContextManager[None]:
 
 
 def read_index(folder: Path) -> list[IndexEntry]:
-    """Read the index of a mirror; an empty list if it is missing or malformed."""
+    """Read the entries in the index of a mirror; return an empty list if the index is missing or malformed."""
     try:
         return [IndexEntry(**entry) for entry in json.loads((folder / INDEX).read_text(encoding="utf-8"))["files"]]
     except (OSError, ValueError, TypeError, KeyError):
@@ -194,7 +208,7 @@ def _describe(checkpoint: Checkpoint, path: Path, digest: Digest, source: str | 
 
 
 def _write_index(folder: Path, outcomes: list[Outcome]) -> None:
-    """Write the index: the files of this run and those of earlier runs that still exist, sorted by name."""
+    """Write the index: the files of this run and the files of earlier runs that still exist, sorted by name."""
     names = {outcome.checkpoint.name for outcome in outcomes}
     earlier = [entry for entry in read_index(folder) if entry.name not in names and _is_there(folder, entry)]
     now = [outcome.entry for outcome in outcomes if outcome.entry]

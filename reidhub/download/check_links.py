@@ -1,6 +1,7 @@
-"""Check which sources of checkpoints still offer their files: many hosts in parallel, with few requests to each.
+"""Check which sources of checkpoints still offer their files. Many hosts are asked at once, each with few requests.
 
-No file is downloaded: each source is asked whether it would send its file, and the size is compared with the manifest.
+No file is downloaded. Each source is asked whether it would send its file, and the size that it names is compared with
+the size in the manifest.
 """
 
 from collections import defaultdict
@@ -17,10 +18,10 @@ from reidhub.errors import SourceError
 from reidhub.zoo.checkpoint import Artifact, Checkpoint, Source
 
 LINK_PATIENCE = Patience(attempts=3, longest_pause_s=5.0, read_s=20.0, puzzle_s=20.0, total_s=60.0)
-"""The limits on the check of one source."""
+"""Limits on attempts and time for the check of one source."""
 
-PER_HOST = 4  # sources of one host that are checked at the same time
-AT_ONCE = 32  # sources of all hosts that are checked at the same time
+PER_HOST = 4  # most sources of one host that are checked at the same time
+AT_ONCE = 32  # most sources of all hosts that are checked at the same time
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,9 @@ class LinkStatus:
         checkpoint: name of the checkpoint.
         source: the source that was checked.
         size: bytes of the file at the source; None if unknown.
-        reason: why the source does not give the file; None if it would.
+        reason: why the source does not offer the file; None if it does.
         permanent: True if another attempt cannot help.
-        hint: what the user can do, if that is known.
+        hint: what the user can do; None if unknown.
     """
 
     checkpoint: str
@@ -45,12 +46,12 @@ class LinkStatus:
 
     @property
     def alive(self) -> bool:
-        """True if the source would give a file of the right size."""
+        """True if the source offers the file, and the size is right or unknown."""
         return self.reason is None
 
     @property
     def host(self) -> str:
-        """The host in the link; ``this machine`` for a local file."""
+        """The host name in the source's URL; ``this machine`` for a local file."""
         return urlsplit(self.source.location).hostname or "this machine"
 
 
@@ -60,12 +61,12 @@ def check_links(
     patience: Patience = LINK_PATIENCE,
     on_answer: Callable[[LinkStatus], object] = lambda _: None,
 ) -> list[LinkStatus]:
-    """Check every source of the checkpoints; if ``$REIDHUB_OFFLINE`` is set, only local files.
+    """Check every source of the checkpoints; if ``$REIDHUB_OFFLINE`` is set, ask only local files.
 
     Args:
         checkpoints: the checkpoints to check.
         patience: limits on the check of each source.
-        on_answer: called with each result; one call at a time, from any thread.
+        on_answer: called with each result; from any thread, but never from two threads at the same time.
 
     Returns:
         One status for each source, in the order of the checkpoints and of their sources in the manifest.
@@ -92,7 +93,7 @@ def check_links(
 
 
 def _split_by_host(sources: list[Source]) -> list[list[int]]:
-    """Split the indices of the sources into one list per thread, with at most `PER_HOST` lists for one host."""
+    """Split the indices of ``sources`` into one list per thread; one host gets at most `PER_HOST` lists."""
     by_host: defaultdict[str, list[int]] = defaultdict(list)
     for number, source in enumerate(sources):
         by_host[name_host(source)].append(number)
@@ -111,7 +112,7 @@ def _ask(checkpoint: Checkpoint, source: Source, patience: Patience) -> LinkStat
 
 
 def _compare_size(artifact: Artifact, size: int | None) -> str | None:
-    """Return words for a wrong size; None if the size is right or unknown."""
+    """Return a message about a wrong size; None if the size is right or unknown."""
     if artifact.size is None or size in (None, artifact.size):
         return None
     return f"another file: {size} bytes, not {artifact.size}"

@@ -26,7 +26,7 @@ from reidhub.errors import CancelledError, FetchError, SourceError
 from reidhub.files.lock import take_turn
 from reidhub.zoo.checkpoint import Checkpoint, Source
 
-_STALLED_S = 120.0  # do not wait longer for another process if it writes no byte for this time
+_STALLED_S = 120.0  # if another process has written no byte for this time, do not wait for it any longer
 _KINDS = {"http": "https"}  # ``--source https`` also asks a mirror without TLS, which has the kind ``http``
 _BY_HAND = "fetch the file by hand, then `reidhub cache add FILE`"
 _OFFLINE_HINT = "bring the file with `reidhub cache add FILE` or a mirror folder in REIDHUB_MIRROR, or go online"
@@ -42,7 +42,7 @@ class FetchOptions:
         kind: ask only sources of this kind; None for all kinds.
         fresh: remove the partial download of an earlier run and start at the first byte.
         offline: use the cache and local files only; ``$REIDHUB_OFFLINE`` has the same effect.
-        patience: limits on each source; its stop event ends all downloads.
+        patience: limits on attempts and time for each source; its stop event ends all downloads.
     """
 
     kind: str | None = None
@@ -52,7 +52,7 @@ class FetchOptions:
 
     @property
     def stop(self) -> threading.Event:
-        """The event to set to end all downloads."""
+        """The event that ends all downloads when it is set."""
         return self.patience.stop
 
 
@@ -62,20 +62,21 @@ def fetch(checkpoint: Checkpoint, cache: Cache) -> Path:
     Raises:
         FetchError: no source gave the file; the message lists each source with its reason.
         CacheError: the cache folder cannot be written.
+        UsageError: ``$REIDHUB_MIRROR`` is neither a folder nor a web address.
     """
     return Fetcher(cache).fetch(checkpoint)
 
 
 class Fetcher:
-    """Fetches the files of one run; safe to use from many threads.
+    """Fetches checkpoint files into the cache; many threads may use the same object.
 
     Args:
         cache: the cache that stores the files.
-        options: which sources are asked, and how.
-        progress: the progress lines; by default, no line shows a total.
+        options: which sources to ask, and the limits on them; None for the defaults.
+        progress: shows the progress lines; None for one line per file without a total.
 
     Attributes:
-        options: the argument, or the default options.
+        options: the options in use.
     """
 
     def __init__(self, cache: Cache, options: FetchOptions | None = None, progress: Progress | None = None) -> None:
@@ -92,6 +93,7 @@ class Fetcher:
             FetchError: no source gave the file; the message lists each source with its reason.
             CancelledError: the stop event was set.
             CacheError: the cache folder cannot be written.
+            UsageError: ``$REIDHUB_MIRROR`` is neither a folder nor a web address.
         """
         artifact, cache = checkpoint.artifact, self._cache
         if path := cache.find(artifact):
@@ -121,7 +123,10 @@ class Fetcher:
         raise self._explain(checkpoint, failures)
 
     def _list_sources(self, checkpoint: Checkpoint) -> Iterator[tuple[str, Source]]:
-        """List (label, source) of the user's mirror and the manifest's sources; only of ``options.kind`` if set."""
+        """Return (label, source) for the user's mirror and for each source in the manifest.
+
+        If ``options.kind`` is set, only the sources of this kind are returned.
+        """
         mirror = find_in_mirror(checkpoint)
         named = [("mirror", mirror)] if mirror else []
         named += [(source.kind, source) for source in checkpoint.artifact.sources]
@@ -172,7 +177,7 @@ class _Failure:
 
 
 def _find_hint(failures: list[_Failure]) -> str:
-    """Return the hint of the last host; if no host could be reached, ask the user about the network."""
+    """Return a hint for the user: check the network, if no host could be reached; else the hint of the last host."""
     by_hand = _BY_HAND if all(failure.error.permanent for failure in failures) else f"try again later, or {_BY_HAND}"
     hints = [failure.error.hint for failure in failures if failure.source.kind != "local"] or [None]
     if set(hints) == {NO_NETWORK}:
@@ -181,14 +186,14 @@ def _find_hint(failures: list[_Failure]) -> str:
 
 
 class _HostFailures:
-    """The hosts that are down; they are not asked for further files."""
+    """Remembers the hosts that are down, so that they are not asked for further files."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[SourceError, Checkpoint, float]] = {}  # float: monotonic time to ask again
         self._lock = threading.Lock()
 
     def remember(self, source: Source, error: SourceError, checkpoint: Checkpoint) -> None:
-        """Remember the host as down if the error affects all its files, not only this one."""
+        """Remember that the host of a source is down, if the error affects all files of the host."""
         if not error.host_down:
             return
         until = float("inf") if error.retry_after_s is None else time.monotonic() + error.retry_after_s
@@ -196,7 +201,7 @@ class _HostFailures:
             self._known[name_host(source)] = error, checkpoint, until
 
     def check(self, source: Source, checkpoint: Checkpoint) -> None:
-        """Raise a `SourceError` if the host is still down."""
+        """Raise a `SourceError` if the host of a source is still down."""
         with self._lock:
             known = self._known.get(name_host(source))
         if known is None:

@@ -1,4 +1,4 @@
-"""Progress lines of downloads: one for each file and one for the total, on stderr if stderr is a terminal."""
+"""Shows progress lines of downloads, one for each file and one for the total, if stderr is a terminal."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +11,7 @@ from reidhub.zoo.checkpoint import Checkpoint
 
 
 class Progress:
-    """The progress lines of one run; safe to use from many threads.
+    """Shows the progress lines of one run; many threads may use the same object.
 
     Args:
         checkpoints: all checkpoints to fetch; for two or more, a line shows the total.
@@ -37,7 +37,7 @@ class Progress:
             start: bytes of the file that an earlier run has already received.
 
         Yields:
-            A function that takes the number of bytes in each new chunk.
+            A function to call after each new chunk, with the number of its bytes.
         """
         with self._lock:
             self._sizes[checkpoint.name] = size
@@ -55,7 +55,7 @@ class Progress:
         try:
             yield advance
         except BaseException:
-            self._advance_total(-counted)  # these bytes do not count: the next source starts its own line
+            self._advance_total(-counted)  # the next source counts all its bytes again
             raise
         finally:
             bar.close()

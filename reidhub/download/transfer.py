@@ -2,7 +2,7 @@
 
 The bytes of every source are checked, here and in `reidhub.cache.store`: first that they are not a web page, then the
 size, the MAC (the checksum in a Mega link) and the sha256. If a download stops before the end and the source can
-resume, the received bytes stay for the next run, with a note that says from which byte it can continue.
+resume, the received bytes stay for the next run, with a note that says from which byte that run can continue.
 """
 
 import logging
@@ -22,8 +22,8 @@ from reidhub.zoo.checkpoint import Checkpoint, Source
 if TYPE_CHECKING:
     from reidhub.files.mega_mac import ContentMac
 
-LARGEST = 2 << 30  # bytes; the limit for a file of unknown size: ten times the largest file of the zoo
-_NOTE_STEP = 512 * 1024  # bytes between two notes; a killed process loses at most these bytes and one block
+LARGEST = 2 << 30  # bytes; the limit for a file of unknown size is ten times the largest file of the zoo
+_NOTE_STEP = 512 * 1024  # bytes between two notes for resuming; a killed process loses at most these and one block
 
 OpenLine = Callable[[int | None, int], AbstractContextManager[Callable[[int], None]]]
 """Function that opens a progress line. Its arguments are the size of the file (bytes, None if unknown) and the number
@@ -58,7 +58,7 @@ class Transfer:
 
         Raises:
             SourceError: the source does not give the file; if the source can resume, the received bytes stay.
-            IntegrityError: the source gives another file; its bytes are removed.
+            IntegrityError: the source gives a file with wrong bytes; the received bytes are removed.
             CancelledError: the stop event was set; if the source can resume, the received bytes stay.
             CacheError: the cache folder cannot be written.
         """
@@ -85,7 +85,7 @@ class Transfer:
         return path
 
     def _copy(self, stream: Stream, incoming: IncomingFile, partial: PartialFile | None) -> None:
-        """Write the bytes of the stream after those of the earlier run; check size and MAC of the whole file."""
+        """Write the bytes of the stream after the bytes of the earlier run; check size and MAC of the whole file."""
         chunks = stream.chunks if stream.offset else refuse_pages(stream.chunks)
         size = self._agree_on_size(stream.size)
         incoming.truncate(stream.offset)
@@ -113,7 +113,7 @@ class Transfer:
             mac.check()
 
     def _agree_on_size(self, offered: int | None) -> int | None:
-        """Return the size in the manifest, else the size that the host offers, else None; bytes.
+        """Return the size of the file in bytes: from the manifest, else from the host (``offered``), else None.
 
         Raises:
             IntegrityError: both sizes are known and differ.
@@ -124,10 +124,10 @@ class Transfer:
         return offered if known is None else known
 
     def _start_mac(self, incoming: IncomingFile) -> "ContentMac | None":
-        """Return a `ContentMac` with the bytes of the earlier run already added; None if no MAC is checked.
+        """Return a `ContentMac` that already has the bytes of the earlier run; None if no MAC is checked.
 
-        The MAC of a file from Mega is compared with the one in its link. The MAC of a file from another source is only
-        checked if the manifest has a Mega link and no sha256 for the file.
+        The MAC of a file is the checksum in its Mega link. It is always checked for a file from Mega. For a file from
+        another source, it is checked if the manifest has a Mega link and no sha256 for the file.
         """
         link = None if self._artifact.pinned else self._artifact.mega_link
         if self._source.kind == "mega":
@@ -153,14 +153,14 @@ class Transfer:
 
 
 def _note(stream: Stream, incoming: IncomingFile) -> None:
-    """Note that a later run can continue after the bytes written so far, if the source can resume."""
+    """If the source can resume, write a note that a later run can continue after the bytes written so far."""
     if stream.state:
         incoming.note(stream.state)
 
 
 @contextmanager
 def _note_at_stop(stream: Stream, incoming: IncomingFile) -> Iterator[None]:
-    """Write a note if the source or the user stops the download, but not if the bytes are wrong."""
+    """Write a note for resuming if the source or the user stops the download, but not if the bytes are wrong."""
     try:
         yield
     except IntegrityError:

@@ -1,7 +1,7 @@
 """The user's own mirror in ``$REIDHUB_MIRROR``: a folder or a web address with copies of the zoo's files.
 
 Each file lies directly in the mirror, with the name `Checkpoint.file_name`. A mirror is not trusted more than any other
-host: files from it pass the same checks.
+host: its files must pass the same checks.
 """
 
 import os
@@ -23,7 +23,7 @@ def find_in_mirror(checkpoint: Checkpoint) -> Source | None:
         A source of kind ``local`` for a folder, ``https`` for an ``https:`` address, ``http`` for an ``http:`` address.
 
     Raises:
-        UsageError: ``$REIDHUB_MIRROR`` is neither a folder nor an address of these kinds.
+        UsageError: ``$REIDHUB_MIRROR`` is malformed, or is an address of another kind.
     """
     mirror = os.environ.get(ENVIRONMENT, "").strip()
     if not mirror:

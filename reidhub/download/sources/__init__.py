@@ -1,7 +1,8 @@
-"""The sources of files, one module for each kind of source.
+"""Read files from their sources; there is one module for each kind of source.
 
-A source module gets a location; it does not use checkpoints or the cache. No file name or path is taken from a server's
-answer. The bytes that a server sends are not trusted: `reidhub.download.transfer` checks them.
+A source module gets only the location (URL or path) of a file; it uses neither checkpoints nor the cache. No file name
+or path is taken from a server's answer. The bytes that a server sends are not trusted, but checked by
+`reidhub.download.transfer`.
 """
 
 from collections.abc import Iterator
@@ -27,14 +28,14 @@ SOURCES = {
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """An open source.
+    """A source that has been opened, and the bytes that it sends.
 
     Args:
         chunks: the bytes of the file from ``offset`` on. Iterating raises `SourceError` if the source stops too early.
         size: bytes of the whole file; None if unknown.
-        offset: position of the first chunk in the file: 0, or the byte at which the source resumes. That byte may lie
-            before the one that was asked for.
-        state: data for a later `Resume`, can be written as JSON; empty if the source cannot resume.
+        offset: position of the first chunk in the file, in bytes: 0, or the position at which the source resumes, which
+            may be smaller than `Resume.offset`.
+        state: data that a later `Resume` needs, as JSON values; empty if the source cannot resume.
     """
 
     chunks: Iterator[bytes]
@@ -48,8 +49,8 @@ class Resume:
     """A request to continue an interrupted download.
 
     Args:
-        offset: number of bytes that are already there.
-        state: the `Stream.state` of the stream that these bytes came from.
+        offset: number of bytes that were received already.
+        state: the `Stream.state` of the stream that sent these bytes.
     """
 
     offset: int
@@ -57,18 +58,18 @@ class Resume:
 
 
 class SourceModule(Protocol):
-    """The functions that the module of each source kind has."""
+    """The functions that each source module defines."""
 
     def open_stream(
         self, location: str, *, resume: Resume | None = None, patience: Patience = PATIENCE
     ) -> AbstractContextManager[Stream]:
-        """Open a location. A source that cannot resume starts at offset 0.
+        """Open the file at a location and yield its `Stream`. A source that cannot resume starts at offset 0.
 
-        After a temporary failure the request is repeated, within the limits of ``patience``, both at the start of the
-        ``with`` block and between the chunks.
+        After a temporary failure the request is repeated, within the limits of ``patience``. This holds at the start of
+        the ``with`` block and between the chunks.
 
         Raises:
-            SourceError: at the start of the ``with`` block: the source does not give the file.
+            SourceError: the source does not give the file; raised at the start of the ``with`` block.
         """
 
     def probe(self, location: str, *, patience: Patience = PATIENCE) -> int | None:
@@ -78,7 +79,7 @@ class SourceModule(Protocol):
 def open_stream(
     source: Source, *, resume: Resume | None = None, patience: Patience = PATIENCE
 ) -> AbstractContextManager[Stream]:
-    """Open a source of any kind; see `SourceModule.open_stream`.
+    """Open a source of any kind and yield its `Stream`; see `SourceModule.open_stream`.
 
     Raises:
         UsageError: the kind of the source is unknown.
@@ -107,5 +108,5 @@ def _find_module(kind: str) -> SourceModule:
 
 
 def name_host(source: Source) -> str:
-    """Return a name for the host of a source: ``mega`` for all Mega links, ``gdrive`` for all Google Drive links."""
+    """Return a name for the host of a source: ``mega``, ``gdrive``, or kind and host such as ``https example.org``."""
     return source.kind if source.kind in ("mega", "gdrive") else f"{source.kind} {urlsplit(source.location).netloc}"

@@ -1,7 +1,7 @@
 """Messages for failures of web hosts.
 
 A message never contains the text of an exception, because some exceptions quote the proxy's address with its password.
-It names the host of an address only, because the rest of the address may hold keys, tokens and file names.
+Of an address it shows only the host, because the rest of the address may hold keys, tokens and file names.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ _TLS_HINT = "behind a proxy that ends TLS, set REQUESTS_CA_BUNDLE to its certifi
 
 
 def describe_failure(error: Exception, host: str) -> SourceError:
-    """Return the `SourceError` for an exception that was raised before any answer came."""
+    """Return the `SourceError` for an exception that was raised before the host answered."""
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return SourceError(f"{host}: its certificate is not trusted", hint=_TLS_HINT, host_down=True)
     if type(error) is OSError:  # requests raises a plain OSError if the file of certificates is missing
@@ -47,13 +47,13 @@ def describe_failure(error: Exception, host: str) -> SourceError:
 
 
 def describe_break(error: Exception, host: str) -> TransientError:
-    """Return the error for an exception that was raised while a body was read."""
+    """Return the error for an exception that was raised while the body of an answer was read."""
     stalled = isinstance(error, exceptions.TimeoutError)
     return TransientError(f"{host}: the connection {'stalled' if stalled else 'broke'}")
 
 
 def describe_status(host: str, status: int, headers: Mapping[str, str]) -> SourceError:
-    """Return the error for an HTTP status that is no success, with the time to wait if the host names one."""
+    """Return the error for an HTTP status that is no success; it has the time to wait if the headers name one."""
     wait_s = read_retry_after(headers)
     later = f"; try again in {format_duration(wait_s)}" if wait_s else ""
     message = f"{host}: {name_status(status)}{later}"
@@ -63,7 +63,7 @@ def describe_status(host: str, status: int, headers: Mapping[str, str]) -> Sourc
 
 
 def name_status(status: int) -> str:
-    """Return an HTTP status with its name: ``404 Not Found``."""
+    """Return an HTTP status with its name, such as ``404 Not Found``."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
@@ -71,7 +71,7 @@ def name_status(status: int) -> str:
 
 
 def read_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds to wait from ``Retry-After`` (seconds or a date); None if it is missing or malformed."""
+    """Return the seconds to wait that the header ``Retry-After`` asks for; None if it is missing or malformed."""
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
@@ -84,5 +84,5 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def name_web_host(url: str | None) -> str:
-    """Return the host name in an address; ``no host`` if there is none."""
+    """Return the host name in a URL; ``no host`` if the URL has none."""
     return urlsplit(url or "").hostname or "no host"

@@ -20,11 +20,11 @@ LATE = 3
 """Exit status of this process if its time is over."""
 
 _MEMORY = 128 << 20  # bytes; gdown allocates 45 MiB for a file of any size
-_REQUESTS = 40  # including those to the proxy; a small file takes 4, a large file, with Google's confirmation form, 6
+_REQUESTS = 40  # also counts those to a proxy; a small file takes 4, a large one 6, due to Google's confirmation form
 
 
 def main(file_id: str, connect_s: float, read_s: float, first_byte_s: float, total_s: float) -> None:
-    """Download the file with this id to standard output; for the four times, see `Patience`."""
+    """Download the Drive file with this id to standard output; the four time limits are those of `Patience`."""
     _limit_memory()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     deadline = _end_after(first_byte_s)
@@ -49,13 +49,13 @@ def main(file_id: str, connect_s: float, read_s: float, first_byte_s: float, tot
         quiet=True,
         use_cookies=False,
         timeout=(connect_s, read_s),
-        retries=0,  # gdown can only retry if it writes to a file on the disk; `gdrive` repeats the download instead
+        retries=0,  # gdown retries only downloads to a file on the disk; `gdrive` repeats the download instead
         cancel=_cancel_after_requests(),
     )
 
 
 def _limit_memory() -> None:
-    """Limit the memory of this process to `_MEMORY`. Only Linux counts all memory that a process allocates."""
+    """Limit the memory of this process to `_MEMORY` bytes; only Linux applies it to all allocated memory."""
     with suppress(ImportError, ValueError, OSError):  # Windows has no such limit; a lower one may be set already
         import resource
 
@@ -64,7 +64,7 @@ def _limit_memory() -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent ends, even if it is killed: standard input is closed then."""
+    """End this process when its parent process ends or is killed, because that closes standard input."""
     os.read(0, 1)
     os._exit(1)
 

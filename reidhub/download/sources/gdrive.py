@@ -1,6 +1,7 @@
-"""Files on Google Drive. The library gdown follows Google's web pages, which change often; it runs in its own process.
+"""Reads files from Google Drive with the library gdown, because Google's web pages change often.
 
-That process writes the file into a pipe, so it leaves no file on the disk. `gdown_process` describes its limits.
+gdown runs in its own process and writes the file into a pipe, so it leaves no file on the disk. `gdown_process`
+describes the limits of this process.
 """
 
 import re
@@ -34,10 +35,10 @@ _STOP_S = 0.1  # time between two checks of the stop event
 
 @contextmanager
 def open_stream(location: str, *, resume: Resume | None = None, patience: Patience = PATIENCE) -> Iterator[Stream]:
-    """Open a link to a file on Google Drive; see `reidhub.download.sources.SourceModule`. Always starts at offset 0.
+    """Open a link to a file on Google Drive, always from offset 0; see `reidhub.download.sources.SourceModule`.
 
     Raises:
-        SourceError: the link is malformed, or Google sends a web page instead of the file; its title is quoted.
+        SourceError: the link is malformed, or Google sends a web page instead of the file; the message quotes the page.
     """
     file_id = parse_id(location)
 
@@ -55,7 +56,7 @@ def probe(location: str, *, patience: Patience = PATIENCE) -> int | None:
     """Ask Google Drive for the first bytes of a file and return its size; see `reidhub.download.sources.SourceModule`.
 
     Raises:
-        SourceError: the link is malformed, or Google sends a web page instead of the file; its title is quoted.
+        SourceError: the link is malformed, or Google sends a web page instead of the file; the message quotes the page.
     """
     file_id = parse_id(location)
     with Session(patience) as http:
@@ -63,10 +64,10 @@ def probe(location: str, *, patience: Patience = PATIENCE) -> int | None:
 
 
 def parse_id(location: str) -> str:
-    """Return the file id in a Drive link, whichever of Google's link formats it has.
+    """Return the file id in a Google Drive link of any format.
 
     Raises:
-        SourceError: the link does not hold exactly one id; permanent.
+        SourceError: the link is not on Google Drive, or does not hold exactly one file id. The error is permanent.
     """
     try:
         url = urlsplit(location)
@@ -83,12 +84,12 @@ def parse_id(location: str) -> str:
 
 
 class _NoFileError(Exception):
-    """gdown ended before the first byte; the message is the type of its exception."""
+    """gdown ended before it sent a byte; the message is the type of gdown's exception."""
 
 
 @contextmanager
 def _run_gdown(file_id: str, patience: Patience) -> Iterator[Stream]:
-    """Start gdown and yield its stream once the first bytes came; the ``with`` block kills the process at its end."""
+    """Start gdown and yield its `Stream` after the first bytes; the end of the ``with`` block kills the process."""
     limits = (patience.connect_s, patience.read_s, patience.first_byte_s, patience.total_s)
     command = [sys.executable, "-P", gdown_process.__file__, file_id, *map(str, limits)]
     try:
@@ -138,7 +139,7 @@ def _read_chunks(process: Popen[bytes], size: int | None, stop: threading.Event)
 
 
 def _find_reason(file_id: str, patience: Patience, exception: str) -> SourceError:
-    """Return the error that says why gdown got no file; it quotes Google's web page, which gdown does not report."""
+    """Ask Google again and return the error that says why gdown got no file; gdown itself does not tell the reason."""
     try:
         with Session(replace(patience, attempts=1)) as http:
             _ask_for_file(http, file_id)
@@ -154,7 +155,7 @@ def _ask_for_file(http: Session, file_id: str) -> int | None:
 
     Raises:
         SourceError: Google sends a web page or cannot be reached; a `TransientError` if another attempt may help.
-        IntegrityError: Google sends a web page, or nothing, that it announces as the file.
+        IntegrityError: Google announces the file, but sends a web page or no bytes.
     """
     past_form = f"https://{_FRONT}/uc?id={file_id}&export=download&confirm=t"  # skips the form before large files
     with http.follow(past_form) as response:
@@ -167,7 +168,7 @@ def _ask_for_file(http: Session, file_id: str) -> int | None:
 
 
 def _explain_page(page: bytes, host: str) -> SourceError:
-    """Return the error for a web page that came instead of the file; the message quotes the title."""
+    """Return the error for a web page that came instead of the file; the message has the title of the page."""
     words = read_title(page).removeprefix("Google Drive - ")
     quoted = f' ("{words}")' if words else ""
     if host == _SIGN_IN:

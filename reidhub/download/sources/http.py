@@ -1,6 +1,6 @@
 """HTTP requests for all sources on the web, with retries, checked redirects, and reading of bodies in blocks.
 
-The library requests reads the settings for proxies and certificates from the environment.
+The library ``requests`` reads the settings for proxies and certificates from environment variables.
 """
 
 import re
@@ -20,24 +20,24 @@ from reidhub.download.sources.retry import Attempts
 from reidhub.errors import SourceError
 
 Check = Callable[[str, str], str]
-"""Function that takes an address and its base address; returns the absolute address, or raises `SourceError`."""
+"""Function of a URL and its base URL. Returns the absolute URL, or raises `SourceError` if the URL is not allowed."""
 
-_BLOCK = 256 * 1024  # bytes that `read_blocks` yields together
-_READ = 16 * 1024  # bytes; the longest TLS record
+_BLOCK = 256 * 1024  # bytes of a block that `read_blocks` yields
+_READ = 16 * 1024  # bytes of one read; the length of the longest TLS record
 _PROMPT_S = 0.5  # a block is yielded after this time even if it is short, so that slow downloads show progress
 _REDIRECTS = 10
 NUMBER = "[0-9]{1,18}"
-"""Regular expression for byte counts in headers; of limited length, because `int` refuses thousands of digits."""
+"""Regular expression for a byte count in a header; at most 18 digits, because `int` refuses thousands of digits."""
 
 
 class Session(requests.Session):
-    """The requests of one download from one source.
+    """Sends the requests of one download from one source.
 
     Args:
         patience: limits on the download.
 
     Attributes:
-        attempts: the attempts and the time that are left.
+        attempts: counts the attempts and the time that are left.
     """
 
     def __init__(self, patience: Patience) -> None:
@@ -49,11 +49,11 @@ class Session(requests.Session):
             self.mount(scheme, self.attempts.adapter)
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Return None; otherwise requests would read the whole body of a redirect, even without following it."""
+        """Return None; otherwise ``requests`` would read the body of a redirect, even if it does not follow it."""
 
     @contextmanager
     def open(self, method: str, url: str, **options: Any) -> Iterator[requests.Response]:
-        """Send a request and yield the answer; its body is not read yet. Redirects are not followed.
+        """Send a request and yield the answer, without reading its body and without following redirects.
 
         Raises:
             SourceError: no answer came, or every attempt failed, for example with the status 503.
@@ -74,9 +74,9 @@ class Session(requests.Session):
         """Send a GET request, follow the redirects, and yield the last answer.
 
         Args:
-            url: the address; already checked.
-            headers_for: returns the headers for an address; called for each, so that no token goes to another host.
-            check: called with the target of each redirect and the address that redirects; `check_https` if None.
+            url: the first URL; not checked here.
+            headers_for: returns the headers for a URL; called for each URL, so that no token goes to another host.
+            check: called with the target of each redirect and the URL that redirects; None for `check_https`.
 
         Raises:
             SourceError: no answer came, there are too many redirects, or ``check`` refuses a target.
@@ -92,14 +92,14 @@ class Session(requests.Session):
         raise SourceError(f"{name_web_host(url)}: more than {_REDIRECTS} redirects")
 
     def read_blocks(self, response: requests.Response) -> Iterator[bytes]:
-        """Yield a body in blocks. If the connection breaks, the bytes received before are yielded before the error.
+        """Yield the body of an answer in blocks. If the connection breaks, yield all received bytes before the error.
 
         Raises:
             TransientError: the connection broke, stalled, or ended before the announced length.
             SourceError: the time for the download is over.
             CancelledError: the stop event was set.
         """
-        # If the connection breaks, `read` loses the bytes that it has received while it waited for more.
+        # Not `read`: if the connection breaks while it waits for more bytes, the bytes that it has received are lost.
         read = getattr(response.raw, "read1", response.raw.read)
         ended = False
         while not ended:
@@ -115,7 +115,7 @@ class Session(requests.Session):
                 raise broken
 
     def _read_block(self, read: Callable[[int], bytes], pieces: list[bytes]) -> bool:
-        """Append received bytes until there are enough for a block; return True at the end of the body."""
+        """Append bytes to ``pieces`` until a block is full or `_PROMPT_S` is over; return True at the body's end."""
         room, due = _BLOCK, time.monotonic() + _PROMPT_S
         while room > 0 and time.monotonic() < due:
             self.attempts.check()
@@ -127,7 +127,7 @@ class Session(requests.Session):
         return False
 
     def read_start(self, response: requests.Response, size: int) -> bytes:
-        """Return the first ``size`` bytes of a body, or up to one block more; see `read_blocks` for the errors."""
+        """Return the first ``size`` bytes of a body, and up to one block more; raises the errors of `read_blocks`."""
         data = bytearray()
         for block in self.read_blocks(response):
             data += block
@@ -137,10 +137,10 @@ class Session(requests.Session):
 
 
 def check_https(url: str, base: str = "") -> str:
-    """Return the absolute address of ``url``, which may be relative to ``base``.
+    """Return the absolute URL for ``url``, which may be relative to ``base``.
 
     Raises:
-        SourceError: the address is malformed, has no TLS, or holds a user name or password; permanent.
+        SourceError: the URL is malformed, is not ``https:``, or holds a user name. The error is permanent.
     """
     try:
         whole = urljoin(base, url)
@@ -155,12 +155,12 @@ def check_https(url: str, base: str = "") -> str:
 
 
 def describe_refusal(response: requests.Response) -> SourceError:
-    """Return the error for an answer that is no success, with the time to wait if the host names one."""
+    """Return the error for an answer that is no success; it has the time to wait if the host names one."""
     return describe_status(name_web_host(response.url), response.status_code, response.headers)
 
 
 def read_length(response: requests.Response) -> int | None:
-    """Return ``Content-Length``; None if it is missing, malformed, or not the number of bytes that will be read."""
+    """Return ``Content-Length`` in bytes; None if it is missing or malformed, or the body is chunked or compressed."""
     if "Transfer-Encoding" in response.headers or is_encoded(response):
         return None
     text = response.headers.get("Content-Length", "")

@@ -1,6 +1,6 @@
-"""A web host without TLS, allowed only for the user's own mirror and only for files with a known sha256.
+"""Reads files from a web host without TLS: only from the user's own mirror, and only files with a known sha256.
 
-The manifest cannot name such a host. This module does not check the sha256: its callers must.
+The manifest cannot name such a host. This module does not check the sha256; its callers must do so.
 """
 
 from contextlib import AbstractContextManager
@@ -37,5 +37,5 @@ def _check_mirror(url: str, base: str = "") -> str:
 
 
 def probe(location: str, *, patience: Patience = PATIENCE) -> int | None:
-    """Ask an ``http:`` URL for its first bytes; see `reidhub.download.sources.probe`."""
+    """Return the size of the file at an ``http:`` URL, in bytes; see `reidhub.download.sources.probe`."""
     return probe_checked(location, Session(patience), _check_mirror)

@@ -1,4 +1,4 @@
-"""Files on plain web hosts: mirrors, release pages, Hugging Face."""
+"""Reads files from ``https:`` hosts, such as mirrors, release pages and Hugging Face."""
 
 import os
 import re
@@ -23,18 +23,18 @@ def open_stream(
 ) -> AbstractContextManager[Stream]:
     """Open an ``https:`` URL; see `reidhub.download.sources.SourceModule`.
 
-    The download resumes if the host's file still has the same ETag or date and the host can send a part of it.
+    The download resumes if the file on the host still has the same ETag or date, and the host can send a part of it.
 
     Raises:
-        SourceError: the host does not give the file; permanent for an address without TLS and for most statuses 4xx,
-            such as 404.
+        SourceError: the host does not give the file; permanent for a URL that is not ``https:``, and for most HTTP
+            statuses 4xx, such as 404.
     """
     return open_checked(location, Session(patience), check_https, resume)
 
 
 @contextmanager
 def open_checked(location: str, session: Session, check: Check, resume: Resume | None) -> Iterator[Stream]:
-    """Open a URL and follow its redirects; ``check`` raises an error for an address that is not allowed."""
+    """Open a URL, follow its redirects, and yield the `Stream`; ``check`` raises an error for a forbidden URL."""
     url = check(location, "")
     with session as http, ExitStack() as connection:
         download = _Download(http, url, check, connection)
@@ -56,20 +56,20 @@ class _Download:
         self._url = url
         self._check = check
         self._connection = connection
-        self._offset = 0  # position in the file of the next new byte
-        self._skip = 0  # bytes before that position that the host sends again
-        self._validator: str | None = None  # parts of two versions of the file must not be joined
+        self._offset = 0  # position of the next new byte in the file
+        self._skip = 0  # bytes before `_offset` that the host sends again
+        self._validator: str | None = None  # ETag or date: parts of two versions of the file must not be joined
 
     def read_state(self) -> dict[str, str | int | None]:
-        """Return the `Stream.state`; empty if the host names no version of the file."""
+        """Return the `Stream.state`; empty if the host sends neither an ETag nor a date of the file."""
         return {"validator": self._validator, "size": self.size} if self._validator else {}
 
     def open(self, resume: Resume | None) -> int:
-        """Open the first connection; return the position in the file of its first byte."""
+        """Open the first connection; return the position in the file from which `read` yields bytes."""
         if resume and resume.offset > 0 and isinstance(resume.state.get("validator"), str):
             size = resume.state.get("size")
             last = size - 1 if isinstance(size, int) and size > 1 else resume.offset
-            self._offset, self._validator = min(resume.offset, last), resume.state["validator"]  # no host sends 0 bytes
+            self._offset, self._validator = min(resume.offset, last), resume.state["validator"]  # hosts refuse 0 bytes
         self._response = self._connect(is_first=True)
         return self._offset
 
@@ -119,9 +119,10 @@ class _Download:
         return response
 
     def _accept_whole(self, response: requests.Response, *, is_first: bool) -> None:
-        """Accept an answer that starts at byte 0; after a reconnect, bytes that were already read are skipped.
+        """Accept an answer that starts at byte 0; after a reconnect, skip the bytes that were received before.
 
-        The host sends such an answer if no range was asked for, if it ignored the range, or if the file has changed.
+        The host sends such an answer if no range was asked for, if the host ignored the range, or if the file has
+        changed.
 
         Raises:
             SourceError: the file has changed since the first connection.
@@ -152,7 +153,7 @@ def _check_answer(response: requests.Response) -> None:
 
 
 def _read_validator(response: requests.Response) -> str | None:
-    """Return the text that identifies the version of the file: a strong ETag, else ``Last-Modified``, else None."""
+    """Return the header that identifies the file's version: a strong ETag, else ``Last-Modified``, else None."""
     tag = response.headers.get("ETag")
     return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
 
@@ -168,7 +169,7 @@ def _find_token(url: str) -> dict[str, str]:
 
 
 def probe(location: str, *, patience: Patience = PATIENCE) -> int | None:
-    """Ask an ``https:`` URL for its first bytes; see `reidhub.download.sources.SourceModule`.
+    """Return the size of the file at an ``https:`` URL, in bytes; see `reidhub.download.sources.probe`.
 
     Raises:
         SourceError: the host does not give the file.
@@ -177,7 +178,7 @@ def probe(location: str, *, patience: Patience = PATIENCE) -> int | None:
 
 
 def probe_checked(location: str, session: Session, check: Check) -> int | None:
-    """Ask a URL for its first bytes and return the file's size; ``check`` raises an error for addresses not allowed."""
+    """Read the first bytes at a URL and return the file's size; ``check`` raises an error for a forbidden URL."""
     url = check(location, "")
     with session as http:
         return http.attempts.repeat(lambda: _ask_for_start(http, url, check))

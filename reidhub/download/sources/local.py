@@ -1,4 +1,4 @@
-"""Files on this machine: in a mirror folder, or at any other path."""
+"""Reads files on this machine, in a mirror folder or at any other path."""
 
 import os
 import stat
@@ -23,7 +23,7 @@ def open_stream(location: str, *, resume: Resume | None = None, patience: Patien
 
     Raises:
         SourceError: the path is not a regular file that can be read.
-        IntegrityError: at the end of the chunks: the size of the file changed while it was read.
+        IntegrityError: the size of the file changed while it was read; raised after the last chunk.
     """
     path = _find_path(location)
     try:

@@ -47,16 +47,16 @@ PATIENCE = Patience()
 
 
 class TransientError(SourceError):
-    """A failure after which the next attempt may succeed; callers of a source get it when no attempt is left."""
+    """A failure after which another attempt may succeed; a source raises it when no attempt is left."""
 
     def add_position(self, offset: int, size: int | None) -> None:
-        """Add the number of bytes received so far to the message, if there are any."""
+        """Add ``offset``, the number of bytes received so far, to the message if it is above 0."""
         if offset:
             self.message += f" after {offset} bytes" if size is None else f" after {offset} of {size} bytes"
 
 
 class UnreachableError(TransientError):
-    """No connection to the host could be opened, or no answer came. Before the first byte, it is tried once more."""
+    """No connection to the host could be opened, or no answer came. Before the first byte, one more attempt follows."""
 
 
 def format_duration(seconds: float) -> str:

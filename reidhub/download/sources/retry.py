@@ -5,7 +5,7 @@ changes four things:
 
 - urllib3 waits as long as ``Retry-After`` asks, up to 6 hours, and the wait cannot be stopped. Here a source gives up
   if a host asks for more than `Patience.longest_pause_s`, and the stop event ends a wait;
-- urllib3 reads the whole body of a refused answer, however long it is. Here the body is not read;
+- urllib3 reads the whole body of an answer before it repeats the request. Here the body is not read;
 - urllib3 does not notice that a connection breaks while the body is read. Here the source requests the missing bytes,
   and counts this attempt with `Attempts.wait_after`;
 - urllib3 logs the whole address of a failed connection, with tokens. Here only the host is logged.
@@ -33,14 +33,14 @@ _log = logging.getLogger(__name__)
 
 
 class Attempts:
-    """The attempts and the time that one download from one source has left.
+    """Counts the attempts and the time that one download from one source has left.
 
     Args:
         patience: limits on the download.
 
     Attributes:
         patience: limits on the download.
-        adapter: the adapter of requests that sends each request, and repeats it after a failure.
+        adapter: the adapter of the library ``requests``, which sends each request and repeats it after a failure.
         host: name of the host of the current request, for messages.
     """
 
@@ -52,7 +52,7 @@ class Attempts:
         self.adapter = HTTPAdapter(max_retries=self._start_count(connect=1))
 
     def _start_count(self, connect: int | None) -> "_Retry":
-        """Return a count with all attempts left, of which ``connect`` may follow failed connections; None: all."""
+        """Return a full count of attempts; at most ``connect`` of them may follow failed connections (None: all)."""
         return _Retry(
             self,
             total=self.patience.attempts - 1,
@@ -76,15 +76,16 @@ class Attempts:
             raise SourceError(f"not done after {format_duration(self.patience.total_s)}")
 
     def note_progress(self) -> None:
-        """Restore all attempts after new bytes; all of them may now follow failed connections."""
+        """Make all attempts available again, because new bytes came; each may now follow a failed connection."""
         self.adapter.max_retries = self._start_count(connect=None)
 
     def wait_after(self, error: TransientError) -> None:
         """Count a failed attempt, and wait before the next one.
 
         Raises:
-            TransientError: ``error``, if no attempt is left, or if the host asks for too long a pause.
+            TransientError: ``error``, if no attempt or too little time is left, or the host asks for too long a pause.
             CancelledError: the stop event was set.
+            SourceError: the time for the download is over.
         """
         self._broken += 1
         if self._broken >= self.patience.connections:
@@ -92,7 +93,7 @@ class Attempts:
         self.adapter.max_retries.increment(error=error).sleep()
 
     def repeat(self, ask: Callable[[], T]) -> T:
-        """Return what ``ask`` returns; call it again after each `TransientError`, as long as attempts are left.
+        """Return what ``ask`` returns; call ``ask`` again after each `TransientError`, as long as attempts are left.
 
         Raises:
             SourceError: the last error that ``ask`` raised.
@@ -119,7 +120,7 @@ class Attempts:
 
 
 class _Retry(urllib3.Retry):
-    """The number of attempts left; `increment` raises a `SourceError` with our own message if none is left.
+    """Counts the attempts that are left; if there is none, `increment` raises a `SourceError` with our own message.
 
     Args:
         attempts: the `Attempts` whose adapter gets the new count after each failure, for the next request.
@@ -173,7 +174,7 @@ class _Retry(urllib3.Retry):
 
 
 def _is_not_ours(record: logging.LogRecord) -> bool:
-    """Return False for urllib3's warning about a retry of ours, because it shows the whole address."""
+    """Return False for urllib3's warning about one of our retries, because the warning shows the whole URL."""
     return not (isinstance(record.args, tuple) and record.args and isinstance(record.args[0], _Retry))
 
 

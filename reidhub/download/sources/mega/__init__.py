@@ -1,4 +1,4 @@
-"""Files on Mega. A link holds the key that decrypts the file, and its MAC, a checksum of the decrypted file."""
+"""Reads files from Mega. A Mega link holds the key to decrypt a file and the MAC, a checksum of the decrypted file."""
 
 from reidhub.download.sources.mega.storage import open_stream, probe
 

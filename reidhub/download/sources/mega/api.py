@@ -1,4 +1,4 @@
-"""Mega's API. Its command ``g`` returns the size of a public file and the address of its bytes."""
+"""Asks Mega's API for public files. Its command ``g`` returns the size of a file and the URL of its bytes."""
 
 import json
 import logging
@@ -41,14 +41,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Mega's answer for a file: its ``size`` in bytes, and the ``url`` to read it from, which expires."""
+    """Mega's answer for a file: its ``size`` in bytes, and a ``url`` for its bytes that expires after some time."""
 
     size: int
     url: str
 
 
 class Api:
-    """Asks Mega's API where a file is; a request that fails for the moment is repeated while attempts are left."""
+    """Asks Mega's API for the URL of a file; repeats the request after a temporary failure, while attempts are left."""
 
     def __init__(self, http: Session) -> None:
         self._http = http
@@ -56,11 +56,11 @@ class Api:
         self._proof: dict[str, str] = {}
 
     def locate(self, handle: str) -> Offer:
-        """Ask for the size and the present address of a file.
+        """Ask for the size and the current URL of a file.
 
         Raises:
-            SourceError: the file is gone (permanent) or not available now (``retry_after_s`` is set if Mega names a
-                time), or no answer came.
+            SourceError: the file is gone (a permanent error), it is not available now (``retry_after_s`` is set if Mega
+                names a time), or no answer came.
         """
         self._request_id += 1  # each question gets a new id; a repeated request keeps the id
         return self._http.attempts.repeat(lambda: _read_offer(self._ask(handle)))
@@ -93,13 +93,13 @@ class Api:
 
 
 def describe_quota(headers: Mapping[str, str]) -> SourceError:
-    """Return the error for the HTTP status 509: the quota is used up."""
+    """Return the error for the HTTP status 509: the download quota of this IP address is used up."""
     text = headers.get("X-MEGA-Time-Left", "")
     return _describe_quota(int(text[:9]) if text.isascii() and text.isdigit() else None)
 
 
 def _describe_quota(wait_s: int | None) -> SourceError:
-    """Return the error for a used-up quota; a `TransientError`, which allows a retry, if Mega says how long to wait."""
+    """Return the error for a used-up quota; it allows a retry (`TransientError`) if Mega tells how long to wait."""
     when = f"in {format_duration(wait_s)}" if wait_s else "in some hours"
     kind = TransientError if wait_s else SourceError
     return kind(f"quota of this address is used up; try again {when}", retry_after_s=wait_s, host_down=True)
@@ -115,9 +115,9 @@ def _parse_json(text: bytes) -> Any:
 
 
 def _read_offer(parsed: Any) -> Offer:
-    """Return the offer in an answer, or raise the error that it states.
+    """Return the `Offer` in an answer of Mega's API, or raise the error that the answer contains.
 
-    An answer is an error code, an object with an offer or an error code, or a list with one of these.
+    An answer is an error code, or an object with an offer or an error code; it may be wrapped in a list.
 
     Raises:
         SourceError: the answer holds an error code, or no valid offer.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from reidhub.download.sources.patience import format_duration
 from reidhub.errors import SourceError
 
-_REPEATS = 262144  # copies of the token after the 4 bytes that have to be found
+_REPEATS = 262144  # copies of the token; they follow the 4 bytes that have to be found
 _LATER = "Mega finds this address too busy; try again in some hours"
 _HEADER = re.compile(r"1:(\d{1,3}):\d+:([A-Za-z0-9_-]{64})")
 

@@ -28,7 +28,7 @@ def open_stream(location: str, *, resume: Resume | None = None, patience: Patien
     """Open a Mega link, which can resume at every byte; see `reidhub.download.sources.SourceModule`.
 
     Raises:
-        SourceError: the link is malformed or the file is gone (permanent), or Mega does not give the file now.
+        SourceError: the link is malformed or the file is gone (permanent errors), or Mega does not give the file now.
     """
     link = MegaLink.parse(location)
     with Session(patience) as http:
@@ -40,10 +40,10 @@ def open_stream(location: str, *, resume: Resume | None = None, patience: Patien
 
 
 def probe(location: str, *, patience: Patience = PATIENCE) -> int | None:
-    """Return the size of a link's file in bytes, as Mega's API states it. The storage host is not asked.
+    """Return the size of a Mega link's file in bytes, as Mega's API states it. The storage host is not asked.
 
     Raises:
-        SourceError: the link is malformed or the file is gone (permanent), or Mega does not give the file now.
+        SourceError: the link is malformed or the file is gone (permanent errors), or Mega does not give the file now.
     """
     handle = MegaLink.parse(location).handle
     with Session(patience) as http:
@@ -102,7 +102,7 @@ class _Storage:
         return self._offer.url
 
     def _check_answer(self, response: requests.Response, expected: int) -> None:
-        """Raise an error if the answer is no success, or announces more than the ``expected`` remaining bytes."""
+        """Raise an error if the answer is no success, or announces more bytes than the ``expected`` number."""
         if response.status_code in (403, 404):
             self._offer = None
             words = f"{name_web_host(response.url)}: {name_status(response.status_code)}"

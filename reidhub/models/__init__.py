@@ -29,7 +29,7 @@ ARCHITECTURES: dict[str, str] = {
     "osnet_ain_x0_5": "reidhub.models.osnet_ain:osnet_ain_x0_5",
     "osnet_ain_x0_25": "reidhub.models.osnet_ain:osnet_ain_x0_25",
 }
-"""Name -> ``module:callable``; the callable takes the number of classes and returns a `ReidModel`."""
+"""Name of an architecture -> ``module:callable``; the callable takes a number of classes and returns a `ReidModel`."""
 
 
 def build(
@@ -40,8 +40,8 @@ def build(
     Args:
         architecture: a key of `ARCHITECTURES`.
         num_classes: rows of the classifier, above 0.
-        init: False leaves the weights of convolutions and linear layers undefined, for a caller who fills them all.
-        device: the device of the tensors; ``meta`` creates only their shapes, for
+        init: False leaves the weights of convolutions and linear layers undefined, for a caller that fills all of them.
+        device: the device of the tensors. On ``meta``, tensors have shapes but no values, ready for
             ``load_state_dict(..., assign=True)``.
 
     Raises:
@@ -56,7 +56,7 @@ def build(
     from reidhub.models.init import initialise, skip_draws
 
     where = torch.device(device)
-    with skip_draws(), nullcontext() if where == torch.get_default_device() else where:  # entering it takes time
+    with skip_draws(), nullcontext() if where == torch.get_default_device() else where:  # entering a device takes time
         model: ReidModel = definition(num_classes)
     return initialise(model) if init and where.type != "meta" else model
 

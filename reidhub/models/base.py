@@ -5,17 +5,17 @@ from torch import Tensor, nn
 from reidhub.models.blocks import pool_average
 
 Logits = Tensor | tuple[Tensor, Tensor]
-"""(N, num_classes); a pair of such tensors if the model has a global and a local classifier (hacnn)."""
+"""Scores of the training classes, (N, num_classes); a pair of such tensors for hacnn, which has two classifiers."""
 
 
 class ReidModel(nn.Module):
     """A network that maps person images to embeddings (eval mode) or to scores of the training classes (train mode).
 
-    A subclass defines `feature_maps` and ``classifier``, and also ``fc`` if there are layers between pooling and
-    classifier. A class is one person of the training set.
+    Each class is one person of the training set. A subclass defines `feature_maps` and ``classifier``, and also ``fc``
+    if it has layers between pooling and classifier.
 
     Attributes:
-        input_size: (height, width) in pixels of the images that the zoo's checkpoints expect.
+        input_size: (height, width) in pixels of the images that the zoo's checkpoints of this architecture expect.
         embedding_dim: D, the length of an embedding.
         num_classes: rows of the classifier.
     """
@@ -28,7 +28,7 @@ class ReidModel(nn.Module):
         super().__init__()
         self.embedding_dim = embedding_dim
         self.num_classes = num_classes
-        self.fc = None  # on the instance: a class attribute would hide the submodule of that name
+        self.fc = None  # not on the class: a class attribute would hide the submodule ``fc``
 
     def feature_maps(self, images: Tensor) -> Tensor:
         """Compute the feature map before global pooling: (N, 3, H, W) -> (N, C, h, w)."""
@@ -44,10 +44,10 @@ class ReidModel(nn.Module):
         return self.classifier(embedding)
 
     def initialise_rest(self) -> None:
-        """Change in place the tensors that `init.initialise` does not start well; most architectures have none."""
+        """Change in place the tensors that need other values than `init.initialise` gives; by default, change none."""
 
     def forward(self, images: Tensor, *, return_embedding: bool = False) -> Logits | tuple[Logits, Tensor]:
-        """Compute embeddings in eval mode, logits in train mode.
+        """Compute embeddings in eval mode; compute logits (the scores of the training classes) in train mode.
 
         Args:
             images: (N, 3, H, W), normalised as the checkpoint expects.

@@ -1,4 +1,4 @@
-"""Building blocks that several families share; their attribute names are also keys in the published files."""
+"""Building blocks that several architectures share; their attribute names are also keys in the published files."""
 
 from collections.abc import Callable
 
@@ -12,11 +12,11 @@ class ConvNorm(nn.Sequential):
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
-        kernel_size: height and width of the kernel, an odd number; the padding keeps height and width at stride 1.
+        kernel_size: height and width of the kernel, an odd number. At stride 1 the padding keeps height and width.
         stride: stride of the convolution.
         groups: groups of the convolution.
-        bias: True if the published file has a bias, although the normalisation makes it redundant.
-        norm: creates the normalisation layer for a number of channels; None for no normalisation.
+        bias: True for a convolution with a bias, as some published files have it, although normalisation needs none.
+        norm: creates the normalisation layer from the number of channels; None for no normalisation.
         activation: creates the activation layer; None for no activation.
     """
 
@@ -36,7 +36,7 @@ class ConvNorm(nn.Sequential):
         padding = kernel_size // 2
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias)
         if norm is not None:
-            self.bn = norm(out_channels)  # key of the published file, even if this is an instance normalisation
+            self.bn = norm(out_channels)  # key in the published file, even if this is an instance normalisation
         if activation is not None:
             self.activation = activation(inplace=True)
 

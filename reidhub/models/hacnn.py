@@ -1,7 +1,7 @@
 """HA-CNN: Harmonious Attention Network for Person Re-Identification, arXiv 1802.08122.
 
-Functions under `torch.fx.wrap` use the sizes of tensors, which are unknown while `torch.fx` traces the model. Therefore
-the traced graph contains each of these functions as one call.
+The functions with the decorator `torch.fx.wrap` use the sizes of tensors, which are unknown while `torch.fx` traces the
+model. The decorator makes each call of such a function one node of the traced graph.
 """
 
 from collections.abc import Sequence
@@ -17,17 +17,17 @@ from reidhub.models.base import ReidModel
 from reidhub.models.blocks import ConvNorm, make_embedding_layer, pool_average
 
 REGIONS = 4  # horizontal regions of an image, one for each local branch
-REGION_HEIGHT = 1 / REGIONS  # a region's part of the image height; its width is the whole image
+REGION_HEIGHT = 1 / REGIONS  # as a part of the image height; a region is as wide as the image
 CHANNELS = (128, 256, 384)  # channels of the three stages
 REGION_SIZES = ((24, 28), (12, 14), (6, 7))  # (height, width) to which a region is resized at each stage
-REDUCTION = 16  # bottleneck of the channel attention
-BRANCH_DIM = 512  # length of the global and of the local feature
+REDUCTION = 16  # the channel attention reduces its channels by this factor
+BRANCH_DIM = 512  # length of the global feature and of the local feature
 
 conv = partial(ConvNorm, bias=True)
 
 
 class InceptionA(nn.Module):
-    """The paper's Inception-A: four streams with equally many channels, concatenated."""
+    """The paper's Inception-A: concatenates the output of four streams, each with a quarter of the channels."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -38,12 +38,12 @@ class InceptionA(nn.Module):
         self.stream4 = nn.Sequential(nn.AvgPool2d(3, 1, 1), conv(in_channels, mid))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run all streams: (N, in, h, w) -> (N, out, h, w)."""
+        """Run and concatenate all streams: (N, in, h, w) -> (N, out, h, w)."""
         return torch.cat((self.stream1(x), self.stream2(x), self.stream3(x), self.stream4(x)), 1)  # -> (N, out, h, w)
 
 
 class InceptionB(nn.Module):
-    """The paper's Inception-B: three streams that halve height and width, concatenated."""
+    """The paper's Inception-B: concatenates the output of three streams that halve height and width."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -53,12 +53,12 @@ class InceptionB(nn.Module):
         self.stream3 = nn.Sequential(nn.MaxPool2d(3, 2, 1), conv(in_channels, 2 * mid))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run all streams: (N, in, h, w) -> (N, out, h/2, w/2)."""
+        """Run and concatenate all streams: (N, in, h, w) -> (N, out, h/2, w/2)."""
         return torch.cat((self.stream1(x), self.stream2(x), self.stream3(x)), 1)  # (N, in, h, w) -> (N, out, h/2, w/2)
 
 
 class SpatialAttention(nn.Module):
-    """The paper's spatial attention: one weight for each position."""
+    """The paper's spatial attention: computes one weight for each position of the feature map."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class SpatialAttention(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """The paper's channel attention: one weight for each channel."""
+    """The paper's channel attention: computes one weight for each channel of the feature map."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class ChannelAttention(nn.Module):
 
 
 class SoftAttention(nn.Module):
-    """The product of spatial and channel attention, after a convolution and a sigmoid: weights in (0, 1)."""
+    """Computes weights in (0, 1): the product of spatial and channel attention, then a convolution and a sigmoid."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -101,18 +101,18 @@ class SoftAttention(nn.Module):
 
 
 class HardAttention(nn.Module):
-    """The paper's regional attention: x and y of each region's centre, in (-1, 1)."""
+    """The paper's regional attention: computes the centre of each region, x and y in (-1, 1)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.fc = nn.Linear(channels, REGIONS * 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the centre of each region: (N, C, h, w) -> (N, 4, 2)."""
+        """Compute the centre (x, y) of each region: (N, C, h, w) -> (N, 4, 2)."""
         return self.fc(pool_average(x)).tanh().unflatten(1, (REGIONS, 2))  # (N, C, h, w) -> (N, 4, 2)
 
     def spread_regions(self) -> None:
-        """Initialise the layer so that the regions of every image are spread evenly over the height."""
+        """Set the layer so that the four regions of every image are spread evenly over the height."""
         nn.init.zeros_(self.fc.weight)
         centres = [(0.0, (2 * region + 1) / REGIONS - 1) for region in range(REGIONS)]
         with torch.no_grad():
@@ -120,7 +120,7 @@ class HardAttention(nn.Module):
 
 
 class HarmoniousAttention(nn.Module):
-    """Soft attention for the global branch, hard attention for the local branches."""
+    """Computes soft attention for the global branch, and hard attention for the local branches."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -128,15 +128,15 @@ class HarmoniousAttention(nn.Module):
         self.hard_attn = HardAttention(channels)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the weighted map and the regions' centres: (N, C, h, w) -> (N, C, h, w), (N, 4, 2)."""
+        """Return the weighted feature map and the regions' centres: (N, C, h, w) -> (N, C, h, w), (N, 4, 2)."""
         return x * self.soft_attn(x), self.hard_attn(x)
 
 
 class HACNN(ReidModel):
-    """A global branch of three stages, and four local branches, whose regions the global branch chooses.
+    """HA-CNN: a global branch with three stages, and four local branches, each for one region of the image.
 
-    The local branches share their blocks. The embedding is the global feature followed by the local feature; in eval
-    mode each of the two features has unit length.
+    The global branch chooses the regions. The local branches share their blocks. The embedding is the global feature
+    followed by the local feature; in eval mode each of the two features has unit length.
     """
 
     input_size = (160, 64)
@@ -161,7 +161,7 @@ class HACNN(ReidModel):
         self.classifier_local = nn.Linear(BRANCH_DIM, num_classes)
 
     def initialise_rest(self) -> None:
-        """Spread the regions evenly over the height."""
+        """Initialise the hard attention so that the regions are spread evenly over the image height."""
         for attention in (self.ha1, self.ha2, self.ha3):
             attention.hard_attn.spread_regions()
 
@@ -170,7 +170,7 @@ class HACNN(ReidModel):
         return self._run_global_branch(images)[0][-1]
 
     def embed(self, images: Tensor) -> Tensor:
-        """Concatenate the global and the local feature: (N, 3, 160, 64) -> (N, 1024)."""
+        """Compute and concatenate the global and the local feature: (N, 3, 160, 64) -> (N, 1024)."""
         maps, centres = self._run_global_branch(images)
         whole = self.fc_global(pool_average(maps[-1]))  # (N, 384, 10, 4) -> (N, 512)
         regions = [self._run_local_branch(maps, [c[:, region] for c in centres]) for region in range(REGIONS)]
@@ -182,14 +182,14 @@ class HACNN(ReidModel):
     def classify(self, embedding: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the scores of the global and of the local classifier: (N, 1024) -> 2 x (N, num_classes).
 
-        The classifiers were trained on the features of train mode, which are not scaled to unit length. Scores of an
-        embedding from eval mode therefore differ.
+        The classifiers are trained on the features of train mode, which are not scaled to unit length. Embeddings of
+        eval mode therefore give other scores.
         """
         whole, parts = embedding.tensor_split(2, 1)
         return self.classifier_global(whole), self.classifier_local(parts)
 
     def _run_global_branch(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the output maps of the stem and of each stage, and the regions' centres of each stage.
+        """Return the output maps of the stem and of each stage, and for each stage the centres of the regions.
 
         Raises:
             UsageError: the images are not 160 x 64 pixels.
@@ -214,7 +214,7 @@ class HACNN(ReidModel):
 
 @torch.fx.wrap
 def _check_size(images: Tensor, expected: tuple[int, int]) -> None:
-    """Raise UsageError unless the images have the expected size, the only one that fits the regions' sizes."""
+    """Raise UsageError unless the images have the ``expected`` size; the sizes of the regions fit no other size."""
     height, width = images.shape[-2:]
     if (height, width) != expected:
         raise UsageError(f"hacnn takes images of {expected[0]} x {expected[1]} pixels, got {height} x {width}")
@@ -224,9 +224,9 @@ def _check_size(images: Tensor, expected: tuple[int, int]) -> None:
 def _crop_region(maps: Tensor, centres: Tensor, size: tuple[int, int]) -> Tensor:
     """Cut out the region around ``centres`` with a spatial transformer: (N, C, h, w) -> (N, C, *size).
 
-    As published, the region is first sampled at the map's own height and width, then resized. The published definition
-    uses PyTorch's default of ``align_corners``, which was True before version 1.3 and is False since then. The
-    reference features that the tests compare with were computed with False.
+    As in the published code, the region is first sampled at the map's own height and width, then resized. That code
+    uses PyTorch's default for ``align_corners``, which was True before version 1.3 and is False since then. False is
+    used here, because the reference features of the tests were computed with False.
     """
     height, width = maps.shape[-2:]
     rows = _find_pixel_centres(height, maps) * REGION_HEIGHT + centres[:, 1:]  # (h,), (N, 1) -> (N, h)
@@ -237,13 +237,13 @@ def _crop_region(maps: Tensor, centres: Tensor, size: tuple[int, int]) -> Tensor
 
 
 def _find_pixel_centres(count: int, like: Tensor) -> Tensor:
-    """Return the centres of ``count`` pixels along an axis from -1 to 1: (count,)."""
+    """Return the centres of ``count`` pixels on an axis from -1 to 1: (count,), with dtype and device of ``like``."""
     return (2 * torch.arange(count, dtype=like.dtype, device=like.device) + 1) / count - 1
 
 
 @torch.fx.wrap
 def _resize(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize bilinearly, so that the corner pixels keep their centres: (N, C, h, w) -> (N, C, *size)."""
+    """Resize bilinearly; the centres of the corner pixels stay in place: (N, C, h, w) -> (N, C, *size)."""
     return F.interpolate(maps, size=list(size), mode="bilinear", align_corners=True)
 
 

@@ -1,4 +1,4 @@
-"""Initial values of the tensors of a new model."""
+"""Sets the initial values of the tensors of a new model."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -16,11 +16,12 @@ _one_at_a_time = threading.RLock()
 
 @torch.no_grad()
 def initialise(model: ReidModel) -> ReidModel:
-    """Fill every tensor of a model in place.
+    """Fill every tensor of a model with its initial values, in place, and return the model.
 
-    Convolutions: He et al., arXiv 1502.01852, with the number of outputs (fan-out), as is usual for residual
-    networks. Fully connected layers: a normal distribution with standard deviation 0.01, as in AlexNet. Normalisations:
-    scale 1 and shift 0. Then the model's ``initialise_rest`` changes the tensors that need other values.
+    Convolutions get the normal distribution of He et al., arXiv 1502.01852, in the variant for the number of outputs
+    (fan-out), as is usual for residual networks. Fully connected layers get a normal distribution with standard
+    deviation 0.01, as in AlexNet. Biases are 0. Normalisations get scale 1 and shift 0. Then the model's
+    ``initialise_rest`` changes the tensors that need other values.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
@@ -39,9 +40,9 @@ def initialise(model: ReidModel) -> ReidModel:
 def skip_draws() -> Iterator[None]:
     """Let this thread create convolutions and linear layers with undefined weights, until the ``with`` block ends.
 
-    Drawing random weights takes most of the time of building a large model. Torch's public way to avoid it, the
-    ``meta`` device, takes twice as long as this function; a test fails when that is no longer true and this function
-    can be deleted. Other threads create their layers with random weights as usual.
+    Other threads create their layers with random weights as usual. Drawing random weights takes most of the time of
+    building a large model. The ``meta`` device, which is PyTorch's public way to avoid this, is slower than this
+    function. If that changes, a test fails, and this function can be deleted.
     """
     with _one_at_a_time:
         drawn = {_find_owner(layer, "reset_parameters") for layer in (nn.Conv2d, nn.Linear)}
@@ -56,7 +57,7 @@ def skip_draws() -> Iterator[None]:
 
 
 def _find_owner(layer: type[nn.Module], method: str) -> Any:
-    """Return the class, of a layer's class and its bases, that defines a method."""
+    """Return the class that defines a method of ``layer``: ``layer`` itself or one of its base classes."""
     return next(owner for owner in layer.__mro__ if method in vars(owner))
 
 

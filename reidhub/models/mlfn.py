@@ -6,19 +6,19 @@ from torch import Tensor, nn
 from reidhub.models.base import ReidModel
 from reidhub.models.blocks import pool_average
 
-FACTORS = 32  # factor modules of a block, built as the groups of its 3x3 convolution
+FACTORS = 32  # factor modules of a block; each is one group of the block's 3x3 convolution
 STAGES = (
     (256, 3, 1, (128, 64)),
     (512, 4, 2, (256, 128)),
     (1024, 6, 2, (512, 128)),
     (2048, 3, 2, (512, 128)),
 )
-"""For each stage: channels, blocks, stride of the first block, two hidden widths of the factor selection modules."""
+"""For each stage: channels, number of blocks, stride of the first block, hidden channels of the factor selection."""
 EMBEDDING_DIM = 1024
 
 
 class MLFNBlock(nn.Module):
-    """A block of factor modules (``fm``), which the factor selection module (``fsm``) weighs for each image."""
+    """A block of factor modules (``fm``); for each image, the factor selection module (``fsm``) weighs them."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, hidden: tuple[int, int]) -> None:
         super().__init__()
@@ -50,12 +50,12 @@ class MLFNBlock(nn.Module):
 
 
 def _make_conv_norm(in_channels: int, out_channels: int, stride: int = 1, *, bias: bool = True) -> list[nn.Module]:
-    """Create a pointwise convolution and its normalisation: (N, in, h, w) -> (N, out, h/stride, w/stride)."""
+    """Create a 1x1 convolution and its normalisation: (N, in, h, w) -> (N, out, h/stride, w/stride)."""
     return [nn.Conv2d(in_channels, out_channels, 1, stride, bias=bias), nn.BatchNorm2d(out_channels)]
 
 
 def _make_factor_selection(in_channels: int, hidden: tuple[int, int]) -> nn.Sequential:
-    """Create a factor selection module: (N, in, h, w) -> (N, 32, 1, 1), weights in (0, 1)."""
+    """Create a module that computes the weights of the factors, in (0, 1): (N, in, h, w) -> (N, 32, 1, 1)."""
     first, second = hidden
     return nn.Sequential(
         nn.AdaptiveAvgPool2d(1),
@@ -69,9 +69,10 @@ def _make_factor_selection(in_channels: int, hidden: tuple[int, int]) -> nn.Sequ
 
 
 class MLFN(ReidModel):
-    """16 blocks; the embedding is the mean of two projections: of the last feature map and of the factor signature.
+    """MLFN with 16 blocks. The embedding is the mean of two projections.
 
-    The factor signature is the concatenated output of the factor selection modules of all blocks.
+    One projects the last feature map. The other projects the factor signature, which is the concatenated output of the
+    factor selection modules of all blocks.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -91,13 +92,16 @@ class MLFN(ReidModel):
         return self._run_blocks(images)[0]
 
     def embed(self, images: Tensor) -> Tensor:
-        """Average both projections: (N, 3, H, W) -> (N, 1024)."""
+        """Compute the embeddings, the mean of both projections: (N, 3, H, W) -> (N, 1024)."""
         maps, selections = self._run_blocks(images)
         pooled = pool_average(maps)[:, :, None, None]  # (N, 2048, h, w) -> (N, 2048, 1, 1)
         return ((self.fc_x(pooled) + self.fc_s(selections)) * 0.5).flatten(1)  # -> (N, 1024)
 
     def _run_blocks(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute last feature map and factor signature: (N, 3, H, W) -> (N, 2048, H/32, W/32), (N, 512, 1, 1)."""
+        """Return the last feature map and the factor signature.
+
+        Shapes: (N, 3, H, W) -> (N, 2048, H/32, W/32), (N, 512, 1, 1).
+        """
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))  # (N, 3, H, W) -> (N, 64, H/4, W/4)
         selections = []
         for block in self.feature:

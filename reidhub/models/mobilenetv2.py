@@ -18,13 +18,16 @@ STAGES = (
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
-"""Rows of table 2: expansion t, channels c at width 1, blocks n, stride s of the first block."""
+"""Rows of table 2 in the paper: expansion t, channels c at width 1, number of blocks n, stride s of the first block."""
 
 relu6_conv = partial(ConvNorm, activation=nn.ReLU6)
 
 
 class InvertedResidual(nn.Module):
-    """Figure 3b: expand, filter each channel, project without an activation; add the input if the shapes are equal."""
+    """The block of figure 3b in the paper: expands the channels, filters each channel, and reduces the channels.
+
+    The last convolution has no activation. The input is added to the result if both have the same shape.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, expansion: int, stride: int) -> None:
         super().__init__()
@@ -41,10 +44,10 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(ReidModel):
-    """The network of table 2, with all numbers of channels multiplied by ``width`` and rounded down.
+    """MobileNetV2 as in table 2 of the paper; all numbers of channels are multiplied by ``width`` and rounded down.
 
-    The last layer has at least 1280 channels. As in the published files, the first stage has an expansion convolution
-    although its expansion is 1.
+    The last convolution has at least 1280 channels. As in the published files, the first stage has an expansion
+    convolution, although its expansion is 1.
     """
 
     def __init__(self, width: float, num_classes: int) -> None:

@@ -1,6 +1,6 @@
 """OSNet: Omni-Scale Feature Learning for Person Re-Identification, arXiv 1905.00953.
 
-OSNet-IBN adds instance normalisation to the stem and the first stage, after IBN-Net, arXiv 1807.09441.
+OSNet-IBN adds instance normalisation to the stem and to the first stage, as in IBN-Net, arXiv 1807.09441.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from reidhub.models.base import ReidModel
 from reidhub.models.blocks import ConvNorm, make_embedding_layer, make_instance_norm, pool_average
 
 GATE_REDUCTION = 16  # the aggregation gate reduces its channels by this factor, section 3.2
-BOTTLENECK = 4  # inside a block there are a quarter of its output channels
+BOTTLENECK = 4  # the layers inside a block have a quarter of its output channels
 EMBEDDING_DIM = 512  # at every width
 
 
@@ -33,7 +33,7 @@ class LightConv(nn.Module):
 
 
 class AggregationGate(nn.Module):
-    """Equation 3: the sum of all streams; one shared gate G weighs each stream's channels for each image."""
+    """Equation 3 of the paper: sums the streams; for each image, one shared gate weighs the channels of each stream."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -55,9 +55,9 @@ def make_light_convs(channels: int, depth: int) -> nn.Sequential:
 
 
 class OmniScaleBlock(nn.Module):
-    """The bottleneck of figure 4: four streams of depth 1 to 4 are weighed, summed and added to the input.
+    """The bottleneck of figure 4 in the paper: four streams of depth 1 to 4 are weighed, summed and added to the input.
 
-    With ``ibn`` an instance normalisation follows the sum (IBN-Net's IBN-b).
+    If ``ibn`` is True, an instance normalisation follows the sum (IBN-b in the paper on IBN-Net).
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, ibn: bool = False) -> None:
@@ -90,12 +90,12 @@ def make_transition(channels: int) -> nn.Sequential:
 
 
 class OSNet(ReidModel):
-    """The network of table 1.
+    """OSNet as in table 1 of the paper.
 
     Args:
         channels: channels of the stem and of the three stages.
         num_classes: rows of the classifier.
-        ibn: instance normalisation in the stem and in the first stage.
+        ibn: True for OSNet-IBN, with instance normalisation in the stem and in the first stage.
     """
 
     def __init__(self, channels: tuple[int, int, int, int], num_classes: int, *, ibn: bool = False) -> None:

@@ -1,6 +1,7 @@
 """OSNet-AIN: Learning Generalisable Omni-Scale Representations for Person Re-Identification, arXiv 1910.06827.
 
-A search put instance normalisation into the residual path of some blocks; `OSNetAIN` lists these blocks.
+Some blocks have an instance normalisation in the residual path. The authors found the best choice of these blocks by a
+search; `OSNetAIN` lists them.
 """
 
 from functools import partial
@@ -11,11 +12,11 @@ from reidhub.models.base import ReidModel
 from reidhub.models.blocks import ConvNorm, make_embedding_layer, make_instance_norm
 from reidhub.models.osnet import BOTTLENECK, EMBEDDING_DIM, AggregationGate, make_light_convs, make_transition
 
-NUM_SCALES = 4  # streams of a block; stream t has a receptive field of (2t + 1) x (2t + 1)
+NUM_SCALES = 4  # number of streams of a block; stream t has a receptive field of (2t + 1) x (2t + 1) pixels
 
 
 class LiteStream(nn.Module):
-    """``depth`` `LightConv` layers, one after another; their keys contain ``layers.``, which OSNet's keys do not."""
+    """A stream of ``depth`` `LightConv` layers; unlike in OSNet, the keys of its tensors contain ``layers.``."""
 
     def __init__(self, channels: int, depth: int) -> None:
         super().__init__()
@@ -27,7 +28,7 @@ class LiteStream(nn.Module):
 
 
 class AINBlock(nn.Module):
-    """OSNet's bottleneck; with ``norm_inside`` the residual path ends with an instance normalisation."""
+    """OSNet's bottleneck; if ``norm_inside`` is True, the residual path ends with an instance normalisation."""
 
     def __init__(self, in_channels: int, out_channels: int, *, norm_inside: bool) -> None:
         super().__init__()
@@ -51,7 +52,7 @@ class AINBlock(nn.Module):
 
 
 class OSNetAIN(ReidModel):
-    """The architecture that the search found.
+    """OSNet-AIN as the paper's search found it.
 
     Instance normalisation is in the stem, in both blocks of the first stage, in the second block of the second stage
     and in the first block of the third stage.

@@ -1,6 +1,7 @@
 """ResNet-50: Deep Residual Learning for Image Recognition, arXiv 1512.03385.
 
-The blocks are torchvision's, in which the 3x3 convolution has the stride (in the paper, the first 1x1 convolution).
+The blocks are those of torchvision, in which the 3x3 convolution has the stride. In the paper, the first 1x1
+convolution has the stride.
 """
 
 from functools import partial
@@ -15,13 +16,13 @@ WIDTH = 2048  # channels of the last stage
 
 
 class ResNet50(ReidModel):
-    """The 50-layer network of table 1.
+    """ResNet-50 as in table 1 of the paper.
 
     Args:
         num_classes: rows of the classifier.
         last_stride: stride of the last stage; 1 makes its feature map twice as high and wide.
-        embedding_dim: length of the embedding, from a fully connected layer after pooling; None for no such layer: the
-            embedding is the pooled feature map.
+        embedding_dim: outputs of a fully connected layer after pooling, which computes the embedding. None for no such
+            layer; the embedding is then the pooled feature map, of length 2048.
     """
 
     def __init__(self, num_classes: int, *, last_stride: int = 2, embedding_dim: int | None = None) -> None:
@@ -39,10 +40,10 @@ class ResNet50(ReidModel):
         self.classifier = nn.Linear(self.embedding_dim, num_classes)
 
     def feature_maps(self, images: Tensor) -> Tensor:
-        """Compute the last feature map: (N, 3, H, W) -> (N, 2048, H/32, W/32); H/16, W/16 if last stride is 1."""
+        """Compute the last feature map: (N, 3, H, W) -> (N, 2048, H/32, W/32); H/16, W/16 if ``last_stride`` is 1."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))  # (N, 3, H, W) -> (N, 64, H/4, W/4)
         x = self.layer2(self.layer1(x))  # -> (N, 512, H/8, W/8)
-        return self.layer4(self.layer3(x))  # -> (N, 2048, H/32, W/32), at last stride 1 H/16, W/16
+        return self.layer4(self.layer3(x))  # -> (N, 2048, H/32, W/32), or H/16, W/16 if `last_stride` is 1
 
 
 def _make_stage(in_channels: int, width: int, blocks: int, *, stride: int = 1) -> nn.Sequential:

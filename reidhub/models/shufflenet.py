@@ -6,16 +6,16 @@ from torch import Tensor, nn
 
 from reidhub.models.base import ReidModel
 
-GROUPS = 3  # column g = 3 of table 1
+GROUPS = 3  # groups of the 1x1 convolutions; column g = 3 of table 1
 STAGES = ((240, 4), (480, 8), (960, 4))  # channels and blocks of stages 2, 3, 4 in that column
 STEM = 24  # channels of conv1
-BOTTLENECK = 4  # inside a unit there are a quarter of its output channels
+BOTTLENECK = 4  # the layers inside a unit have a quarter of its output channels
 
 
 class ShuffleUnit(nn.Module):
-    """The unit of figure 2b (stride 1) or 2c (stride 2).
+    """The unit of figure 2b (stride 1) or 2c (stride 2) in the paper.
 
-    At stride 1 the input is added to the result; at stride 2 the pooled input and the result are concatenated.
+    At stride 1 the input is added to the result. At stride 2 the pooled input and the result are concatenated.
 
     Args:
         in_channels: channels of the input.
@@ -49,7 +49,7 @@ class ShuffleUnit(nn.Module):
 
 
 class ShuffleNet(ReidModel):
-    """The network of table 1 with three groups and width 1."""
+    """ShuffleNet as in table 1 of the paper, with three groups and width 1."""
 
     def __init__(self, num_classes: int) -> None:
         (second, second_units), (third, third_units), (fourth, fourth_units) = STAGES

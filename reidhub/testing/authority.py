@@ -1,4 +1,7 @@
-"""A certificate authority for one `Internet`. Its private keys are kept in memory and in one private folder."""
+"""A certificate authority for one `Internet`.
+
+The authority's private key exists only in memory; the server's private key is written to a private folder.
+"""
 
 import datetime
 import ssl
@@ -14,13 +17,13 @@ _LIFETIME = datetime.timedelta(days=1)
 
 
 class Authority:
-    """Signs one certificate for all hosts of an `Internet`.
+    """Signs the TLS certificate for the hosts of an `Internet`.
 
     Args:
         folder: an existing folder that only this process can read.
 
     Attributes:
-        bundle: the authority's own certificate as a PEM file; a client that trusts it trusts the hosts.
+        bundle: path of the authority's own certificate, a PEM file; a client that trusts it trusts the hosts.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -43,7 +43,7 @@ class Static:
         self.redirects = dict(redirects or {})
 
     def __call__(self, request: Request) -> Response:
-        """Answer with the file, a part of it, a redirect, or a 404 page."""
+        """Answer with the file, a part of the file, a redirect, or the status 404 or 416."""
         path = urlsplit(request.path).path
         if path in self.redirects:
             return Response(302, headers={"Location": self.redirects[path]})
@@ -63,13 +63,13 @@ class Static:
 
 
 class Drive:
-    """Google Drive with files that are shared with everybody.
+    """A Google Drive with files that are shared with everybody.
 
     Args:
         files: id of a file -> content.
-        large: ids of files that are too large for Google's virus scan; the first answer is a page with a form.
-        refused: id -> ``quota`` (a page says that too many people fetched the file) or ``sign-in`` (a redirect to the
-            sign-in page).
+        large: ids of files that are too large for Google's virus scan; the first answer for them is a page with a form.
+        refused: id of a file that is not sent -> ``quota`` (the answer is a page about too many downloads) or
+            ``sign-in`` (the answer is a redirect to the sign-in page).
 
     Example:
         >>> import requests
@@ -92,7 +92,7 @@ class Drive:
 
     @property
     def hosts(self) -> dict[str, Host]:
-        """Host name -> host, for the three names under which Drive answers a download."""
+        """Host name -> function that answers for the host; three hosts take part in a download from Drive."""
         return {
             self.FRONT: self.front,
             self.CONTENT: self.content,
@@ -109,7 +109,7 @@ class Drive:
         return Response(303, headers={"Location": target})
 
     def content(self, request: Request) -> Response:
-        """Answer ``/download?id=`` with the file, with the form for a large file, or with a page with the reason."""
+        """Answer ``/download?id=`` with the file, the form for a large file, or a page with the reason for refusal."""
         query = _read_query(request)
         file_id = query.get("id", "")
         if self.refused.get(file_id) == "quota":
@@ -165,7 +165,7 @@ class Mega:
 
     @property
     def hosts(self) -> dict[str, Host]:
-        """Host name -> host, for the API and the storage host."""
+        """Host name -> function that answers for the host: the API and the storage host."""
         return {self.API: self.api, self.STORAGE: self.storage}
 
     def api(self, request: Request) -> Response:
@@ -179,7 +179,7 @@ class Mega:
         return Response(200, json.dumps([answer]).encode(), {"Content-Type": "application/json"})
 
     def storage(self, request: Request) -> Response:
-        """Answer with the encrypted bytes; ``/first-last`` at the end of the URL asks for a range."""
+        """Answer with the encrypted bytes; ``/first-last`` at the end of the URL asks for a range of bytes."""
         found = re.fullmatch(r"/dl/([\w-]+)(?:/(\d+)-(\d+))?", request.path)
         if found is None or found[1] not in self._stored:
             return Response(404)
@@ -194,7 +194,7 @@ class MegaKey:
 
     Args:
         aes: AES key, 16 bytes.
-        nonce: start of the counter, 8 bytes.
+        nonce: first 8 bytes of the AES-CTR counter.
         mac: MAC (checksum) of the content, 8 bytes.
     """
 
@@ -204,13 +204,13 @@ class MegaKey:
 
     @classmethod
     def of_text(cls, text: str) -> "MegaKey":
-        """Read the key from its text in a link."""
+        """Make a `MegaKey` from the text of the key in a Mega link."""
         raw = base64.urlsafe_b64decode(text + "=")
         return cls(_xor(raw[:16], raw[16:]), raw[16:24], raw[24:])
 
     @property
     def text(self) -> str:
-        """The key as it is written in a link."""
+        """The key as text, as a Mega link contains it."""
         tail = self.nonce + self.mac
         return base64.urlsafe_b64encode(_xor(self.aes, tail) + tail).decode().rstrip("=")
 
@@ -219,8 +219,8 @@ def mega_link(handle: str, content: bytes) -> str:
     """Make a Mega link for a file.
 
     Args:
-        handle: Mega's id of the file, 8 characters of base64. The AES key is derived from it, so the same arguments
-            give the same link.
+        handle: Mega's id of the file, 8 characters of base64. The AES key is derived from the handle, so that the same
+            arguments give the same link.
         content: bytes of the file before encryption.
 
     Returns:
@@ -236,14 +236,14 @@ def mega_link(handle: str, content: bytes) -> str:
 
 
 def encrypt(key: MegaKey, content: bytes) -> bytes:
-    """Encrypt the content of a whole file as Mega stores it: AES in counter mode, starting at block 0."""
+    """Encrypt the content of a file as Mega does, with AES in counter mode from block 0."""
     return Cipher(AES(key.aes), CTR(key.nonce + bytes(8))).encryptor().update(content)
 
 
 def content_mac(aes: bytes, nonce: bytes, content: bytes) -> bytes:
-    """Compute Mega's MAC of a whole file: a CBC-MAC over the CBC-MACs of its chunks, folded to 8 bytes.
+    """Compute Mega's MAC (checksum) of a file: a CBC-MAC over the CBC-MACs of its chunks, folded to 8 bytes.
 
-    Chunks grow from 128 KiB to 1 MiB in steps of 128 KiB.
+    The chunks grow from 128 KiB to 1 MiB, in steps of 128 KiB.
     """
     macs, start, length = b"", 0, 128 * KIB
     while start < len(content):
@@ -259,7 +259,7 @@ def _cbc_mac(aes: bytes, start: bytes, data: bytes) -> bytes:
 
 
 def page(status: int, title: str, body: str = "") -> Response:
-    """Make an HTML page, such as hosts send in place of a file.
+    """Make an answer with an HTML page, such as hosts send instead of a file.
 
     Args:
         status: HTTP status code.

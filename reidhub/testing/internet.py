@@ -1,7 +1,7 @@
-"""An internet on this machine: a proxy that answers for every defined host, with real TLS.
+"""An internet on this machine: a proxy that answers for all hosts of a test, with real TLS.
 
 A client finds the proxy through the usual variables (``HTTPS_PROXY``, ``REQUESTS_CA_BUNDLE``), so the code under test
-runs unchanged. For a host that is not defined, CONNECT is answered with 502.
+runs unchanged. The proxy answers a CONNECT request for any other host with the status 502.
 """
 
 import os
@@ -27,9 +27,9 @@ class Request:
 
     Args:
         host: host name; empty for a plain ``http:`` request, which goes to the proxy itself.
-        method: ``GET``, ``POST``, or ``CONNECT`` for a host that is not defined.
+        method: ``GET`` or ``POST``; ``CONNECT`` if the internet has no such host.
         path: path and query of the URL.
-        headers: mapping of the headers; upper and lower case in a name are the same.
+        headers: name -> value; upper and lower case in a name make no difference.
         body: the whole body.
     """
 
@@ -81,15 +81,15 @@ class ConnectionDroppedError(Exception):
 
 
 class Internet:
-    """Hosts that a subprocess can reach while the ``with`` block runs. `online` does the same for this process.
+    """Hosts that a subprocess can reach while the ``with`` block runs; for this process, use `online` instead.
 
     Args:
-        hosts: host name -> host.
+        hosts: host name -> function that answers for the host.
 
     Attributes:
-        hosts: host name -> host; a test may replace a host while the block runs.
+        hosts: a copy of the argument; a test may replace a host in it while the block runs.
         environment: the environment variables through which a client finds the proxy.
-        log: all requests in the order of arrival. A request to a host that is not defined appears as ``CONNECT``.
+        log: all requests in the order of arrival. A request to a host not in ``hosts`` appears as ``CONNECT``.
 
     Example:
         >>> import os, subprocess, sys
@@ -139,7 +139,7 @@ def online(hosts: Mapping[str, Host]) -> Iterator[Internet]:
     time.
 
     Args:
-        hosts: host name -> host.
+        hosts: host name -> function that answers for the host.
 
     Example:
         >>> import requests
@@ -191,7 +191,7 @@ class _Proxy(ThreadingHTTPServer):
         self._open.discard(connection)
 
     def close_connections(self) -> None:
-        """Shut every open connection, so that no thread waits for its client."""
+        """Shut down every open connection, so that no thread waits for a client any longer."""
         for connection in list(self._open):
             with suppress(OSError):
                 connection.shutdown(2)

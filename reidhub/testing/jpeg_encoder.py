@@ -1,8 +1,8 @@
 """A baseline JPEG encoder that gives the same bytes on every machine.
 
-The versions of libjpeg encode differently, and one changed pixel can change a rank and a recorded score. This encoder
-therefore computes with whole numbers only. It does not subsample chroma, because decoders upsample chroma differently.
-Its output must never change, because the recorded scores of the demo depend on every byte.
+Different versions of libjpeg give different bytes, and one changed pixel can change a rank and a recorded score. This
+encoder therefore computes with whole numbers only. It does not subsample chroma, because decoders upsample chroma
+differently. Its output must never change, because the recorded scores of the demo depend on every byte.
 """
 
 import math
@@ -28,7 +28,7 @@ class _Code(NamedTuple):
     """A Huffman code.
 
     Args:
-        symbols: in the order of code length.
+        symbols: all symbols, those with the shortest codes first.
         bits: int64 (256,): symbol -> code.
         lengths: int64 (256,): symbol -> length of the code in bits.
     """
@@ -59,7 +59,7 @@ def encode_jpeg(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def _compute_coefficients(pixels: NDArray[np.uint8]) -> Ints:
-    """Compute the quantised coefficients (blocks, 3, 64); blocks and coefficients are in the order of the file."""
+    """Compute the quantised coefficients, int64 (blocks, 3, 64); all are in the order in which the file has them."""
     height, width, _ = pixels.shape
     ycbcr = (pixels.astype(np.int64) @ _YCBCR.T + 32768 >> 16) - np.array([128, 0, 0])
     blocks = ycbcr.reshape(height // 8, 8, width // 8, 8, 3).transpose(0, 2, 4, 1, 3)
@@ -73,7 +73,7 @@ def _compute_coefficients(pixels: NDArray[np.uint8]) -> Ints:
 
 @cache
 def _cosines() -> NDArray[np.float64]:
-    """Compute the DCT matrix (8, 8) times 2**13, rounded to whole numbers."""
+    """Compute the matrix (8, 8) of the discrete cosine transform, times 2**13 and rounded to whole numbers."""
     rows = [
         [math.sqrt((2 if u else 1) / 8) * math.cos((2 * x + 1) * u * math.pi / 16) for x in range(8)] for u in range(8)
     ]
@@ -100,7 +100,7 @@ def _quantisation() -> Ints:
 
 @cache
 def _codes() -> tuple[_Code, _Code]:
-    """Return the codes of DC sizes and AC (run, size) symbols; short runs of small coefficients get short codes."""
+    """Return the Huffman codes for DC sizes and for AC (run, size) symbols; small runs and sizes get short codes."""
     runs = sorted(
         (16 * run + size for run in range(16) for size in range(1, 11)), key=lambda s: (s // 16 + 2 * (s % 16), s)
     )
@@ -121,7 +121,7 @@ def _huffman(counts: tuple[int, ...], symbols: tuple[int, ...]) -> _Code:
 
 
 def _encode_scan(coefficients: Ints) -> bytes:
-    """Encode the scan: for each block its DC difference, then its AC values, with the numbers of zeros between them."""
+    """Encode the scan, the image data: for each block the DC difference, then the AC values and runs of zeros."""
     differences = np.diff(coefficients[:, :, 0], axis=0, prepend=0).reshape(-1)
     blocks = coefficients.reshape(-1, 64)
     dc, ac = _codes()
@@ -138,12 +138,12 @@ def _encode_scan(coefficients: Ints) -> bytes:
 
 
 def _dc_tokens(differences: Ints) -> tuple[Ints, Ints, Ints]:
-    """Return sort key, symbol and value of each block's DC token; block i has the sort keys from 256 * i."""
+    """Return sort key, symbol and value of each block's DC token; the sort keys of block i start at 256 * i."""
     return np.arange(len(differences)) * 256, _bit_length(differences), differences
 
 
 def _ac_tokens(blocks: Ints) -> tuple[Ints, Ints, Ints]:
-    """Return sort key, symbol and value of all AC tokens: values, runs of 16 zeros, ends of blocks."""
+    """Return sort key, symbol and value of all AC tokens: non-zero values, runs of 16 zeros, and ends of blocks."""
     block, k = np.nonzero(blocks[:, 1:])
     k += 1
     value = blocks[block, k]
@@ -170,7 +170,7 @@ def _bit_length(values: Ints) -> Ints:
 
 
 def _pack(values: Ints, lengths: Ints) -> bytes:
-    """Join the low ``lengths`` bits of all ``values``, highest bit first, and pad with ones to whole bytes."""
+    """Join the lowest ``lengths`` bits of each value, highest bit first, and fill the last byte with ones."""
     ends = np.cumsum(lengths)
     shifts = np.repeat(ends, lengths) - 1 - np.arange(ends[-1])
     bits = np.repeat(values, lengths) >> shifts & 1
@@ -179,7 +179,7 @@ def _pack(values: Ints, lengths: Ints) -> bytes:
 
 
 def _write_header(height: int, width: int) -> bytes:
-    """Return the bytes of all segments before the scan."""
+    """Return the bytes of all segments before the scan, which is the image data."""
     dc, ac = _codes()
     components = b"".join(bytes([number, 0x11, 0]) for number in (1, 2, 3))
     tables = b"".join(bytes([number, 0]) for number in (1, 2, 3))

@@ -24,7 +24,7 @@ _ZIP = b"PK\x03\x04"
 _LOCAL_HEADER = 30  # bytes of the header before the file name, section 4.3.7 of the zip specification
 _MAGIC = 0x1950A86A20F9469CFC6C  # legacy files: torch.serialization.MAGIC_NUMBER
 _PROTOCOL = 1001  # torch.serialization.PROTOCOL_VERSION
-_LEGACY_START = 32  # bytes; a legacy file has _MAGIC within them, in every pickle protocol
+_LEGACY_START = 32  # a legacy file has _MAGIC within this number of bytes, in every pickle protocol
 _LONGEST_HEADER = 100_000_000  # bytes; the limit in the safetensors format
 _SAFETENSORS_DTYPES = {
     "F64": torch.float64,
@@ -48,7 +48,7 @@ class Container:
         file: the open file, at any position.
         size: bytes of the file.
         content: the unpickled value; for safetensors, a mapping of names to tensors.
-        places: for each storage's key, the byte range in the file.
+        places: key of a storage -> its byte range in the file; empty for safetensors.
     """
 
     file: BinaryIO
@@ -57,7 +57,7 @@ class Container:
     places: Mapping[str, slice]
 
     def read_elements(self, storage: Storage, dtype: torch.dtype) -> Tensor:
-        """Read the elements of a storage from the file into new memory: (numel,).
+        """Read the elements of a storage from the file into a new tensor (numel,).
 
         Raises:
             WeightsError: the file does not contain these bytes.
@@ -78,12 +78,13 @@ def open_container(path: Path, encoding: str) -> Iterator[Container]:
     """Open a checkpoint file of any format.
 
     Args:
-        path: the file.
+        path: the checkpoint file.
         encoding: text encoding of byte strings that Python 2 pickled.
 
     Raises:
         WeightsError: the file has no known format, or is damaged.
         OSError: the file cannot be read.
+        Exception: almost any other error, from ``zipfile``, ``pickle`` or ``torch``, if the file is damaged.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -100,7 +101,7 @@ def open_container(path: Path, encoding: str) -> Iterator[Container]:
 
 
 def detect_container(start: bytes, size: int) -> Literal["zip", "legacy", "safetensors"] | None:
-    """Recognise the format of a file by its first bytes alone; None for an unknown format.
+    """Recognise the format of a file by its first bytes and its size; None for an unknown format.
 
     Args:
         start: the first `HEAD` bytes of the file, or all bytes of a shorter file.
@@ -114,7 +115,7 @@ def detect_container(start: bytes, size: int) -> Literal["zip", "legacy", "safet
 
 
 def _open_zip(file: BinaryIO, size: int, encoding: str) -> Container:
-    """Open a zip file: it has ``data.pkl`` and one record for each storage, all uncompressed."""
+    """Open a zip file, which contains ``data.pkl`` and one record for each storage, all uncompressed."""
     with zipfile.ZipFile(file) as archive:
         records = _read_records(archive, size)
         if "constants.pkl" in records or any(name.startswith("code/") for name in records):
@@ -130,7 +131,7 @@ def _open_zip(file: BinaryIO, size: int, encoding: str) -> Container:
 
 
 def _read_records(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """Check that the archive's records are whole, and return them by their names inside the archive's only folder."""
+    """Check that all records are intact and uncompressed; return name (without the top folder) -> record."""
     infos = archive.infolist()
     names = [info.filename.partition("/")[2] for info in infos]
     folders = {info.filename.partition("/")[0] for info in infos}
@@ -146,7 +147,7 @@ def _read_records(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipI
 
 
 def _find_record(file: BinaryIO, size: int, info: zipfile.ZipInfo) -> slice:
-    """Return the byte range of a record's data in the file."""
+    """Return the byte range of a zip record's data in the file."""
     file.seek(info.header_offset)
     header = file.read(_LOCAL_HEADER)
     start = info.header_offset + _LOCAL_HEADER + sum(int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
@@ -156,7 +157,7 @@ def _find_record(file: BinaryIO, size: int, info: zipfile.ZipInfo) -> slice:
 
 
 def _open_legacy(file: BinaryIO, size: int, encoding: str) -> Container:
-    """Open a legacy file: it has five pickles, then for each storage its number of elements and its bytes."""
+    """Open a legacy file, which contains five pickles, then for each storage the number of elements and the bytes."""
     at, parts = 0, []
     storages = _LegacyStorages()
     for persistent in (None, None, None, storages, None):
@@ -175,7 +176,7 @@ class _LegacyStorages:
     """Converts a legacy file's references to storages into `Storage`, and records the size of their elements.
 
     Attributes:
-        widths: for each storage's key, the bytes of one element.
+        widths: key of a storage -> bytes of one element.
     """
 
     def __init__(self) -> None:
@@ -220,7 +221,7 @@ def _find_storages(file: BinaryIO, at: int, keys: Any, widths: Mapping[str, int]
 
 
 def map_safetensors(path: Path) -> dict[str, Tensor]:
-    """Map the tensors of a safetensors file into memory, without reading them. The format cannot contain code.
+    """Map the tensors of a safetensors file into memory; their values are read when they are used.
 
     Raises:
         WeightsError: the file is damaged, or cannot be mapped, for example because it was removed meanwhile.
@@ -231,14 +232,14 @@ def map_safetensors(path: Path) -> dict[str, Tensor]:
         return _map_tensors(path)
     except SafetensorError as error:
         raise WeightsError(f"it is damaged: {error}", hint=_AGAIN) from error
-    except (OSError, ValueError, RuntimeError) as error:  # the last two if the file was changed meanwhile
+    except (OSError, ValueError, RuntimeError) as error:  # the last two are raised if the file was changed meanwhile
         raise WeightsError(f"it cannot be mapped: {error}", hint=_AGAIN) from error
 
 
 def _map_tensors(path: Path) -> dict[str, Tensor]:
     """Return the same as ``safetensors.torch.load_file``, in a quarter of the time.
 
-    The library checks that the tensors follow the header without a gap, in the order of ``offset_keys``.
+    The tensors follow the header without gaps, in the order of ``offset_keys``; the safetensors library checks this.
     """
     from safetensors import safe_open
 

@@ -1,8 +1,8 @@
-"""Converts cached checkpoints to safetensors, next to the original; later loads map the converted file into memory.
+"""Converts checkpoint files in the cache to safetensors files, which later loads map into memory.
 
-A converted file gets its final name only when it is complete. Its weights had loaded strictly into their model, and
-its metadata has the original's digest. If its size or time has changed, it is hashed before use; if it is broken, it is
-written again.
+The converted file lies next to the original. It gets its final name only when it is complete. It holds only weights
+that loaded strictly into their model, and its metadata has the sha256 of the original. If its size or time has changed,
+it is hashed before use; if it is broken, it is written again.
 """
 
 import json
@@ -23,15 +23,15 @@ from reidhub.zoo.checkpoint import StateDictLayout
 
 SUFFIX = ".safetensors"
 ORIGINAL = "sha256_of_original"
-"""Key of the original's digest in the metadata of a converted file."""
+"""Key in the metadata of a converted file; its value is the sha256 of the original file."""
 
 
 def read_cached_weights(path: Path, layout: StateDictLayout) -> dict[str, Tensor]:
-    """Map the weights from the converted file of a cached file; if there is none, read the cached file.
+    """Map the weights from the converted file of a cached file; if this is not possible, read the cached file.
 
     Args:
         path: the original file in the cache.
-        layout: how the file wraps its tensors.
+        layout: how the original file stores its tensors.
 
     Raises:
         WeightsError: see `read_weights`.
@@ -43,11 +43,11 @@ def read_cached_weights(path: Path, layout: StateDictLayout) -> dict[str, Tensor
 
 
 def find_conversion(path: Path, layout: StateDictLayout) -> Path | None:
-    """Find the converted file of a cached file; None if it is missing, broken or was read with another layout.
+    """Return the converted file of a cached file; None if it is missing, broken or made with another layout.
 
     Args:
         path: the original file in the cache.
-        layout: how the file wraps its tensors.
+        layout: how the original file stores its tensors.
     """
     converted = path.with_suffix(SUFFIX)
     try:
@@ -69,12 +69,12 @@ def convert(path: Path, tensors: Mapping[str, Tensor], layout: StateDictLayout) 
     """Write the weights of a cached file as safetensors next to it, unless an intact converted file exists.
 
     Args:
-        path: the original file in the cache; its stem is its digest.
+        path: the original file in the cache; its name is its sha256 and a suffix.
         tensors: the weights that `read_weights` returned for the file and that loaded strictly into their model.
-        layout: the layout with which the file was read.
+        layout: the layout with which the original file was read.
 
     Returns:
-        The converted file.
+        Path of the converted file.
 
     Raises:
         CacheError: the folder is not writable or full.
@@ -95,7 +95,7 @@ def convert(path: Path, tensors: Mapping[str, Tensor], layout: StateDictLayout) 
 
 
 def read_original_digest(path: Path) -> Digest | None:
-    """Return the original's digest in a safetensors file's metadata, which nothing proves; None if there is none."""
+    """Return the original's sha256 that a safetensors file's metadata claims, unchecked; None if there is none."""
     from safetensors import SafetensorError, safe_open
 
     try:

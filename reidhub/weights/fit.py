@@ -10,16 +10,16 @@ from reidhub.errors import StateDictError
 from reidhub.files.sniff import make_printable
 
 CLASSIFIER = "classifier"
-"""Prefix of the names of the classifier's tensors, which depend on the classes of the training set."""
+"""Prefix of the names of the classifier's tensors; their shapes depend on the classes of the training set."""
 
-_OPTIONAL = "num_batches_tracked"  # a count that PyTorch writes since 0.4.1; nothing depends on it in eval mode
-_SHOWN = 12  # most differences in a message
+_OPTIONAL = "num_batches_tracked"  # PyTorch writes this count since 0.4.1; eval mode does not use it
+_SHOWN = 12  # number of differences that a message lists at most
 
 _log = logging.getLogger(__name__)
 
 
 def count_classes(tensors: Mapping[str, Tensor]) -> int | None:
-    """Return the number of rows of the classifier in the weights; None if they have no classifier."""
+    """Return the number of rows of the classifier in these weights; None if the weights have no classifier."""
     weights = (t for name, t in tensors.items() if is_classifier(name) and name.endswith(".weight"))
     return next((tensor.shape[0] for tensor in weights if tensor.ndim == 2), None)
 
@@ -30,20 +30,20 @@ def is_classifier(name: str) -> bool:
 
 
 def is_optional(name: str) -> bool:
-    """Return True if files from before PyTorch 0.4.1 may lack a tensor of this name."""
+    """Return True if a tensor of this name may be missing in files from before PyTorch 0.4.1."""
     return name.endswith(_OPTIONAL)
 
 
 def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str) -> None:
     """Load weights into a model; names and shapes must be exactly those of the model.
 
-    Only ``num_batches_tracked``, which old files do not have, may be missing; it is then set to 0.
+    Only ``num_batches_tracked`` may be missing, because old files do not have it; it is then set to 0.
 
     Args:
-        model: on any device, including ``meta``. If dtype and device fit, the model uses the given tensors themselves,
-            not copies.
-        tensors: CPU tensors by name.
-        what: name of the checkpoint, for the message.
+        model: a model on any device, including ``meta``. If dtype and device fit, the model uses the given tensors
+            themselves, not copies.
+        tensors: name -> CPU tensor.
+        what: name of the checkpoint, for the error message.
 
     Raises:
         StateDictError: tensors are missing, unexpected or have another shape; the message lists them.
@@ -64,13 +64,13 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str) 
 
 
 def load_backbone(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str, head: tuple[str, ...]) -> None:
-    """Load all weights except the head's into a model, strictly; the model's own head stays as it is.
+    """Load all weights except those of the head into a model, strictly; the model keeps its own head.
 
-    A warning in the log lists the tensors that were left out and those that are newly initialised.
+    A warning in the log lists the tensors that were left out, and the model's head as newly initialised.
 
     Args:
         model: a model in which every tensor is initialised.
-        tensors: CPU tensors by name.
+        tensors: name -> CPU tensor.
         what: name of the checkpoint, for messages.
         head: prefixes of the names of the head's tensors.
 
@@ -93,7 +93,7 @@ def _choose_device(tensor: Tensor) -> torch.device:
 
 
 def _find_differences(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[tuple[str, str, str]]:
-    """List the differences, each as (kind, name, shapes)."""
+    """List the differences between two sets of tensors, each as (kind, name, shapes)."""
     missing = [("missing", name, _format_shape(tensor)) for name, tensor in wanted.items() if name not in given]
     unexpected = [("unexpected", name, _format_shape(tensor)) for name, tensor in given.items() if name not in wanted]
     other = [

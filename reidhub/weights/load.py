@@ -20,11 +20,10 @@ def build_with_weights(
     """Build the model of a checkpoint with these weights, on the CPU and in train mode.
 
     Args:
-        checkpoint: the checkpoint, which has the name of the architecture.
+        checkpoint: the checkpoint, which names the architecture.
         tensors: the weights from the checkpoint's file.
-        num_classes: rows of the classifier; None for the manifest's number, or if it has none, the number in the
-            weights.
-        head: prefixes of the names of tensors that are newly initialised; all other tensors load strictly.
+        num_classes: rows of the classifier; None for the number in the manifest, else in the weights, else 1000.
+        head: prefixes of the names of tensors that are newly initialised; all other tensors are loaded strictly.
 
     Raises:
         StateDictError: the weights do not fit.
@@ -42,14 +41,14 @@ def build_with_weights(
 
 
 def write_safetensors(checkpoint: Checkpoint, path: Path) -> Path:
-    """Return the safetensors file that was converted from a cached file; convert it if needed.
+    """Return the path of the safetensors file for a cached file; convert the cached file first if needed.
 
     Args:
         checkpoint: the checkpoint; the weights must fit its architecture strictly.
         path: the checkpoint's file in the cache.
 
     Raises:
-        WeightsError: the file does not hold the weights of this architecture.
+        WeightsError: the file cannot be read, or its weights do not fit the architecture.
         CacheError: the converted file cannot be written.
     """
     tensors = read_cached_weights(path, checkpoint.layout)

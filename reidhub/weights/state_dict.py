@@ -24,9 +24,10 @@ def read_weights(path: Path | str, *, layout: StateDictLayout = _ANY) -> dict[st
     become tensors.
 
     Args:
-        path: the file.
-        layout: how the file wraps its tensors. What it leaves open is found out: the tensors are at the top level or
-            under one key such as ``state_dict``; if every name starts with ``module.``, this prefix is removed.
+        path: the checkpoint file.
+        layout: how the file stores its tensors. If ``root`` is None, the tensors may be at the top level or under one
+            key, such as ``state_dict``. If ``strip_prefix`` is None and every name starts with ``module.``, this prefix
+            is removed.
 
     Returns:
         A non-empty mapping of names to dense, finite, real CPU tensors, in the file's order.
@@ -51,11 +52,11 @@ _AGAIN = "fetch the file again"
 
 MOST_TENSORS = 50_000  # the largest file of the zoo has 900
 _LONGEST_NAME = 1000  # characters
-_SLACK = 1 << 20  # bytes that the tensors may take in addition
-_MOST_COPIES = 2  # size of all tensors / size of the file; above 1 because the file has tied weights once
+_SLACK = 1 << 20  # bytes that all tensors may have beyond `_MOST_COPIES` times the size of the file
+_MOST_COPIES = 2  # above 1, because a file stores tied weights only once
 
 _PREFIX = "module."  # nn.DataParallel adds it to every name
-_WRAPPERS = 2  # at most so many nested nn.DataParallel
+_WRAPPERS = 2  # most nn.DataParallel inside each other
 _USUAL_ROOT = "state_dict"
 _ARRAYS = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "b1"})
 
@@ -77,7 +78,7 @@ def find_state_dict(container: Container, layout: StateDictLayout) -> dict[str, 
 
 
 def _find_root(content: Any, root: str | None) -> dict[str, Any]:
-    """Find the mapping of names to tensors: the content itself, or one of its values."""
+    """Find the mapping of names to tensors in a file's content: the content itself, or one of its values."""
     if not isinstance(content, dict):
         raise WeightsError(f"it holds {_name_kind(content)} instead of a mapping of names to tensors")
     if root is not None:
@@ -107,7 +108,7 @@ def _is_name(key: Any) -> bool:
 
 
 def _strip_prefix(entries: dict[str, Any], prefix: str | None) -> dict[str, Any]:
-    """Remove ``prefix`` from all names. If it is None, remove ``module.``, provided that all names start with it."""
+    """Remove ``prefix`` from all names. None stands for ``module.``, but only if all names start with ``module.``."""
     if prefix is None:
         for _ in range(_WRAPPERS):
             if all(name.startswith(_PREFIX) for name in entries):
@@ -120,7 +121,7 @@ def _strip_prefix(entries: dict[str, Any], prefix: str | None) -> dict[str, Any]
 
 
 class _Budget:
-    """A limit for the bytes of all tensors of one file together."""
+    """A limit on the bytes of all tensors of one file together; `spend` raises an error when it is exceeded."""
 
     def __init__(self, size: int) -> None:
         self._left = size
@@ -192,7 +193,7 @@ def _check_values(name: str, tensor: Tensor) -> None:
 
 
 def _describe(content: Any) -> str:
-    """Describe content without weights for a message; of the content itself, only short keys are shown."""
+    """Describe content that has no weights, for an error message; it shows only the first keys, shortened."""
     if not isinstance(content, dict):
         return f"it holds {_name_kind(content)}"
     return f"it holds a mapping with {', '.join(map(_name_key, list(content)[:6])) or 'nothing in it'}"

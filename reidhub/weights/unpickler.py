@@ -41,7 +41,7 @@ class Extent:
 
 
 def scan_pickle(stream: BinaryIO) -> Extent:
-    """Check the opcodes of the pickle that starts at the stream's position, and return its extent.
+    """Check the opcodes of the pickle that starts at the stream's position, and return the pickle's length.
 
     Raises:
         WeightsError: the pickle does not end, is too complex, or has opcodes that no checkpoint has.
@@ -65,20 +65,20 @@ def scan_pickle(stream: BinaryIO) -> Extent:
 
 @dataclass(frozen=True, slots=True)
 class StorageType:
-    """The dtype of a storage class such as ``torch.FloatStorage``; None for an untyped storage."""
+    """A stand-in for a storage class such as ``torch.FloatStorage``: its dtype, or None for an untyped storage."""
 
     dtype: torch.dtype | None
 
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """The bytes of one or more tensors, still in the file.
+    """A reference to the bytes of one or more tensors in the file; the bytes are not read yet.
 
     Args:
         key: name of the storage in the file.
         dtype: dtype of the elements; None for an untyped storage, which consists of bytes.
-        offset: number of elements before the first one.
-        numel: number of elements.
+        offset: number of elements to skip at the start of the stored bytes.
+        numel: number of elements after the skipped ones.
     """
 
     key: str
@@ -89,7 +89,7 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """The description of a tensor in a pickle; not checked yet, and the values are not read yet."""
+    """The description of a tensor in a pickle. It is not checked yet, and the values are not read yet."""
 
     storage: Any
     offset: Any
@@ -99,7 +99,7 @@ class TensorSpec:
 
 
 class Opaque:
-    """A stand-in for objects other than weights; it keeps nothing of them."""
+    """A stand-in for an object that is no weight; it keeps none of the object's data."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         pass
@@ -109,7 +109,7 @@ class Opaque:
 
 
 class ArraySpec:
-    """A stand-in for a NumPy array: shape, dtype and bytes from the file, not checked."""
+    """A stand-in for a NumPy array: its shape, dtype and bytes as the file has them, not checked yet."""
 
     shape: Any = None
     dtype: Any = None
@@ -124,7 +124,7 @@ class ArraySpec:
 
 
 class DTypeSpec:
-    """A stand-in for a NumPy dtype: its code (``f4``) and byte order."""
+    """A stand-in for a NumPy dtype: its code, such as ``f4``, and its byte order."""
 
     def __init__(self, code: Any, *_: Any) -> None:
         self.code = code
@@ -151,7 +151,7 @@ def read_pickle(
         file: the file.
         at: position of the pickle, in bytes.
         encoding: text encoding of byte strings that Python 2 pickled.
-        persistent: converts the pickle's reference to a storage into a `Storage`; None if there must be no reference.
+        persistent: converts a reference to a storage into a `Storage`; None if the pickle must have no such reference.
 
     Raises:
         WeightsError: the pickle is damaged or too complex, or names a class or function that is not allowed.
@@ -188,7 +188,7 @@ class _Unpickler(pickle.Unpickler):
         return self._persistent(pid)
 
     def _make_mapping(self, *given: Any) -> dict[Any, Any]:
-        """Create the stand-in of an ordered mapping, a counter or another mapping from its pairs."""
+        """Create the stand-in for a mapping, such as an OrderedDict or a Counter, from its (key, value) pairs."""
         mapping: dict[Any, Any] = StandInMapping()
         for part in given:
             pairs = list(part.items()) if type(part) is dict else part if isinstance(part, list) else []
@@ -200,7 +200,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class StandInMapping(dict[Any, Any]):
-    """A stand-in for mappings that drops their attributes, such as a state dict's ``_metadata``."""
+    """A stand-in for a mapping; it drops the mapping's attributes, such as ``_metadata`` of a state dict."""
 
     def __setstate__(self, state: Any) -> None:
         pass
@@ -224,14 +224,14 @@ def _unwrap_parameter(data: Any, *_: Any) -> Any:
 
 
 def _encode(text: Any, encoding: Any = "latin1", *_: Any) -> bytes:
-    """Return bytes that Python 3 has written as text, as it does with pickle protocol 2."""
+    """Return the bytes that a text stands for: with pickle protocol 2, Python 3 writes bytes as text."""
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
         raise WeightsError("the pickle writes bytes in a way that no checkpoint does")
     return text.encode("latin1")
 
 
 def _keep(value: Any = (), *_: Any) -> Any:
-    """Return the tuple from which a ``torch.Size`` is created, as its stand-in."""
+    """Return the tuple that a ``torch.Size`` is created from; the tuple is its stand-in."""
     return value
 
 

@@ -1,1 +1,1 @@
-"""The checkpoints that exist: value types, the manifest that describes them, and selectors that find them."""
+"""The checkpoints of the zoo: their types, the manifest that describes them, and the selectors that find them."""

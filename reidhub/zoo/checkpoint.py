@@ -1,4 +1,4 @@
-"""The value types of the zoo, such as `Checkpoint`; all are immutable.
+"""The types of the values in the manifest, such as `Checkpoint`; all are immutable.
 
 A MAC is the checksum of a file's content that the file's Mega link contains.
 """
@@ -19,7 +19,7 @@ class Source:
     """A place from which a file can be downloaded.
 
     Args:
-        kind: key of the source registry: ``mega``, ``gdrive``, ``https`` or ``local``.
+        kind: kind of the source: ``mega``, ``gdrive``, ``https`` or ``local``.
         location: the full URL; a ``file:`` URL for ``local``.
     """
 
@@ -32,13 +32,13 @@ class Artifact:
     """The published file of a checkpoint.
 
     Args:
-        digest: sha256 of the file. None if it is not known; the file is then *unpinned*.
+        digest: sha256 of the file; None if not known. A file without a known sha256 is called *unpinned*.
         size: bytes; None if not known.
-        sources: places of the file, in the order in which they are tried.
-        evidence: where digest and size come from.
-        sha256_prefix: first digits of a sha256, which the author wrote into the file's name. They are only shown to
-            users; no file is compared with them.
-        original_file: the file's name as its author published it. Other hosts offer the file under this name.
+        sources: places to download the file from, in the order in which they are tried.
+        evidence: text that says where digest and size come from.
+        sha256_prefix: first digits of a sha256, from the file's name that the author chose. They may be older than the
+            file, so a download with other digits gives only a warning.
+        original_file: the file's name that the author chose. Other hosts offer the file under this name.
     """
 
     digest: Digest | None
@@ -50,17 +50,17 @@ class Artifact:
 
     @property
     def pinned(self) -> bool:
-        """True if the sha256 is known."""
+        """True if the sha256 of the file is known."""
         return self.digest is not None
 
     @property
     def mega_link(self) -> str | None:
-        """The Mega link among the sources; None if there is none. Its MAC can check the file from any source."""
+        """The Mega link among the sources, or None. The MAC (checksum) in the link can check a file from any source."""
         return next((source.location for source in self.sources if source.kind == "mega"), None)
 
     @property
     def checked_by(self) -> Literal["sha256", "mega-mac", "nothing"]:
-        """What a downloaded file is compared with, the same for all sources: its sha256, a MAC, or nothing."""
+        """What every download is compared with: the sha256 if known, else the MAC in the Mega link, else nothing."""
         if self.pinned:
             return "sha256"
         return "mega-mac" if self.mega_link else "nothing"
@@ -68,11 +68,11 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """The model to build.
+    """The architecture and size of the model that a checkpoint belongs to.
 
     Args:
-        architecture: key of the architecture registry.
-        num_classes: rows of the classifier; None if not published; then the number is read from the file.
+        architecture: name of the architecture.
+        num_classes: rows of the classifier. None if not published; the number is then read from the file.
     """
 
     architecture: str
@@ -81,12 +81,13 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True)
 class StateDictLayout:
-    """How a published file wraps its tensors; None for a field that reidhub has to find out from the file.
+    """How a checkpoint file stores its tensors. If a field is None, reidhub works out its value from the file.
 
     Args:
-        root: key of the mapping with the tensors; ``""`` if the top level of the file is this mapping.
+        root: key under which the file holds the mapping of names to tensors; ``""`` if the whole content of the file
+            is this mapping.
         strip_prefix: prefix to remove from every tensor's name; ``""`` if there is none.
-        encoding: text encoding of byte strings written by Python 2.
+        encoding: text encoding of byte strings that Python 2 wrote.
     """
 
     root: str | None = None
@@ -101,9 +102,9 @@ class InputSpec:
     Args:
         height: height in pixels.
         width: width in pixels.
-        mean: one number each for red, green and blue.
-        std: one number each for red, green and blue.
-        interpolation: method of the resizing.
+        mean: three numbers, for red, green and blue.
+        std: three numbers, for red, green and blue.
+        interpolation: the method for resizing.
     """
 
     height: int
@@ -118,11 +119,10 @@ class Score:
     """The published figures of one checkpoint on one dataset.
 
     Args:
-        dataset: the dataset that the model was tested on, a key of the dataset registry.
-        values: metric -> percentage as printed ("94.2").
+        dataset: name of the dataset that the model was tested on.
+        values: metric -> percentage as printed, such as "94.2".
         source: where the figures are printed.
-        not_comparable: why a measurement with reidhub cannot confirm or refute the figures; None if a measurement
-            can.
+        not_comparable: the reason why the figures cannot be compared with a measurement by reidhub; None if they can.
     """
 
     dataset: str
@@ -131,20 +131,24 @@ class Score:
     not_comparable: str | None = None
 
     def decimal(self, metric: str) -> Decimal:
-        """The printed figure as an exact number with the printed number of decimals."""
+        """Return the printed figure of a metric as an exact number, with all printed decimals.
+
+        Raises:
+            KeyError: no figure is printed for the metric.
+        """
         return Decimal(self.values[metric])
 
 
 @dataclass(frozen=True, slots=True)
 class Complexity:
-    """The cost of one image's embedding, as `reidhub.complexity` counts it.
+    """The cost of computing the embedding of one image, as `reidhub.complexity` counts it.
 
     Args:
-        params: parameters of the modules that are used, each counted once.
-        params_by_calls: the same, but a module that is called several times counts once per call, as in the published
-            tables. The two numbers differ in hacnn (2.9 and 4.5 million), because its four local branches share their
-            blocks, and slightly in OSNet, because its streams share a gate.
-        multiply_adds: multiply-adds for one image. The published tables call 10^9 of them a GFLOP.
+        params: parameters of the modules that compute the embedding, each counted once.
+        params_by_calls: the same parameters, but a module that is called several times counts once for each call, as in
+            the published tables. The two numbers differ in hacnn (2.9 and 4.5 million), because its four local branches
+            share their blocks, and slightly in OSNet, because its streams share a gate.
+        multiply_adds: number of multiply-adds. The published tables call 10^9 of them a GFLOP.
     """
 
     params: int
@@ -157,14 +161,14 @@ class Architecture:
     """An architecture as the manifest describes it.
 
     Args:
-        name: key of the architecture registry.
+        name: name of the architecture, such as ``osnet_x1_0``.
         paper: title and arXiv id.
-        starts_from: the weights that re-ID training starts from: the name of a checkpoint, ``torchvision:`` and the
-            name of a weights enum, or ``scratch``.
-        printed_params: how the printed number of parameters counts a block that is called several times: ``calls``
-            once per call, ``distinct`` once.
+        starts_from: the weights with which re-ID training starts: the name of a checkpoint, ``torchvision:`` and the
+            name of a weights enum, or ``scratch`` for random weights.
+        printed_params: how the published table counts the parameters of a block that is called several times:
+            ``calls`` means once for each call, ``distinct`` means once.
         computed: the cost at the architecture's own input size, as counted by `reidhub.complexity`; None if not known.
-        manifest: ``file:line`` of the entry.
+        manifest: ``file:line`` of its entry in the manifest.
     """
 
     name: str
@@ -177,16 +181,16 @@ class Architecture:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A trained file and everything known about it.
+    """A file with a trained model, and everything that is known about it.
 
     Args:
-        name: ``architecture.tag``; the tag tells what it was trained on.
-        spec: the model to build.
-        trained_on: the training datasets, keys of the dataset registry.
+        name: ``architecture.tag``; the tag names the training data.
+        spec: architecture and size of the model.
+        trained_on: names of the training datasets.
         combineall: True if the training used the train, query and gallery images of the dataset.
-        from_scratch: True if the published tables say that the training did not start from ImageNet weights.
+        from_scratch: True if, according to the published tables, the training did not start from ImageNet weights.
         artifact: the file.
-        layout: how the file wraps its tensors.
+        layout: how the file stores its tensors.
         input: how images are prepared for it.
         distance: the distance that its scores were computed with; for ImageNet weights, the distance that the
             published tables use for this architecture.
@@ -220,7 +224,7 @@ class Checkpoint:
 
     @property
     def model(self) -> str:
-        """The architecture: the part of ``name`` before the dot."""
+        """The name of the architecture, which is the part of ``name`` before the dot."""
         return self.spec.architecture
 
     @property
@@ -230,6 +234,6 @@ class Checkpoint:
 
     @property
     def file_name(self) -> str:
-        """File name for a copy: the checkpoint's name with the author's suffix. It never comes from a server."""
+        """The file name for a copy: the checkpoint's name, and the suffix of the author's file or ``.pth``."""
         suffix = "".join(PurePosixPath(self.artifact.original_file or "").suffixes[-2:])
         return self.name + (suffix if suffix in {".pth", ".pth.tar", ".pyth"} else ".pth")

@@ -1,7 +1,7 @@
-"""The zoo: all checkpoints of the manifest files, and how a selector finds some of them.
+"""Reads the manifest files of the zoo, and finds checkpoints in them.
 
-The zoo's own files lie next to the package in a checkout, and inside the package in a wheel. A user adds files with
-``$REIDHUB_MANIFEST`` (paths joined like ``$PATH``) or `add_manifests`.
+The zoo's own manifest files lie next to the package in a checkout, and inside the package in a wheel. A user adds more
+files with ``$REIDHUB_MANIFEST`` (paths joined as in ``$PATH``) or with `add_manifests`.
 """
 
 import difflib
@@ -22,7 +22,7 @@ ENVIRONMENT = "REIDHUB_MANIFEST"
 
 N = TypeVar("N", bound=Checkpoint | Architecture)
 
-_added: tuple[Path, ...] = ()  # by `add_manifests`
+_added: tuple[Path, ...] = ()  # the files that `add_manifests` added
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Manifest:
     """All checkpoints and architectures of one or more manifest files.
 
     Args:
-        by_name: name -> checkpoint, in the order of the files. A checkpoint may be parsed only when it is looked up.
+        by_name: name -> checkpoint, in the order of the files. Some mappings parse a checkpoint at its first look-up.
         architectures: all architectures, in the order of the files.
     """
 
@@ -39,15 +39,16 @@ class Manifest:
 
     @property
     def checkpoints(self) -> tuple[Checkpoint, ...]:
-        """Every checkpoint."""
+        """All checkpoints, in the order of the files."""
         return tuple(self.by_name.values())
 
     def find(self, selector: str) -> list[Checkpoint]:
-        """Find the checkpoints that a selector matches; never an empty list.
+        """Find the checkpoints that a selector matches; at least one.
 
         Args:
-            selector: a full name; a glob over full names (``osnet_x1_0.*``, ``*.msmt17``); or the name of a model,
-                which means its checkpoint ``imagenet`` if there is one, else ``market1501``.
+            selector: a full name, a pattern with wildcards for full names (``osnet_x1_0.*``, ``*.msmt17``), or the name
+                of a model. The name of a model selects its checkpoint with the tag ``imagenet``, else the one with the
+                tag ``market1501``, else its only checkpoint.
 
         Raises:
             UnknownCheckpointError: nothing matches; the hint gives similar names.
@@ -65,11 +66,12 @@ class Manifest:
 
         Args:
             model: name of an architecture.
-            dataset: a tag, such as ``msmt17``. If the model has no such tag, the checkpoint that was trained on this
-                dataset and no other is found.
+            dataset: a tag, such as ``msmt17``. If no checkpoint of the model has this tag, the checkpoint that was
+                trained only on this dataset is found.
 
         Raises:
-            UnknownCheckpointError: no checkpoint fits, or more than one; the hint gives the candidates.
+            UnknownCheckpointError: there is no such model, or not exactly one checkpoint fits; the hint lists similar
+                names or the candidates.
         """
         if model in self.by_name:
             raise UnknownCheckpointError(
@@ -88,7 +90,7 @@ class Manifest:
         return found[0]
 
     def architecture(self, name: str) -> Architecture | None:
-        """Find an architecture; None if the manifest does not describe it."""
+        """Return the architecture of this name; None if the manifest does not describe it."""
         return next((architecture for architecture in self.architectures if architecture.name == name), None)
 
     def _of_model(self, model: str) -> list[Checkpoint]:
@@ -113,7 +115,7 @@ class Manifest:
 
 
 def is_glob(selector: str) -> bool:
-    """Return True for a selector with wildcards, which may match any number of checkpoints."""
+    """Return True if a selector has wildcards, so that it may match several checkpoints."""
     return any(sign in selector for sign in "*?[")
 
 
@@ -122,7 +124,7 @@ def _model_of(name: str) -> str:
 
 
 def zoo() -> Manifest:
-    """Return the zoo's own manifest together with the user's files; a process reads each set of files once.
+    """Return the `Manifest` of the zoo's own files and the user's files; the files are read once per process.
 
     Raises:
         ManifestError: a file breaks the format, or a name appears in two files.
@@ -134,7 +136,7 @@ def zoo() -> Manifest:
 
 @contextmanager
 def add_manifests(files: Iterable[Path]) -> Iterator[None]:
-    """Add manifest files to `zoo` within a ``with`` block, in all threads."""
+    """Add manifest files to the result of `zoo` during a ``with`` block, for all threads."""
     global _added
     before = _added
     _added = (*before, *files)
@@ -149,7 +151,7 @@ def _zoo(extra: tuple[Path, ...]) -> Manifest:
     files = _read_files([*sorted(folder().glob("*.yaml")), *extra])
     try:
         copy = ParsedCopy.of(files)
-    except CacheError:  # no home folder
+    except CacheError:  # this user has no home folder, so there is no cache
         return _parse(files)
 
     def parse() -> Manifest:

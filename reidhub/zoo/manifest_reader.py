@@ -1,4 +1,4 @@
-"""Reads one manifest file into value types; an error message names the file and line of the wrong entry."""
+"""Reads the entries of one manifest file; an error message has the file and line of the wrong entry."""
 
 import re
 from collections.abc import Callable
@@ -47,12 +47,12 @@ def parse_file(file: Path, content: bytes) -> tuple[tuple[Checkpoint, ...], tupl
     """Read the checkpoints and architectures of one manifest file.
 
     Args:
-        file: path of the manifest file; for messages, and to find local files by their paths relative to its folder.
+        file: path of the manifest file, for messages; paths of local files in the manifest are relative to its folder.
         content: bytes of the manifest file.
 
     Raises:
-        ManifestError: a field is unknown, missing, repeated or of the wrong type, a link is malformed, or a figure is
-            not a decimal text; the message starts with file and line.
+        ManifestError: for example, a field is unknown, missing, repeated or of the wrong type, a link is malformed, or
+            a figure is not a decimal text. The message starts with file and line.
     """
     fields = parse_yaml(file, content).fields(("architectures", "checkpoints"), ("checkpoints",), "a manifest")
     architectures = (

@@ -1,9 +1,10 @@
 """A parsed copy of the manifest in the cache folder, so that an unchanged manifest is parsed and checked only once.
 
 The copy is a file of JSON lines: a header, the names of all checkpoints, the architectures, and then one line per
-checkpoint, which is parsed only when that checkpoint is looked up. The header contains one digest of the manifest
-files and one of the lines after the header. If the header is not the expected one, or the copy belongs to another user,
-the copy is ignored and replaced. If the folder for the copy cannot be written, the manifest is parsed at every start.
+checkpoint, which is parsed only when that checkpoint is looked up. The header contains the version of reidhub, a digest
+of the manifest files, and a digest of the lines after the header. If the header is not the expected one, or the copy
+belongs to another user, the copy is ignored and replaced. If the folder for the copy cannot be written, the manifest is
+parsed at every start.
 """
 
 import os
@@ -21,18 +22,18 @@ from reidhub.files.strict_json import from_json, to_json
 from reidhub.zoo.checkpoint import Architecture, Checkpoint
 
 FORMAT = 1
-"""Increase this number when the lines change, or when `manifest_reader` reads the same manifest differently."""
+"""Increase this number if the format of the lines changes, or if `manifest_reader` reads a manifest differently."""
 
-_KEPT = 8  # copies; each set of manifest files has its own copy
+_KEPT = 8  # newest copies that are kept; each set of manifest files has its own copy
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedCopy:
-    """The parsed copy of one set of manifest files: its path, and the contents that it is valid for.
+    """The parsed copy of one set of manifest files.
 
     Args:
         path: path of the copy; it depends on the paths of the manifest files, not on their contents.
-        manifest: digest of the paths and contents of the manifest files; the copy is valid for these contents only.
+        manifest: digest of the paths and contents of the manifest files; the copy is valid only for these files.
     """
 
     path: Path
@@ -40,7 +41,7 @@ class ParsedCopy:
 
     @classmethod
     def of(cls, files: Sequence[tuple[Path, bytes]]) -> "ParsedCopy":
-        """Return the path and digest for the copy of manifest files, without reading the copy.
+        """Return the `ParsedCopy` for manifest files, without reading the copy from the disk.
 
         Args:
             files: path and content of each manifest file.
@@ -59,7 +60,7 @@ class ParsedCopy:
         """Read the checkpoints and architectures in the copy, or return None if there is no valid copy.
 
         Args:
-            parse: parses the manifest files; called later if the line of a checkpoint cannot be parsed.
+            parse: parses the manifest files; called at a later look-up if the line of the checkpoint cannot be parsed.
         """
         try:
             header, _, content = _read_own_file(self.path).partition(b"\n")
@@ -72,7 +73,7 @@ class ParsedCopy:
             return None
 
     def write(self, checkpoints: Sequence[Checkpoint], architectures: Sequence[Architecture]) -> None:
-        """Replace the copy; if the folder cannot be written, do nothing: the next start is only slower."""
+        """Write the copy to the disk. If the folder cannot be written, do nothing; the next start is slower then."""
         lines = [to_json([c.name for c in checkpoints]), to_json(architectures), *map(to_json, checkpoints)]
         content = b"\n".join(lines)
         with suppress(OSError):
@@ -87,7 +88,7 @@ class ParsedCopy:
 
 
 class StoredCheckpoints(Mapping[str, Checkpoint]):
-    """Mapping of name -> checkpoint; each checkpoint is parsed from its line when it is first looked up.
+    """A mapping of name -> checkpoint that parses the line of a checkpoint at its first look-up.
 
     Args:
         lines: name -> JSON of the checkpoint.

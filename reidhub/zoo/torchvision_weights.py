@@ -1,4 +1,4 @@
-"""torchvision's ImageNet weights, for models that have no ImageNet checkpoint in the zoo."""
+"""Finds torchvision's ImageNet weights for models that have no ImageNet checkpoint in the zoo."""
 
 from dataclasses import replace
 
@@ -8,15 +8,15 @@ from reidhub.zoo.manifest import zoo
 
 IMAGENET = "imagenet"
 HEAD = ("fc.", "classifier.")
-"""Prefixes of the layers for which torchvision's file has no weights; its own classifier is called ``fc``."""
+"""Name prefixes of layers that cannot use torchvision's weights; ``fc`` is the name of torchvision's classifier."""
 
 _TORCHVISION = "torchvision:"
 
 
 def find_torchvision_weights(model: str, dataset: str | None) -> Checkpoint | None:
-    """Describe torchvision's ImageNet weights as a checkpoint, for a model whose training starts from them.
+    """Return a checkpoint for torchvision's ImageNet weights, if the training of the model starts from them.
 
-    The file has one source and is unpinned: only the first digits of its sha256 are known, from its name.
+    The file has one source. Only the first digits of its sha256 are known, because they are part of the file's name.
 
     Args:
         model: name of an architecture.
@@ -27,7 +27,7 @@ def find_torchvision_weights(model: str, dataset: str | None) -> Checkpoint | No
         if the training of the model does not start from torchvision's weights.
 
     Raises:
-        UsageError: the model is trained from scratch.
+        UsageError: ``dataset`` is ``imagenet``, but the model is trained from scratch.
     """
     architecture = zoo().architecture(model)
     if dataset != IMAGENET or architecture is None or _has_own_checkpoint(model):
@@ -43,7 +43,7 @@ def find_torchvision_weights(model: str, dataset: str | None) -> Checkpoint | No
 
 
 def starts_from_torchvision(model: str) -> bool:
-    """Return True if the training of a model starts from torchvision's weights."""
+    """Return True if the training of a model starts from torchvision's ImageNet weights."""
     architecture = zoo().architecture(model)
     return architecture is not None and architecture.starts_from.startswith(_TORCHVISION)
 
@@ -53,7 +53,7 @@ def _has_own_checkpoint(model: str) -> bool:
 
 
 def _make_checkpoint(model: str, weights: str) -> Checkpoint:
-    """Make a checkpoint for torchvision's weights of this name; ``input`` is that of the model's other checkpoints."""
+    """Make a checkpoint for a weights enum of torchvision; other fields are those of the model's first checkpoint."""
     from torchvision.models import get_weight
 
     url: str = get_weight(weights).url

@@ -1,4 +1,4 @@
-"""Scores of a retrieval: distances, ranks, CMC and mAP, re-ranking.
+"""Computes the scores of a retrieval, CMC and mAP, with or without re-ranking.
 
 This package needs torch. It works without checkpoints and datasets.
 """

@@ -14,10 +14,10 @@ from torch import Tensor
 
 
 def match_ranks(distances: Tensor, pids: Tensor, camids: Tensor, pid: int, camid: int) -> Tensor:
-    """Rank the gallery for one query, and return the ranks of its matches.
+    """Rank the gallery for one query, and return the ranks of the query's matches.
 
     Junk is removed first: gallery images with both the pid and the camid of the query. The other gallery images with
-    the query's pid are its matches. Images at equal distances rank in gallery order.
+    the query's pid are the query's matches. Images at equal distances rank in gallery order.
 
     Args:
         distances: floating (G,), from the query to each gallery image.
@@ -51,10 +51,19 @@ def average_precision(ranks: Tensor) -> float:
 
 
 def cmc(rankings: Sequence[Tensor], k: int) -> float:
-    """Return the fraction of the queries whose nearest match has rank ``k`` or better; ``rankings`` are not empty."""
+    """Return the fraction of the queries, in [0, 1], whose nearest match has rank ``k`` or better.
+
+    Args:
+        rankings: for each query, the ranks of its matches from `match_ranks`; at least one query, each with a match.
+        k: a rank, from 1.
+    """
     return fmean(float(ranks[0] <= k) for ranks in rankings)
 
 
 def mean_average_precision(rankings: Sequence[Tensor]) -> float:
-    """Return the mean of the queries' average precisions, in [0, 1]; ``rankings`` are not empty."""
+    """Return the mean of the average precisions of the queries, in [0, 1].
+
+    Args:
+        rankings: for each query, the ranks of its matches from `match_ranks`; at least one query, each with a match.
+    """
     return fmean(average_precision(ranks) for ranks in rankings)

@@ -14,11 +14,13 @@ from reidhub.metrics.inputs import Embeddings
 from reidhub.torch_settings import Arithmetic
 
 _TILE_ROWS = 256
-_TILE_SIZE = 1 << 25  # distances; 128 MiB of float32
+_TILE_SIZE = 1 << 25  # largest number of distances in a tile; they need 128 MiB as float32
 
 
 class DistanceMatrix:
-    """The distances (Q, G) of a retrieval. Only one tile, some whole rows, is in memory at a time.
+    """The distances (Q, G) of a retrieval, computed tile by tile, so that the whole matrix is never in memory.
+
+    A tile is the part of the matrix for some consecutive queries and the whole gallery.
 
     Equal gallery embeddings have equal distances. The last bits of a distance depend on the machine and on the number
     of threads.
@@ -42,13 +44,13 @@ class DistanceMatrix:
         self._rows = max(1, min(_TILE_ROWS, _TILE_SIZE // len(gallery)))
 
     def tiles(self) -> Iterator[tuple[slice, Tensor]]:
-        """Compute the distances of all queries tile by tile: the indices of n queries, and their distances (n, G)."""
+        """Compute all distances, and yield each tile: the indices of n queries, and their distances (n, G)."""
         for start in range(0, len(self._query), self._rows):
             queries = slice(start, min(start + self._rows, len(self._query)))
             yield queries, self._compute(queries)
 
     def row(self, query: int) -> Tensor:
-        """Compute the distances (G,) of one query; every bit is the same as in the tile of that query."""
+        """Compute the distances (G,) of one query; they equal the distances from `tiles` bit for bit."""
         start = query // self._rows * self._rows
         return self._compute(slice(start, start + self._rows))[query - start].clone()
 
@@ -61,9 +63,13 @@ class DistanceMatrix:
 
 
 def _find_copies(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Find the rows that equal an earlier row: their indices, and the index of the first equal row; both int64 (C,)."""
+    """Find the C rows that equal an earlier row.
+
+    Returns:
+        Two int64 (C,): the index of each such row, and the index of the first row that equals it.
+    """
     _, group, size = torch.unique(rows.sum(1), return_inverse=True, return_counts=True)
-    candidates = (size[group] > 1).nonzero()[:, 0]  # different sums already exclude most rows
+    candidates = (size[group] > 1).nonzero()[:, 0]  # equal rows have equal sums, and most sums are unique
     kind = torch.unique(rows[candidates], dim=0, return_inverse=True)[1]
     first = torch.full_like(candidates, len(rows)).scatter_reduce_(0, kind, candidates, "amin")[kind]
     return candidates[first < candidates], first[first < candidates]

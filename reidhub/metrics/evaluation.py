@@ -13,17 +13,19 @@ from reidhub.metrics.ranking import MatchRanker
 from reidhub.metrics.reranking import Reranker, Reranking
 
 CMC_RANKS = 50
-"""Length of a CMC curve."""
+"""Number of ranks in a CMC curve: rank 1 to rank 50."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
     """The scores of one retrieval, query by query; all tensors are on the CPU.
 
+    A query without a match in the gallery is skipped.
+
     Args:
         first_match_rank: int64 (Q,), rank of the nearest match, from 1; 0 for a query that was skipped.
-        average_precision: float64 (Q,) in [0, 1]: mean precision at each match (step AP, as published tables use it);
-            NaN for a query that was skipped.
+        average_precision: float64 (Q,) in [0, 1]: mean of the precisions at the query's matches (step AP, as published
+            tables use it); NaN for a query that was skipped.
     """
 
     first_match_rank: Tensor
@@ -50,7 +52,7 @@ class Evaluation:
 
     @property
     def mAP(self) -> float:
-        """Mean of the average precisions, in [0, 1]."""
+        """Mean of the average precisions of the queries that were not skipped, in [0, 1]."""
         return float(self.average_precision.nanmean())
 
 
@@ -67,12 +69,13 @@ def evaluate(
 ) -> Evaluation:
     """Rank the gallery for each query and score the rankings; `reidhub.metrics.definition` defines the scores.
 
-    Gallery images with both the pid and the camera of a query are left out for this query. A query without another
-    image of its pid is skipped. Images at equal distances rank in gallery order; equal gallery embeddings have equal
-    distances.
+    Gallery images with both the pid and the camera of a query are left out for this query. A query is skipped if the
+    gallery has no image of its pid from another camera. Images at equal distances rank in gallery order. Equal gallery
+    embeddings have equal distances.
 
     The same machine with the same number of threads always gives the same ranks. Another machine may swap two images
-    whose distances differ only by rounding. Distances are float32, or float64 if query or gallery is float64.
+    whose distances differ only by rounding. Distances are float32, or float64 if query or gallery is float64. Re-ranked
+    distances are always float32.
 
     Args:
         query: embeddings (Q, D), of any floating dtype; if they are tensors on a GPU, the GPU computes.
@@ -83,8 +86,8 @@ def evaluate(
         gallery_camids: integers (G,).
         distance: ``euclidean`` (squared; the embeddings are not normalised) or ``cosine``.
         rerank: rank by the distances of k-reciprocal re-ranking instead (k1=20, k2=6, lambda=0.3). Published figures
-            are without re-ranking if they do not mention it. It compares all images with all others, so its time grows
-            with the square of their number.
+            that do not mention re-ranking are without it. Re-ranking compares every image with all other images, so
+            the time grows with the square of the number of images.
 
     Raises:
         EvaluationError: shapes or dtypes do not fit, values are not finite or too large, or no query has a match.
@@ -100,7 +103,7 @@ def score_tiles(tiles: Iterable[tuple[slice, Tensor]], labels: Labels) -> Evalua
 
     Args:
         tiles: pairs of the indices of n consecutive queries and their distances (n, G) to the whole gallery; together
-            they contain all queries in order. The distances are changed.
+            they contain all queries in order. The function overwrites distances of images that are left out.
         labels: labels of the same queries and gallery.
 
     Raises:
@@ -118,9 +121,13 @@ def score_tiles(tiles: Iterable[tuple[slice, Tensor]], labels: Labels) -> Evalua
 
 
 def _score(ranks: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute first match rank and average precision (n,) of some queries from the ranks of their matches (n, M)."""
+    """Compute the first match ranks and the average precisions of n queries; both (n,).
+
+    Args:
+        ranks: int64 (n, M), the ranks of each query's matches, from 1; 0 in entries without a match.
+    """
     found = ranks > 0
     ascending = ranks.double().masked_fill_(~found, torch.inf).sort(dim=1).values
     nth = torch.arange(1, ranks.shape[1] + 1, device="cpu")
-    sums = (nth / ascending).cumsum(1)[:, -1]  # adds one by one: padding does not change a bit
+    sums = (nth / ascending).cumsum(1)[:, -1]  # cumsum adds in order, so the zeros of the padding change no bit
     return ascending[:, 0].masked_fill(~found.any(1), 0).long(), sums / found.sum(1)

@@ -21,11 +21,11 @@ _LABELS = ("query_pids", "gallery_pids", "query_camids", "gallery_camids")
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """Query and gallery, and the distance that compares them.
+    """The embeddings of the query and gallery images, and the distance that compares them.
 
     Args:
         query: float32 or float64 (Q, D).
-        gallery: (G, D), with the same dtype and on the same device.
+        gallery: (G, D), with the same dtype and on the same device as ``query``.
         distance: ``euclidean`` (squared) or ``cosine`` (1 - similarity; 1 for an embedding of zeros).
     """
 
@@ -36,7 +36,7 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The pids and camids of query (Q,) and gallery (G,), all int64 and on one device."""
+    """The pids and camids of the query images (Q,) and the gallery images (G,); int64, all on one device."""
 
     query_pids: Tensor
     gallery_pids: Tensor
@@ -45,11 +45,14 @@ class Labels:
 
 
 def read_embeddings(query: Array, gallery: Array, distance: str) -> Embeddings:
-    """Read query (Q, D) and gallery (G, D) as float32 or float64, on one device that can compute in float64.
+    """Check the embeddings of query (Q, D) and gallery (G, D), and convert them to tensors of one dtype.
+
+    The dtype is float64 if query or gallery is float64, else float32. Tensors on an Apple GPU (MPS), which has no
+    float64, are copied to the CPU.
 
     Raises:
-        EvaluationError: an array is not two-dimensional, is empty, is not floating or is not finite; query and gallery
-            have another D or device than each other; or the distance is unknown.
+        EvaluationError: an array is not numeric, is not two-dimensional, is empty, is not floating or is not finite;
+            query and gallery differ in D or in their device; or the distance is unknown.
     """
     if distance not in DISTANCES:
         raise EvaluationError(f"expected a distance of {', '.join(DISTANCES)}, got {distance!r}")
@@ -84,7 +87,7 @@ def read_labels(embeddings: Embeddings, values: tuple[Array, Array, Array, Array
     """Read pids and camids, and copy them to the device of the embeddings.
 
     Args:
-        embeddings: query and gallery; each of their embeddings needs one pid and one camid.
+        embeddings: query and gallery; each embedding needs one pid and one camid.
         values: pids of the query, pids of the gallery, camids of the query, camids of the gallery.
 
     Raises:

@@ -19,7 +19,7 @@ from reidhub.metrics.inputs import Labels
 
 
 class MatchRanker:
-    """Ranks the matches of queries.
+    """Ranks the matches of each query in the gallery.
 
     Args:
         labels: labels of all queries and of the gallery.
@@ -34,12 +34,15 @@ class MatchRanker:
     def rank(self, queries: slice, distances: Tensor) -> Tensor:
         """Rank the matches among all gallery images except junk; images at equal distances rank in gallery order.
 
+        Junk are the gallery images with both the pid and the camera of the query.
+
         Args:
             queries: indices of n consecutive queries.
             distances: floating (n, G), distances of these queries; those of junk are overwritten with infinity.
 
         Returns:
             int64 (n, M): for each query the ranks of its matches, from 1, in gallery order, and 0 in all other entries.
+            M is the largest number of gallery images that have the pid of one query.
         """
         columns, match, junk = self._find_person(queries)
         rows = torch.arange(len(distances), device=distances.device)[:, None].expand_as(columns)
@@ -54,7 +57,12 @@ class MatchRanker:
         return ranks
 
     def _find_person(self, queries: slice) -> tuple[Tensor, Tensor, Tensor]:
-        """Find the images with each query's pid: gallery indices, mask of matches, mask of junk; each (n, M)."""
+        """Find the gallery images with the pid of each query.
+
+        Returns:
+            Three tensors (n, M): the gallery indices, a mask of the matches and a mask of the junk. An index that is in
+            neither mask is padding.
+        """
         first, count = self._first[queries, None], self._count[queries, None]
         nth = torch.arange(max(1, int(count.max())), device=count.device)
         columns = self._by_pid[(first + nth).clamp(max=len(self._by_pid) - 1)]
@@ -63,7 +71,15 @@ class MatchRanker:
 
 
 def _count_up_to(limits: Tensor, distances: Tensor) -> tuple[Tensor, ...]:
-    """For each limit (n, M), count the smaller distances in its row (n, G), and those smaller or equal."""
+    """Count the distances that are smaller than each limit, and the distances that are smaller or equal.
+
+    Args:
+        limits: (n, M).
+        distances: (n, G); a limit is compared with the distances in the same row.
+
+    Returns:
+        Two int64 (n, M).
+    """
     if distances.device.type == "cpu":
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             counts = list(pool.map(_count_in_row, limits.numpy(), distances.numpy()))
@@ -73,7 +89,13 @@ def _count_up_to(limits: Tensor, distances: Tensor) -> tuple[Tensor, ...]:
 
 
 def _count_in_row(limits: NDArray[Any], distances: NDArray[Any]) -> NDArray[np.int64]:
-    """Do `_count_up_to` for one row, int64 (2, M), with NumPy: on a CPU it sorts ten times as fast as torch."""
+    """Count as `_count_up_to` does, but in one row: limits (M,) and distances (G,).
+
+    On a CPU, NumPy sorts ten times as fast as torch.
+
+    Returns:
+        int64 (2, M).
+    """
     ascending = np.compress(distances <= limits.max(), distances)
     ascending.sort()
     return np.stack([ascending.searchsorted(limits), ascending.searchsorted(limits, "right")])

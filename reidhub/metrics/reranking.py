@@ -1,14 +1,14 @@
-"""k-reciprocal re-ranking (Zhong et al., CVPR 2017, arXiv 1701.08398): two images are close if their neighbours agree.
+"""k-reciprocal re-ranking (Zhong et al., CVPR 2017, arXiv 1701.08398): images with the same neighbours are close.
 
 Two images are k-reciprocal neighbours if each is among the k nearest images of the other. Each of the N images (query
-and gallery) gets a vector with N weights. Only the weights of its k-reciprocal neighbours, and of their own close
-neighbours, are not 0. This vector is then averaged with the vectors of its nearest images. The re-ranked distance is a
+and gallery) gets a vector with N weights. Only the weights of its k-reciprocal neighbours, and of some of their own
+neighbours, are not 0. This vector is then averaged with the vectors of the nearest images. The re-ranked distance is a
 weighted mean of two distances: the Jaccard distance of the vectors, and the "original distance". The original distance
 is the square of the distance that `evaluate` uses, divided by the largest such square of the same image, as in the
 authors' code.
 
 Everything is computed in float64; only the result is float32. The (N, N) matrix of distances between all images is
-never held in memory.
+never completely in memory.
 """
 
 from collections.abc import Iterator
@@ -41,11 +41,11 @@ class Reranking:
 
 
 class Reranker:
-    """Re-ranked distances of a retrieval.
+    """Computes the re-ranked distances of a retrieval.
 
     Args:
         embeddings: query and gallery.
-        parameters: see `Reranking`.
+        parameters: k1, k2 and the weight of the original distance.
     """
 
     def __init__(self, embeddings: Embeddings, parameters: Reranking) -> None:
@@ -58,7 +58,7 @@ class Reranker:
         self._by_image = self._vectors.drop_rows_above(self._num_queries).transpose()
 
     def tiles(self) -> Iterator[tuple[slice, Tensor]]:
-        """Compute the distances of all queries tile by tile: the indices of n queries, and their distances (n, G)."""
+        """Compute all re-ranked distances in parts, and yield for each part the query indices and distances (n, G)."""
         places = torch.arange(self._num_queries, device=self._vectors.rows.device)
         for start in range(0, self._num_queries, _QUERIES):
             queries = slice(start, min(start + _QUERIES, self._num_queries))
@@ -81,7 +81,14 @@ class Reranker:
         return ((1 - shared / (2 - shared)) * (1 - blend) + original * blend).float()
 
     def _weigh_neighbours(self, neighbours: Tensor) -> "_SparseMatrix":
-        """Compute the weights of each image's k-reciprocal neighbours; they sum to 1."""
+        """Compute the vectors of all images: weights of their k-reciprocal neighbours. Each vector sums to 1.
+
+        Args:
+            neighbours: int64 (N, k1 + 1), the nearest images of each image, nearest first.
+
+        Returns:
+            float64 (N, N), one row for each image.
+        """
         half = neighbours[:, : round(self._parameters.k1 / 2) + 1]
         mutual, half_mutual = _find_mutual(neighbours), _find_mutual(half)
         parts = [
@@ -94,7 +101,14 @@ class Reranker:
         return _SparseMatrix(rows, columns, weights / sums[rows], len(neighbours))
 
     def _sum_shared_weights(self, queries: Tensor) -> Tensor:
-        """Sum min(query vector, gallery vector) over all entries, for each query and gallery image; float64 (n, G)."""
+        """Compute for each query and gallery image the sum of min(query vector, gallery vector) over the N entries.
+
+        Args:
+            queries: int64 (n,), indices of the queries.
+
+        Returns:
+            float64 (n, G).
+        """
         row, entry = self._vectors.find_entries(queries)
         pair, other = self._by_image.find_entries(self._vectors.columns[entry])
         smaller = torch.minimum(self._vectors.values[entry][pair], self._by_image.values[other])
@@ -105,7 +119,11 @@ class Reranker:
 
 
 class _OriginalDistances:
-    """The original distances between all N images, query images first; computed only when they are needed."""
+    """Computes the original distances between the N images; the query images come first.
+
+    An original distance is the square of the distance that `evaluate` uses, divided by the largest such square of the
+    same image.
+    """
 
     def __init__(self, embeddings: Embeddings) -> None:
         self._images = torch.cat([embeddings.query, embeddings.gallery])
@@ -114,9 +132,10 @@ class _OriginalDistances:
         self._largest = torch.ones_like(self._squares)
 
     def find_neighbours(self, count: int) -> Tensor:
-        """Find the nearest images of each image, itself included; ties (in float32) rank in the order of the images.
+        """Find the ``count`` nearest images of each image; the image itself is one of them.
 
-        Call this method first: it also stores the largest distance of each image, which the other methods need.
+        Images whose distances are equal in float32 keep the order of the images. Call this method before the others: it
+        also stores the largest distance of each image, which the other methods need.
 
         Returns:
             int64 (N, count), nearest first; fewer columns if N is smaller than ``count``.
@@ -130,11 +149,26 @@ class _OriginalDistances:
         return torch.cat(nearest)
 
     def compute(self, images: Tensor) -> Tensor:
-        """Compute the distances of the images with the indices (n,) to all images; float64 (n, N) in [0, 1]."""
+        """Compute the distances from some images to all images.
+
+        Args:
+            images: int64 (n,), indices of the images.
+
+        Returns:
+            float64 (n, N) in [0, 1].
+        """
         return self._compute_squared(images) / self._largest[images][:, None]
 
     def compute_pairs(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Compute the distances of P pairs of images, given by two tensors of indices (P,); float64 (P,)."""
+        """Compute the distances of P pairs of images.
+
+        Args:
+            rows: int64 (P,), index of the first image of each pair.
+            columns: int64 (P,), index of the second image.
+
+        Returns:
+            float64 (P,) in [0, 1].
+        """
         parts = []
         for row, column in zip(torch.split(rows, _PAIRS), torch.split(columns, _PAIRS), strict=True):
             left, right = self._read(self._images[row]), self._read(self._images[column])
@@ -156,7 +190,11 @@ class _OriginalDistances:
 
 
 def _find_smallest(distances: Tensor, count: int) -> Tensor:
-    """Find the columns of the smallest values in each row, ascending, ties in column order; int64 (n, count)."""
+    """Find the columns of the ``count`` smallest values in each row.
+
+    Returns:
+        int64 (n, count), smallest value first; equal values are in column order.
+    """
     limit = distances.kthvalue(count, dim=1, keepdim=True).values
     rows, columns = (distances <= limit).nonzero(as_tuple=True)
     order = distances[rows, columns].argsort(stable=True)
@@ -167,7 +205,14 @@ def _find_smallest(distances: Tensor, count: int) -> Tensor:
 
 
 def _find_mutual(neighbours: Tensor) -> Tensor:
-    """Return a mask, bool (N, k): True if the image is also among the k nearest images of this neighbour."""
+    """Find the k-reciprocal neighbours among the nearest images.
+
+    Args:
+        neighbours: int64 (N, k), the nearest images of each image.
+
+    Returns:
+        bool (N, k): True if the image is also among the k nearest images of this neighbour.
+    """
     parts = torch.split(torch.arange(len(neighbours), device=neighbours.device), 4 * _ROWS)
     return torch.cat([(neighbours[neighbours[images]] == images[:, None, None]).any(2) for images in parts])
 
@@ -177,8 +222,8 @@ def _grow_sets(
 ) -> tuple[Tensor, Tensor]:
     """Expand the sets of k-reciprocal neighbours of some images, as the paper does.
 
-    Each neighbour in a set has a set of its own, computed with half of k. This smaller set is added to the larger one
-    if more than two thirds of it are there already.
+    Each neighbour in a set has a smaller set of its own, computed with half of k. This smaller set is added to the
+    larger one if more than two thirds of its images are already in the larger one.
 
     Args:
         images: int64 (n,), indices of the images.
@@ -188,7 +233,7 @@ def _grow_sets(
         half_mutual: bool (N, h), mask from `_find_mutual` for ``half``.
 
     Returns:
-        Two tensors int64 (P,): the image and the member of its set, ordered by image, then by member.
+        P pairs of an image and a member of its set, ordered by image, then by member: two tensors int64 (P,).
     """
     own = torch.where(mutual[images], neighbours[images], -1)  # (n, k)
     joining, real = half[neighbours[images]], half_mutual[neighbours[images]] & mutual[images][:, :, None]  # (n, k, h)
@@ -202,7 +247,14 @@ def _grow_sets(
 
 @dataclass(frozen=True, slots=True)
 class _SparseMatrix:
-    """A sparse matrix (N, N); its entries are ordered by row, then by column."""
+    """A sparse matrix (N, N); its entries are ordered by row, then by column.
+
+    Args:
+        rows: int64 (E,), row of each entry.
+        columns: int64 (E,), column of each entry.
+        values: float64 (E,), value of each entry.
+        size: N.
+    """
 
     rows: Tensor
     columns: Tensor
@@ -210,14 +262,25 @@ class _SparseMatrix:
     size: int
 
     def average_rows(self, groups: Tensor) -> "_SparseMatrix":
-        """Return a matrix; its row i is the mean of the rows with the indices ``groups[i]``; ``groups`` is (N, k)."""
+        """Return the matrix whose row i is the mean of k rows of this matrix.
+
+        Args:
+            groups: int64 (N, k); ``groups[i]`` are the indices of the k rows.
+        """
         source, entry = self.find_entries(groups.flatten())
         keys, inverse = torch.unique(source // groups.shape[1] * self.size + self.columns[entry], return_inverse=True)
         sums = self.values.new_zeros(len(keys)).index_add_(0, inverse, self.values[entry] / groups.shape[1])
         return _SparseMatrix(keys // self.size, keys % self.size, sums, self.size)
 
     def find_entries(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Find all entries of some rows (n,), row after row: the index in ``rows``, and the index of the entry."""
+        """Find all entries of some rows, row after row.
+
+        Args:
+            rows: int64 (n,), indices of rows.
+
+        Returns:
+            Two int64 tensors with a value for each entry: its index in ``rows``, and its index in ``values``.
+        """
         rows = rows.contiguous()
         first = torch.searchsorted(self.rows, rows)
         counts = torch.searchsorted(self.rows, rows, right=True) - first
@@ -226,7 +289,7 @@ class _SparseMatrix:
         return which, first[which] + nth
 
     def drop_rows_above(self, row: int) -> "_SparseMatrix":
-        """Return the same matrix without the entries of the rows before ``row``."""
+        """Return a copy of the matrix without the entries of the rows before ``row``; its size stays the same."""
         kept = self.rows >= row
         return _SparseMatrix(self.rows[kept], self.columns[kept], self.values[kept], self.size)
 

@@ -1,1 +1,1 @@
-"""Measures again the scores that authors reported: plan, run, journal, verdicts, receipt and report."""
+"""Measures reported scores again, compares them with the reported ones, and writes a receipt and a report."""

@@ -1,7 +1,7 @@
 """One pass over the images of a dataset: each image is decoded once, and every model embeds it.
 
-The models stay on the device if it has room for all of them. If not, they are split into groups, and the groups are on
-the device one after the other, each for the same few batches. So each image is decoded only once in this case too.
+The models stay on the device if it has room for all of them. If not, the models are split into groups. For every few
+batches, the groups are moved to the device one after the other. So each image is decoded only once in this case too.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,7 +25,7 @@ from reidhub.weights.load import build_with_weights
 from reidhub.zoo.checkpoint import Checkpoint
 
 BEST_CLASSES = 5
-"""Number of classes that are kept for each image, enough for top-5 accuracy."""
+"""Number of classes that are kept for each image; top-5 accuracy needs five."""
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -34,13 +34,13 @@ def read_model(checkpoint: Checkpoint, file: Path) -> ReidModel:
     """Read the model of a checkpoint, and return it in eval mode, on the CPU.
 
     Raises:
-        WeightsError: the file does not hold the weights of this architecture.
+        WeightsError: the weights in the file do not fit the architecture.
     """
     return build_with_weights(checkpoint, read_weights(file, layout=checkpoint.layout)).eval()
 
 
 class MovableEmbedder:
-    """An embedder that can be moved from one device to another. It runs the plain model, without an optimised plan.
+    """An embedder that can be moved from one device to another. It runs the model as it is, without optimisations.
 
     Args:
         model: in eval mode, on the CPU.
@@ -79,7 +79,7 @@ class MovableEmbedder:
             pixels: uint8 (N, 3, H, W), on the model's device.
 
         Returns:
-            float32 (N, D) or (N, 5), on the same device.
+            float32 on the same device: embeddings (N, D), or the numbers of the best classes (N, 5).
         """
         embeddings = self._embedder.embed_on_device(pixels)
         if not self._classify:
@@ -89,7 +89,7 @@ class MovableEmbedder:
 
 
 def best_classes(logits: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """Find the best classes, best first; classes with equal logits are in the order of their numbers.
+    """Find the numbers of the five best classes, best first; classes with equal logits are in ascending order.
 
     Args:
         logits: (N, C), or a tuple of such tensors, which are added: hacnn has two classifiers.
@@ -122,7 +122,7 @@ class DatasetPass:
 
     Args:
         paths: the images, in the order of the rows.
-        pixels: the size of the images; each model has its own mean and standard deviation.
+        pixels: the size to which images are resized; the mean and standard deviation come from each model instead.
         members: the models that embed the images.
     """
 
@@ -163,7 +163,7 @@ class DatasetPass:
 
 
 def _group_by_memory(members: Sequence[PassMember], device: torch.device) -> list[list[PassMember]]:
-    """Group the members so that the weights of each group fit into the GPU's memory; on a CPU, make one group."""
+    """Group the members so that the weights of a group fit into half of the GPU's free memory; on a CPU, one group."""
     room = _MEMORY_SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")
     groups: list[list[PassMember]] = []
     used = 0.0
@@ -177,7 +177,7 @@ def _group_by_memory(members: Sequence[PassMember], device: torch.device) -> lis
 
 
 def _split(batches: Iterator[Batch], *, chunked: bool) -> Iterator[Iterable[Batch]]:
-    """Yield lists of `_CHUNK` batches, which can be read repeatedly; if not ``chunked``, yield one iterator."""
+    """Yield lists of up to 64 batches, which can be read repeatedly; if not ``chunked``, yield only ``batches``."""
     if not chunked:
         yield batches
         return
@@ -187,7 +187,7 @@ def _split(batches: Iterator[Batch], *, chunked: bool) -> Iterator[Iterable[Batc
 
 @contextmanager
 def _on_device(group: Sequence[PassMember], device: torch.device) -> Iterator[None]:
-    """Keep the models of a group on the device during the block."""
+    """Keep the models of a group on the device during the ``with`` block, and then move them back to the CPU."""
     for member in group:
         member.embedder.move(device)
     try:
@@ -198,7 +198,13 @@ def _on_device(group: Sequence[PassMember], device: torch.device) -> Iterator[No
 
 
 def _embed(group: Sequence[PassMember], pixels: Tensor, first: int) -> None:
-    """Embed a batch with each member that has not embedded it yet."""
+    """Embed a batch with each member that has not embedded it yet, and write the rows.
+
+    Args:
+        group: members whose models are on the device.
+        pixels: uint8 (N, 3, H, W), the batch.
+        first: index of the batch's first image in the dataset.
+    """
     missing = [member for member in group if member.log.rows == first]
     rows = [member.embedder(pixels) for member in missing]  # a GPU only queues this work; `cpu()` below waits for it
     for member, embedded in zip(missing, rows, strict=True):

@@ -13,7 +13,7 @@ from reidhub.verification.verdicts import why_never_scored
 
 @dataclass(frozen=True, slots=True)
 class DatasetPreview:
-    """What a run would find of a dataset.
+    """A preview of one dataset: whether it can be read, and its size.
 
     Args:
         name: key of the dataset registry.
@@ -32,13 +32,13 @@ class DatasetPreview:
 
 @dataclass(frozen=True, slots=True)
 class JobPreview:
-    """What a run would find of one job.
+    """A preview of one job: whether a run could measure it.
 
     Args:
         job: the checkpoint and the dataset.
         dataset: the preview of the job's dataset.
         cached: True if the file of the checkpoint is in the cache.
-        refused: why this checkpoint is never scored on this dataset; None if it can be.
+        refused: why this checkpoint is never scored on this dataset; None if it can be scored.
     """
 
     job: Job
@@ -53,13 +53,13 @@ class JobPreview:
 
 
 def preview_plan(plan: Plan, data_root: Path, cache: Cache, *, allow_partial: bool = False) -> list[JobPreview]:
-    """Look for the dataset and the checkpoint file of each job.
+    """Look for the dataset and the checkpoint file of each job, and return one preview for each job.
 
     Args:
         plan: what would be measured.
         data_root: the folder that contains the datasets.
-        cache: where the files of the checkpoints are looked for.
-        allow_partial: accept copies that differ from the published counts.
+        cache: the cache in which the checkpoint files are looked for.
+        allow_partial: accept copies of datasets whose number of images differs from the published one.
     """
     datasets = {name: _preview_dataset(name, data_root, allow_partial=allow_partial) for name in plan.datasets}
     cached = {c.name: cache.find(c.artifact) is not None for c in plan.checkpoints}

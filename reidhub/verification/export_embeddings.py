@@ -45,7 +45,10 @@ def read_records(result: Measured, settings: Settings) -> RetrievalSet:
 
 
 def export_embeddings(result: Measured, journal: Journal, settings: Settings, folder: Path) -> Path:
-    """Write ``CHECKPOINT.DATASET.npz`` with the arguments of `reidhub.metrics.evaluate`, file names and digests.
+    """Write the embeddings of a retrieval to the file ``CHECKPOINT.DATASET.npz``.
+
+    The file contains the arrays that `reidhub.metrics.evaluate` takes, the paths of the images, and the sha256 of the
+    checkpoint and the fingerprint of the dataset.
 
     Args:
         result: a retrieval that was measured.
@@ -72,7 +75,7 @@ def export_embeddings(result: Measured, journal: Journal, settings: Settings, fo
 
 
 def _describe(result: Measured, data: RetrievalSet) -> dict[str, NDArray[Any]]:
-    """Describe the embeddings: pids, camids and paths of the images, and where the embeddings come from."""
+    """Make the arrays that describe the embeddings: labels and paths of the images, checkpoint, dataset, precision."""
     arrays = {}
     for split, records in {"query": data.query, "gallery": data.gallery}.items():
         arrays[f"{split}_pids"] = np.array([record.pid for record in records])

@@ -1,7 +1,7 @@
 """Checks of checkpoints without a dataset.
 
-The bytes of the file must be intact, the weights must load, and the number of parameters and multiply-adds must be the
-printed one.
+The bytes of the file must be intact, and the weights must load. The cost of the model (its number of parameters and of
+multiply-adds) must equal the printed cost.
 """
 
 from collections.abc import Iterator
@@ -30,12 +30,13 @@ class FileCheck:
 
     Args:
         checkpoint: the manifest's entry.
-        by_name: True if the user gave the exact name of the checkpoint.
-        state: ``intact``: the bytes are intact; the weights were not loaded. ``loads``: the weights load; no cost is
-            printed. ``as printed``: the weights load, and the cost equals the printed one. ``deviates``: the weights
-            load, and the cost differs from the printed one. ``not run``: the check was not possible.
+        by_name: True if the user named the checkpoint or its model; False if a glob or ``--all`` selected it.
+        state: ``intact``: the bytes are intact; the weights were not loaded. ``loads``: the weights load; no cost
+            (number of parameters and multiply-adds) is printed. ``as printed``: the weights load, and the cost equals the
+            printed one. ``deviates``: the weights load, and the cost differs from the printed one. ``not run``: the
+            check was not possible.
         reason: why the check was not possible; None otherwise.
-        hint: what the user can do about it; None if nothing is known.
+        hint: what the user can do if the check was not possible; None if there is no advice.
         file: the checked file; None if the check was not possible.
         params_m: parameters that an embedding uses, in millions; None if the weights were not loaded.
         gflops: multiply-adds of one image in 10^9; None if the weights were not loaded.
@@ -56,8 +57,8 @@ def check_files(selection: Selection, level: Level, cache: Cache) -> Iterator[Fi
 
     Args:
         selection: the checkpoints.
-        level: ``files`` to hash the bytes, ``weights`` to load the weights and count the cost as well.
-        cache: the folder of the files; a missing file is downloaded.
+        level: ``files`` to check only the sha256, ``weights`` to load the weights and count the cost as well.
+        cache: where the checkpoint files are kept; a missing file is downloaded.
 
     Yields:
         One check for each checkpoint, as soon as it is done.
@@ -82,11 +83,11 @@ def check_files(selection: Selection, level: Level, cache: Cache) -> Iterator[Fi
 
 
 def has_failed(checks: list[FileCheck], *, strict: bool = False) -> bool:
-    """Return True if a cost deviates from the printed one, or a checkpoint asked for by name could not be checked.
+    """Return True if a cost deviates from the printed one, or a checkpoint that the user named could not be checked.
 
     Args:
         checks: all checks of a run.
-        strict: True to count every check that was not possible as failed, also if its checkpoint was not named.
+        strict: True to count every check that was not possible as failed, even if the user did not name the checkpoint.
     """
     return any(c.state == "deviates" or (c.state == "not run" and (strict or c.by_name)) for c in checks)
 
@@ -102,5 +103,5 @@ def _check_cost(checkpoint: Checkpoint, path: Path, file: CheckpointFile, *, by_
 
 
 def _round_like(value: Decimal, figure: str) -> Decimal:
-    """Round a value to as many decimals as a printed figure has."""
+    """Round a value to as many decimal places as a printed figure has."""
     return value.quantize(Decimal(figure), rounding=ROUND_HALF_EVEN)

@@ -4,8 +4,8 @@ Each entry has a key that is computed from everything that the entry depends on:
 fingerprint and the settings. So a run never uses an entry that was measured with other weights, images or settings.
 
 A file of embeddings grows batch by batch. Each batch is a block: its rows as little-endian float32, then their CRC-32.
-When the file is opened again, it is cut after its last intact block: each block up to there is complete and has the
-right CRC. So no wrong row remains after a run was killed or a computer lost power.
+A block is intact if it is complete and has the right CRC. When the file is opened again, everything after the intact
+blocks at its start is cut off. So no wrong row remains after a run was killed or a computer lost power.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from reidhub.verification.plan import Plan
 from reidhub.verification.results import Measurement
 from reidhub.verification.settings import Settings
 
-_CRC = 4  # bytes
+_CRC = 4  # bytes of a CRC-32
 
 
 def _explain_errors(folder: Path) -> AbstractContextManager[None]:
@@ -49,7 +49,7 @@ class RowLog:
         batch_size: number of rows in a block; the last block may have fewer.
 
     Attributes:
-        rows: number of rows that are in the file now.
+        rows: number of intact rows that the file has now.
 
     Raises:
         CacheError: the file cannot be written.
@@ -132,16 +132,19 @@ class RowLog:
 
 
 _LOCK = "lock"
-_OWN = re.compile(rf"[0-9a-f]{{32}}\.(rows|json)|{TEMPORARY}[0-9a-f]{{32}}\.json-\w+")  # removed by `discard`
+_OWN = re.compile(rf"[0-9a-f]{{32}}\.(rows|json)|{TEMPORARY}[0-9a-f]{{32}}\.json-\w+")  # `discard` removes these
 
 
 def make_key(*parts: Any) -> str:
-    """Make the key of an entry from everything that the entry depends on; the parts must be values that JSON has."""
+    """Make the key of an entry: a hash of everything that the entry depends on, given as values that JSON allows."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def choose_folder(root: Path, plan: Plan, settings: Settings) -> Path:
-    """Choose the folder below ``root`` for the journal of a run; each plan and settings have their own folder."""
+    """Choose the folder below ``root`` for the journal of a run.
+
+    Runs with the same jobs and settings get the same folder; the number of workers may differ.
+    """
     jobs = [job.key for job in plan.jobs]
     fields = {name: str(value) for name, value in asdict(settings).items() if name != "workers"}
     key = make_key(jobs, fields | {"data_root": str(settings.data_root.absolute())})
@@ -155,11 +158,11 @@ class Journal:
     folder: Path
 
     def open_rows(self, key: str, total: int, dimensions: int, batch_size: int) -> RowLog:
-        """Open the file of rows of a key; `RowLog` explains the other arguments."""
+        """Open the file with the rows of one entry; `RowLog` explains the other arguments."""
         return RowLog(self._rows_path(key), total, dimensions, batch_size)
 
     def read_measurement(self, key: str) -> Measurement | None:
-        """Read the counts of a key; None if the journal has no file for it, or a broken one."""
+        """Read the counts of one entry; return None if their file is missing or broken."""
         try:
             fields = json.loads(self._measurement_path(key).read_text(encoding="utf-8"))
             return Measurement(**{**fields, **{name: tuple(fields[name]) for name in _TUPLES}})
@@ -167,7 +170,7 @@ class Journal:
             return None
 
     def write_measurement(self, key: str, measurement: Measurement) -> None:
-        """Write the counts of a key.
+        """Write the counts of one entry.
 
         Raises:
             CacheError: the counts cannot be written.
@@ -176,7 +179,7 @@ class Journal:
             write_text(self._measurement_path(key), json.dumps(asdict(measurement)))
 
     def discard(self) -> None:
-        """Remove all entries, after a run is complete. The next run measures everything again."""
+        """Remove all entries; meant for the end of a complete run. The next run then measures everything again."""
         for path in self.folder.iterdir():
             if _OWN.fullmatch(path.name):
                 path.unlink()
@@ -193,9 +196,9 @@ _TUPLES = ("first_match_rank", "average_precision", "hits")
 
 @contextmanager
 def open_journal(folder: Path) -> Iterator[Journal]:
-    """Open the journal in a folder, for one run at a time.
+    """Open the journal in a folder. Until the ``with`` block ends, no other run can open it.
 
-    At the end of the ``with`` block, the folder is removed if it has no entries.
+    At the end of the block, the folder is removed if the journal has no entries.
 
     Raises:
         UsageError: another run uses the journal.

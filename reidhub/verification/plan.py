@@ -20,10 +20,10 @@ class Job:
     """One checkpoint that is to be scored on one dataset.
 
     Args:
-        checkpoint: the manifest's entry.
+        checkpoint: the entry of the manifest.
         dataset: key of the dataset registry.
         score: the reported figures; None if the manifest has none.
-        by_name: True if the user gave the exact name of the checkpoint.
+        by_name: True if the user named the checkpoint or its model; False if a glob or ``--all`` selected it.
     """
 
     checkpoint: Checkpoint
@@ -45,7 +45,7 @@ class Plan:
 
     @property
     def datasets(self) -> tuple[str, ...]:
-        """The datasets of the jobs, each once, in the order of the registry."""
+        """The names of the datasets of the jobs, each once, in the order of the dataset registry."""
         used = {job.dataset for job in self.jobs}
         return tuple(name for name in DATASETS if name in used)
 
@@ -61,7 +61,7 @@ class Selection:
 
     Args:
         checkpoints: in the manifest's order, each once.
-        by_name: the names of the checkpoints whose exact name the user gave.
+        by_name: the names of the checkpoints that the user selected by their name or by their model, not by a glob.
     """
 
     checkpoints: tuple[Checkpoint, ...]
@@ -73,7 +73,7 @@ class Selection:
 
         Args:
             zoo: the manifest that is searched.
-            selectors: names, models or globs, as `Manifest.find` takes them.
+            selectors: names of checkpoints, names of models, or globs; see `Manifest.find`.
             everything: True to take all checkpoints; ``selectors`` must then be empty.
 
         Raises:
@@ -94,8 +94,8 @@ def plan(selection: Selection, datasets: Sequence[str] = ()) -> Plan:
     """Plan the jobs of some checkpoints.
 
     A checkpoint is scored on the datasets that its figures are reported for, and a classifier always on ImageNet.
-    If ``datasets`` is not empty, all other datasets are left out. If the user gave the exact name of a checkpoint, it
-    is scored on each of ``datasets``, even if no figure is reported for that dataset.
+    If ``datasets`` is not empty, all other datasets are left out. A checkpoint that the user named is scored on each of
+    ``datasets``, even if no figure is reported for that dataset.
 
     Args:
         selection: the checkpoints.

@@ -49,20 +49,20 @@ class PreparedJob:
 
     @property
     def pixels(self) -> PixelSpec:
-        """The preprocessing of the images."""
+        """The image size and the normalisation that the model needs."""
         spec = self.job.checkpoint.input
         return imagenet_spec(spec) if self.is_classification else spec
 
     @property
     def images(self) -> list[Path]:
-        """The images in the order of their embeddings: first the queries, then the gallery."""
+        """The image files in the order of their embeddings; in a retrieval, first the queries, then the gallery."""
         if isinstance(self.data, ClassificationSet):
             return [image.path for image in self.data.images]
         return [record.path for record in (*self.data.query, *self.data.gallery)]
 
     @property
     def copy(self) -> DatasetCopy:
-        """The description of the dataset."""
+        """The description of the copy of the dataset."""
         return _describe_copy(self.data)
 
 
@@ -75,7 +75,9 @@ def _describe_copy(data: Data) -> DatasetCopy:
 
 
 class Preparation:
-    """Reads each dataset and downloads each file only once, and raises a remembered error again.
+    """Prepares the jobs of a run, and reads each dataset and downloads each checkpoint file only once.
+
+    If a dataset or a file fails, all jobs that need it get the same error.
 
     Args:
         settings: the settings of the run.
@@ -96,6 +98,7 @@ class Preparation:
             NeverScoredError: this checkpoint is never scored on this dataset.
             DatasetError: the dataset is missing, or differs from the published one.
             FetchError: no source gave the file.
+            IntegrityError: the file has changed since it was put into the cache.
         """
         if reason := why_never_scored(job.checkpoint, job.dataset):
             raise NeverScoredError(reason)
@@ -114,7 +117,7 @@ class Preparation:
 
 
 def hash_file(path: Path, checkpoint: Checkpoint, cache: Cache) -> CheckpointFile:
-    """Compute the sha256 of a file in the cache, and compare it with the expected one.
+    """Compute the sha256 of a file in the cache, compare it with the expected one, and return it with the size.
 
     Args:
         path: the path of the file.
@@ -131,7 +134,7 @@ def hash_file(path: Path, checkpoint: Checkpoint, cache: Cache) -> CheckpointFil
 
 
 class _Once(Generic[A, T]):
-    """Calls a function once for each key, and then returns the same result, or raises the same error."""
+    """Calls a function once for each key; later calls with this key return the same result or raise the same error."""
 
     def __init__(self, compute: Callable[[A], T]) -> None:
         self._compute = compute

@@ -1,4 +1,4 @@
-"""Results as JSON, for programs and for the receipt: a file with which other people can check the results.
+"""Writes results as JSON: for other programs, and as a receipt, a file with which other people check the results.
 
 The same run on the same machine gives the same ``results`` and ``environment``, bit for bit. Only ``timing`` contains
 times.
@@ -27,7 +27,7 @@ FORMAT = 1
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """Return the report as JSON, without embeddings; a digest replaces the ranks and precisions of single queries."""
+    """Return the report as values for JSON, without embeddings and with one digest for the results of all queries."""
     return {
         "format": FORMAT,
         "environment": asdict(report.environment),
@@ -37,7 +37,7 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def _result_json(result: Result) -> dict[str, Any]:
-    """Return one result as JSON; a value that was not measured is null."""
+    """Return one result as values for JSON; a value that was not measured is None."""
     job, measured = result.job, result if isinstance(result, Measured) else None
     return {
         "checkpoint": job.checkpoint.name,
@@ -80,7 +80,7 @@ def _timing_json(result: Measured) -> dict[str, Any]:
 
 
 def write_receipt(report: Report, path: Path) -> None:
-    """Write the receipt.
+    """Write the report as a receipt, a JSON file.
 
     Raises:
         DiskFullError: the disk has no room for the receipt.
@@ -93,7 +93,7 @@ def write_receipt(report: Report, path: Path) -> None:
 
 
 def describe_environment(devices: Iterable[str]) -> Environment:
-    """Describe the versions of packages and JPEG decoder, the operating system and the devices that were used."""
+    """Describe the software and the machine: versions of packages and JPEG decoder, operating system, device names."""
     turbo = features.version("libjpeg_turbo")
     versions = {
         "reidhub": __version__,

@@ -1,4 +1,4 @@
-"""The results of a run, which tables, JSON, receipts and reports show.
+"""The results of a run. Tables, JSON, receipts and reports are made from them.
 
 A result is `Measured` or `NotMeasured`. Only `Timing` depends on how fast a run was.
 """
@@ -12,7 +12,7 @@ from reidhub.verification.plan import Job
 
 Verdict = Literal["reproduced", "close", "deviates", "not comparable", "not run"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-"""All verdicts, in the order of tables. The verdict on several figures is the one that comes last here."""
+"""All verdicts, in the order of tables. The common verdict on several figures is the one that comes last here."""
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -24,9 +24,10 @@ class Figure:
 
     Args:
         metric: one of `reidhub.zoo.checkpoint.METRICS`.
-        reported: the percentage as printed; None if none is reported.
+        reported: the reported percentage as printed; None if none is reported.
         measured: the measured percentage; None if nothing was measured.
-        hits: how many of the ``Measurement.queries`` have their match (or right class) at this rank; None for mAP.
+        hits: number of queries whose nearest match (or right class) has this rank or better; None for mAP, or if
+            nothing was measured.
         verdict: verdict on this figure alone; None if nothing is reported.
     """
 
@@ -112,7 +113,7 @@ class Conditions:
 class Measurement:
     """The counts of a retrieval or a classification.
 
-    A query of a retrieval that has no match in the gallery is skipped. Each image of a classification is a query.
+    In a retrieval, a query without a match in the gallery is skipped. In a classification, each image is a query.
 
     Args:
         first_match_rank: the rank of each query's nearest match, from 1; 0 for a skipped query. For classification,
@@ -144,10 +145,10 @@ class Measurement:
 
     @property
     def per_query_digest(self) -> str:
-        """sha256 in hex over one line per query, ``rank SPACE average precision NEWLINE``.
+        """The sha256, in hex, of a text with one line per query: ``rank SPACE average precision NEWLINE``.
 
-        ``float.hex`` writes the precision, exactly and in the same way on every machine. For classification, a line has
-        only the rank.
+        ``float.hex`` writes the precision, because its text is exact and the same on every machine. For classification,
+        a line has only the rank.
         """
         if not self.average_precision:
             lines = [f"{rank}\n" for rank in self.first_match_rank]
@@ -159,7 +160,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long a measurement took; all other parts of a result are the same in the next run.
+    """How long a measurement took. All other parts of a result do not change if the run is repeated.
 
     Args:
         seconds: duration of the pass over the images, in which several models can take part.
@@ -202,7 +203,7 @@ class JobResult:
 
     @property
     def by_name(self) -> bool:
-        """True if the user gave the exact name of the checkpoint; the run then fails if the job is not measured."""
+        """True if the user named the checkpoint or its model; the run then fails if the job is not measured."""
         return self.job.by_name
 
 
@@ -215,7 +216,7 @@ class Measured(JobResult):
         copy: the copy of the dataset.
         conditions: how the job was measured.
         measurement: the counts.
-        embeddings_key: key of the embeddings in the journal: the queries come first, then the gallery.
+        embeddings_key: key of the embeddings in the journal.
         timing: how long the measurement took.
     """
 
@@ -237,7 +238,7 @@ class NotMeasured(JobResult):
     """The result of a job that could not be measured, with the reason.
 
     Args:
-        hint: what the user can do about it; None if nothing is known.
+        hint: what the user can do; None if there is no advice.
         file: the file of the checkpoint; None if it could not be fetched.
         copy: the copy of the dataset; None if it could not be read.
     """
@@ -258,7 +259,7 @@ class Environment:
     Args:
         versions: name -> version, of reidhub, python, torch, torchvision, numpy, pillow and libjpeg.
         platform: operating system and processor.
-        devices: names of the devices that were used.
+        devices: names of the GPUs and CPUs that ran the models.
     """
 
     versions: dict[str, str]
@@ -284,7 +285,7 @@ class Report:
         return tuple(result for result in self.results if isinstance(result, NotMeasured))
 
     def failed(self, *, strict: bool = False) -> bool:
-        """Return True if a figure deviates, or a job was not measured whose checkpoint was asked for by its exact name.
+        """Return True if a figure deviates, or a job of a checkpoint that the user named was not measured.
 
         Args:
             strict: True to count every job that was not measured as a failure.

@@ -38,7 +38,7 @@ def verify(plan: Plan, settings: Settings, journal: Journal, cache: Cache) -> Re
     Args:
         plan: what to measure.
         settings: how to measure it.
-        journal: contains what interrupted runs have measured already; this run adds to it and removes nothing.
+        journal: contains the measurements of interrupted runs; this run adds its own and removes nothing.
         cache: where the files of the checkpoints are kept.
 
     Raises:
@@ -95,7 +95,7 @@ class _LoadedJob:
 
     @property
     def job(self) -> Job:
-        """The job that was loaded."""
+        """The checkpoint and the dataset."""
         return self.prepared.job
 
 
@@ -161,10 +161,10 @@ def _embed(first: PreparedJob, loaded: list[_LoadedJob], settings: Settings, bar
     """Compute with every model the embeddings that the journal does not have yet.
 
     Args:
-        first: any job of the group, from which the images are taken.
+        first: any job of the group; all jobs of a group have the same images.
         loaded: the jobs of the group whose models could be loaded.
         settings: how to measure.
-        bar: the progress bar.
+        bar: the progress bar, which is advanced by one for each image.
     """
     embedding = DatasetPass(first.images, first.pixels, [one.member for one in loaded])
     missing, start = len(first.images) - embedding.start, time.perf_counter()
@@ -175,7 +175,7 @@ def _embed(first: PreparedJob, loaded: list[_LoadedJob], settings: Settings, bar
 
 
 def _advance_to(images: int, bar: "Bar") -> None:
-    """Move the bar past the images that an earlier run has embedded, without counting them in its speed."""
+    """Move the bar past the images that an earlier run has embedded; the speed that the bar shows ignores them."""
     if not bar.disable:
         bar.initial += images
         bar.update(images)

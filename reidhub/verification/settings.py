@@ -28,6 +28,9 @@ class Settings:
         allow_partial: accept copies of datasets whose number of images differs from the published one.
         normalize: scale embeddings to length 1 before distances are computed.
         rerank: apply k-reciprocal re-ranking.
+
+    Raises:
+        UsageError: the precision is tf32 and the device is not a GPU.
     """
 
     data_root: Path
@@ -52,16 +55,16 @@ class Settings:
     def for_device(
         cls, device: torch.device, data_root: Path, *, batch_size: int | None = None, **chosen: Any
     ) -> "Settings":
-        """Make settings with a batch size and a number of workers that suit a device.
+        """Make settings with a batch size and a number of workers that are fast on a device.
 
         Args:
             device: the device.
             data_root: the folder that contains the datasets.
-            batch_size: images per batch; None for one that suits the device.
+            batch_size: images per batch; None for 256 on a GPU and 32 on a CPU.
             chosen: values for other fields of the settings.
 
         Raises:
-            UsageError: the device does not support the precision.
+            UsageError: the precision is tf32 and the device is not a GPU.
         """
         on_gpu = device.type == "cuda"
         workers = (os.cpu_count() or 1) if on_gpu else 2  # on a CPU, the models need the other cores
@@ -70,7 +73,7 @@ class Settings:
 
 @contextmanager
 def explain_out_of_memory(device: torch.device) -> Iterator[None]:
-    """Replace torch's out-of-memory error by one that says what the user can do.
+    """Replace torch's out-of-memory error in the ``with`` block by a `DeviceMemoryError` with a hint.
 
     Raises:
         DeviceMemoryError: the ``with`` block ran out of GPU memory.
@@ -83,7 +86,7 @@ def explain_out_of_memory(device: torch.device) -> Iterator[None]:
 
 
 def read_device_name(device: torch.device) -> str:
-    """Read the name of a GPU or the model of a CPU; the architecture of the CPU if its model is unknown."""
+    """Return the name of a GPU or the model of a CPU; if the model is unknown, return the CPU's architecture."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""The rule that compares a measured figure with the printed one and gives a verdict.
+"""Compares measured figures with printed ones, and gives a verdict on each.
 
 A printed 94.2 stands for the range [94.15, 94.25). A measured figure in this range is ``reproduced``. A figure at most
 0.1 points from the printed number is ``close``: floating point or another JPEG decoder can cause such a difference. Any
@@ -17,7 +17,7 @@ _RANK_OF = {"rank1": 1, "rank5": 5, "rank10": 10, "top1": 1, "top5": 5}
 
 
 def judge(score: Score, metric: str, measured: Fraction) -> Verdict:
-    """Compare a measured figure with the reported one.
+    """Compare a measured figure with the reported one, and return the verdict.
 
     Args:
         score: the reported figures; they must include ``metric``.
@@ -43,7 +43,7 @@ def compare_figures(
         comparable: False if the measurement neither confirms nor refutes the reported figures.
 
     Returns:
-        A figure for each metric of this kind of dataset, and for any other reported metric.
+        One figure for each metric of a retrieval (or of a classification), and for each other reported metric.
     """
     kind = ("top1", "top5") if _is_classification(score, measurement) else ("rank1", "rank5", "rank10", "mAP")
     shown = [metric for metric in METRICS if metric in kind or (score and metric in score.values)]
@@ -68,7 +68,7 @@ def _compare(metric: str, score: Score | None, measurement: Measurement | None, 
 
 
 def _measure(metric: str, measurement: Measurement) -> tuple[Fraction | None, int | None]:
-    """Return the percentage and the number of hits of one metric; mAP has no hits."""
+    """Return the measured percentage and the number of hits of one metric; mAP has no hits."""
     if metric == "mAP":
         return None if measurement.mAP is None else 100 * Fraction(measurement.mAP), None
     hits = measurement.hits[_RANK_OF[metric] - 1]

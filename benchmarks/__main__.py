@@ -1,6 +1,6 @@
 """Runs all benchmarks, one after the other: ``python benchmarks`` prints the tables and writes ``RESULTS.md``.
 
-Each script can also be run alone and has its own options.
+Each script can also be run alone, and has its own options.
 """
 
 import os

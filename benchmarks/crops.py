@@ -1,4 +1,4 @@
-"""Makes JPEG files for the benchmarks: person crops from the drawn scenes of `reidhub demo`, similar to Market-1501."""
+"""Writes JPEG files for the benchmarks: images of people that `reidhub demo` draws, similar to Market-1501."""
 
 import itertools
 from pathlib import Path
@@ -9,7 +9,7 @@ from reidhub.demo import world
 
 
 def market_like(folder: Path, count: int) -> list[Path]:
-    """Write ``count`` crops of 64 x 128 pixels, and return their paths."""
+    """Write ``count`` images of 64 x 128 pixels, and return their paths."""
     paths = []
     for number, shot in enumerate(itertools.islice(itertools.cycle(world.list_shots("gallery")), count)):
         paths.append(folder / f"{number:05d}.jpg")
@@ -18,7 +18,7 @@ def market_like(folder: Path, count: int) -> list[Path]:
 
 
 def of_many_sizes(folder: Path, sources: list[Path]) -> list[Path]:
-    """Write the same crops in sizes from 40 x 90 to 126 x 249 pixels, like the boxes of a detector."""
+    """Write the same images in sizes from 40 x 90 to 126 x 249 pixels, like crops of a detector; return their paths."""
     paths = []
     for number, source in enumerate(sources):
         paths.append(folder / f"sized_{source.name}")

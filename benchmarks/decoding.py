@@ -1,9 +1,9 @@
-"""CPU time of decoding JPEG files in one thread, compared with PIL with torchvision's transforms, and PIL alone.
+"""Measures how fast one thread decodes JPEG files, compared with PIL and torchvision's transforms, and with PIL alone.
 
-python benchmarks/decoding.py
+    python benchmarks/decoding.py
 
-The transforms of torchvision also normalise the pixels. reidhub does this later, on the device of the model; only the
-columns with "normalised" in their title include it.
+The time is CPU time. The transforms of torchvision also normalise the pixels. reidhub does this later, on the device of
+the model; only the columns with "normalised" in their title include the normalisation.
 """
 
 import argparse
@@ -26,13 +26,13 @@ SPEC = InputSpec(256, 128, MEAN, STD, "bilinear")
 
 
 def pil(path: Path) -> np.ndarray:
-    """Decode and resize an image with PIL; returns uint8 pixels (256, 128, 3)."""
+    """Decode and resize an image with PIL, and return uint8 pixels (256, 128, 3)."""
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB").resize((SPEC.width, SPEC.height), Image.Resampling.BILINEAR))
 
 
 def measure(name: str, paths: list[Path], rounds: int) -> list[str]:
-    """Measure one row: images per second and thread, and whether the pixels equal those of PIL."""
+    """Measure one row of the table: images per second in one thread, and whether the pixels equal those of PIL."""
     published = transforms.Compose(
         [transforms.Resize((SPEC.height, SPEC.width)), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
     )
@@ -52,7 +52,7 @@ def measure(name: str, paths: list[Path], rounds: int) -> list[str]:
 
 
 def main() -> None:
-    """Print one row for each kind of crops."""
+    """Print one row for images of one size and one row for images of many sizes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=5)

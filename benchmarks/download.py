@@ -1,10 +1,12 @@
-"""Time and memory of a download, compared with raw requests and with a plain loop that does the same work.
+"""Measures time and memory of a download from Mega, compared with raw requests and with a plain loop.
 
     python benchmarks/download.py
 
-Each way downloads the same file several times, alternating with the others, from local servers with TLS and a proxy.
-Only the ratios of the medians matter, because servers and client share one machine. Each download runs in its own
-process, which imports everything before its clock starts. Needs Linux: the memory is read from /proc.
+The plain loop does the same work as reidhub: it decrypts the file (AES-CTR), checks the checksum in the Mega link (MAC)
+and computes the sha256. Each way downloads the same file several times, alternating with the others, from local servers
+with TLS and a proxy. Only the ratios of the medians matter, because servers and client share one machine. Each download
+runs in its own process, which imports everything before its clock starts. The script needs Linux, because it reads the
+memory from /proc.
 """
 
 import argparse
@@ -100,12 +102,19 @@ WAYS = {RAW_NAME: RAW, PLAIN_NAME: PLAIN, "reidhub": REIDHUB}
 
 
 def content(size: int) -> bytes:
-    """Make a file that ends at the end of a chunk of Mega's checksum, so that the plain loop has no partial chunk."""
+    """Return random bytes as the content of the file.
+
+    With the size that `main` uses, the last chunk of Mega's checksum is complete. The plain loop needs that.
+    """
     return b"\x80\x02" + random.Random(0).randbytes(size - 2)
 
 
 def run(code: str, data: bytes, sha256: str, internet: Internet) -> dict[str, float]:
-    """Measure seconds and bytes of one download in its own process."""
+    """Measure one download in its own process.
+
+    Returns:
+        ``seconds``; ``memory``, the peak in bytes above the bare interpreter; ``transfer``, the peak above the imports.
+    """
     link = mega_link("BeNcHmRk", data)
     url = f"https://{Mega.STORAGE}/dl/BeNcHmRk"
     with tempfile.TemporaryDirectory(prefix="reidhub-bench-") as folder:

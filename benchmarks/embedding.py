@@ -1,15 +1,18 @@
-"""Embeddings per second of the embedder, compared with the plain module in eval mode with the same threads.
+"""Measures how many embeddings per second the embedder computes, compared with the plain module in eval mode.
 
-Both get the same images in one call; the embedder may split them into smaller batches.
+Both use the same number of threads and get the same images in one call. The embedder may split the images into smaller
+batches.
 
     python benchmarks/embedding.py
     python benchmarks/embedding.py osnet_x1_0 --steps
     python benchmarks/embedding.py --device cuda --batch 128 --precision bf16
 
-The first call reuses the compiled code that earlier runs have stored. With ``--steps``, each step of a plan is measured
-alone; reidhub/inference/plans.yaml records the results. The last column divides the fastest time by the time that
-memory traffic needs at least: each convolution and linear layer reads its input and weights and writes its output
-once, at the speed at which this device copies memory.
+The first call reuses the compiled code that earlier runs have stored. With ``--steps``, single steps of a plan and
+combinations of steps are measured; reidhub/inference/plans.yaml records which steps were chosen.
+
+The last column divides the fastest time by the least time that memory traffic needs. For this least time, each
+convolution and linear layer reads its input and weights once and writes its output once, at the speed at which this
+device copies memory.
 """
 
 import argparse
@@ -39,7 +42,7 @@ STEPS = {
 
 
 def trained(name: str) -> ReidModel:
-    """Make a model with random statistics in its normalisation layers, so that they change values as after training."""
+    """Build a model with random statistics in its normalisation layers, so that these layers work as after training."""
     torch.manual_seed(0)
     model = build(name).eval()
     for key, tensor in model.state_dict().items():
@@ -51,13 +54,13 @@ def trained(name: str) -> ReidModel:
 
 
 def plain(model: ReidModel, images: Tensor) -> Tensor:
-    """Return the embeddings of the plain module, computed in float32 (on a GPU without TF32)."""
+    """Compute embeddings with the plain module, in float32 (on a GPU without TF32), and return them on the CPU."""
     with torch.no_grad():
         return model(images).cpu()
 
 
 def measure(name: str, given: argparse.Namespace, bytes_per_s: float) -> list[str]:
-    """Measure one row: embeddings per second of the plain module, ratios of the others, largest error, first call."""
+    """Measure one row of the table: speed of the plain module, ratios, largest error, first call, memory traffic."""
     model = trained(name).to(given.device)
     spec = InputSpec(*model.input_size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear")
     steps = {step: EmbedderPlan(**{"batch": given.batch, **parts}) for step, parts in STEPS.items()}
@@ -81,7 +84,7 @@ def measure(name: str, given: argparse.Namespace, bytes_per_s: float) -> list[st
 
 
 def rounds_of(works: Mapping[str, Callable[[], object]], seconds: float) -> int:
-    """Return how many rounds take about ``seconds``, but at least three."""
+    """Return how many rounds of all functions take about ``seconds`` in total, but at least three."""
     start = time.perf_counter()
     for work in works.values():
         work()

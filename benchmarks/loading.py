@@ -1,9 +1,9 @@
-"""Seconds of a warm load, compared with the usual way: default initialisation, `torch.load`, `load_state_dict`.
+"""Measures a warm load, compared with the usual way: default initialisation, `torch.load`, `load_state_dict`.
 
     python benchmarks/loading.py
 
-The file is already in the cache and checked, and torch is imported. The weights are random, because their values do not
-change the time.
+Warm means: the file is already in the cache and checked, and torch is imported. The weights are random, because their
+values do not change the time.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from reidhub.zoo.manifest import folder
 
 
 def publish(scratch: Path) -> Path:
-    """Write a checkpoint file and a manifest with its sha256; returns the path of the file."""
+    """Write a checkpoint file and a manifest with its sha256, and return the path of the checkpoint file."""
     file = scratch / "weights.pth"
     torch.save(build("osnet_x1_0", 1041).state_dict(), file)
     text = (folder() / "osnet.yaml").read_text()
@@ -42,7 +42,7 @@ def publish(scratch: Path) -> Path:
 
 
 def usual(file: Path) -> ReidModel:
-    """Load in the usual way: build with default initialisation, which the tensors of the file then replace."""
+    """Load in the usual way: build the model with default initialisation, then replace its tensors by the file's."""
     module, _, name = ARCHITECTURES["osnet_x1_0"].partition(":")
     model: ReidModel = getattr(import_module(module), name)(1041)
     model.load_state_dict(torch.load(file, weights_only=True))
@@ -50,13 +50,13 @@ def usual(file: Path) -> ReidModel:
 
 
 def read(model: ReidModel) -> None:
-    """Read every weight, as a first batch does; memory-mapped weights are read from the disk here."""
+    """Read every weight, as a first batch does; this reads memory-mapped weights from the disk."""
     for tensor in model.state_dict().values():
         tensor.sum()
 
 
 def main() -> None:
-    """Print a row for the load alone, and one for the load with a first reading of every weight."""
+    """Print one row for the load alone, and one for the load followed by one reading of every weight."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20)
     rounds = parser.parse_args().rounds

@@ -1,10 +1,11 @@
-"""Embedding a folder of JPEG files, compared with PIL, torchvision's transforms, a DataLoader and the plain module.
+"""Measures how fast a folder of JPEG files is embedded, compared with the usual way.
 
     python benchmarks/pipeline.py
     python benchmarks/pipeline.py --device cuda --batch 128 --images 8192
 
-Memory is the peak of a separate process for each number of images. The device's busy share is the time that the model
-needs if all images are on the device already, divided by the time from files to embeddings.
+The usual way is PIL, torchvision's transforms, a DataLoader and the plain module. Memory is the peak of a separate
+process for each number of images. The busy share of the device is a quotient: the time that the model needs for images
+that are on the device already, divided by the time from files to embeddings.
 """
 
 import argparse
@@ -34,7 +35,7 @@ _UNIT = 2**20 if sys.platform == "darwin" else 2**10  # units of ru_maxrss in a 
 
 
 class Files(Dataset[Tensor]):
-    """Image files as the usual evaluation code reads them."""
+    """A dataset that reads image files as the usual evaluation code does: with PIL and torchvision's transforms."""
 
     def __init__(self, paths: list[Path], spec: InputSpec) -> None:
         self.paths = paths
@@ -52,7 +53,7 @@ class Files(Dataset[Tensor]):
 
 
 def peak_memory(name: str, paths: list[Path], batch: int, results: "multiprocessing.Queue[float]") -> None:
-    """Measure the peak memory of embedding, in MiB, in this process; the model is not compiled."""
+    """Embed the files in this process, with a model that is not compiled, and report the peak memory in MiB."""
     model = trained(name)
     spec = InputSpec(*model.input_size, MEAN, STD, "bilinear")
     Embedder.of_model(model, spec, precision="exact", batch=batch).embed_files(paths, WORKERS)
@@ -60,7 +61,7 @@ def peak_memory(name: str, paths: list[Path], batch: int, results: "multiprocess
 
 
 def memory(name: str, paths: list[Path], batch: int) -> float:
-    """Return the peak memory of a new process that embeds the files, in MiB."""
+    """Embed the files in a new process, and return the peak memory of this process in MiB."""
     context = multiprocessing.get_context("spawn")
     results: multiprocessing.Queue[float] = context.Queue()
     process = context.Process(target=peak_memory, args=(name, paths, batch, results))
@@ -71,7 +72,7 @@ def memory(name: str, paths: list[Path], batch: int) -> float:
 
 
 def measure(paths: list[Path], given: argparse.Namespace) -> list[str]:
-    """Measure one row: images per second both ways, the error, and the peak memory for some and for all files."""
+    """Measure one row of the table: images per second, error, peak memory for a quarter of the files and for all."""
     model = trained(given.architecture).to(given.device)
     spec = InputSpec(*model.input_size, MEAN, STD, "bilinear")
     plan = plan_for(given.architecture, given.device.type)
@@ -100,7 +101,7 @@ def measure(paths: list[Path], given: argparse.Namespace) -> list[str]:
 
 
 def main() -> None:
-    """Print one row."""
+    """Print one row for one architecture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("architecture", nargs="?", default="osnet_x1_0")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))

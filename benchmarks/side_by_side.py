@@ -10,7 +10,7 @@ Clock = Callable[[], float]
 def medians(
     works: Mapping[str, Callable[[], object]], rounds: int, clock: Clock = time.perf_counter
 ) -> dict[str, float]:
-    """Return the median seconds of each function over ``rounds`` rounds; an extra first round is not counted."""
+    """Run all functions in each round, and return the median seconds of each; a first extra round is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for turn in range(rounds + 1):
         for name, work in works.items():

@@ -1,9 +1,10 @@
-"""CPU seconds of commands and imports in new processes, compared with other libraries that list their models.
+"""Measures the CPU seconds of commands and imports, compared with other libraries that list their models.
 
     python benchmarks/startup.py
 
-The commands run as a user runs them. reidhub is installed normally, because an editable install slows down every start
-of Python. A first round, which is not counted, compiles the bytecode and writes the parsed copy of the manifest.
+Each command runs in a new process, as a user runs it. reidhub is installed normally, because an editable install slows
+down every start of Python. A first round, which is not counted, compiles the bytecode and writes the parsed copy of the
+manifest.
 """
 
 import argparse
@@ -40,7 +41,7 @@ def children_cpu() -> float:
 
 
 def write_manifest(file: Path, total: int) -> None:
-    """Write a manifest that adds the zoo's checkpoints again and again under other names, until there are ``total``."""
+    """Write a manifest with copies of the zoo's checkpoints under other names; both have at least ``total`` in all."""
     lines = ["checkpoints:"]
     for copy in range(-(-total // len(zoo().checkpoints)) - 1):
         for number, source in enumerate(sorted(folder().glob("*.yaml"))):
@@ -51,7 +52,7 @@ def write_manifest(file: Path, total: int) -> None:
 
 
 def thousand_files(root: Path) -> None:
-    """Make a cache with a thousand small files, stored like downloads."""
+    """Make a cache with a thousand small files that look like downloads."""
     cache = Cache(root)
     for number in range(1000):
         body = str(number).encode()
@@ -62,7 +63,7 @@ def thousand_files(root: Path) -> None:
 
 
 def installed(scratch: Path) -> str:
-    """Make a virtual environment with reidhub and the packages of this Python; returns the path of its interpreter."""
+    """Make a virtual environment with reidhub and the packages of this Python; return the path of its interpreter."""
     source, environment = scratch / "source", scratch / "environment"
     shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "build", "*.egg-info"))
     venv.create(environment)

@@ -1,4 +1,4 @@
-"""Memory traffic of a model: how many bytes it must read and write, and how fast a device copies bytes."""
+"""Measures memory traffic: how many bytes a model must read and write, and how fast a device copies bytes."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ _COPIED = 2**28  # bytes: larger than the cache of any processor
 
 
 def copy_speed(device: torch.device) -> float:
-    """Measure the bytes read and written per second while a large tensor is copied."""
+    """Copy a large tensor, and return how many bytes per second the device reads and writes in total."""
     source = torch.ones(_COPIED, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
 

@@ -1,11 +1,12 @@
-"""Cost of verification: ranking compared with the matrix product alone, and one shared pass with a pass per model.
+"""Measures verification: ranking compared with its matrix product, and one shared pass compared with one per model.
 
     python benchmarks/verify.py ranks msmt17
     python benchmarks/verify.py ranks market1501 --device cuda
     python benchmarks/verify.py passes --images 2000 --models 10
 
-``ranks`` prints a row for embeddings that score like those of a trained model on MSMT17 (rank-1 near 77 %, mAP near
-50 %) and one for random embeddings. Random embeddings take longer, because their matches spread over the whole ranking.
+``ranks`` prints two rows. The first is for embeddings that score like those of a trained model on MSMT17 (rank-1 near
+77 %, mAP near 50 %). The second is for random embeddings, which take longer because their matches spread over the whole
+ranking.
 """
 
 import argparse
@@ -36,7 +37,7 @@ SPEC = InputSpec(256, 128, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "biline
 
 
 def synchronised(work: Callable[[], object], device: torch.device) -> Callable[[], object]:
-    """Wrap a function so that it also waits for the work that it started on the device."""
+    """Return a function that calls ``work`` and then waits until the device has finished."""
 
     def whole() -> None:
         work()
@@ -47,7 +48,7 @@ def synchronised(work: Callable[[], object], device: torch.device) -> Callable[[
 
 
 def ranks(given: argparse.Namespace) -> None:
-    """Print a row for each kind of embeddings."""
+    """Measure the ranking of trained-like and of random embeddings, and print one row for each."""
     counts = find_published_counts(given.dataset) or {}
     generator = torch.Generator().manual_seed(0)
     sides = [counts["query"], counts["gallery"]]
@@ -80,8 +81,8 @@ def ranks(given: argparse.Namespace) -> None:
 def draw_embeddings(kind: str, pids: Sequence[Tensor], dimensions: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Draw embeddings (N, D) of length 1 for the pids (N,) of queries and gallery.
 
-    ``trained`` embeddings lie around one centre per person; some persons and images are harder than others. ``random``
-    embeddings do not depend on the person.
+    ``trained`` embeddings lie around one centre for each person; some persons and images are further away from their
+    centre than others. ``random`` embeddings do not depend on the person.
     """
     persons = 1 + max(int(side.max()) for side in pids)
     centres = torch.randn(persons, dimensions, generator=generator)
@@ -95,7 +96,7 @@ def draw_embeddings(kind: str, pids: Sequence[Tensor], dimensions: int, generato
 
 
 def passes(given: argparse.Namespace) -> None:
-    """Print one row: a pass for each model, one pass for all models, and how often each file was opened."""
+    """Print one row: time of a pass for each model, time of one pass for all, and whether each file was opened once."""
     with tempfile.TemporaryDirectory() as folder:
         images = write_images(Path(folder) / "images", given.images, given.size)
         settings = Settings.for_device(given.device, Path(folder), batch_size=given.batch_size)

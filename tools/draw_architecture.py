@@ -1,7 +1,7 @@
 """Draws ``docs/architecture.svg`` from the imports of the package: ``python -m tools.draw_architecture``.
 
-Each row is a layer of ``.importlinter``; an arrow leads from a package to a package that it imports. An arrow is left
-out if a chain of other arrows leads to the same package. The same imports give the same picture, byte for byte.
+Each row is a layer of ``.importlinter``. An arrow leads from a package to a package that it imports. An arrow is left
+out if a chain of other arrows connects the same two packages. The same imports give the same picture, byte for byte.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ import grimp
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "architecture.svg"
 _LEFT_OUT = ("__main__", "_version")  # arrows from and to these modules would tell the reader nothing
-_WIDTH, _HEIGHT, _COLUMN, _ROW_STEP = 120, 30, 190, 60  # pixels: a box, and from one box to the next
+_WIDTH, _HEIGHT, _COLUMN, _ROW_STEP = 120, 30, 190, 60  # pixels: size of a box, and steps to the next box
 _LANE = 9  # pixels between two arrows side by side
 
 Edge = tuple[str, str]
@@ -23,7 +23,7 @@ Row = list[str]
 
 @dataclass(frozen=True)
 class Imports:
-    """The content of the drawing.
+    """The layers and imports of the package.
 
     Args:
         layers: from top to bottom, the packages of each layer.
@@ -58,7 +58,7 @@ def read_imports() -> Imports:
 
 
 def remove_implied(edges: set[Edge]) -> list[Edge]:
-    """Remove each edge whose end is also reached by a chain of other edges; return the rest in alphabetical order."""
+    """Remove each edge between two packages that a chain of other edges connects too; return the rest, sorted."""
     targets: dict[str, set[str]] = {}
     for importer, imported in edges:
         targets.setdefault(importer, set()).add(imported)
@@ -75,7 +75,7 @@ def remove_implied(edges: set[Edge]) -> list[Edge]:
 
 @dataclass(frozen=True)
 class Layout:
-    """Positions in pixels.
+    """The positions of boxes and arrows, in pixels.
 
     Args:
         row: package -> number of its row, 0 at the top.
@@ -89,7 +89,7 @@ class Layout:
 
 
 def arrange(imports: Imports) -> Layout:
-    """Place the boxes near those that they are connected to, and find a lane for every arrow."""
+    """Place each box near the boxes that it is connected to, and choose the x of each arrow's vertical part."""
     row = {name: number for number, names in enumerate(imports.layers) for name in names}
     rows = [list(names) for names in imports.layers]
     x = {name: 0.0 for names in rows for name in names}
@@ -109,7 +109,7 @@ def arrange(imports: Imports) -> Layout:
 
 
 def _spread(wanted: list[float], names: Row) -> dict[str, float]:
-    """Place boxes in the given order, with the smallest distance between centres, near their wanted positions."""
+    """Place boxes side by side in the given order, around the mean of their wanted positions."""
     centre = _mean(wanted)
     middle = (len(names) - 1) / 2
     return {name: centre + (place - middle) * _COLUMN for place, name in enumerate(names)}
@@ -120,7 +120,10 @@ def _mean(values: list[float]) -> float:
 
 
 def _find_lane(edge: Edge, layout: Layout) -> float:
-    """Find the lane nearest to the end of an arrow that crosses no box and no other arrow."""
+    """Find the x for the vertical part of an arrow, as near to the end of the arrow as possible.
+
+    The vertical part touches no box and no vertical part of an arrow that leads to another package.
+    """
     first, last = layout.row[edge[0]], layout.row[edge[1]]
     goal = layout.x[edge[1]]
     passed = [layout.x[name] for name, row in layout.row.items() if first < row < last]
@@ -207,7 +210,7 @@ path {{ fill: none; stroke: #57606a; stroke-width: 1.3 }}
 
 
 def main() -> None:
-    """Write the picture."""
+    """Write the picture to ``docs/architecture.svg``."""
     PICTURE.write_text(draw(read_imports()), encoding="utf-8")
 
 

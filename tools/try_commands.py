@@ -1,7 +1,7 @@
 """Tries the commands that need no torch: ``python tools/try_commands.py``.
 
-reidhub must be installed; no network is needed. Each command runs in its own process and must end with exit code 0. A
-local server takes the place of Mega.
+reidhub must be installed; no network is needed, because a local server replaces Mega. Each command runs in its own
+process and must end with exit code 0.
 """
 
 import json
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def run(*arguments: str, environment: dict[str, str]) -> str:
-    """Run ``reidhub`` and return what it prints; exit with its message if it fails."""
+    """Run ``reidhub`` and return its output; if it fails, end this script and print the error."""
     command = [sys.executable, "-m", "reidhub", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:

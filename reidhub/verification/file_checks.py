@@ -32,8 +32,8 @@ class FileCheck:
         checkpoint: the manifest's entry.
         by_name: True if the user named the checkpoint or its model; False if a glob or ``--all`` selected it.
         state: ``intact``: the bytes are intact; the weights were not loaded. ``loads``: the weights load; no cost
-            (number of parameters and multiply-adds) is printed. ``as printed``: the weights load, and the cost equals the
-            printed one. ``deviates``: the weights load, and the cost differs from the printed one. ``not run``: the
+            (number of parameters and multiply-adds) is printed. ``as printed``: the weights load, and the cost equals
+            the printed one. ``deviates``: the weights load, and the cost differs from the printed one. ``not run``: the
             check was not possible.
         reason: why the check was not possible; None otherwise.
         hint: what the user can do if the check was not possible; None if there is no advice.

@@ -16,20 +16,20 @@ from tools.demo_checkpoint import reference_evaluation
 
 NAME = "osnet_x0_25.demo_world"
 MEGA_HANDLE, DRIVE_ID = "dEmoW0rL", "1dEmOwOrLdOsNeTx0l25wEiGhTsAaBbCc"
-_MARGIN = 0.005  # points between mAP and the next rounding edge; floating point changes mAP by far less
+_MARGIN = 0.005  # percentage points from mAP to the next x.x5, where rounding changes; rounding errors are far smaller
 
 
 def record(folder: Path) -> Iterator[str]:
     """Score the checkpoint in a folder, and write its manifest and counts into the same folder.
 
     Args:
-        folder: contains `FILE_NAME`.
+        folder: contains the checkpoint file, with the name `FILE_NAME`.
 
     Yields:
         One line of text for each figure.
 
     Raises:
-        WeightsError: mAP is so close to a rounding edge that another machine could print another digit.
+        WeightsError: mAP is so close to a rounding limit (x.x5) that another machine could print another digit.
     """
     content = (folder / FILE_NAME).read_bytes()
     with TemporaryDirectory(prefix="reidhub-demo-") as root:
@@ -55,11 +55,11 @@ def score(checkpoint: Path, root: Path) -> reference_evaluation.Tally:
 
 
 def write_manifest(content: bytes, scores: dict[str, str]) -> str:
-    """Make the text of the demo's manifest, which has one checkpoint.
+    """Return the text of the demo's manifest, which has one checkpoint.
 
     Args:
         content: bytes of the checkpoint file.
-        scores: metric -> printed percentage.
+        scores: metric -> percentage as it is printed.
     """
     figures = "\n".join(f'        {metric}: "{figure}"' for metric, figure in scores.items())
     return _TEMPLATE.format(

@@ -1,7 +1,7 @@
 """Computes the recorded scores of the demo checkpoint with slow and simple code.
 
-It uses none of `reidhub.inference.preprocess`, `reidhub.metrics` and `reidhub.datasets`, so that the comparison
-reveals a mistake in any of them.
+This module does not use `reidhub.inference.preprocess`, `reidhub.metrics` or `reidhub.datasets`. So a mistake in one of
+them shows as a difference between its scores and those of `reidhub verify`.
 """
 
 import re
@@ -33,7 +33,7 @@ class Tally:
     precision: float
 
     def percentages(self) -> dict[str, float]:
-        """Metric -> percentage, not rounded."""
+        """Return the scores as metric -> percentage, not rounded."""
         ranks = {f"rank{rank}": 100 * hits / self.queries for rank, hits in self.hits.items()}
         return {"mAP": 100 * self.precision / self.queries} | ranks
 
@@ -71,7 +71,7 @@ def embed(model: nn.Module, folder: Path) -> Embedded:
 
 
 def _read_image(path: Path) -> Tensor:
-    """Read an image as float32 (1, 3, 256, 128), resized and normalised as for the published models."""
+    """Read an image as float32 (1, 3, 256, 128), resized and normalised as the published models need it."""
     with Image.open(path) as image:
         resized = image.convert("RGB").resize((128, 256), Image.Resampling.BILINEAR)
     normal = (np.asarray(resized) / 255 - _MEAN) / _STD
@@ -79,7 +79,7 @@ def _read_image(path: Path) -> Tensor:
 
 
 def count(query: Embedded, gallery: Embedded) -> Tally:
-    """Rank the whole gallery for each query, one after the other."""
+    """Rank the whole gallery for one query after the other, and count the hits."""
     hits = dict.fromkeys((1, 5, 10), 0)
     queries, total = 0, 0.0
     for row, (pid, camera) in zip(query.rows, query.people, strict=True):

@@ -1,7 +1,7 @@
 """Trains the demo checkpoint: ``python -m tools.demo_checkpoint.train FOLDER`` takes some minutes on two cores.
 
-It writes the checkpoint, its manifest and the recorded counts into FOLDER. Another processor may compute other weights,
-and then the sha256 and the scores differ too. The files in `reidhub/demo/data` are the result of one run.
+The script writes the checkpoint, its manifest and the recorded counts into FOLDER. Another processor may compute other
+weights, and then the sha256 and the scores differ too. The files in `reidhub/demo/data` are the result of one run.
 """
 
 import io
@@ -21,7 +21,7 @@ from tools.demo_checkpoint.record import record
 
 SEED = 1
 BATCH = 64
-KEPT_CLASSES = 32  # rows of the classifier in the file; embeddings need none, and the file stays below 1 MB
+KEPT_CLASSES = 32  # rows of the classifier in the file: embeddings need none, and few rows keep the file below 1 MB
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -34,7 +34,7 @@ class Phase:
         height: height of the images, in pixels.
         width: width of the images, in pixels.
         learning_rate: the highest learning rate.
-        augmented: True if colours change and boxes are erased.
+        augmented: True to change colours and to erase random boxes.
     """
 
     epochs: int
@@ -49,8 +49,8 @@ PHASES = (
     Phase(8, 128, 64, 2e-3, augmented=True),
     Phase(5, 256, 128, 1e-3, augmented=True),
 )
-"""The first phases use the size of the image files, which makes a step four times as fast; the last uses the size
-of the models. The first phase has no augmentation, with which the model learns nothing for hundreds of steps."""
+"""The first phases use the size of the image files, which makes a step four times as fast; the last phase uses the size
+of the models. The first phase has no augmentation: with it, a new model learns nothing for hundreds of steps."""
 
 
 @click.command()
@@ -67,7 +67,7 @@ def main(folder: Path) -> None:
 
 
 def train() -> nn.Module:
-    """Train a new model through all phases."""
+    """Build a model and train it in all phases."""
     images, labels = load_split()
     model: nn.Module = build("osnet_x0_25", len(world.TRAIN_PIDS)).to(memory_format=torch.channels_last)
     for phase in PHASES:
@@ -76,7 +76,7 @@ def train() -> nn.Module:
 
 
 def load_split() -> tuple[Tensor, Tensor]:
-    """Draw the training split.
+    """Generate the images of the training split, and return them with their labels.
 
     Returns:
         Pixels uint8 (N, 3, H, W), and labels int64 (N,) that start at 0.
@@ -109,7 +109,7 @@ def _run(phase: Phase, model: nn.Module, images: Tensor, labels: Tensor) -> None
 
 
 def _prepare(images: Tensor, phase: Phase) -> Tensor:
-    """Turn uint8 images (N, 3, H, W) into the input of a phase: float32 (N, 3, height, width)."""
+    """Make the input of a phase, float32 (N, 3, height, width), from uint8 images (N, 3, H, W)."""
     pixels = shift(images.float() / 255)
     if phase.augmented:
         pixels = augment(pixels)
@@ -123,7 +123,7 @@ def normalise(pixels: Tensor) -> Tensor:
 
 
 def shift(pixels: Tensor) -> Tensor:
-    """Mirror half of the images (N, 3, H, W), and move each by up to 8 pixels up or down and 4 to a side."""
+    """Mirror about half of the images (N, 3, H, W), and move each by up to 8 pixels vertically and 4 horizontally."""
     count, _, height, width = pixels.shape
     rows = torch.arange(height) + torch.randint(17, (count, 1))
     columns = torch.arange(width) + torch.randint(9, (count, 1))
@@ -134,7 +134,7 @@ def shift(pixels: Tensor) -> Tensor:
 
 
 def augment(pixels: Tensor) -> Tensor:
-    """Change brightness and colours of images (N, 3, H, W) in [0, 1]; two of five also get a box of one colour."""
+    """Change brightness and colours of images (N, 3, H, W) in [0, 1]; 40 % of them also get a box of one colour."""
     count, _, height, width = pixels.shape
     pixels = pixels * _draw_factors(1, 0.25, count, 1) * _draw_factors(1, 0.18, count, 3)
     pixels = ((pixels - 0.5) * _draw_factors(1, 0.3, count, 1) + _draw_factors(0.5, 0.08, count, 1)).clamp(0, 1)
@@ -148,7 +148,7 @@ def _draw_factors(centre: float, spread: float, count: int, channels: int) -> Te
 
 
 def _draw_spans(count: int, length: int, longest: int) -> Tensor:
-    """Mask (count, length), bool: True in one random span of each row; its length is 1/3 to 1 of ``longest``."""
+    """Draw a mask, bool (count, length): True in one random span of each row, of ``longest`` / 3 to ``longest``."""
     span = torch.randint(longest // 3, longest + 1, (count, 1))
     start = torch.randint(length - longest, (count, 1))
     places = torch.arange(length)
@@ -156,9 +156,9 @@ def _draw_spans(count: int, length: int, longest: int) -> Tensor:
 
 
 def save(model: nn.Module, path: Path) -> None:
-    """Write the state dict as published files have it: float32, in the format that torch used before zip archives.
+    """Write the state dict like the published files: float32, in the format that torch used before zip archives.
 
-    The file has the first `KEPT_CLASSES` rows of the classifier.
+    The file has only the first `KEPT_CLASSES` rows of the classifier.
     """
     state = {name: tensor.detach().contiguous().clone() for name, tensor in model.state_dict().items()}
     for name in ("classifier.weight", "classifier.bias"):

@@ -1,4 +1,4 @@
-"""Axes of plots: they convert values to pixel positions on an SVG canvas, and choose round numbers for the ticks."""
+"""The axes of plots: convert values to pixel positions on an SVG canvas, and choose round numbers for the ticks."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ class Axis:
         high: largest value; greater than ``low``.
         start: pixel position of ``low``.
         end: pixel position of ``high``; less than ``start`` on a vertical axis whose values grow upwards.
-        log: True for a logarithmic axis; ``low`` must then be greater than 0.
+        log: True for a logarithmic axis, where ``low`` must be greater than 0.
     """
 
     label: str
@@ -38,7 +38,7 @@ class Axis:
         return (self.start + self.end) / 2
 
     def ticks(self) -> list[float]:
-        """Return round values at which ticks are drawn; on a linear axis there are at most 6."""
+        """Return the round values at which ticks are drawn; a linear axis has at most 6."""
         if self.log:
             return self._log_ticks()
         step = round_step((self.high - self.low) / 5)

@@ -21,9 +21,9 @@ from reidhub.verification.settings import Settings
 
 Mark = Literal["right", "wrong", "same camera"]
 
-_QUERIES = 3  # number of best queries, and of worst queries
-_RANKS = 10  # images with a rank that are shown for each query
-_IMAGES = 20  # largest number of images for each query
+_QUERIES = 3  # number of best queries; as many worst queries are shown
+_RANKS = 10  # number of images with a rank that are shown for each query
+_IMAGES = 20  # largest number of images that are shown for each query
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class RankedImage:
         distance: distance from the query, by which the gallery is ranked.
         mark: ``right``: the image has the query's pid. ``wrong``: it has another pid. ``same camera``: it has the
             query's pid and camera, and is left out of the scores.
-        rank: rank from 1, without the images of mark ``same camera``; None for such an image.
+        rank: rank from 1, not counting images with the mark ``same camera``, whose rank is None.
     """
 
     record: Record
@@ -53,8 +53,8 @@ class RankedQuery:
         place: index of the query in the dataset, from 0.
         average_precision: average precision of the query, in [0, 1].
         first_match_rank: rank of the nearest right image, from 1.
-        images: the nearest images, nearest first: until ten of them have a rank, but at most twenty. If the nearest
-            right image is not among them, it is added at the end.
+        images: the nearest gallery images, nearest first. The list ends after ten images with a rank, or after twenty
+            images. If the nearest right image is further away, it is added at the end.
     """
 
     record: Record
@@ -66,10 +66,10 @@ class RankedQuery:
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """The queries that a report shows of one result.
+    """The queries that a report shows for one result.
 
     Args:
-        root: the folder of the dataset; names of images are relative to it.
+        root: the folder of the dataset; the names of images are paths relative to this folder.
         best: the queries with the highest average precision, highest first; ties are in the order of the dataset.
         worst: the queries with the lowest average precision, lowest first, without queries that are in ``best``.
     """
@@ -80,7 +80,7 @@ class Gallery:
 
     @property
     def images(self) -> Iterator[Record]:
-        """All images that are shown; an image that is shown several times is repeated."""
+        """The records of all images that are shown; if an image is shown several times, it comes several times."""
         for query in (*self.best, *self.worst):
             yield query.record
             yield from (image.record for image in query.images)
@@ -91,7 +91,7 @@ class Gallery:
 
 
 def make_galleries(report: Report, journal: Journal, settings: Settings) -> dict[JobKey, Gallery]:
-    """Choose and rank the queries that a report shows of each retrieval.
+    """Choose the queries that a report shows for each retrieval, and rank the gallery for each of them.
 
     Args:
         report: the results of a run.
@@ -146,7 +146,16 @@ def _choose_queries(measurement: Measurement) -> tuple[list[int], list[int]]:
 
 
 def _compute_distances(embeddings: Embeddings, places: Sequence[int], *, rerank: bool) -> Iterator[Tensor]:
-    """Compute the distances (G,) of each query to the whole gallery, as `evaluate` does."""
+    """Compute the same distances as `evaluate`, but only for some queries.
+
+    Args:
+        embeddings: embeddings of all queries and of the gallery.
+        places: indices of the chosen queries.
+        rerank: True to compute re-ranked distances.
+
+    Returns:
+        For each chosen query, the distances (G,) to the whole gallery, on the CPU.
+    """
     if rerank:
         queries = torch.tensor(places, device=embeddings.query.device)
         return iter(Reranker(embeddings, Reranking()).distances(queries).cpu())
@@ -155,7 +164,7 @@ def _compute_distances(embeddings: Embeddings, places: Sequence[int], *, rerank:
 
 
 def _rank_query(place: int, distances: Tensor, data: RetrievalSet, measurement: Measurement) -> RankedQuery:
-    """Choose the images that are shown for one query.
+    """Choose the gallery images that a report shows for one query.
 
     Args:
         place: index of the query among all queries.

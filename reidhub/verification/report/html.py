@@ -17,7 +17,7 @@ FILE_NAME = "index.html"
 
 
 def write_report(report: Report, galleries: Mapping[JobKey, Gallery], folder: Path, *, images: bool = True) -> Path:
-    """Write ``index.html``. Equal results give equal bytes, because the page contains no times; the receipt has them.
+    """Write ``index.html``. Equal results give equal bytes, because the page contains no times.
 
     Args:
         report: the results.
@@ -45,7 +45,7 @@ def render_report(report: Report, galleries: Mapping[JobKey, Gallery], thumbnail
     Args:
         report: the results.
         galleries: the queries that are shown for each job.
-        thumbnails: makes small copies of the images; None for a page without images.
+        thumbnails: makes the small images of the page; None for a page without images.
     """
     counts = Counter(result.verdict for result in report.results)
     deviations = list_deviations(report)

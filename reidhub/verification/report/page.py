@@ -26,7 +26,7 @@ def render_page(template: str, **values: Any) -> str:
 
     Args:
         template: file name of the template.
-        values: the values that the template uses, apart from ``style``, ``script`` and ``policy``.
+        values: the values that the template uses. ``style``, ``script`` and ``policy`` are added here.
     """
     style, script = _read("page.css"), _read("page.js")
     frame = {"style": style, "script": script, "policy": _policy(style, script)}
@@ -69,7 +69,7 @@ def format_signed(value: float) -> str:
 
 
 def use_minus_sign(number: str) -> str:
-    """Return the number with a minus sign instead of a hyphen."""
+    """Return the text of a number with a minus sign instead of a hyphen."""
     return number.replace("-", "\N{MINUS SIGN}")
 
 

@@ -1,6 +1,6 @@
-"""The plots of a report: their content and its positions. ``templates/plots.html`` draws them as SVG.
+"""Computes the content of a report's plots and its positions; ``templates/plots.html`` draws the plots as SVG.
 
-Every kind of mark has its own shape and colour, and a title with its meaning.
+Each kind of mark has its own shape and colour. The SVG title of a mark names the checkpoint.
 """
 
 import math
@@ -18,9 +18,9 @@ WIDTH = 640
 """Width of every plot, in pixels."""
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 620, 30, 330  # pixels of the area between the axes
-_UNDER = 44  # pixels below that area, for ticks and the label of the axis
+_UNDER = 44  # pixels below this area, for the tick numbers and the label of the axis
 _ROW = 19  # pixels from one deviation to the next
-_LETTER = 6.9  # pixels; wider than the mean letter of the labels' font, so that labels rarely touch
+_LETTER = 6.9  # pixels of a letter in a label: more than the mean of the font, so that labels rarely touch
 _PLOTTED = ("rank1", "top1", "mAP")
 
 
@@ -29,7 +29,7 @@ class Plot:
     """The fields that every plot has.
 
     Args:
-        key: start of the ids of HTML elements; letters, digits and hyphens.
+        key: start of the ids of the plot's HTML elements; letters, digits and hyphens.
         title: what the plot shows.
         note: what the marks mean.
         description: the content of the plot in a few sentences, for screen readers.
@@ -69,7 +69,7 @@ class Deviation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviationPlot(Plot):
-    """A plot with a line for each figure, and a mark at its deviation."""
+    """A plot with one line for each figure; a mark on the line shows the deviation."""
 
     deviations: Sequence[Deviation]
 
@@ -104,7 +104,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccuracyPlot(Plot):
-    """Accuracy over number of parameters on one dataset; ``labels`` are the names next to the points."""
+    """A plot of accuracy over number of parameters on one dataset; ``labels`` are the names next to the points."""
 
     points: Sequence[Point]
     labels: Sequence[Label]
@@ -125,13 +125,13 @@ class Curve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CmcPlot(Plot):
-    """CMC curves on one dataset."""
+    """A plot of CMC curves on one dataset."""
 
     curves: Sequence[Curve]
 
 
 def plot_deviations(deviations: Sequence[Deviation]) -> DeviationPlot:
-    """Make the plot of the deviations of at least one figure.
+    """Make the plot that shows the deviation of each figure; there must be at least one.
 
     The axis covers at most one point to either side; a larger deviation has an arrow at the end of the axis.
     """
@@ -152,7 +152,7 @@ def plot_deviations(deviations: Sequence[Deviation]) -> DeviationPlot:
 
 
 def plot_accuracy(key: str, dataset: str, points: Sequence[Point]) -> AccuracyPlot:
-    """Make the plot of accuracy over number of parameters of at least one checkpoint.
+    """Make the plot of accuracy over number of parameters on one dataset.
 
     Args:
         key: start of the ids of HTML elements; letters, digits and hyphens.
@@ -179,7 +179,7 @@ def plot_accuracy(key: str, dataset: str, points: Sequence[Point]) -> AccuracyPl
 
 
 def plot_cmc(key: str, dataset: str, curves: Sequence[Curve]) -> CmcPlot:
-    """Make the plot of the CMC curves of at least one checkpoint.
+    """Make the plot of CMC curves on one dataset.
 
     Args:
         key: start of the ids of HTML elements; letters, digits and hyphens.
@@ -214,7 +214,7 @@ def list_deviations(report: Report) -> list[Deviation]:
 
 
 def plot_datasets(report: Report) -> list[tuple[AccuracyPlot, CmcPlot]]:
-    """Make the two plots of each dataset, in the order of the results."""
+    """Make the accuracy plot and the CMC plot of each dataset, in the order in which the results name the datasets."""
     by_dataset: dict[str, list[Measured]] = {}
     for result in report.measured:
         by_dataset.setdefault(result.job.dataset, []).append(result)
@@ -235,7 +235,7 @@ def _list_points(result: Measured) -> Iterable[Point]:
 
 
 def count_parameters_m(checkpoint: Checkpoint) -> float:
-    """Return the parameters that an embedding uses, in millions: as printed, or counted if none are printed."""
+    """Return the number of parameters that an embedding uses, in millions: as printed, or else counted."""
     if checkpoint.params_m is not None:
         return float(checkpoint.params_m)
     return _count_parameters(checkpoint.model, (checkpoint.input.height, checkpoint.input.width)) / 1e6
@@ -253,7 +253,7 @@ def _place_labels(points: Sequence[tuple[str, float, float]]) -> list[Label]:
     """Place labels next to points; a label for which there is no room is left out.
 
     Args:
-        points: text, x and y of each point; if the text is empty, the point has no label, but no label covers it.
+        points: text, x and y of each point. A point with an empty text gets no label, and no label covers this point.
     """
     taken = [(x - 6, y - 6, x + 6, y + 6) for _, x, y in points]
     labels = []

@@ -7,24 +7,24 @@ from pathlib import Path
 from PIL import Image
 
 BUDGET = 16 << 20
-"""Largest total size of a page's JPEG files, in bytes; a page of the whole zoo needs about half."""
+"""Largest total size of a page's JPEG files, in bytes; a page with the whole zoo needs about half of it."""
 
 
 class Thumbnails:
     """Makes the thumbnails of one page and counts them.
 
     Args:
-        budget: largest total size of the JPEG files, in bytes; images beyond it are left out.
+        budget: largest total size of the JPEG files, in bytes; images that would exceed this size are left out.
 
     Attributes:
         count: number of thumbnails.
         size: total bytes of the JPEG files of the thumbnails.
-        left_out: number of images that were left out.
+        left_out: number of images that were left out because of the budget.
         unreadable: number of images that could not be read.
     """
 
     width, height = 64, 128  # pixels of the largest thumbnail; an image keeps its proportions
-    quality = 70  # of the JPEG files
+    quality = 70  # quality of the JPEG files, as Pillow counts it
 
     def __init__(self, budget: int = BUDGET) -> None:
         self.count = self.size = self.left_out = self.unreadable = 0
@@ -32,7 +32,7 @@ class Thumbnails:
         self._files: dict[Path, bytes | None] = {}
 
     def make_uri(self, path: Path) -> str | None:
-        """Make a ``data:`` URI of an image; None if the image is left out or cannot be read."""
+        """Return the ``data:`` URI of an image's thumbnail; None if the image is left out or cannot be read."""
         if path not in self._files:
             self._files[path] = self._compress(path)
         file = self._files[path]
@@ -46,12 +46,12 @@ class Thumbnails:
         return "data:image/jpeg;base64," + base64.b64encode(file).decode()
 
     def _compress(self, path: Path) -> bytes | None:
-        """Make the JPEG file of a thumbnail, without metadata; None if the image cannot be read."""
+        """Return a thumbnail as a JPEG file without metadata; None if the image cannot be read."""
         try:
             with Image.open(path) as image:
                 small = image.convert("RGB")
             small.thumbnail((self.width, self.height), Image.Resampling.LANCZOS)
-            small.info.clear()  # the comment of the original would be written too
+            small.info.clear()  # else the comment of the original would be written too
             file = io.BytesIO()
             small.save(file, "JPEG", quality=self.quality)
             return file.getvalue()

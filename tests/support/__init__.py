@@ -1,1 +1,1 @@
-"""Parts that several tests share; nothing here is a test."""
+"""Code that several tests share; this package contains no tests."""

@@ -1,4 +1,7 @@
-"""A headless chromium, driven through the pipe of its debugging protocol: no socket, no driver, nothing installed."""
+"""Controls a headless chromium through two pipes, with the Chrome DevTools protocol.
+
+So a test needs no socket, no WebDriver and no other package than the browser.
+"""
 
 import base64
 import fcntl
@@ -29,7 +32,7 @@ _KEYS = {"Tab": 9, "Enter": 13, " ": 32, "ArrowRight": 39}
 
 
 class Tab:
-    """One page. ``events`` holds what the browser told of it."""
+    """One page in the browser; ``events`` are the events that the browser has sent about the page."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", reads: int, writes: int) -> None:
         self.events: list[dict[str, Any]] = []
@@ -75,7 +78,7 @@ class Tab:
             self.events.append(self._next())
 
     def run(self, script: str) -> Any:
-        """The value of a JavaScript expression, as JSON has it."""
+        """Evaluate a JavaScript expression, and return its value as parsed from JSON."""
         answer = self.call("Runtime.evaluate", expression=script, returnByValue=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
@@ -91,7 +94,7 @@ class Tab:
         path.write_bytes(base64.b64decode(answer["data"]))
 
     def complaints(self) -> list[dict[str, Any]]:
-        """Exceptions, messages on the console, and what the browser itself found wrong."""
+        """Return the events about problems: exceptions, console messages, and issues that the browser reports."""
         found = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded", "Audits.issueAdded")
         return [event for event in self.events if event.get("method") in found]
 
@@ -102,10 +105,10 @@ class Tab:
 
 @contextmanager
 def chromium(profile: Path) -> Iterator[Tab]:
-    """Start the browser with an empty profile; it has ended when this does."""
+    """Start the browser with an empty profile, and yield its page; at the end of the block, the browser has ended."""
     assert CHROMIUM is not None
     to_browser, from_browser = os.pipe(), os.pipe()
-    high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 20) for fd in (to_browser[0], from_browser[1])]  # not 3 or 4 themselves
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 20) for fd in (to_browser[0], from_browser[1])]  # bash copies them to 3 and 4
     command = [
         "bash",
         "-c",

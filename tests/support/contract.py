@@ -1,4 +1,4 @@
-"""The contract data: keys, shapes, reference embeddings and reference scores; see ``tests/data/contract/README.md``."""
+"""Reads the reference data of ``tests/data/contract``: keys and shapes of weights, embeddings, and scores."""
 
 import gzip
 import json
@@ -17,17 +17,17 @@ __all__ = ["FEATURES", "LAYOUTS", "METRICS", "contract_model", "input_batch", "r
 _FOLDER = TESTS / "data" / "contract"
 
 LAYOUTS: dict[str, dict[str, list[int]]] = json.loads(gzip.decompress((_FOLDER / "state_dicts.json.gz").read_bytes()))
-"""Architecture -> key of its state dict -> shape."""
+"""Name of an architecture -> key of its state dict -> shape of the tensor."""
 
 FEATURES = np.load(_FOLDER / "features.npz")
-"""Reference embeddings and logits of every architecture with the contract's weights and images."""
+"""Reference embeddings and logits of every architecture, for the weights and images that the contract defines."""
 
 METRICS: list[dict[str, Any]] = json.loads((_FOLDER / "metrics.json").read_text())
 """Retrieval problems with their reference scores."""
 
 
 def contract_model(name: str) -> ReidModel:
-    """An architecture with the contract's weights, in eval mode."""
+    """Build an architecture with the weights that the contract defines, in eval mode."""
     model = build(name, device="meta").eval()
     weights = {key: torch.from_numpy(array) for key, array in fill_state_dict(LAYOUTS[name]).items()}
     model.load_state_dict(weights, assign=True)

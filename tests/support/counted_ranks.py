@@ -1,4 +1,4 @@
-"""Scores counted one query and one image after the other, and small worlds in which most distances are ties."""
+"""Computes scores in a slow and simple way, and makes small retrieval problems in which most distances are equal."""
 
 import math
 from fractions import Fraction
@@ -13,7 +13,7 @@ World = dict[str, Any]
 
 
 def twin(world: World, distance: str) -> tuple[list[int], list[float]]:
-    """First match ranks and average precisions, counted one query and one image after the other."""
+    """Compute first match ranks and average precisions from exact distances, one query after the other."""
     first, precisions = [], []
     for vector, pid, camid in zip(world["query"], world["query_pids"], world["query_camids"], strict=True):
         ranked = sorted(
@@ -50,16 +50,17 @@ def assert_like_twin(result: Evaluation, world: World, distance: str) -> None:
 def crowded_world(
     seed: int, *, queries: int = 12, gallery: int = 60, dimensions: int = 3, distance: str = "euclidean"
 ) -> World:
-    """Few different vectors, so that most distances are ties; junk, and queries without a match.
+    """Make a retrieval problem with few different vectors, so that most distances are equal.
 
-    No distance needs rounding: vectors are of small integers, and for ``cosine`` each length is a power of two.
+    It has gallery images with the pid and camera of a query, and queries without a match. Floating point computes all
+    distances exactly: vectors have small integers, and for ``cosine`` each length is 0 or a power of two.
     """
     rng = np.random.default_rng(seed)
 
     def vectors(count: int) -> Any:
         if distance == "euclidean":
             return rng.integers(-2, 3, (count, dimensions)).astype(np.float32)
-        signs = rng.choice([-1, 1], (count, 4)) * rng.integers(0, 2, (count, 1))  # some are zeros
+        signs = rng.choice([-1, 1], (count, 4)) * rng.integers(0, 2, (count, 1))  # some vectors are all zeros
         return (signs * 2.0 ** rng.integers(0, 3, (count, 1))).astype(np.float32)
 
     return {

@@ -1,4 +1,4 @@
-"""Copies of datasets as tests lay them out: right names, nothing in the files."""
+"""Writes copies of datasets whose files have the right names but contain no images."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ MSMT_GALLERY = ("0001/0001_003_14_0303morning_0022_1.jpg", "0000/0000_000_05_030
 
 
 def write(root: Path, folders: dict[str, list[str]]) -> Path:
-    """Files of different sizes; what is in them does not matter here."""
+    """Write files below ``root``; the files of a folder have different sizes, and they are not images."""
     for folder, names in folders.items():
         (root / folder).mkdir(parents=True, exist_ok=True)
         for number, name in enumerate(names):

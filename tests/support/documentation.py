@@ -1,7 +1,7 @@
-"""Where the examples and the pages of the documentation run as written: a checkout with a small zoo on the loopback.
+"""Makes a checkout with a small zoo, in which the examples and pages of the documentation run as written.
 
-The zoo has names of the real one, but its files are made here and lie on loopback hosts. Compiling is off,
-because it takes a minute and changes no result that is looked at.
+The zoo has names of the real one, but its files are made here and come from loopback hosts. Compiling is off, because
+it takes a minute and changes no result that the tests compare.
 """
 
 import os
@@ -31,17 +31,17 @@ CHECKPOINTS = (
     "osnet_ain_x1_0.imagenet",
     "osnet_ain_x1_0.market1501",
 )
-"""The zoo of the documentation: add a name here when a page or an example needs it."""
+"""The checkpoints of the small zoo: add a name if a page or an example needs it."""
 
 MARKET = Path("market1501", "Market-1501-v15.09.15")
 _PEOPLE = world.TEST_PIDS[:4]
 
 
 def write_checkout(folder: Path) -> None:
-    """Write a checkout of the package whose manifest names the files of this zoo, the files, and a few images.
+    """Write a checkout of the package with the small zoo as its manifest, the zoo's files, and a few images.
 
     Args:
-        folder: gets ``checkout``, ``files`` and ``images``.
+        folder: the folder in which ``checkout``, ``files`` and ``images`` are created.
     """
     for split, name in world.FOLDERS.items():
         (folder / "images" / name).mkdir(parents=True)
@@ -68,7 +68,7 @@ def write_checkout(folder: Path) -> None:
 
 
 def _make_file(name: str, number: int) -> bytes:
-    """A checkpoint file; no two have the same bytes. The smallest model has the demo's trained weights."""
+    """Make a checkpoint file; all files differ. The smallest model has the demo's trained weights."""
     model = name.partition(".")[0]
     if model == "osnet_x0_25":
         state = torch.load(DATA / FILE_NAME, weights_only=True)
@@ -79,7 +79,7 @@ def _make_file(name: str, number: int) -> bytes:
 
 
 def _describe_file(name: str, content: bytes) -> dict[str, Any]:
-    """The fields of a manifest entry that say which file it is and where it lies."""
+    """Make the fields of a manifest entry that describe the file and its sources."""
     sources = [{"mega": _mega(name, content)}, {"gdrive": f"https://drive.google.com/uc?id={_drive_id(name)}"}]
     file = {"sha256": str(Digest.of_bytes(content)), "size": len(content), "evidence": "made for the tests"}
     return {"file": file, "sources": sources, "num_classes": None}
@@ -94,7 +94,7 @@ def _drive_id(name: str) -> str:
 
 
 def make_hosts(folder: Path) -> dict[str, Host]:
-    """Mega and Google Drive with the files below ``folder``."""
+    """Make hosts for Mega and Google Drive that offer the files in ``folder / "files"``."""
     files = {name: (folder / "files" / name).read_bytes() for name in CHECKPOINTS}
     mega = Mega({_mega(name, content): content for name, content in files.items()})
     drive = Drive({_drive_id(name): content for name, content in files.items()})
@@ -106,9 +106,9 @@ class Desk:
     """A user's home and current folder, in which commands run against the zoo of the documentation.
 
     Args:
-        home: has ``reid``, a data root with part of a dataset, and what another tool has downloaded.
-        folder: the current folder, with a few files that pages name.
-        environment: for subprocesses.
+        home: contains ``reid``, a data root with part of a dataset, and a checkpoint that another tool has downloaded.
+        folder: the current folder, with a few files that the pages use.
+        environment: environment variables for subprocesses.
     """
 
     home: Path
@@ -116,7 +116,7 @@ class Desk:
     environment: dict[str, str]
 
     def run(self, command: list[str | Path], **environment: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command in the current folder and return how it ended."""
+        """Run a command in `folder`, and return its exit code and output."""
         return subprocess.run(
             command,
             cwd=self.folder,
@@ -128,12 +128,12 @@ class Desk:
 
 
 def set_desk(zoo: Path, place: Path, internet: dict[str, str]) -> Desk:
-    """Make a home and a current folder.
+    """Make a home and a current folder below ``place``.
 
     Args:
         zoo: folder that `write_checkout` filled.
-        place: gets ``home`` and ``here``.
-        internet: variables through which the loopback is found.
+        place: the folder in which ``home``, ``here`` and ``bin`` are created.
+        internet: environment variables with which a client finds the loopback hosts.
     """
     home, here = place / "home", place / "here"
     root = home / "reid" / MARKET

@@ -1,4 +1,7 @@
-"""What can go wrong on the way from a host, for tests: a host that spoils its answers, one request after another."""
+"""Simulates faults of a host or of the network: an `Edit` changes one answer of a host.
+
+Functions that return an `Edit` say what the edit does to the answer.
+"""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -10,11 +13,17 @@ from reidhub.testing.internet import ConnectionDroppedError, Host, Request, Resp
 Edit = Callable[[Response], Response]
 
 QUICK = Patience(attempts=4, pause_s=0.001, longest_pause_s=0.05, connect_s=2, read_s=0.5, puzzle_s=20, first_byte_s=10)
-"""The real policy with its waits cut short."""
+"""The real limits on a download, but with short waits."""
 
 
 def spoiled(host: Host, *edits: Edit, always: Edit | None = None) -> Host:
-    """The host, with its first answers edited in turn, and all further ones by ``always``."""
+    """Make a host with faults.
+
+    Args:
+        host: gives the answers.
+        edits: change the first answers: the first edit changes the first answer, and so on.
+        always: changes all further answers; None to leave them unchanged.
+    """
     queue = iter(edits)
 
     def answer(request: Request) -> Response:
@@ -29,17 +38,17 @@ def fine(response: Response) -> Response:
 
 
 def drop(at: int) -> Edit:
-    """The connection is cut behind ``at`` bytes of the body."""
+    """Cut the connection after ``at`` bytes of the body."""
     return lambda response: _with_body(response, _cut(_all(response), at))
 
 
 def stall(at: int, seconds: float = 1.5) -> Edit:
-    """Nothing comes for a while behind ``at`` bytes of the body."""
+    """Send nothing for some seconds after ``at`` bytes of the body, then send the rest."""
     return lambda response: _with_body(response, _stalled(_all(response), at, seconds))
 
 
 def flip(at: int) -> Edit:
-    """One bit of the byte at ``at`` arrives wrong."""
+    """Change one bit of byte number ``at`` of the body."""
 
     def edit(response: Response) -> Response:
         body = bytearray(_all(response))
@@ -50,34 +59,34 @@ def flip(at: int) -> Edit:
 
 
 def shorter(count: int) -> Edit:
-    """The last ``count`` bytes are missing, and the length says so."""
+    """Remove the last ``count`` bytes of the body; ``Content-Length`` is that of the shorter body."""
     return lambda response: Response(response.status, _all(response)[:-count], response.headers)
 
 
 def longer(count: int) -> Edit:
-    """There are ``count`` bytes more, and the length says so."""
+    """Append ``count`` bytes to the body; ``Content-Length`` is that of the longer body."""
     return lambda response: Response(response.status, _all(response) + bytes(count), response.headers)
 
 
 def announce(length: int) -> Edit:
-    """``Content-Length`` is not that of the body."""
+    """Send ``length`` as ``Content-Length``, whatever the length of the body is."""
     return lambda response: Response(
         response.status, [_all(response)], {**response.headers, "Content-Length": str(length)}
     )
 
 
 def endless(response: Response) -> Response:
-    """The body never ends, and nothing says how long it is."""
+    """Send a body that never ends, without ``Content-Length``."""
     return Response(200, repeat(bytes(65536)), {"Content-Type": "application/octet-stream"})
 
 
 def unsized(response: Response) -> Response:
-    """The body ends with the connection."""
+    """Send no ``Content-Length``: closing the connection ends the body."""
     return Response(response.status, [_all(response)], response.headers)
 
 
 def chunked(response: Response) -> Response:
-    """The body comes in chunks, each with its length before it."""
+    """Send the body in chunks (``Transfer-Encoding: chunked``), each with its length before it."""
     body = _all(response)
     parts = [body[at : at + 70_000] for at in range(0, len(body), 70_000)] + [b""]
     coded = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
@@ -85,7 +94,7 @@ def chunked(response: Response) -> Response:
 
 
 def cut_chunked(at: int) -> Edit:
-    """The body comes in chunks and is cut behind ``at`` bytes, the lengths counted in."""
+    """Send the body in chunks, and cut the connection after ``at`` bytes, which include the lengths of the chunks."""
 
     def edit(response: Response) -> Response:
         whole = chunked(response)
@@ -95,17 +104,17 @@ def cut_chunked(at: int) -> Edit:
 
 
 def status(code: int, body: bytes = b"", **headers: str) -> Edit:
-    """Another answer altogether; ``X_Y`` stands for the header ``X-Y``."""
+    """Replace the whole answer; the keyword ``X_Y`` gives the header ``X-Y``."""
     return lambda _: Response(code, body, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
 def say(text: str) -> Edit:
-    """Status 200 and this text."""
+    """Replace the answer by one with status 200 and a text, as JSON."""
     return status(200, text.encode(), Content_Type="application/json")
 
 
 def header(**headers: str | None) -> Edit:
-    """The same answer with headers changed, or taken away where None."""
+    """Change headers of the answer; a header with the value None is removed."""
 
     def edit(response: Response) -> Response:
         changed = {**response.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
@@ -135,7 +144,7 @@ def _stalled(body: bytes, at: int, seconds: float) -> Iterator[bytes]:
 
 
 def slow(host: Host, bytes_per_s: float) -> Host:
-    """The host at the end of a thin line."""
+    """Make a host that sends the bodies of its answers slowly, at about ``bytes_per_s``."""
 
     def answer(request: Request) -> Response:
         response = host(request)

@@ -1,4 +1,4 @@
-"""Generated zoos: manifests of generated files, the hosts these lie on, and the command line that fetches them."""
+"""Generates zoos for tests: manifests, checkpoint files, hosts that offer the files, and calls of `reidhub`."""
 
 import json
 import os
@@ -20,7 +20,7 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
 def content(size: int, seed: int = 0) -> bytes:
-    """Bytes that look like a checkpoint file at their start."""
+    """Make ``size`` random bytes that start like a checkpoint file."""
     return (b"\x80\x02" + random.Random(f"{size} {seed}").randbytes(size))[:size]
 
 
@@ -29,11 +29,11 @@ class File:
     """One checkpoint of a generated zoo.
 
     Args:
-        tag: becomes ``osnet_x0_25.<tag>``.
-        data: the file as published; what the hosts give may differ.
-        kinds: its sources, in the order of the manifest.
-        pinned: the manifest tells sha256 and size; else neither.
-        fields: further lines of the manifest's ``file``.
+        tag: second part of the name ``osnet_x0_25.<tag>``.
+        data: the file as published; the hosts may send other bytes.
+        kinds: the kinds of its sources, in the order of the manifest.
+        pinned: True if the manifest has the sha256 and the size; False if it has neither.
+        fields: further fields in the manifest's ``file``.
     """
 
     tag: str
@@ -58,13 +58,18 @@ class File:
         }[kind]
 
     def checkpoint(self, folder: Path) -> Checkpoint:
-        """As read from a manifest of its own."""
+        """Write a manifest with only this checkpoint, and return the checkpoint that is read from it."""
         (only,) = read_manifest([write_manifest(folder / f"{self.tag}.yaml", [self])]).checkpoints
         return only
 
 
 def hosts(files: list[File], given: Mapping[str, bytes] | None = None) -> dict[str, Host]:
-    """Every host with every file; ``given`` (tag -> bytes) is what all of them give in a file's place."""
+    """Make hosts of all kinds, each with all files.
+
+    Args:
+        files: the files.
+        given: tag of a file -> bytes that all hosts send instead of the file.
+    """
     data = {file.tag: (given or {}).get(file.tag, file.data) for file in files}
     mega = Mega({file.location("mega"): data[file.tag] for file in files})
     drive = Drive({file.drive_id: data[file.tag] for file in files})
@@ -72,7 +77,7 @@ def hosts(files: list[File], given: Mapping[str, bytes] | None = None) -> dict[s
 
 
 def write_manifest(path: Path, files: list[File]) -> Path:
-    """A manifest file that the package reads like its own."""
+    """Write a manifest of the files, and return its path."""
     path.write_text("checkpoints:\n" + "".join(_entry(file) for file in files))
     return path
 
@@ -104,7 +109,7 @@ _ENTRY = """\
 
 
 def shell(internet: Internet, home: Path, **variables: str) -> dict[str, str]:
-    """The environment of a user behind a proxy: the two standard variables, and nothing else that leads anywhere."""
+    """Make the environment of a user behind a proxy: the two standard variables, and no other proxy variables."""
     own = {name: text for name, text in os.environ.items() if name.upper() not in PROXIES}
     for name in ("HTTPS_PROXY", "REQUESTS_CA_BUNDLE"):
         own[name] = internet.environment[name]
@@ -112,18 +117,18 @@ def shell(internet: Internet, home: Path, **variables: str) -> dict[str, str]:
 
 
 def reidhub(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """``reidhub ARGUMENTS`` in a process of its own."""
+    """Run ``reidhub`` in its own process, and return its exit code and output."""
     command = [sys.executable, "-m", "reidhub", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 
 def files_below(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder by its relative path."""
+    """Read all files below a folder: relative path -> bytes."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def stored(home: Path) -> dict[str, bytes]:
-    """What stands in the cache under final names: digest -> bytes."""
+    """Read the complete files in the cache: sha256 -> bytes."""
     return {path.stem: path.read_bytes() for path in (home / "files").glob("*.pth")}
 
 

@@ -1,4 +1,4 @@
-"""Checkpoint files that somebody made to do harm, or that the world damaged; each by a name that says what it is."""
+"""Makes malicious and damaged checkpoint files; each has a name that describes it."""
 
 import io
 import os
@@ -20,7 +20,7 @@ SYSTEM = {"protocol_version": PROTOCOL, "little_endian": True, "type_sizes": {"s
 
 
 class Call:
-    """Pickles as a call of any function."""
+    """An object whose pickle calls a function when it is loaded."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self.parts = function, arguments
@@ -30,7 +30,7 @@ class Call:
 
 
 def weights() -> OrderedDict[str, torch.Tensor]:
-    """A small state dict, always the same."""
+    """Make a small state dict; it is always the same."""
     generator = torch.Generator().manual_seed(5)
     names = {"conv.weight": (4, 3, 3, 3), "bn.running_mean": (4,), "classifier.weight": (7, 4)}
     tensors = OrderedDict((name, torch.randn(shape, generator=generator)) for name, shape in names.items())
@@ -39,14 +39,14 @@ def weights() -> OrderedDict[str, torch.Tensor]:
 
 
 def saved(value: Any, *, legacy: bool = False, protocol: int = 2) -> bytes:
-    """What `torch.save` writes."""
+    """Return the bytes that `torch.save` writes for a value."""
     file = io.BytesIO()
     torch.save(value, file, pickle_protocol=protocol, _use_new_zipfile_serialization=not legacy)
     return file.getvalue()
 
 
 def zip_of(records: dict[str, bytes], *, compression: int = zipfile.ZIP_STORED, folder: str = "archive/") -> bytes:
-    """A zip archive with these records."""
+    """Make a zip archive with some records (name -> content)."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", compression) as archive:
         for name, data in records.items():
@@ -55,19 +55,19 @@ def zip_of(records: dict[str, bytes], *, compression: int = zipfile.ZIP_STORED, 
 
 
 def zip_with(pickled: bytes, **data: bytes) -> bytes:
-    """A checkpoint in zip format with this pickle; keywords are storages: ``s0=bytes``."""
+    """Make a checkpoint in zip format from a pickle; a keyword ``s0=bytes`` is the content of the storage ``0``."""
     return zip_of({"data.pkl": pickled, **{f"data/{key[1:]}": value for key, value in data.items()}})
 
 
 def legacy_with(*pickles: bytes, rest: bytes = b"") -> bytes:
-    """A legacy file of five pickles, the first ones given; the others are as they should be."""
+    """Make a legacy file: five pickles and ``rest``. ``pickles`` are the first of the five; the others are valid."""
     parts: tuple[Any, ...] = (MAGIC, PROTOCOL, SYSTEM, OrderedDict(), [])
     usual = [pickle.dumps(part, 2) for part in parts]
     return b"".join([*pickles, *usual[len(pickles) :]]) + rest
 
 
 def tensor_pickle(size: tuple[int, ...], stride: tuple[int, ...], *, offset: int = 0, numel: int = 16) -> bytes:
-    """The pickle of a state dict with one float32 tensor, whose numbers are what somebody made up."""
+    """Make the pickle of a state dict with one float32 tensor; its size, stride and other numbers may be wrong."""
     storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu"
     parts = [b"\x80\x02}X\x01\x00\x00\x00wctorch._utils\n_rebuild_tensor_v2\n(", storage, _number(numel), b"tQ"]
     shape = [_number(offset), b"(", *map(_number, size), b"t(", *map(_number, stride), b"t\x89"]
@@ -80,7 +80,7 @@ def _number(value: int) -> bytes:
 
 
 def hostile_files(marker: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each file; where one runs code, ``marker`` exists."""
+    """Yield the name and the content of each file; if loading a file runs its code, ``marker`` is created."""
     yield from _with_code(marker)
     yield from _bombs()
     yield from _impossible_tensors()
@@ -112,7 +112,7 @@ def _with_code(marker: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def weights_without_data() -> Any:
-    """An empty mapping, which needs no storages."""
+    """Make an empty state dict, which needs no storages."""
     return OrderedDict()
 
 
@@ -148,7 +148,7 @@ def _bombs() -> Iterator[tuple[str, bytes]]:
 
 
 def _overlapping() -> bytes:
-    """A zip whose directory names the same megabyte a thousand times."""
+    """Make a zip file whose directory lists the same megabyte a thousand times."""
     data = zip_with(pickle.dumps({}, 2), s0=bytes(1 << 20))
     end = data.rindex(b"PK\x05\x06")
     start = struct.unpack("<I", data[end + 16 : end + 20])[0]
@@ -182,7 +182,7 @@ def _impossible_tensors() -> Iterator[tuple[str, bytes]]:
     yield "complex numbers", saved({"w": torch.ones(2, dtype=torch.complex64)})
     yield "a sparse tensor", saved({"w": torch.eye(3).to_sparse()})
     yield "a tensor without data", saved({"w": torch.empty(3, device="meta")})
-    with warnings.catch_warnings(action="ignore"):  # deprecated since PyTorch 2.14; files with them stay
+    with warnings.catch_warnings(action="ignore"):  # deprecated since PyTorch 2.14, but old files have them
         yield "a quantized tensor", saved({"w": torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)})
 
 

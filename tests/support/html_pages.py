@@ -1,4 +1,4 @@
-"""Reads HTML into a tree and refuses what is not well-formed."""
+"""Reads HTML pages into trees, and fails if a page is not well-formed."""
 
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -7,7 +7,7 @@ _VOID = {"meta", "img", "input", "br", "link"}
 
 
 class Node:
-    """One element; ``children`` are nodes and texts."""
+    """One HTML element; ``children`` are elements and texts."""
 
     def __init__(self, tag: str, attributes: dict[str, str | None]) -> None:
         self.tag, self.attributes = tag, attributes
@@ -22,18 +22,18 @@ class Node:
         return (self.attributes.get("class") or "").split()
 
     def __iter__(self) -> Iterator["Node"]:
-        """All elements in it, in order."""
+        """Yield all elements inside this element, in the order of the page."""
         for child in self.children:
             if isinstance(child, Node):
                 yield child
                 yield from child
 
     def all(self, tag: str, name: str | None = None) -> list["Node"]:
-        """All elements of a tag in it, and of a class."""
+        """Return the elements inside this element that have a tag and, if ``name`` is given, this class."""
         return [node for node in self if node.tag == tag and (name is None or name in node.classes)]
 
     def one(self, tag: str, **attributes: str) -> "Node":
-        """The only element of a tag with these attributes."""
+        """Return the only element with a tag and attributes; fail if there is none or more than one."""
         found = [node for node in self.all(tag) if attributes.items() <= node.attributes.items()]
         assert len(found) == 1, (tag, attributes, len(found))
         return found[0]
@@ -60,7 +60,7 @@ class _Reader(HTMLParser):
 
 
 def read(page: str) -> Node:
-    """The tree of a page.
+    """Read a page, and return the root of its tree.
 
     Raises:
         AssertionError: an element is not closed, or an attribute occurs twice.

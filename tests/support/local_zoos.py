@@ -1,4 +1,4 @@
-"""Manifests of a test's own whose checkpoints lie beside them: models with weights drawn here, saved as published."""
+"""Writes manifests for tests together with their checkpoint files, which have random weights."""
 
 import hashlib
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ class Entry:
     """One checkpoint of a manifest.
 
     Args:
-        name: ``model.tag``; the file has the same name.
+        name: ``model.tag``; the file is called ``model.tag.pth``.
         content: bytes of the file; None for no file.
-        trained_on: one or more datasets.
-        classes: as the manifest says it; None where it does not.
-        pinned: the manifest tells the sha256.
-        mega: a Mega link, never used to download.
+        trained_on: names of one or more datasets, separated by commas.
+        classes: number of classes in the manifest; None if the manifest does not have it.
+        pinned: True if the manifest has the sha256.
+        mega: a Mega link for the manifest, from which no test downloads; None for no link.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Entry:
 
 
 def write_zoo(folder: Path, *entries: Entry) -> str:
-    """Write the files and a manifest of them; its path, as ``$REIDHUB_MANIFEST`` wants it."""
+    """Write the files and their manifest, and return the manifest's path for ``$REIDHUB_MANIFEST``."""
     for entry in entries:
         if entry.content is not None:
             (folder / f"{entry.name}.pth").write_bytes(entry.content)
@@ -63,11 +63,11 @@ def write_zoo(folder: Path, *entries: Entry) -> str:
 
 
 def state_of(architecture: str, classes: int, *, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Weights of an architecture, drawn here; the same for the same seed."""
+    """Draw random weights for an architecture; equal seeds give equal weights."""
     torch.manual_seed(seed)
     return build(architecture, classes).state_dict()
 
 
 def file_of(architecture: str, classes: int, *, seed: int = 0, **how: Any) -> bytes:
-    """The same, as `torch.save` writes it."""
+    """Return a checkpoint file with the weights of `state_of`; ``how`` are arguments of `saved`."""
     return saved(state_of(architecture, classes, seed=seed), **how)

@@ -1,4 +1,4 @@
-"""Where the tests find the project and the files that travel beside it."""
+"""Paths of the project, of the tests, and of the ``shared`` folder next to the project."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ SHARED = ROOT.parent / "shared"
 
 
 def shared(name: str) -> Path:
-    """A file or folder that travels beside the project; skips the test where it is absent."""
+    """Return the path of a file or folder in ``shared``; skip the test if the path does not exist."""
     path = SHARED / name
     if not path.exists():
         pytest.skip(f"no shared/{name} beside the project")

@@ -1,4 +1,4 @@
-"""Which processes run, as ``ps`` tells it on Linux and macOS."""
+"""Asks ``ps`` which processes are running, on Linux and macOS."""
 
 import subprocess
 
@@ -11,6 +11,6 @@ def list_children(parent: int) -> list[int]:
 
 
 def is_running(pid: int) -> bool:
-    """True while the process runs; False once it has ended, even if nobody has asked for its exit status."""
+    """Return True if a process is running, and False if it has ended, even if its parent has not waited for it."""
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout
     return bool(state.strip()) and "Z" not in state

@@ -1,4 +1,4 @@
-"""A report of values for tests: real images with hostile names, real embeddings, real counts, no model."""
+"""Makes a report for tests without running a model: from image files with hostile names and random embeddings."""
 
 import random
 from dataclasses import replace
@@ -36,7 +36,7 @@ Embeddings = tuple[torch.Tensor, torch.Tensor]
 
 
 def retrieval(root: Path, gallery: int = 60) -> RetrievalSet:
-    """Images of noise; the last query has no match, and the first gallery image occurs twice."""
+    """Make a dataset of noise images; the last query has no match in the gallery."""
     chance = random.Random(7)
     queries = [(pid, camid) for pid in range(1, PEOPLE + 1) for camid in range(2)] + [(99, 0)]
     labels = [(chance.randrange(PEOPLE + 1), chance.randrange(CAMERAS)) for _ in range(gallery)]
@@ -48,7 +48,7 @@ def retrieval(root: Path, gallery: int = 60) -> RetrievalSet:
 
 
 def _image(folder: Path, place: int) -> Path:
-    """A JPEG file with metadata that must not travel."""
+    """Write a JPEG file with metadata, which a report must not contain."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{place:03d}{HOSTILE.replace('/', '')}.jpg"
     noise = Image.frombytes("RGB", (48, 120), random.Random(place).randbytes(48 * 120 * 3))
@@ -59,7 +59,7 @@ def _image(folder: Path, place: int) -> Path:
 
 
 def embeddings(data: RetrievalSet, seed: int, noise: float = 1.2) -> Embeddings:
-    """Those of one person are near each other; two gallery images are at the same distance of everything."""
+    """Draw embeddings: those of one person are near each other, and the first two of the gallery are equal."""
     chance = torch.Generator().manual_seed(seed)
     people = torch.randn(100, 16, generator=chance)
     query, gallery = (
@@ -71,7 +71,7 @@ def embeddings(data: RetrievalSet, seed: int, noise: float = 1.2) -> Embeddings:
 
 
 def measured(data: RetrievalSet, vectors: Embeddings, conditions: Conditions = CONDITIONS) -> Measurement:
-    """What the metrics count."""
+    """Evaluate embeddings with `reidhub.metrics`, and return the counts."""
     query, gallery = map(normalize, vectors) if conditions.normalize else vectors
     query_pids, gallery_pids = ([record.pid for record in records] for records in (data.query, data.gallery))
     query_camids, gallery_camids = ([record.camid for record in records] for records in (data.query, data.gallery))
@@ -97,13 +97,13 @@ def measured(data: RetrievalSet, vectors: Embeddings, conditions: Conditions = C
 
 
 def checkpoint(name: str, **fields: Any) -> Checkpoint:
-    """A checkpoint of the zoo under another name."""
+    """Return a checkpoint of the zoo under another name, with some fields replaced."""
     (real,) = zoo().find("osnet_x1_0.market1501")
     return replace(real, name=name, **fields)
 
 
 def result(name: str, data: RetrievalSet, counts: Measurement, reported: dict[str, str], **fields: Any) -> Measured:
-    """A retrieval that was measured; ``fields`` are of the dataset's copy."""
+    """Make the result of a measured retrieval; ``fields`` replace fields of its `DatasetCopy`."""
     copy = DatasetCopy("corridor", data.title, None, data.fingerprint, None, {"query": 11, "gallery": 60})
     copy = replace(copy, **fields)
     score = Score("corridor", reported, f"a table {HOSTILE}") if reported else None
@@ -124,7 +124,7 @@ def result(name: str, data: RetrievalSet, counts: Measurement, reported: dict[st
 
 
 def report(root: Path) -> tuple[Report, dict[tuple[str, str], Gallery]]:
-    """Six results: reproduced, close, deviating, on a partial copy, without a printed figure, not run."""
+    """Make a report of six results: reproduced, close, deviates, on a partial copy, no reported figure, not run."""
     data = retrieval(root)
     results, galleries = [], {}
     for place, (name, points, fields) in enumerate(_RESULTS):

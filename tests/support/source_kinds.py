@@ -1,4 +1,4 @@
-"""One source of each kind, with the hosts on which its content lies."""
+"""Makes one source of each kind, and the hosts that offer its file."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ PAGE = b"<!DOCTYPE html><html><head><title>Quota\nexceeded \x1b[31m</title></hea
 
 
 def offered(kind: str, content: bytes, folder: Path) -> tuple[Source, dict[str, Host]]:
-    """A source of that kind, and the hosts on which its content lies."""
+    """Make a source of a kind, and the hosts (name -> host) that offer ``content`` there."""
     if kind == "mega":
         link = mega_link("AbCdEfGh", content)
         return Source(kind, link), Mega({link: content}).hosts

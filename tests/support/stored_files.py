@@ -1,4 +1,4 @@
-"""Caches with something in them."""
+"""Puts files into caches, and changes them."""
 
 import os
 import time
@@ -17,7 +17,7 @@ def artifact_of(name: str, body: bytes, *, pinned: bool = True) -> Artifact:
 
 
 def put(cache: Cache, name: str, body: bytes, *, pinned: bool = True, days_ago: float = 0) -> Path:
-    """Store a file as a download does, last used so long ago."""
+    """Store a file as a download does, as if it was last used some days ago, and return its path."""
     artifact = artifact_of(name, body, pinned=pinned)
     with cache.open_incoming() as incoming:
         incoming.write(body)
@@ -28,12 +28,12 @@ def put(cache: Cache, name: str, body: bytes, *, pinned: bool = True, days_ago: 
 
 
 def age(path: Path, seconds: float) -> None:
-    """As if it had been written so long ago."""
+    """Set the times of a file to some seconds ago."""
     os.utime(path, (time.time() - seconds,) * 2)
 
 
 def damage(path: Path, *, unnoticed: bool = False) -> None:
-    """Turn a bit; ``unnoticed`` as a disk does it, with the file's times as they were."""
+    """Change one bit of a file. If ``unnoticed``, keep the file's times, as after an error of the disk."""
     info = path.stat()
     body = path.read_bytes()
     path.write_bytes(bytes([body[0] ^ 1]) + body[1:])

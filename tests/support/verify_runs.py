@@ -1,4 +1,4 @@
-"""A small zoo and a small re-ID world for tests: real JPEG files, real checkpoint files, a dataset of its own."""
+"""Makes a small zoo and a small dataset, ``corridor``, with real JPEG and checkpoint files, for runs of `verify`."""
 
 import os
 import sys
@@ -27,11 +27,11 @@ main()
 """
 NAME = "osnet_x0_25.corridor"
 SMALL = "{height: 64, width: 32, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25], interpolation: bilinear}"
-"""An input that saves time, where the size of images does not matter."""
+"""A small input size, which saves time in tests for which the size does not matter."""
 
 
 class Done(NamedTuple):
-    """How a command ended."""
+    """The exit code and the output of a command."""
 
     returncode: int
     stdout: str
@@ -55,7 +55,7 @@ def _counts(wanted: list[world.Shot]) -> Counts:
 
 
 def write_images(root: Path) -> Path:
-    """The data root, with the dataset's images in it."""
+    """Write the images of ``corridor`` below ``root``, and return ``root`` as the data root."""
     for split in ("query", "gallery"):
         folder = root / "corridor" / world.FOLDERS[split]
         folder.mkdir(parents=True)
@@ -65,7 +65,7 @@ def write_images(root: Path) -> Path:
 
 
 def write_weights(folder: Path, name: str, seed: int, classes: int = 5) -> Path:
-    """A checkpoint file of untrained weights, with batch statistics that let something through."""
+    """Write a checkpoint file of untrained weights; its batch statistics are such that embeddings of images differ."""
     torch.manual_seed(seed)
     model = build(name.partition(".")[0], classes)
     for key, tensor in model.state_dict().items():
@@ -79,7 +79,7 @@ def write_weights(folder: Path, name: str, seed: int, classes: int = 5) -> Path:
 
 
 def entry(name: str, score: str, **fields: Any) -> str:
-    """A manifest entry; ``score`` is YAML in braces, ``fields`` replace or add lines."""
+    """Make a manifest entry; ``score`` is a YAML mapping in braces, and ``fields`` replace or add lines."""
     lines = {
         "name": name,
         "model": name.partition(".")[0],
@@ -107,20 +107,20 @@ def write_manifest(folder: Path, *entries: str) -> Path:
 
 
 def claim(**values: str) -> str:
-    """A score on the corridor in YAML."""
+    """Make a reported score on ``corridor`` as a YAML mapping in braces."""
     figures = ", ".join(f'{metric}: "{value}"' for metric, value in values.items())
     return f"{{dataset: corridor, {figures}, source: the tests}}"
 
 
 def counted(weights: Path, root: Path, classes: int = 5) -> reference_evaluation.Tally:
-    """What the referee, who shares no code with the verification, counts for a checkpoint file."""
+    """Score a checkpoint file with `reference_evaluation`, which shares no code with the verification."""
     model = build("osnet_x0_25", classes)
     model.load_state_dict(torch.load(weights, weights_only=True))
     return reference_evaluation.score(model, root / "corridor" / "query", root / "corridor" / "bounding_box_test")
 
 
 def run_here(monkeypatch: Any, capsys: Any, *arguments: str) -> Done:
-    """``reidhub`` in this process, where the corridor is a known dataset; ``$REIDHUB_MANIFEST`` is read again."""
+    """Run ``reidhub`` in this process, with ``corridor`` as a dataset; ``$REIDHUB_MANIFEST`` is read again."""
     monkeypatch.setitem(DATASETS, "corridor", "support.verify_runs:read")
     monkeypatch.setattr(sys, "argv", ["reidhub", *arguments])
     manifest._zoo.cache_clear()
@@ -134,10 +134,10 @@ def run_here(monkeypatch: Any, capsys: Any, *arguments: str) -> Done:
 
 
 def command(*arguments: str) -> list[str]:
-    """The command line ``reidhub`` of another process, where the corridor is a known dataset."""
+    """Return the command that runs ``reidhub`` in another process, with ``corridor`` as a dataset."""
     return [sys.executable, "-c", _RUN, *arguments]
 
 
 def environment() -> dict[str, str]:
-    """For that process: it finds this module."""
+    """Return the environment for the process of `command`, so that it can import this module."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(GUARD), str(ROOT), str(ROOT / "tests")])}

@@ -1,4 +1,4 @@
-"""Manifests of a test's own, and the command line that reads them, in a process of its own."""
+"""Writes manifests for tests, and runs ``reidhub`` in its own process."""
 
 import os
 import subprocess
@@ -14,7 +14,15 @@ DRIVE = f"https://drive.google.com/uc?id={FILE_ID}"
 
 
 def entry(name: str, *sources: str, pinned: bytes | None = None, size: int | None = None, file: str = "") -> str:
-    """One checkpoint; ``sources`` as ``kind: location``, ``pinned`` to the digest of a content."""
+    """Make the manifest entry of one checkpoint.
+
+    Args:
+        name: name of the checkpoint.
+        sources: ``kind: location`` of each source.
+        pinned: content of the file; the entry then has its sha256 and size.
+        size: the size alone, without a sha256.
+        file: a further field of ``file``, as YAML.
+    """
     fields = [file] if file else []
     if pinned is not None:
         fields += [f"sha256: {Digest.of_bytes(pinned)}", f"size: {len(pinned)}"]
@@ -41,19 +49,19 @@ def entry(name: str, *sources: str, pinned: bytes | None = None, size: int | Non
 
 
 def write_zoo(folder: Path, *entries: str) -> Path:
-    """A manifest file of these checkpoints."""
+    """Write a manifest of some entries, and return its path."""
     file = folder / "own.yaml"
     file.write_text("checkpoints:\n" + "".join(entries), encoding="utf-8")
     return file
 
 
 def checkpoints(folder: Path, *entries: str) -> list[Checkpoint]:
-    """The same, read."""
+    """Write a manifest of some entries, read it, and return the checkpoints."""
     return list(read_manifest([write_zoo(folder, *entries)]).checkpoints)
 
 
 def reidhub(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """``reidhub`` with these arguments, run to its end."""
+    """Run ``reidhub`` in its own process, and return its exit code and output."""
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", "reidhub", *map(str, arguments)],
         capture_output=True,

@@ -1,3 +1,3 @@
-"""Imported by every Python process that has this folder on PYTHONPATH: brings the guard in."""
+"""Imports the socket guard in every Python process that has this folder on PYTHONPATH."""
 
 import socket_guard  # noqa: F401

@@ -1,6 +1,6 @@
-"""Cuts this Python process off from every network but the loopback, from its import on.
+"""Importing this module stops this Python process from connecting to any host but the loopback.
 
-A refused connection raises `OSError`, as a dead network would.
+A refused connection raises `OSError`, as a broken network does.
 """
 
 import errno

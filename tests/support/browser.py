@@ -108,7 +108,7 @@ def chromium(profile: Path) -> Iterator[Tab]:
     """Start the browser with an empty profile, and yield its page; at the end of the block, the browser has ended."""
     assert CHROMIUM is not None
     to_browser, from_browser = os.pipe(), os.pipe()
-    high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 20) for fd in (to_browser[0], from_browser[1])]  # bash copies them to 3 and 4
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 20) for fd in (to_browser[0], from_browser[1])]  # to be copied to 3 and 4
     command = [
         "bash",
         "-c",

@@ -1,7 +1,7 @@
 """Measures how many embeddings per second the embedder computes, compared with the plain module in eval mode.
 
-Both use the same number of threads and get the same images in one call. The embedder may split the images into smaller
-batches.
+The embedder and the plain PyTorch module use the same number of threads and get the same images in one call. The
+embedder may split the images into smaller batches.
 
     python benchmarks/embedding.py
     python benchmarks/embedding.py osnet_x1_0 --steps

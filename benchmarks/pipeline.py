@@ -61,7 +61,7 @@ def peak_memory(name: str, paths: list[Path], batch: int, results: "multiprocess
 
 
 def memory(name: str, paths: list[Path], batch: int) -> float:
-    """Embed the files in a new process, and return the peak memory of this process in MiB."""
+    """Embed the files in a new process, and return the peak memory of the new process in MiB."""
     context = multiprocessing.get_context("spawn")
     results: multiprocessing.Queue[float] = context.Queue()
     process = context.Process(target=peak_memory, args=(name, paths, batch, results))

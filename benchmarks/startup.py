@@ -41,7 +41,7 @@ def children_cpu() -> float:
 
 
 def write_manifest(file: Path, total: int) -> None:
-    """Write a manifest with copies of the zoo's checkpoints under other names; both have at least ``total`` in all."""
+    """Write a manifest of renamed copies of the zoo's checkpoints, so that both have at least ``total`` together."""
     lines = ["checkpoints:"]
     for copy in range(-(-total // len(zoo().checkpoints)) - 1):
         for number, source in enumerate(sorted(folder().glob("*.yaml"))):

@@ -1,4 +1,4 @@
-"""Measures verification: ranking compared with its matrix product, and one shared pass compared with one per model.
+"""Measures verification: ranking against the matrix product alone, and one shared pass against one per model.
 
     python benchmarks/verify.py ranks msmt17
     python benchmarks/verify.py ranks market1501 --device cuda

@@ -58,7 +58,7 @@ def read_imports() -> Imports:
 
 
 def remove_implied(edges: set[Edge]) -> list[Edge]:
-    """Remove each edge between two packages that a chain of other edges connects too; return the rest, sorted."""
+    """Remove each edge whose two packages are also connected by a chain of other edges; return the rest, sorted."""
     targets: dict[str, set[str]] = {}
     for importer, imported in edges:
         targets.setdefault(importer, set()).add(imported)

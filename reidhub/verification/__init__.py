@@ -1,1 +1,1 @@
-"""Measures reported scores again, compares them with the reported ones, and writes a receipt and a report."""
+"""Measures published scores again, compares the results with the published scores, and writes a report."""

@@ -177,7 +177,7 @@ def _group_by_memory(members: Sequence[PassMember], device: torch.device) -> lis
 
 
 def _split(batches: Iterator[Batch], *, chunked: bool) -> Iterator[Iterable[Batch]]:
-    """Yield lists of up to 64 batches, which can be read repeatedly; if not ``chunked``, yield only ``batches``."""
+    """Yield lists of up to 64 batches, which can be read repeatedly; if not ``chunked``, yield ``batches`` itself."""
     if not chunked:
         yield batches
         return

@@ -1,7 +1,7 @@
 """Checks of checkpoints without a dataset.
 
 The bytes of the file must be intact, and the weights must load. The cost of the model (its number of parameters and of
-multiply-adds) must equal the printed cost.
+multiply-adds) must equal the cost that the authors printed.
 """
 
 from collections.abc import Iterator
@@ -31,15 +31,15 @@ class FileCheck:
     Args:
         checkpoint: the manifest's entry.
         by_name: True if the user named the checkpoint or its model; False if a glob or ``--all`` selected it.
-        state: ``intact``: the bytes are intact; the weights were not loaded. ``loads``: the weights load; no cost
-            (number of parameters and multiply-adds) is printed. ``as printed``: the weights load, and the cost equals
-            the printed one. ``deviates``: the weights load, and the cost differs from the printed one. ``not run``: the
-            check was not possible.
+        state: ``intact``: the bytes are intact; the weights were not loaded. ``loads``: the weights load; the authors
+            printed no cost (number of parameters and multiply-adds). ``as printed``: the weights load, and the cost
+            equals the printed one. ``deviates``: the weights load, and the cost differs from the printed one.
+            ``not run``: the check was not possible.
         reason: why the check was not possible; None otherwise.
         hint: what the user can do if the check was not possible; None if there is no advice.
         file: the checked file; None if the check was not possible.
         params_m: parameters that an embedding uses, in millions; None if the weights were not loaded.
-        gflops: multiply-adds of one image in 10^9; None if the weights were not loaded.
+        gflops: multiply-adds for one image, in units of 10^9; None if the weights were not loaded.
     """
 
     checkpoint: Checkpoint
@@ -53,7 +53,7 @@ class FileCheck:
 
 
 def check_files(selection: Selection, level: Level, cache: Cache) -> Iterator[FileCheck]:
-    """Check some checkpoints.
+    """Check the files of some checkpoints, and on request their weights and costs.
 
     Args:
         selection: the checkpoints.

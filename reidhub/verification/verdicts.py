@@ -1,8 +1,9 @@
 """Compares measured figures with printed ones, and gives a verdict on each.
 
-A printed 94.2 stands for the range [94.15, 94.25). A measured figure in this range is ``reproduced``. A figure at most
-0.1 points from the printed number is ``close``: floating point or another JPEG decoder can cause such a difference. Any
-other figure ``deviates``. Everything is computed in fractions, without rounding.
+The printed figure is the reported one with the digits of its publication. A printed 94.2 stands for the range
+[94.15, 94.25). A measured figure in this range is ``reproduced``. A figure at most 0.1 points from the printed number
+is ``close``: floating point or another JPEG decoder can cause such a difference. Any other figure ``deviates``.
+Everything is computed in fractions, without rounding.
 """
 
 from collections.abc import Iterable

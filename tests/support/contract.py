@@ -27,7 +27,7 @@ METRICS: list[dict[str, Any]] = json.loads((_FOLDER / "metrics.json").read_text(
 
 
 def contract_model(name: str) -> ReidModel:
-    """Build an architecture with the weights that the contract defines, in eval mode."""
+    """Build an architecture with the weights of ``tests/data/contract``, in eval mode."""
     model = build(name, device="meta").eval()
     weights = {key: torch.from_numpy(array) for key, array in fill_state_dict(LAYOUTS[name]).items()}
     model.load_state_dict(weights, assign=True)

@@ -1,6 +1,6 @@
 """Simulates faults of a host or of the network: an `Edit` changes one answer of a host.
 
-Functions that return an `Edit` say what the edit does to the answer.
+Most functions here return an `Edit`; some are an `Edit` themselves.
 """
 
 import time
@@ -38,17 +38,17 @@ def fine(response: Response) -> Response:
 
 
 def drop(at: int) -> Edit:
-    """Cut the connection after ``at`` bytes of the body."""
+    """Return an edit that cuts the connection after ``at`` bytes of the body."""
     return lambda response: _with_body(response, _cut(_all(response), at))
 
 
 def stall(at: int, seconds: float = 1.5) -> Edit:
-    """Send nothing for some seconds after ``at`` bytes of the body, then send the rest."""
+    """Return an edit that makes a pause after ``at`` bytes of the body."""
     return lambda response: _with_body(response, _stalled(_all(response), at, seconds))
 
 
 def flip(at: int) -> Edit:
-    """Change one bit of byte number ``at`` of the body."""
+    """Return an edit that changes one bit of byte number ``at`` of the body."""
 
     def edit(response: Response) -> Response:
         body = bytearray(_all(response))
@@ -59,34 +59,34 @@ def flip(at: int) -> Edit:
 
 
 def shorter(count: int) -> Edit:
-    """Remove the last ``count`` bytes of the body; ``Content-Length`` is that of the shorter body."""
+    """Return an edit that removes the last ``count`` bytes of the body, and adapts ``Content-Length``."""
     return lambda response: Response(response.status, _all(response)[:-count], response.headers)
 
 
 def longer(count: int) -> Edit:
-    """Append ``count`` bytes to the body; ``Content-Length`` is that of the longer body."""
+    """Return an edit that appends ``count`` bytes to the body, and adapts ``Content-Length``."""
     return lambda response: Response(response.status, _all(response) + bytes(count), response.headers)
 
 
 def announce(length: int) -> Edit:
-    """Send ``length`` as ``Content-Length``, whatever the length of the body is."""
+    """Return an edit that sends ``length`` as ``Content-Length``, whatever the length of the body is."""
     return lambda response: Response(
         response.status, [_all(response)], {**response.headers, "Content-Length": str(length)}
     )
 
 
 def endless(response: Response) -> Response:
-    """Send a body that never ends, without ``Content-Length``."""
+    """Return an answer whose body never ends and that has no ``Content-Length``."""
     return Response(200, repeat(bytes(65536)), {"Content-Type": "application/octet-stream"})
 
 
 def unsized(response: Response) -> Response:
-    """Send no ``Content-Length``: closing the connection ends the body."""
+    """Return the same answer without ``Content-Length``: closing the connection ends the body."""
     return Response(response.status, [_all(response)], response.headers)
 
 
 def chunked(response: Response) -> Response:
-    """Send the body in chunks (``Transfer-Encoding: chunked``), each with its length before it."""
+    """Return the same answer with its body in chunks (``Transfer-Encoding: chunked``)."""
     body = _all(response)
     parts = [body[at : at + 70_000] for at in range(0, len(body), 70_000)] + [b""]
     coded = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
@@ -94,7 +94,10 @@ def chunked(response: Response) -> Response:
 
 
 def cut_chunked(at: int) -> Edit:
-    """Send the body in chunks, and cut the connection after ``at`` bytes, which include the lengths of the chunks."""
+    """Return an edit that sends the body in chunks and cuts the connection after ``at`` bytes.
+
+    These bytes include the lengths of the chunks.
+    """
 
     def edit(response: Response) -> Response:
         whole = chunked(response)
@@ -104,17 +107,17 @@ def cut_chunked(at: int) -> Edit:
 
 
 def status(code: int, body: bytes = b"", **headers: str) -> Edit:
-    """Replace the whole answer; the keyword ``X_Y`` gives the header ``X-Y``."""
+    """Return an edit that replaces the whole answer; the keyword ``X_Y`` gives the header ``X-Y``."""
     return lambda _: Response(code, body, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
 def say(text: str) -> Edit:
-    """Replace the answer by one with status 200 and a text, as JSON."""
+    """Return an edit that replaces the answer by one with status 200 and a JSON text."""
     return status(200, text.encode(), Content_Type="application/json")
 
 
 def header(**headers: str | None) -> Edit:
-    """Change headers of the answer; a header with the value None is removed."""
+    """Return an edit that changes headers of the answer; a header with the value None is removed."""
 
     def edit(response: Response) -> Response:
         changed = {**response.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}

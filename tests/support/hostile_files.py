@@ -60,7 +60,10 @@ def zip_with(pickled: bytes, **data: bytes) -> bytes:
 
 
 def legacy_with(*pickles: bytes, rest: bytes = b"") -> bytes:
-    """Make a legacy file: five pickles and ``rest``. ``pickles`` are the first of the five; the others are valid."""
+    """Make a file in torch's old format, which has five pickles and then ``rest``.
+
+    ``pickles`` are the first of the five; the others are valid ones.
+    """
     parts: tuple[Any, ...] = (MAGIC, PROTOCOL, SYSTEM, OrderedDict(), [])
     usual = [pickle.dumps(part, 2) for part in parts]
     return b"".join([*pickles, *usual[len(pickles) :]]) + rest

@@ -13,7 +13,7 @@ PAGE = b"<!DOCTYPE html><html><head><title>Quota\nexceeded \x1b[31m</title></hea
 
 
 def offered(kind: str, content: bytes, folder: Path) -> tuple[Source, dict[str, Host]]:
-    """Make a source of a kind, and the hosts (name -> host) that offer ``content`` there."""
+    """Make a source of a kind, and the hosts (name -> host) that send ``content`` for this source."""
     if kind == "mega":
         link = mega_link("AbCdEfGh", content)
         return Source(kind, link), Mega({link: content}).hosts

@@ -50,7 +50,8 @@ PHASES = (
     Phase(5, 256, 128, 1e-3, augmented=True),
 )
 """The first phases use the size of the image files, which makes a step four times as fast; the last phase uses the size
-of the models. The first phase has no augmentation: with it, a new model learns nothing for hundreds of steps."""
+of the models. The first phase has no augmentation: with augmentation, a new model learns nothing for hundreds of
+steps."""
 
 
 @click.command()
@@ -148,7 +149,7 @@ def _draw_factors(centre: float, spread: float, count: int, channels: int) -> Te
 
 
 def _draw_spans(count: int, length: int, longest: int) -> Tensor:
-    """Draw a mask, bool (count, length): True in one random span of each row, of ``longest`` / 3 to ``longest``."""
+    """Draw a mask, bool (count, length): True in a random span of each row, ``longest`` / 3 to ``longest`` long."""
     span = torch.randint(longest // 3, longest + 1, (count, 1))
     start = torch.randint(length - longest, (count, 1))
     places = torch.arange(length)

@@ -26,8 +26,8 @@ class Figure:
         metric: one of `reidhub.zoo.checkpoint.METRICS`.
         reported: the reported percentage as printed; None if none is reported.
         measured: the measured percentage; None if nothing was measured.
-        hits: number of queries whose nearest match (or right class) has this rank or better; None for mAP, or if
-            nothing was measured.
+        hits: number of queries whose nearest match (or right class) has the rank in ``metric`` or a better one;
+            None for mAP, or if nothing was measured.
         verdict: verdict on this figure alone; None if nothing is reported.
     """
 

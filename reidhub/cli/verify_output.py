@@ -154,7 +154,11 @@ def _preview_json(preview: "JobPreview") -> dict[str, Any]:
 
 
 def _summarize_work(previews: Sequence["JobPreview"]) -> str:
-    """Describe the work of the whole run in one line; each dataset is decoded once per input size."""
+    """Describe in one line how many jobs would run, and how many images they would decode and embed.
+
+    Jobs with the same dataset and the same image size share the decoding, so these images are decoded only once. But
+    every job embeds them.
+    """
     running = [preview for preview in previews if preview.runs]
     passes = {(p.dataset.name, p.job.checkpoint.input.height, p.job.checkpoint.input.width): p.dataset for p in running}
     images, size = sum(data.images for data in passes.values()), sum(data.size for data in passes.values())

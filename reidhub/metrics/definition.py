@@ -1,4 +1,4 @@
-"""The definition of CMC and mAP, computed query by query, so that readers can compare it with the paper.
+"""The definition of CMC and mAP, in simple code for one query at a time, which is easy to compare with the paper.
 
 The protocol is the single-query protocol of Market-1501 (Zheng et al., "Scalable Person Re-identification: A
 Benchmark", ICCV 2015). Published tables apply it to the other datasets too.
@@ -37,11 +37,11 @@ def match_ranks(distances: Tensor, pids: Tensor, camids: Tensor, pid: int, camid
 
 
 def average_precision(ranks: Tensor) -> float:
-    """Return the mean precision at the matches of one query, in [0, 1].
+    """Return the average precision (AP) of one query, in [0, 1]: the mean of the precisions at its matches.
 
-    If the n-th match has rank r, then n of the r nearest images are matches: the precision is n / r. This is step AP,
-    which the published tables use. The Market-1501 authors' code sums trapezoids instead; its mAP differs by up to one
-    percentage point.
+    If the n-th match has rank r, then n of the r nearest images are matches: the precision is n / r. The published
+    tables use this AP, which is called step AP. The Market-1501 authors' code uses the trapezoid rule instead; its mAP
+    differs by up to one percentage point.
 
     Args:
         ranks: int64 (M,) from `match_ranks`; not empty.

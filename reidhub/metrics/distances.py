@@ -22,8 +22,8 @@ class DistanceMatrix:
 
     A tile is the part of the matrix for some consecutive queries and the whole gallery.
 
-    Equal gallery embeddings have equal distances. The last bits of a distance depend on the machine and on the number
-    of threads.
+    If two gallery embeddings are equal, each query has exactly the same distance to both. The last bits of a distance
+    depend on the machine and on the number of threads.
 
     Raises:
         EvaluationError: the squared lengths of the embeddings are too large for float32.

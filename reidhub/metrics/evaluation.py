@@ -70,8 +70,8 @@ def evaluate(
     """Rank the gallery for each query and score the rankings; `reidhub.metrics.definition` defines the scores.
 
     Gallery images with both the pid and the camera of a query are left out for this query. A query is skipped if the
-    gallery has no image of its pid from another camera. Images at equal distances rank in gallery order. Equal gallery
-    embeddings have equal distances.
+    gallery has no image of its pid from another camera. Images at equal distances rank in gallery order. If two gallery
+    embeddings are equal, each query has exactly the same distance to both.
 
     The same machine with the same number of threads always gives the same ranks. Another machine may swap two images
     whose distances differ only by rounding. Distances are float32, or float64 if query or gallery is float64. Re-ranked
@@ -85,9 +85,9 @@ def evaluate(
         query_camids: integers (Q,).
         gallery_camids: integers (G,).
         distance: ``euclidean`` (squared; the embeddings are not normalised) or ``cosine``.
-        rerank: rank by the distances of k-reciprocal re-ranking instead (k1=20, k2=6, lambda=0.3). Published figures
-            that do not mention re-ranking are without it. Re-ranking compares every image with all other images, so
-            the time grows with the square of the number of images.
+        rerank: True to apply k-reciprocal re-ranking (k1=20, k2=6, lambda=0.3). Published scores are without it, unless
+            they mention it. Re-ranking compares every image with all other images, so the time grows with the square
+            of the number of images.
 
     Raises:
         EvaluationError: shapes or dtypes do not fit, values are not finite or too large, or no query has a match.
@@ -121,7 +121,7 @@ def score_tiles(tiles: Iterable[tuple[slice, Tensor]], labels: Labels) -> Evalua
 
 
 def _score(ranks: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute the first match ranks and the average precisions of n queries; both (n,).
+    """Compute two tensors (n,) for n queries: the rank of the nearest match, and the average precision.
 
     Args:
         ranks: int64 (n, M), the ranks of each query's matches, from 1; 0 in entries without a match.

@@ -51,8 +51,9 @@ def read_embeddings(query: Array, gallery: Array, distance: str) -> Embeddings:
     float64, are copied to the CPU.
 
     Raises:
-        EvaluationError: an array is not numeric, is not two-dimensional, is empty, is not floating or is not finite;
-            query and gallery differ in D or in their device; or the distance is unknown.
+        EvaluationError: an array cannot be read as numbers, is empty, does not have two dimensions, has no floating
+            dtype, or contains NaN or infinity. Or query and gallery differ in D or in their device. Or the distance is
+            unknown.
     """
     if distance not in DISTANCES:
         raise EvaluationError(f"expected a distance of {', '.join(DISTANCES)}, got {distance!r}")

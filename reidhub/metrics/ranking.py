@@ -3,8 +3,8 @@
 A match is a gallery image with the query's pid from another camera. A gallery image with the query's pid from the same
 camera is junk and is left out.
 
-The rank of a match is one more than the number of nearer gallery images. To count these images, it is enough to sort
-the values of the distances. The order of the images is not needed, and computing it would be much slower.
+The rank of a match is one more than the number of nearer gallery images. To count these images, only the distances are
+sorted (``sort``). The order of the images (``argsort``) is not needed, and computing it would be much slower.
 """
 
 from concurrent.futures import ThreadPoolExecutor

@@ -1,11 +1,12 @@
 """k-reciprocal re-ranking (Zhong et al., CVPR 2017, arXiv 1701.08398): images with the same neighbours are close.
 
 Two images are k-reciprocal neighbours if each is among the k nearest images of the other. Each of the N images (query
-and gallery) gets a vector with N weights. Only the weights of its k-reciprocal neighbours, and of some of their own
-neighbours, are not 0. This vector is then averaged with the vectors of the nearest images. The re-ranked distance is a
-weighted mean of two distances: the Jaccard distance of the vectors, and the "original distance". The original distance
-is the square of the distance that `evaluate` uses, divided by the largest such square of the same image, as in the
-authors' code.
+and gallery) gets a vector with N weights, one for each image. Only the weights of its k-reciprocal neighbours, and of
+some of their own neighbours, are not 0. This vector is then averaged with the vectors of the nearest images.
+
+The re-ranked distance is a weighted mean of two distances: the Jaccard distance of the vectors, and the "original
+distance". The original distance from image a to image b is d(a, b)^2, divided by the largest d(a, x)^2 of all images x.
+d is the distance that `evaluate` uses without re-ranking. The authors' code does the same.
 
 Everything is computed in float64; only the result is float32. The (N, N) matrix of distances between all images is
 never completely in memory.
@@ -27,7 +28,7 @@ _PAIRS = 1 << 13  # pairs of embeddings that are compared at a time
 
 @dataclass(frozen=True, slots=True)
 class Reranking:
-    """Parameters of the re-ranking; the published figures were computed with the defaults.
+    """Parameters of the re-ranking; published scores with re-ranking use the defaults.
 
     Args:
         k1: number of nearest images, without the image itself, among which k-reciprocal neighbours are searched.
@@ -58,7 +59,7 @@ class Reranker:
         self._by_image = self._vectors.drop_rows_above(self._num_queries).transpose()
 
     def tiles(self) -> Iterator[tuple[slice, Tensor]]:
-        """Compute all re-ranked distances in parts, and yield for each part the query indices and distances (n, G)."""
+        """Compute all re-ranked distances, and yield them in parts: the indices of n queries, and distances (n, G)."""
         places = torch.arange(self._num_queries, device=self._vectors.rows.device)
         for start in range(0, self._num_queries, _QUERIES):
             queries = slice(start, min(start + _QUERIES, self._num_queries))
@@ -81,7 +82,10 @@ class Reranker:
         return ((1 - shared / (2 - shared)) * (1 - blend) + original * blend).float()
 
     def _weigh_neighbours(self, neighbours: Tensor) -> "_SparseMatrix":
-        """Compute the vectors of all images: weights of their k-reciprocal neighbours. Each vector sums to 1.
+        """Compute the vectors of all images, before they are averaged.
+
+        The vector of an image contains the weights of the images in its set (see `_grow_sets`), and 0 for all other
+        images. The weights sum to 1.
 
         Args:
             neighbours: int64 (N, k1 + 1), the nearest images of each image, nearest first.
@@ -101,7 +105,7 @@ class Reranker:
         return _SparseMatrix(rows, columns, weights / sums[rows], len(neighbours))
 
     def _sum_shared_weights(self, queries: Tensor) -> Tensor:
-        """Compute for each query and gallery image the sum of min(query vector, gallery vector) over the N entries.
+        """For each query and each gallery image, sum the elementwise minimum of their two vectors.
 
         Args:
             queries: int64 (n,), indices of the queries.
@@ -121,8 +125,8 @@ class Reranker:
 class _OriginalDistances:
     """Computes the original distances between the N images; the query images come first.
 
-    An original distance is the square of the distance that `evaluate` uses, divided by the largest such square of the
-    same image.
+    The original distance from image a to image b is d(a, b)^2, divided by the largest d(a, x)^2 of all images x. d is
+    the distance that `evaluate` uses without re-ranking.
     """
 
     def __init__(self, embeddings: Embeddings) -> None:
@@ -134,8 +138,8 @@ class _OriginalDistances:
     def find_neighbours(self, count: int) -> Tensor:
         """Find the ``count`` nearest images of each image; the image itself is one of them.
 
-        Images whose distances are equal in float32 keep the order of the images. Call this method before the others: it
-        also stores the largest distance of each image, which the other methods need.
+        Images whose distances are equal in float32 are in ascending order of index. Call this method before the others:
+        it also stores the largest squared distance of each image, which the other methods need.
 
         Returns:
             int64 (N, count), nearest first; fewer columns if N is smaller than ``count``.
@@ -205,13 +209,13 @@ def _find_smallest(distances: Tensor, count: int) -> Tensor:
 
 
 def _find_mutual(neighbours: Tensor) -> Tensor:
-    """Find the k-reciprocal neighbours among the nearest images.
+    """Find out which of the k nearest images of each image are its k-reciprocal neighbours.
 
     Args:
         neighbours: int64 (N, k), the nearest images of each image.
 
     Returns:
-        bool (N, k): True if the image is also among the k nearest images of this neighbour.
+        bool (N, k): entry [i, j] is True if image i is also among the k nearest images of ``neighbours[i, j]``.
     """
     parts = torch.split(torch.arange(len(neighbours), device=neighbours.device), 4 * _ROWS)
     return torch.cat([(neighbours[neighbours[images]] == images[:, None, None]).any(2) for images in parts])
@@ -220,10 +224,10 @@ def _find_mutual(neighbours: Tensor) -> Tensor:
 def _grow_sets(
     images: Tensor, neighbours: Tensor, mutual: Tensor, half: Tensor, half_mutual: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Expand the sets of k-reciprocal neighbours of some images, as the paper does.
+    """Compute the sets of k-reciprocal neighbours of some images, and expand them as the paper does.
 
-    Each neighbour in a set has a smaller set of its own, computed with half of k. This smaller set is added to the
-    larger one if more than two thirds of its images are already in the larger one.
+    Each neighbour in a set has a smaller set of its own: its k-reciprocal neighbours for about half of k. This smaller
+    set is added to the first set if more than two thirds of its images are already in the first set.
 
     Args:
         images: int64 (n,), indices of the images.
@@ -233,7 +237,8 @@ def _grow_sets(
         half_mutual: bool (N, h), mask from `_find_mutual` for ``half``.
 
     Returns:
-        P pairs of an image and a member of its set, ordered by image, then by member: two tensors int64 (P,).
+        Two int64 (P,), for P pairs: the index of an image, and the index of an image in its set. The pairs are
+        ordered by the first index, then by the second.
     """
     own = torch.where(mutual[images], neighbours[images], -1)  # (n, k)
     joining, real = half[neighbours[images]], half_mutual[neighbours[images]] & mutual[images][:, :, None]  # (n, k, h)
@@ -279,7 +284,8 @@ class _SparseMatrix:
             rows: int64 (n,), indices of rows.
 
         Returns:
-            Two int64 tensors with a value for each entry: its index in ``rows``, and its index in ``values``.
+            Two int64 tensors with a value for each found entry: the place of its row in the argument ``rows``, and its
+            index in ``self.values``.
         """
         rows = rows.contiguous()
         first = torch.searchsorted(self.rows, rows)

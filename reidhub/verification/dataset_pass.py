@@ -1,7 +1,8 @@
 """One pass over the images of a dataset: each image is decoded once, and every model embeds it.
 
-The models stay on the device if it has room for all of them. If not, the models are split into groups. For every few
-batches, the groups are moved to the device one after the other. So each image is decoded only once in this case too.
+If the device has room for all models, they stay on it during the whole pass. If not, the models are split into groups,
+and up to 64 decoded batches are kept in memory. Each group in turn is moved to the device and embeds these batches.
+Then the next batches are decoded. So each image is decoded only once in this case too.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,7 +32,7 @@ _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def read_model(checkpoint: Checkpoint, file: Path) -> ReidModel:
-    """Read the model of a checkpoint, and return it in eval mode, on the CPU.
+    """Load the model of a checkpoint, and return it in eval mode, on the CPU.
 
     Raises:
         WeightsError: the weights in the file do not fit the architecture.
@@ -40,18 +41,18 @@ def read_model(checkpoint: Checkpoint, file: Path) -> ReidModel:
 
 
 class MovableEmbedder:
-    """An embedder that can be moved from one device to another. It runs the model as it is, without optimisations.
+    """An embedder that can be moved from one device to another. It does not compile or change the model.
 
     Args:
         model: in eval mode, on the CPU.
         pixels: the image size and the normalisation that the model needs.
-        classify: return the `BEST_CLASSES` best classes of each image, best first, instead of its embedding.
+        classify: True to return the indices of the five best classes of each image, instead of its embedding.
         batch: number of images in a batch.
-        precision: precision in which the model computes.
+        precision: number format in which the model computes, such as ``fp32``.
 
     Attributes:
-        dimensions: number of values in a row: D of an embedding, or 5 classes.
-        size: bytes of the model's tensors.
+        dimensions: number of values for one image: the length D of an embedding, or 5 (the best classes).
+        size: bytes of the model's parameters and buffers.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class MovableEmbedder:
             pixels: uint8 (N, 3, H, W), on the model's device.
 
         Returns:
-            float32 on the same device: embeddings (N, D), or the numbers of the best classes (N, 5).
+            float32 on the same device: embeddings (N, D), or the indices of the best classes (N, 5).
         """
         embeddings = self._embedder.embed_on_device(pixels)
         if not self._classify:
@@ -89,13 +90,13 @@ class MovableEmbedder:
 
 
 def best_classes(logits: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """Find the numbers of the five best classes, best first; classes with equal logits are in ascending order.
+    """Find the five classes with the highest logits for each image.
 
     Args:
-        logits: (N, C), or a tuple of such tensors, which are added: hacnn has two classifiers.
+        logits: (N, C). A model with two classifiers (hacnn) gives a tuple of two such tensors; they are added.
 
     Returns:
-        int64 (N, 5).
+        int64 (N, 5): the indices of the classes, highest logit first. Of equal logits, the lower index comes first.
     """
     total = logits if isinstance(logits, Tensor) else torch.stack(logits).sum(0)
     return total.float().argsort(dim=1, descending=True, stable=True)[:, :BEST_CLASSES]
@@ -122,7 +123,7 @@ class DatasetPass:
 
     Args:
         paths: the images, in the order of the rows.
-        pixels: the size to which images are resized; the mean and standard deviation come from each model instead.
+        pixels: the size to which images are resized. Its mean and std are ignored: each member uses its own.
         members: the models that embed the images.
     """
 
@@ -163,7 +164,7 @@ class DatasetPass:
 
 
 def _group_by_memory(members: Sequence[PassMember], device: torch.device) -> list[list[PassMember]]:
-    """Group the members so that the weights of a group fit into half of the GPU's free memory; on a CPU, one group."""
+    """Group the members so that each group's weights fit into half of the free GPU memory. On a CPU, make one group."""
     room = _MEMORY_SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")
     groups: list[list[PassMember]] = []
     used = 0.0
@@ -177,7 +178,10 @@ def _group_by_memory(members: Sequence[PassMember], device: torch.device) -> lis
 
 
 def _split(batches: Iterator[Batch], *, chunked: bool) -> Iterator[Iterable[Batch]]:
-    """Yield lists of up to 64 batches, which can be read repeatedly; if not ``chunked``, yield ``batches`` itself."""
+    """Split the batches into lists of up to 64 batches, so that several groups of models can read each list.
+
+    If not ``chunked``, yield the iterator ``batches`` itself, which only one group can read.
+    """
     if not chunked:
         yield batches
         return

@@ -38,7 +38,7 @@ class JobPreview:
         job: the checkpoint and the dataset.
         dataset: the preview of the job's dataset.
         cached: True if the file of the checkpoint is in the cache.
-        refused: why this checkpoint is never scored on this dataset; None if it can be scored.
+        refused: why this checkpoint must not be measured on this dataset; None if it may be.
     """
 
     job: Job
@@ -48,7 +48,7 @@ class JobPreview:
 
     @property
     def runs(self) -> bool:
-        """True if the job would run as soon as the file of the checkpoint is in the cache."""
+        """True if a run would measure the job. A run downloads a checkpoint file that is not in the cache."""
         return self.refused is None and self.dataset.missing is None
 
 

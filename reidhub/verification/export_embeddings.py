@@ -16,7 +16,9 @@ from reidhub.verification.settings import Settings
 
 
 def read_embeddings(result: Measured, journal: Journal) -> tuple[Tensor, Tensor]:
-    """Read the embeddings of a retrieval as the model computed them: queries (Q, D) and gallery (G, D), float32.
+    """Read the embeddings of a retrieval: float32, queries (Q, D) and gallery (G, D).
+
+    They are as the model computed them, even if the run scaled them to length 1 afterwards (``normalize``).
 
     Raises:
         ValueError: the result is a classification, for which the journal has no embeddings.
@@ -47,8 +49,8 @@ def read_records(result: Measured, settings: Settings) -> RetrievalSet:
 def export_embeddings(result: Measured, journal: Journal, settings: Settings, folder: Path) -> Path:
     """Write the embeddings of a retrieval to the file ``CHECKPOINT.DATASET.npz``.
 
-    The file contains the arrays that `reidhub.metrics.evaluate` takes, the paths of the images, and the sha256 of the
-    checkpoint and the fingerprint of the dataset.
+    The file contains the arrays that `reidhub.metrics.evaluate` takes. It also contains the paths of the images, the
+    sha256 of the checkpoint and the fingerprint of the dataset.
 
     Args:
         result: a retrieval that was measured.

@@ -1,7 +1,7 @@
 """Checks of checkpoints without a dataset.
 
-The bytes of the file must be intact, and the weights must load. The cost of the model (its number of parameters and of
-multiply-adds) must equal the cost that the authors printed.
+The bytes of the file must be intact, and the weights must load. The cost of the model must equal the cost that its
+authors published. The cost is two numbers: the parameters, and the multiply-adds for one image.
 """
 
 from collections.abc import Iterator
@@ -31,10 +31,13 @@ class FileCheck:
     Args:
         checkpoint: the manifest's entry.
         by_name: True if the user named the checkpoint or its model; False if a glob or ``--all`` selected it.
-        state: ``intact``: the bytes are intact; the weights were not loaded. ``loads``: the weights load; the authors
-            printed no cost (number of parameters and multiply-adds). ``as printed``: the weights load, and the cost
-            equals the printed one. ``deviates``: the weights load, and the cost differs from the printed one.
-            ``not run``: the check was not possible.
+        state: the result, one of these values:
+
+            - ``intact``: the bytes are intact; nothing else was checked.
+            - ``loads``: the weights also load; the authors published no cost (parameters and multiply-adds).
+            - ``as printed``: the weights also load, and the cost equals the published one.
+            - ``deviates``: the weights also load, but the cost differs from the published one.
+            - ``not run``: the check was not possible.
         reason: why the check was not possible; None otherwise.
         hint: what the user can do if the check was not possible; None if there is no advice.
         file: the checked file; None if the check was not possible.
@@ -53,11 +56,11 @@ class FileCheck:
 
 
 def check_files(selection: Selection, level: Level, cache: Cache) -> Iterator[FileCheck]:
-    """Check the files of some checkpoints, and on request their weights and costs.
+    """Check the files of some checkpoints, and with ``level="weights"`` also their weights and costs.
 
     Args:
         selection: the checkpoints.
-        level: ``files`` to check only the sha256, ``weights`` to load the weights and count the cost as well.
+        level: ``files`` to check only the sha256; ``weights`` to also load the weights and check the cost.
         cache: where the checkpoint files are kept; a missing file is downloaded.
 
     Yields:
@@ -83,17 +86,17 @@ def check_files(selection: Selection, level: Level, cache: Cache) -> Iterator[Fi
 
 
 def has_failed(checks: list[FileCheck], *, strict: bool = False) -> bool:
-    """Return True if a cost deviates from the printed one, or a checkpoint that the user named could not be checked.
+    """Return True if a cost differs from the published one, or a checkpoint that the user named could not be checked.
 
     Args:
         checks: all checks of a run.
-        strict: True to count every check that was not possible as failed, even if the user did not name the checkpoint.
+        strict: True if every check that was not possible is a failure, even if the user did not name the checkpoint.
     """
     return any(c.state == "deviates" or (c.state == "not run" and (strict or c.by_name)) for c in checks)
 
 
 def _check_cost(checkpoint: Checkpoint, path: Path, file: CheckpointFile, *, by_name: bool) -> FileCheck:
-    """Load the weights, count parameters and multiply-adds, and compare them with the printed numbers."""
+    """Load the weights, count parameters and multiply-adds, and compare both with the published numbers."""
     cost = complexity(read_model(checkpoint, path), (checkpoint.input.height, checkpoint.input.width))
     params, multiply_adds = Decimal(cost.params_by_calls) / 10**6, Decimal(cost.multiply_adds) / 10**9
     printed = [(checkpoint.params_m, params), (checkpoint.gflops, multiply_adds)]
@@ -103,5 +106,5 @@ def _check_cost(checkpoint: Checkpoint, path: Path, file: CheckpointFile, *, by_
 
 
 def _round_like(value: Decimal, figure: str) -> Decimal:
-    """Round a value to as many decimal places as a printed figure has."""
+    """Round a value to as many decimal places as a published number has, such as two for "2.18"."""
     return value.quantize(Decimal(figure), rounding=ROUND_HALF_EVEN)

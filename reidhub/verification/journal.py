@@ -1,4 +1,6 @@
-"""The journal stores the embeddings and counts of a run on the disk, so that an interrupted run can resume.
+"""The journal stores the results of a run on the disk, so that an interrupted run can resume.
+
+It stores the embeddings of each job, and its `Measurement`: the ranks, average precisions and hits.
 
 Each entry has a key that is computed from everything that the entry depends on: the checkpoint's digest, the dataset's
 fingerprint and the settings. So a run never uses an entry that was measured with other weights, images or settings.
@@ -136,14 +138,14 @@ _OWN = re.compile(rf"[0-9a-f]{{32}}\.(rows|json)|{TEMPORARY}[0-9a-f]{{32}}\.json
 
 
 def make_key(*parts: Any) -> str:
-    """Make the key of an entry: a hash of everything that the entry depends on, given as values that JSON allows."""
+    """Make the key of an entry: a hash of everything that the entry depends on. The ``parts`` must be valid JSON values."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def choose_folder(root: Path, plan: Plan, settings: Settings) -> Path:
     """Choose the folder below ``root`` for the journal of a run.
 
-    Runs with the same jobs and settings get the same folder; the number of workers may differ.
+    Runs with the same jobs and settings get the same folder. The number of workers makes no difference.
     """
     jobs = [job.key for job in plan.jobs]
     fields = {name: str(value) for name, value in asdict(settings).items() if name != "workers"}
@@ -153,16 +155,16 @@ def choose_folder(root: Path, plan: Plan, settings: Settings) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """The journal of one run; `open_journal` opens it and keeps other runs out."""
+    """The journal of one run. `open_journal` opens it and locks it, so that no other run uses it."""
 
     folder: Path
 
     def open_rows(self, key: str, total: int, dimensions: int, batch_size: int) -> RowLog:
-        """Open the file with the rows of one entry; `RowLog` explains the other arguments."""
+        """Open the file with the rows of one entry. The other arguments are those of `RowLog`."""
         return RowLog(self._rows_path(key), total, dimensions, batch_size)
 
     def read_measurement(self, key: str) -> Measurement | None:
-        """Read the counts of one entry; return None if their file is missing or broken."""
+        """Read the `Measurement` of one entry; return None if its file is missing or broken."""
         try:
             fields = json.loads(self._measurement_path(key).read_text(encoding="utf-8"))
             return Measurement(**{**fields, **{name: tuple(fields[name]) for name in _TUPLES}})
@@ -170,16 +172,16 @@ class Journal:
             return None
 
     def write_measurement(self, key: str, measurement: Measurement) -> None:
-        """Write the counts of one entry.
+        """Write the `Measurement` of one entry.
 
         Raises:
-            CacheError: the counts cannot be written.
+            CacheError: the file cannot be written.
         """
         with _explain_errors(self.folder):
             write_text(self._measurement_path(key), json.dumps(asdict(measurement)))
 
     def discard(self) -> None:
-        """Remove all entries; meant for the end of a complete run. The next run then measures everything again."""
+        """Remove all entries, at the end of a complete run. The next run then measures everything again."""
         for path in self.folder.iterdir():
             if _OWN.fullmatch(path.name):
                 path.unlink()

@@ -17,12 +17,12 @@ JobKey = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One checkpoint that is to be scored on one dataset.
+    """One checkpoint that is to be measured on one dataset.
 
     Args:
         checkpoint: the entry of the manifest.
         dataset: key of the dataset registry.
-        score: the reported figures; None if the manifest has none.
+        score: the published scores; None if the manifest has none.
         by_name: True if the user named the checkpoint or its model; False if a glob or ``--all`` selected it.
     """
 
@@ -77,7 +77,7 @@ class Selection:
             everything: True to take all checkpoints; ``selectors`` must then be empty.
 
         Raises:
-            UsageError: there is neither a selector nor ``everything``, or both.
+            UsageError: neither ``selectors`` nor ``everything`` is given, or both are.
             UnknownCheckpointError: a selector matches nothing.
         """
         if everything == bool(selectors):
@@ -93,16 +93,16 @@ class Selection:
 def plan(selection: Selection, datasets: Sequence[str] = ()) -> Plan:
     """Plan the jobs of some checkpoints.
 
-    A checkpoint is scored on the datasets that its figures are reported for, and a classifier always on ImageNet.
-    If ``datasets`` is not empty, all other datasets are left out. A checkpoint that the user named is scored on each of
-    ``datasets``, even if no figure is reported for that dataset.
+    A checkpoint is measured on each dataset for which its manifest entry has published scores. A checkpoint that was
+    trained only on ImageNet is always measured on ImageNet. If ``datasets`` is not empty, only these datasets are used.
+    A checkpoint that the user named is then measured on each of them, even without published scores.
 
     Args:
         selection: the checkpoints.
         datasets: keys of the dataset registry; empty for no restriction.
 
     Raises:
-        UsageError: there is nothing to score.
+        UsageError: the plan would have no job.
         DatasetError: a name is not in the dataset registry.
     """
     for name in datasets:

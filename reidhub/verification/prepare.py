@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class NeverScoredError(ReidhubError):
-    """This checkpoint must not be scored on this dataset: the result would mean nothing."""
+    """This checkpoint must not be measured on this dataset, because it was trained on the test images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Preparation:
         """Read the dataset of a job and download its checkpoint file.
 
         Raises:
-            NeverScoredError: this checkpoint is never scored on this dataset.
+            NeverScoredError: this checkpoint must not be measured on this dataset.
             DatasetError: the dataset is missing, or differs from the published one.
             FetchError: no source gave the file.
             IntegrityError: the file has changed since it was put into the cache.
@@ -117,7 +117,9 @@ class Preparation:
 
 
 def hash_file(path: Path, checkpoint: Checkpoint, cache: Cache) -> CheckpointFile:
-    """Compute the sha256 of a file in the cache, compare it with the expected one, and return it with the size.
+    """Check the sha256 of a file in the cache, and return the sha256 and the size.
+
+    The expected sha256 is the one in the manifest, or else the one that the cache stored at the download.
 
     Args:
         path: the path of the file.

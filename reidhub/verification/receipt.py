@@ -1,7 +1,7 @@
-"""Writes results as JSON: for other programs, and as a receipt, a file with which other people check the results.
+"""Writes results as JSON, for other programs or as a receipt. With a receipt, other people can check the results.
 
-The same run on the same machine gives the same ``results`` and ``environment``, bit for bit. Only ``timing`` contains
-times.
+If a run is repeated on the same machine, ``results`` and ``environment`` are the same, bit for bit. Only ``timing``
+differs.
 """
 
 import json
@@ -27,7 +27,10 @@ FORMAT = 1
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """Return the report as values for JSON, without embeddings and with one digest for the results of all queries."""
+    """Return the report as a dict for ``json.dumps``.
+
+    Embeddings are left out. The ranks and average precisions of the queries are left out too; a digest replaces them.
+    """
     return {
         "format": FORMAT,
         "environment": asdict(report.environment),
@@ -37,7 +40,7 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def _result_json(result: Result) -> dict[str, Any]:
-    """Return one result as values for JSON; a value that was not measured is None."""
+    """Return one result as a dict for ``json.dumps``; a value that was not measured is None."""
     job, measured = result.job, result if isinstance(result, Measured) else None
     return {
         "checkpoint": job.checkpoint.name,

@@ -12,7 +12,7 @@ from reidhub.verification.plan import Job
 
 Verdict = Literal["reproduced", "close", "deviates", "not comparable", "not run"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-"""All verdicts, in the order of tables. The common verdict on several figures is the one that comes last here."""
+"""All verdicts, in the order of tables. The verdict on several scores together is the one that comes last here."""
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -20,15 +20,15 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """The reported and the measured value of one metric.
+    """The published and the measured score of one metric.
 
     Args:
         metric: one of `reidhub.zoo.checkpoint.METRICS`.
-        reported: the reported percentage as printed; None if none is reported.
+        reported: the published percentage, with the digits of the publication, such as "94.2"; None if not published.
         measured: the measured percentage; None if nothing was measured.
-        hits: number of queries whose nearest match (or right class) has the rank in ``metric`` or a better one;
-            None for mAP, or if nothing was measured.
-        verdict: verdict on this figure alone; None if nothing is reported.
+        hits: number of correct queries. For ``rank5``, a query is correct if its nearest match has rank 5 or better;
+            for ``top5``, if the right class is among the five best. None for mAP, or if nothing was measured.
+        verdict: verdict on this metric alone; None if no score is published.
     """
 
     metric: str
@@ -39,7 +39,7 @@ class Figure:
 
     @property
     def deviation(self) -> float | None:
-        """Measured minus reported, in percentage points; None if one of the two is missing."""
+        """Measured minus published score, in percentage points; None if one of the two is missing."""
         if self.reported is None or self.measured is None:
             return None
         return float(Decimal(self.measured) - Decimal(self.reported))
@@ -52,8 +52,8 @@ class CheckpointFile:
     Args:
         sha256: in hex, computed from the bytes that were read.
         size: size in bytes.
-        held_to: what the bytes were compared with after the download: ``sha256``, ``mega-mac`` (the checksum in a Mega
-            link) or ``nothing``.
+        held_to: how the bytes were checked after the download: ``sha256`` (against the sha256 in the manifest),
+            ``mega-mac`` (against the checksum in a Mega link) or ``nothing`` (not checked).
     """
 
     sha256: str
@@ -111,17 +111,17 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """The counts of a retrieval or a classification.
+    """The measured numbers of a retrieval or a classification: ranks, average precisions and hits.
 
     In a retrieval, a query without a match in the gallery is skipped. In a classification, each image is a query.
 
     Args:
         first_match_rank: the rank of each query's nearest match, from 1; 0 for a skipped query. For classification,
             the rank of the right class among the five best classes, from 1; 0 if it is not among them.
-        average_precision: average precision of each query, in [0, 1]; NaN for a skipped one. Empty for classification.
+        average_precision: one value for each query, in [0, 1]; NaN for a skipped query. Empty for classification.
         queries: number of queries that were not skipped; all means are over these queries.
-        hits: at index k - 1, the number of queries with ``first_match_rank`` from 1 to k; for 50 ranks, or 5 for
-            classification.
+        hits: at index k - 1, the number of queries with ``first_match_rank`` from 1 to k. k goes up to 50, or up to 5
+            for classification.
         mAP: mean average precision, in [0, 1]; None for classification.
         dimensions: number of values in an embedding.
     """
@@ -145,10 +145,10 @@ class Measurement:
 
     @property
     def per_query_digest(self) -> str:
-        """The sha256, in hex, of a text with one line per query: ``rank SPACE average precision NEWLINE``.
+        """The sha256, in hex, of a text with the results of all queries; equal results give equal digests.
 
-        ``float.hex`` writes the precision, because its text is exact and the same on every machine. For classification,
-        a line has only the rank.
+        The text has one line per query, in the order of the dataset: ``<rank> <average precision>``, or only ``<rank>``
+        for classification. The average precision is written by ``float.hex``, which does not round.
         """
         if not self.average_precision:
             lines = [f"{rank}\n" for rank in self.first_match_rank]
@@ -160,7 +160,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long a measurement took. All other parts of a result do not change if the run is repeated.
+    """How long a measurement took. If a run is repeated, only this part of a result changes.
 
     Args:
         seconds: duration of the pass over the images, in which several models can take part.
@@ -176,7 +176,7 @@ class Timing:
 
     @property
     def images_per_s(self) -> float:
-        """Images per second, each embedded by all models of the pass; 0 if the journal had all embeddings already."""
+        """Number of images that the pass decoded per second; 0 if the journal had all embeddings already."""
         return self.images / self.seconds if self.seconds else 0.0
 
 
@@ -185,10 +185,10 @@ class JobResult:
     """The fields of every result, measured or not.
 
     Args:
-        job: the checkpoint, the dataset and the reported figures.
-        verdict: verdict on all figures together.
-        reason: why the figures are not comparable or not measured; None otherwise.
-        figures: all reported or measured figures, in the order of `reidhub.zoo.checkpoint.METRICS`.
+        job: the checkpoint, the dataset and the published scores.
+        verdict: verdict on all metrics together.
+        reason: why the scores are not comparable or not measured; None otherwise.
+        figures: one `Figure` for each metric, in the order of `reidhub.zoo.checkpoint.METRICS`.
     """
 
     job: Job
@@ -198,7 +198,7 @@ class JobResult:
 
     @property
     def shown_figures(self) -> tuple[Figure, ...]:
-        """The reported figures; all figures if none is reported."""
+        """The `Figure` objects that tables show: those with a published score, or all if the job has no such score."""
         return tuple(figure for figure in self.figures if figure.reported or self.job.score is None)
 
     @property
@@ -215,7 +215,7 @@ class Measured(JobResult):
         file: the file that the weights were read from.
         copy: the copy of the dataset.
         conditions: how the job was measured.
-        measurement: the counts.
+        measurement: ranks, average precisions and hits.
         embeddings_key: key of the embeddings in the journal.
         timing: how long the measurement took.
     """
@@ -285,7 +285,7 @@ class Report:
         return tuple(result for result in self.results if isinstance(result, NotMeasured))
 
     def failed(self, *, strict: bool = False) -> bool:
-        """Return True if a figure deviates, or a job of a checkpoint that the user named was not measured.
+        """Return True if a score deviates, or a job of a checkpoint that the user named was not measured.
 
         Args:
             strict: True to count every job that was not measured as a failure.

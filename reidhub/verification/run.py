@@ -38,7 +38,7 @@ def verify(plan: Plan, settings: Settings, journal: Journal, cache: Cache) -> Re
     Args:
         plan: what to measure.
         settings: how to measure it.
-        journal: contains the measurements of interrupted runs; this run adds its own and removes nothing.
+        journal: stores embeddings and measurements. Those of an interrupted run are used again. Nothing is removed.
         cache: where the files of the checkpoints are kept.
 
     Raises:
@@ -82,7 +82,7 @@ class _LoadedJob:
         member: the model, and the file in the journal for its embeddings.
         conditions: how the job is measured.
         rows_key: key of the embeddings in the journal.
-        counts_key: key of the counts in the journal.
+        counts_key: key of the `Measurement` in the journal.
         dimensions: number of values in an embedding.
     """
 
@@ -158,13 +158,13 @@ def _describe_conditions(prepared: PreparedJob, settings: Settings) -> Condition
 
 
 def _embed(first: PreparedJob, loaded: list[_LoadedJob], settings: Settings, bar: "Bar") -> Timing:
-    """Compute with every model the embeddings that the journal does not have yet.
+    """Embed the images with every model; embeddings that the journal already has are not computed again.
 
     Args:
         first: any job of the group; all jobs of a group have the same images.
         loaded: the jobs of the group whose models could be loaded.
         settings: how to measure.
-        bar: the progress bar, which is advanced by one for each image.
+        bar: the progress bar; it counts images.
     """
     embedding = DatasetPass(first.images, first.pixels, [one.member for one in loaded])
     missing, start = len(first.images) - embedding.start, time.perf_counter()
@@ -175,7 +175,7 @@ def _embed(first: PreparedJob, loaded: list[_LoadedJob], settings: Settings, bar
 
 
 def _advance_to(images: int, bar: "Bar") -> None:
-    """Move the bar past the images that an earlier run has embedded; the speed that the bar shows ignores them."""
+    """Move the bar past the images that an earlier run has embedded. The speed that the bar shows ignores them."""
     if not bar.disable:
         bar.initial += images
         bar.update(images)
@@ -194,7 +194,7 @@ def _score(loaded: _LoadedJob, timing: Timing, settings: Settings, journal: Jour
 
 
 def _count_hits(loaded: _LoadedJob, settings: Settings, journal: Journal) -> Measurement:
-    """Read the counts from the journal, or compute them and write them to the journal."""
+    """Return the `Measurement` of a job: from the journal, or else computed now and written to the journal."""
     measurement = journal.read_measurement(loaded.counts_key)
     if measurement is None:
         rows, data = loaded.member.log.read(), loaded.prepared.data

@@ -18,7 +18,7 @@ def score_retrieval(rows: Tensor, data: RetrievalSet, distance: Distance, settin
     Args:
         rows: float32 embeddings (Q + G, D): first the queries, then the gallery.
         data: the dataset.
-        distance: the distance that the authors used for the checkpoint's figures.
+        distance: the distance that the authors used for the published scores of the checkpoint.
         settings: the settings of the run.
 
     Raises:
@@ -45,7 +45,7 @@ def score_classification(rows: Tensor, data: ClassificationSet, dimensions: int)
     """Compute top-1 to top-5 accuracy of a classification.
 
     Args:
-        rows: float32 (N, 5): the numbers of the best classes of each image, best first.
+        rows: float32 (N, 5): the indices of the five best classes of each image, best first.
         data: the dataset.
         dimensions: number of values in an embedding of the model.
     """

@@ -1,4 +1,4 @@
-"""The settings of a run, which are the same for all its jobs."""
+"""The settings of a run; all jobs of the run have the same settings."""
 
 import os
 import platform
@@ -48,7 +48,7 @@ class Settings:
 
     @property
     def emulated(self) -> bool:
-        """True if the device lacks this precision; torch then converts to float32 and back, which is slow."""
+        """True if the device cannot compute in this precision; torch then converts to float32 and back, and is slow."""
         return self.precision == "bf16" and not has_bf16(self.device)
 
     @classmethod

@@ -1,9 +1,9 @@
-"""Compares measured figures with printed ones, and gives a verdict on each.
+"""Compares measured scores with published ones, and gives a verdict on each.
 
-The printed figure is the reported one with the digits of its publication. A printed 94.2 stands for the range
-[94.15, 94.25). A measured figure in this range is ``reproduced``. A figure at most 0.1 points from the printed number
-is ``close``: floating point or another JPEG decoder can cause such a difference. Any other figure ``deviates``.
-Everything is computed in fractions, without rounding.
+A published score is rounded: 94.2 stands for the range [94.15, 94.25). A measured score in this range is
+``reproduced``. A score at most 0.1 percentage points from the published number is ``close``: floating point or another
+JPEG decoder can cause such a difference. Any other score ``deviates``. The measured score is an exact fraction and is
+not rounded.
 """
 
 from collections.abc import Iterable
@@ -18,10 +18,10 @@ _RANK_OF = {"rank1": 1, "rank5": 5, "rank10": 10, "top1": 1, "top5": 5}
 
 
 def judge(score: Score, metric: str, measured: Fraction) -> Verdict:
-    """Compare a measured figure with the reported one, and return the verdict.
+    """Compare a measured score with the published one, and return the verdict.
 
     Args:
-        score: the reported figures; they must include ``metric``.
+        score: the published scores; they must include ``metric``.
         metric: one of `reidhub.zoo.checkpoint.METRICS`.
         measured: the measured percentage.
     """
@@ -36,15 +36,16 @@ def judge(score: Score, metric: str, measured: Fraction) -> Verdict:
 def compare_figures(
     score: Score | None, measurement: Measurement | None, *, comparable: bool = True
 ) -> tuple[Figure, ...]:
-    """Pair the reported figures with the measured ones, and give a verdict on each pair.
+    """Compare the published scores with the measured ones, metric by metric.
 
     Args:
-        score: the reported figures; None if there are none.
-        measurement: the counts; None if nothing was measured.
-        comparable: False if the measurement neither confirms nor refutes the reported figures.
+        score: the published scores; None if there are none.
+        measurement: ranks, average precisions and hits; None if nothing was measured.
+        comparable: False if the scores cannot be compared (see `why_not_comparable`); the verdict says so.
 
     Returns:
-        One figure for each metric of a retrieval (or of a classification), and for each other reported metric.
+        One `Figure` for each metric: rank1, rank5, rank10 and mAP for a retrieval, top1 and top5 for a classification.
+        If the score of another metric is published, this metric is included too.
     """
     kind = ("top1", "top5") if _is_classification(score, measurement) else ("rank1", "rank5", "rank10", "mAP")
     shown = [metric for metric in METRICS if metric in kind or (score and metric in score.values)]
@@ -69,7 +70,7 @@ def _compare(metric: str, score: Score | None, measurement: Measurement | None, 
 
 
 def _measure(metric: str, measurement: Measurement) -> tuple[Fraction | None, int | None]:
-    """Return the measured percentage and the number of hits of one metric; mAP has no hits."""
+    """Return the measured percentage and the number of correct queries of one metric; for mAP, the second is None."""
     if metric == "mAP":
         return None if measurement.mAP is None else 100 * Fraction(measurement.mAP), None
     hits = measurement.hits[_RANK_OF[metric] - 1]
@@ -77,25 +78,25 @@ def _measure(metric: str, measurement: Measurement) -> tuple[Fraction | None, in
 
 
 def combine_verdicts(verdicts: Iterable[Verdict | None]) -> Verdict:
-    """Combine the verdicts on several figures: return the one that comes last in `VERDICTS`.
+    """Combine the verdicts on several scores: return the one that comes last in `VERDICTS`.
 
-    None stands for a figure without a verdict and is ignored. If there is no verdict, return ``not comparable``.
+    A None, for a metric without a published score, is ignored. If all are None, return ``not comparable``.
     """
     return max((verdict for verdict in verdicts if verdict is not None), key=VERDICTS.index, default="not comparable")
 
 
 def why_never_scored(checkpoint: Checkpoint, dataset: str) -> str | None:
-    """Return the reason why a checkpoint must not be scored on a dataset; None if it can be scored."""
+    """Return the reason why a checkpoint must not be measured on a dataset; None if it may be."""
     if checkpoint.combineall and dataset in checkpoint.trained_on:
         return f"trained on all images of {dataset}, its query and gallery among them"
     return None
 
 
 def why_not_comparable(score: Score | None, copy: DatasetCopy, *, normalize: bool, rerank: bool) -> str | None:
-    """Return the reason why reported figures cannot be compared with a measurement; None if they can.
+    """Return the reason why published scores cannot be compared with a measurement; None if they can.
 
     Args:
-        score: the reported figures; None if there are none.
+        score: the published scores; None if there are none.
         copy: the copy of the dataset on which the checkpoint was measured.
         normalize: True if embeddings were scaled to length 1 before distances were computed.
         rerank: True if re-ranking was applied.

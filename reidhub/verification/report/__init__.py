@@ -1,6 +1,6 @@
 """Writes the report of a run: one HTML file that loads no other file.
 
-Equal results give equal pages, byte for byte.
+The same results always give the same file, byte for byte.
 """
 
 from reidhub.verification.report.galleries import Gallery, RankedImage, RankedQuery, make_galleries, rank_gallery

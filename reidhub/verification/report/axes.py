@@ -54,19 +54,25 @@ class Axis:
 
 
 def round_step(least: float) -> float:
-    """Return the smallest round number (1, 2, 2.5 or 5 times a power of ten) that is at least ``least`` > 0."""
+    """Return the smallest round number that is greater than or equal to ``least``.
+
+    Round numbers are 1, 2, 2.5 and 5 times a power of ten.
+
+    Args:
+        least: greater than 0.
+    """
     power = 10.0 ** math.floor(math.log10(least))
     return next(step * power for step in _STEPS if step * power >= least * (1 - 1e-9))
 
 
 def round_bounds(values: Sequence[float], least: float, low: float, high: float) -> tuple[float, float]:
-    """Return two round numbers with all values between them, for the ends of an axis.
+    """Return the two ends of an axis: round numbers, with all values between them.
 
     Args:
         values: the values to show, at least one.
-        least: the two numbers are at least this far apart, unless ``low`` or ``high`` prevents it.
-        low: lower limit of the first number.
-        high: upper limit of the second number.
+        least: the two ends are at least this far apart, if ``low`` and ``high`` allow it.
+        low: the first end is not below this number.
+        high: the second end is not above this number.
     """
     middle, width = (min(values) + max(values)) / 2, max(max(values) - min(values), least) * 1.1
     step = round_step(width / 5)

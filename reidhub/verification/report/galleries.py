@@ -66,7 +66,7 @@ class RankedQuery:
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """The queries that a report shows for one result.
+    """The best and the worst queries of one retrieval, which a report shows.
 
     Args:
         root: the folder of the dataset; the names of images are paths relative to this folder.
@@ -80,7 +80,7 @@ class Gallery:
 
     @property
     def images(self) -> Iterator[Record]:
-        """The records of all images that are shown; if an image is shown several times, it comes several times."""
+        """The records of all images that are shown. An image that is shown twice is yielded twice."""
         for query in (*self.best, *self.worst):
             yield query.record
             yield from (image.record for image in query.images)
@@ -91,7 +91,7 @@ class Gallery:
 
 
 def make_galleries(report: Report, journal: Journal, settings: Settings) -> dict[JobKey, Gallery]:
-    """Choose the queries that a report shows for each retrieval, and rank the gallery for each of them.
+    """Choose the best and the worst queries of each retrieval, and rank the gallery for each of them.
 
     Args:
         report: the results of a run.
@@ -118,12 +118,14 @@ def make_galleries(report: Report, journal: Journal, settings: Settings) -> dict
 def rank_gallery(
     embeddings: tuple[Tensor, Tensor], data: RetrievalSet, measurement: Measurement, conditions: Conditions
 ) -> Gallery:
-    """Rank the gallery again for the best and the worst queries of a retrieval.
+    """Choose the best and the worst queries of a retrieval, and rank the gallery for each of them.
+
+    The gallery must be ranked again, because the journal has no rankings.
 
     Args:
         embeddings: float32 (Q, D) of the queries and (G, D) of the gallery, as the model computed them.
         data: the query and gallery records, in the order of the embeddings.
-        measurement: the counts of the retrieval.
+        measurement: has the average precision and the rank of the nearest match of each query.
         conditions: how the retrieval was measured.
     """
     if conditions.normalize:
@@ -164,13 +166,13 @@ def _compute_distances(embeddings: Embeddings, places: Sequence[int], *, rerank:
 
 
 def _rank_query(place: int, distances: Tensor, data: RetrievalSet, measurement: Measurement) -> RankedQuery:
-    """Choose the gallery images that a report shows for one query.
+    """Rank the gallery for one query, and choose the gallery images to show; see `RankedQuery`.
 
     Args:
-        place: index of the query among all queries.
+        place: index of the query in ``data.query``.
         distances: float32 (G,), the distances to the whole gallery, on the CPU.
         data: the query and gallery records.
-        measurement: the counts of the retrieval.
+        measurement: has the average precision and the rank of the nearest match of each query.
     """
     query, first = data.query[place], measurement.first_match_rank[place]
     shown: list[RankedImage] = []
@@ -186,7 +188,7 @@ def _rank_query(place: int, distances: Tensor, data: RetrievalSet, measurement: 
 
 
 def _order_gallery(query: Record, distances: Tensor, gallery: Sequence[Record]) -> Iterator[RankedImage]:
-    """Sort the whole gallery by distance, nearest first; images at the same distance keep the gallery's order."""
+    """Yield the whole gallery, nearest image first; images at the same distance keep the gallery's order."""
     rank = 0
     for column in distances.argsort(stable=True).tolist():
         mark = _mark(query, gallery[column])

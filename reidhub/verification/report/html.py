@@ -17,7 +17,7 @@ FILE_NAME = "index.html"
 
 
 def write_report(report: Report, galleries: Mapping[JobKey, Gallery], folder: Path, *, images: bool = True) -> Path:
-    """Write ``index.html``. Equal results give equal bytes, because the page contains no times.
+    """Write the page ``index.html``. It contains no times, so the same results always give the same bytes.
 
     Args:
         report: the results.

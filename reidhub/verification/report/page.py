@@ -1,7 +1,7 @@
 """Makes HTML pages from the templates in ``templates/``.
 
-A page is one file that loads no other file. Every value is escaped. A template that uses an unknown name raises an
-error.
+A page is one file that loads no other file. HTML characters in values are escaped. If a template uses a name that has
+no value, Jinja raises an error.
 """
 
 import base64
@@ -26,7 +26,7 @@ def render_page(template: str, **values: Any) -> str:
 
     Args:
         template: file name of the template.
-        values: the values that the template uses. ``style``, ``script`` and ``policy`` are added here.
+        values: the values that the template uses, without ``style``, ``script`` and ``policy``: these are added here.
     """
     style, script = _read("page.css"), _read("page.js")
     frame = {"style": style, "script": script, "policy": _policy(style, script)}
@@ -36,7 +36,7 @@ def render_page(template: str, **values: Any) -> str:
 
 @cache
 def load_templates() -> Environment:
-    """Return the Jinja environment of this package's templates, with the filters and tests that they use."""
+    """Return the Jinja environment for this package's templates, with their filters and their test ``measured``."""
     templates = Environment(
         loader=PackageLoader("reidhub.verification.report"),
         autoescape=True,
@@ -69,7 +69,7 @@ def format_signed(value: float) -> str:
 
 
 def use_minus_sign(number: str) -> str:
-    """Return the text of a number with a minus sign instead of a hyphen."""
+    """Replace the hyphen in the text of a number by a real minus sign."""
     return number.replace("-", "\N{MINUS SIGN}")
 
 

@@ -1,6 +1,7 @@
-"""Computes the content of a report's plots and its positions; ``templates/plots.html`` draws the plots as SVG.
+"""Computes the plots of a report: values, texts and positions. ``templates/plots.html`` draws them as SVG.
 
-Each kind of mark has its own shape and colour. The SVG title of a mark names the checkpoint.
+A mark is the symbol of one value, such as a circle. Marks with different meanings differ in shape, and each verdict has
+its own colour. The SVG title of a mark names the checkpoint.
 """
 
 import math
@@ -29,12 +30,12 @@ class Plot:
     """The fields that every plot has.
 
     Args:
-        key: start of the ids of the plot's HTML elements; letters, digits and hyphens.
+        key: prefix of the ids of the plot's HTML elements; letters, digits and hyphens.
         title: what the plot shows.
         note: what the marks mean.
         description: the content of the plot in a few sentences, for screen readers.
-        x: the axis from left to right.
-        y: the vertical axis: from bottom to top, but from top to bottom in a plot of deviations.
+        x: the horizontal axis; values grow to the right.
+        y: the vertical axis; values grow upwards, but downwards in a `DeviationPlot`.
         height: height of the plot in pixels.
     """
 
@@ -50,14 +51,14 @@ class Plot:
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """The difference between a measured figure and the printed one.
+    """The difference between a measured score and the published one.
 
     Args:
         name: name of the checkpoint.
         dataset: key of the dataset registry.
         metric: one of `reidhub.zoo.checkpoint.METRICS`.
-        points: measured minus printed.
-        verdict: verdict on the figure.
+        points: measured minus published score, in percentage points.
+        verdict: verdict on the measured score.
     """
 
     name: str
@@ -69,21 +70,21 @@ class Deviation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviationPlot(Plot):
-    """A plot with one line for each figure; a mark on the line shows the deviation."""
+    """A plot with one line of text for each score; a mark in the line shows the deviation."""
 
     deviations: Sequence[Deviation]
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The accuracy of one checkpoint.
+    """One mark in an `AccuracyPlot`: a measured score of one checkpoint, and its number of parameters.
 
     Args:
         name: name of the checkpoint.
-        metric: one of `reidhub.zoo.checkpoint.METRICS`.
+        metric: ``rank1``, ``top1`` or ``mAP``.
         params_m: number of parameters in millions, greater than 0.
-        percent: measured accuracy.
-        verdict: verdict on the figure; None if no figure is reported.
+        percent: the measured score, in percent.
+        verdict: verdict on the measured score; None if no score is published.
     """
 
     name: str
@@ -104,7 +105,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccuracyPlot(Plot):
-    """A plot of accuracy over number of parameters on one dataset; ``labels`` are the names next to the points."""
+    """A plot of scores on one dataset (y) over the number of parameters (x); ``labels`` are the checkpoints' names."""
 
     points: Sequence[Point]
     labels: Sequence[Label]
@@ -116,7 +117,7 @@ class Curve:
 
     Args:
         name: name of the checkpoint.
-        percents: at index k - 1, the percentage of queries whose first match has rank k or better.
+        percents: at index k - 1, the percentage of queries whose nearest match has rank k or better.
     """
 
     name: str
@@ -131,9 +132,9 @@ class CmcPlot(Plot):
 
 
 def plot_deviations(deviations: Sequence[Deviation]) -> DeviationPlot:
-    """Make the plot that shows the deviation of each figure; there must be at least one.
+    """Make the plot that shows the deviation of each score; there must be at least one.
 
-    The axis covers at most one point to either side; a larger deviation has an arrow at the end of the axis.
+    The axis ends at most one percentage point from 0. A larger deviation is shown by an arrow at the end of the axis.
     """
     largest = max(abs(deviation.points) for deviation in deviations)
     limit = min(max(0.2, math.ceil(largest * 10) / 10), 1.0)
@@ -152,12 +153,12 @@ def plot_deviations(deviations: Sequence[Deviation]) -> DeviationPlot:
 
 
 def plot_accuracy(key: str, dataset: str, points: Sequence[Point]) -> AccuracyPlot:
-    """Make the plot of accuracy over number of parameters on one dataset.
+    """Make the plot of scores over the number of parameters on one dataset.
 
     Args:
-        key: start of the ids of HTML elements; letters, digits and hyphens.
+        key: prefix of the ids of HTML elements; letters, digits and hyphens.
         dataset: title of the dataset.
-        points: the accuracies to show, at least one.
+        points: the scores to show, at least one.
     """
     params, percents = [point.params_m for point in points], [point.percent for point in points]
     x = Axis("parameters, millions (logarithmic)", min(params) / 1.6, max(params) * 1.6, _LEFT, _RIGHT, log=True)
@@ -182,7 +183,7 @@ def plot_cmc(key: str, dataset: str, curves: Sequence[Curve]) -> CmcPlot:
     """Make the plot of CMC curves on one dataset.
 
     Args:
-        key: start of the ids of HTML elements; letters, digits and hyphens.
+        key: prefix of the ids of HTML elements; letters, digits and hyphens.
         dataset: title of the dataset.
         curves: the curves to show, at least one.
     """
@@ -204,7 +205,7 @@ def plot_cmc(key: str, dataset: str, curves: Sequence[Curve]) -> CmcPlot:
 
 
 def list_deviations(report: Report) -> list[Deviation]:
-    """List the deviations of all figures that have a printed and a measured value."""
+    """List the deviations of all scores that were both published and measured."""
     return [
         Deviation(result.job.checkpoint.name, result.job.dataset, figure.metric, figure.deviation, figure.verdict)
         for result in report.measured
@@ -214,7 +215,7 @@ def list_deviations(report: Report) -> list[Deviation]:
 
 
 def plot_datasets(report: Report) -> list[tuple[AccuracyPlot, CmcPlot]]:
-    """Make the accuracy plot and the CMC plot of each dataset, in the order in which the results name the datasets."""
+    """Make the accuracy plot and the CMC plot of each dataset; the datasets are in the order of the results."""
     by_dataset: dict[str, list[Measured]] = {}
     for result in report.measured:
         by_dataset.setdefault(result.job.dataset, []).append(result)
@@ -235,7 +236,7 @@ def _list_points(result: Measured) -> Iterable[Point]:
 
 
 def count_parameters_m(checkpoint: Checkpoint) -> float:
-    """Return the number of parameters that an embedding uses, in millions: as printed, or else counted."""
+    """Return how many million parameters compute an embedding: the published number, or else our own count."""
     if checkpoint.params_m is not None:
         return float(checkpoint.params_m)
     return _count_parameters(checkpoint.model, (checkpoint.input.height, checkpoint.input.width)) / 1e6
@@ -253,7 +254,8 @@ def _place_labels(points: Sequence[tuple[str, float, float]]) -> list[Label]:
     """Place labels next to points; a label for which there is no room is left out.
 
     Args:
-        points: text, x and y of each point. A point with an empty text gets no label, and no label covers this point.
+        points: (text, x, y) for each point, in pixels. If the text is empty, the point gets no label. Labels cover no
+            point, with or without a label.
     """
     taken = [(x - 6, y - 6, x + 6, y + 6) for _, x, y in points]
     labels = []
@@ -266,7 +268,7 @@ def _place_labels(points: Sequence[tuple[str, float, float]]) -> list[Label]:
 
 
 def _find_place(text: str, x: float, y: float, taken: Sequence[_Box]) -> Label | None:
-    """Return the label at the first free place right, left, above or below a point; None if no place is free."""
+    """Try the places right, left, above and below a point. Return the label at the first free place, or None."""
     width = len(text) * _LETTER
     for left, base in ((x + 9, y + 4), (x - 9 - width, y + 4), (x - width / 2, y - 10), (x - width / 2, y + 19)):
         label = Label(text, left, base)

@@ -14,7 +14,7 @@ class Thumbnails:
     """Makes the thumbnails of one page and counts them.
 
     Args:
-        budget: largest total size of the JPEG files, in bytes; images that would exceed this size are left out.
+        budget: largest total size of the JPEG files, in bytes. An image that does not fit any more is left out.
 
     Attributes:
         count: number of thumbnails.

@@ -138,7 +138,7 @@ _OWN = re.compile(rf"[0-9a-f]{{32}}\.(rows|json)|{TEMPORARY}[0-9a-f]{{32}}\.json
 
 
 def make_key(*parts: Any) -> str:
-    """Make the key of an entry: a hash of everything that the entry depends on. The ``parts`` must be valid JSON values."""
+    """Make the key of an entry: a hash of everything that the entry depends on. Each part must be a JSON value."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -4,8 +4,8 @@ A user of the mirror sets ``$REIDHUB_MIRROR`` to the folder or to its web addres
 folder, with the name `Checkpoint.file_name`. ``index.json`` and ``SHA256SUMS`` list the intact files. A file is written
 completely or not at all, and an intact file is not written again.
 
-"Unpinned" means that the manifest has no sha256 for a file. If the manifest has a Mega link for such a file, the file
-is checked with its MAC, the checksum in the Mega link.
+Some files are *unpinned*: the manifest has no sha256 for them. If the manifest has a Mega link for such a file, the
+file is checked with the MAC, a checksum in the Mega link.
 """
 
 import hashlib
@@ -68,7 +68,7 @@ class Outcome:
         checkpoint: the checkpoint.
         state: ``intact`` if the folder had the file already, ``written`` if it was copied now, ``failed`` otherwise.
         entry: the file's entry in the index; None if ``failed``.
-        error: the reason for the failure; None otherwise.
+        error: the reason for the failure; None if not ``failed``.
     """
 
     checkpoint: Checkpoint
@@ -143,9 +143,14 @@ class Mirror:
     def _check_intact(self, path: Path, checkpoint: Checkpoint, listed: IndexEntry | None) -> Digest | None:
         """Return the sha256 of the file at ``path``; None if the file is missing or is not the checkpoint's file.
 
-        An unpinned file (no sha256 in the manifest) must have the sha256 that the cache has stored for the checkpoint,
-        or the sha256 in the index if the cache has none. If the index has none either, the file is accepted only if it
-        was checked with its MAC, the checksum in a Mega link.
+        An unpinned file has no sha256 in the manifest. It is compared with a sha256 from an earlier run instead: the
+        one in the cache, or else the one in ``listed``. If there is none, the file is accepted only if the manifest has
+        a Mega link for it, because then its MAC (the checksum in the link) was checked.
+
+        Args:
+            path: the file in the mirror.
+            checkpoint: the checkpoint that the file should belong to.
+            listed: the checkpoint's entry in the mirror's index; None if there is none.
         """
         artifact = checkpoint.artifact
         try:
@@ -158,14 +163,14 @@ class Mirror:
         return digest if remembered is None and artifact.checked_by == "mega-mac" else None
 
     def _find_source(self, checkpoint: Checkpoint, digest: Digest) -> str | None:
-        """Return the URL in the manifest that a file was downloaded from; None if unknown or a path on this machine."""
+        """Return the URL that a file was downloaded from; None if it is unknown, local or not in the manifest."""
         stored = self._cache.read_entry(digest)
         public = {source.location for source in checkpoint.artifact.sources if source.kind != "local"}
         return stored.source if stored and stored.source in public else None
 
 
 def _explain_errors(folder: Path) -> AbstractContextManager[None]:
-    """Replace an OSError in the ``with`` block by a CacheError or DiskFullError."""
+    """Replace an OSError in the ``with`` block: by DiskFullError if the disk is full, else by CacheError."""
     return explain_write_errors(f"write the mirror {folder}")
 
 
@@ -178,10 +183,14 @@ def read_index(folder: Path) -> list[IndexEntry]:
 
 
 def _copy(source: Path, target: Path) -> Digest:
-    """Copy a file of the cache and check its sha256 while copying.
+    """Copy a file of the cache to ``target``, check its sha256 at the same time, and return the sha256.
+
+    Args:
+        source: the file in the cache. Its file name is its sha256 with the suffix ``.pth``.
+        target: path of the copy.
 
     Raises:
-        IntegrityError: the file does not have the sha256 that its name states.
+        IntegrityError: the sha256 of the file is not the one in its file name.
         OSError: the file cannot be read, or the copy cannot be written.
     """
     state = hashlib.sha256()

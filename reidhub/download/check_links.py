@@ -1,7 +1,8 @@
-"""Check which sources of checkpoints still offer their files. Many hosts are asked at once, each with few requests.
+"""Check which sources of checkpoints still offer their files.
 
-No file is downloaded. Each source is asked whether it would send its file, and the size that it names is compared with
-the size in the manifest.
+No file is downloaded. Each source is asked whether it would send its file. If the source tells the size of the file,
+this size is compared with the size in the manifest. Up to `AT_ONCE` sources are asked at the same time, but at most
+`PER_HOST` of one host.
 """
 
 from collections import defaultdict
@@ -61,12 +62,16 @@ def check_links(
     patience: Patience = LINK_PATIENCE,
     on_answer: Callable[[LinkStatus], object] = lambda _: None,
 ) -> list[LinkStatus]:
-    """Check every source of the checkpoints; if ``$REIDHUB_OFFLINE`` is set, ask only local files.
+    """Check every source of the checkpoints.
+
+    If ``$REIDHUB_OFFLINE`` is set, reidhub sends no requests. It then checks only the sources of kind ``local``, and
+    all others get the reason ``not asked: offline``.
 
     Args:
         checkpoints: the checkpoints to check.
-        patience: limits on the check of each source.
-        on_answer: called with each result; from any thread, but never from two threads at the same time.
+        patience: limits on attempts and time for the check of each source.
+        on_answer: called with each result as soon as it is known. The calls come from several threads, but never two
+            at the same time.
 
     Returns:
         One status for each source, in the order of the checkpoints and of their sources in the manifest.
@@ -93,7 +98,11 @@ def check_links(
 
 
 def _split_by_host(sources: list[Source]) -> list[list[int]]:
-    """Split the indices of ``sources`` into one list per thread; one host gets at most `PER_HOST` lists."""
+    """Divide ``sources`` into groups. The sources of one group have the same host and are checked one after another.
+
+    Returns:
+        For each group, the indices of its sources. A host has at most `PER_HOST` groups.
+    """
     by_host: defaultdict[str, list[int]] = defaultdict(list)
     for number, source in enumerate(sources):
         by_host[name_host(source)].append(number)

@@ -4,7 +4,8 @@ Sources are asked in the order of the manifest. A download uses four modules: th
 of `reidhub.download.sources` reads the bytes from it, `reidhub.download.transfer` checks the bytes, and
 `reidhub.cache.store` stores the file.
 
-A host that is down is not asked again in the same run, unless it named a time to wait and that time has passed.
+If a host is down, it is not asked again in the same run. The exception is a host that told how long to wait: it may be
+asked again after this time.
 """
 
 import logging
@@ -39,10 +40,10 @@ class FetchOptions:
     """Options for fetching files.
 
     Args:
-        kind: ask only sources of this kind; None for all kinds.
+        kind: ask only sources of this kind, such as ``mega``; None for all kinds.
         fresh: remove the partial download of an earlier run and start at the first byte.
         offline: use the cache and local files only; ``$REIDHUB_OFFLINE`` has the same effect.
-        patience: limits on attempts and time for each source; its stop event ends all downloads.
+        patience: limits on attempts and time for each source. Setting the event ``patience.stop`` ends all downloads.
     """
 
     kind: str | None = None
@@ -138,7 +139,11 @@ class Fetcher:
             raise CancelledError(f"the download of {checkpoint.name} was stopped")
 
     def _check_allowed(self, checkpoint: Checkpoint, source: Source) -> None:
-        """Raise a `SourceError` with the reason if the source must not be asked."""
+        """Raise a `SourceError` with the reason if the source must not be asked.
+
+        The reason is one of three: reidhub is offline and the source is not local; the address is ``http:`` and the
+        manifest has no sha256 for the file; or the host is down.
+        """
         if self._offline and source.kind != "local":
             raise SourceError("not asked: offline")
         if source.kind == "http" and not checkpoint.artifact.pinned:
@@ -177,7 +182,11 @@ class _Failure:
 
 
 def _find_hint(failures: list[_Failure]) -> str:
-    """Return a hint for the user: check the network, if no host could be reached; else the hint of the last host."""
+    """Return a hint that tells the user what to do.
+
+    If no host could be reached, the hint says to check the network. Otherwise, it is the hint of the last failure. If
+    that failure has no hint of its own, the hint says to fetch the file by hand.
+    """
     by_hand = _BY_HAND if all(failure.error.permanent for failure in failures) else f"try again later, or {_BY_HAND}"
     hints = [failure.error.hint for failure in failures if failure.source.kind != "local"] or [None]
     if set(hints) == {NO_NETWORK}:
@@ -193,7 +202,7 @@ class _HostFailures:
         self._lock = threading.Lock()
 
     def remember(self, source: Source, error: SourceError, checkpoint: Checkpoint) -> None:
-        """Remember that the host of a source is down, if the error affects all files of the host."""
+        """Remember that the host of a source is down, if the error says so with ``host_down``."""
         if not error.host_down:
             return
         until = float("inf") if error.retry_after_s is None else time.monotonic() + error.retry_after_s
@@ -201,7 +210,7 @@ class _HostFailures:
             self._known[name_host(source)] = error, checkpoint, until
 
     def check(self, source: Source, checkpoint: Checkpoint) -> None:
-        """Raise a `SourceError` if the host of a source is still down."""
+        """Raise a `SourceError` if the host of a source was down before and must not be asked again yet."""
         with self._lock:
             known = self._known.get(name_host(source))
         if known is None:

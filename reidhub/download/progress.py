@@ -28,7 +28,7 @@ class Progress:
     def open_line(
         self, checkpoint: Checkpoint, label: str, size: int | None, start: int
     ) -> Iterator[Callable[[int], None]]:
-        """Show a line for one file from one source during the ``with`` block.
+        """Show a progress line for the download of one file from one source, during the ``with`` block.
 
         Args:
             checkpoint: the checkpoint that the file belongs to.

@@ -2,7 +2,7 @@
 
 The bytes of every source are checked, here and in `reidhub.cache.store`: first that they are not a web page, then the
 size, the MAC (the checksum in a Mega link) and the sha256. If a download stops before the end and the source can
-resume, the received bytes stay for the next run, with a note that says from which byte that run can continue.
+resume, the received bytes are kept for the next run. A note in the cache tells from which byte that run can continue.
 """
 
 import logging
@@ -57,9 +57,9 @@ class Transfer:
         """Download the file and return its path in the cache; continue an interrupted download if possible.
 
         Raises:
-            SourceError: the source does not give the file; if the source can resume, the received bytes stay.
+            SourceError: the source does not give the file; if the source can resume, the received bytes are kept.
             IntegrityError: the source gives a file with wrong bytes; the received bytes are removed.
-            CancelledError: the stop event was set; if the source can resume, the received bytes stay.
+            CancelledError: the stop event was set; if the source can resume, the received bytes are kept.
             CacheError: the cache folder cannot be written.
         """
         if partial := self._cache.find_partial(self._artifact, self._source):
@@ -85,7 +85,13 @@ class Transfer:
         return path
 
     def _copy(self, stream: Stream, incoming: IncomingFile, partial: PartialFile | None) -> None:
-        """Write the bytes of the stream after the bytes of the earlier run; check size and MAC of the whole file."""
+        """Write the bytes of ``stream`` into ``incoming``, then check the size and the MAC of the whole file.
+
+        Args:
+            stream: the opened source.
+            incoming: the file in the cache; it may already have bytes from an earlier run.
+            partial: the partial download of the earlier run; None if there is none.
+        """
         chunks = stream.chunks if stream.offset else refuse_pages(stream.chunks)
         size = self._agree_on_size(stream.size)
         incoming.truncate(stream.offset)
@@ -124,7 +130,7 @@ class Transfer:
         return offered if known is None else known
 
     def _start_mac(self, incoming: IncomingFile) -> "ContentMac | None":
-        """Return a `ContentMac` that already has the bytes of the earlier run; None if no MAC is checked.
+        """Start the check of the MAC with the bytes from an earlier run; return None if no MAC is checked.
 
         The MAC of a file is the checksum in its Mega link. It is always checked for a file from Mega. For a file from
         another source, it is checked if the manifest has a Mega link and no sha256 for the file.
@@ -153,14 +159,17 @@ class Transfer:
 
 
 def _note(stream: Stream, incoming: IncomingFile) -> None:
-    """If the source can resume, write a note that a later run can continue after the bytes written so far."""
+    """Write a note into the cache: a later run can continue after the bytes written so far.
+
+    If the source cannot resume, do nothing.
+    """
     if stream.state:
         incoming.note(stream.state)
 
 
 @contextmanager
 def _note_at_stop(stream: Stream, incoming: IncomingFile) -> Iterator[None]:
-    """Write a note for resuming if the source or the user stops the download, but not if the bytes are wrong."""
+    """Call `_note` if the source or the user stops the download in the ``with`` block, but not if bytes are wrong."""
     try:
         yield
     except IntegrityError:

@@ -23,7 +23,7 @@ def find_in_mirror(checkpoint: Checkpoint) -> Source | None:
         A source of kind ``local`` for a folder, ``https`` for an ``https:`` address, ``http`` for an ``http:`` address.
 
     Raises:
-        UsageError: ``$REIDHUB_MIRROR`` is malformed, or is an address of another kind.
+        UsageError: ``$REIDHUB_MIRROR`` is malformed, or is an address that cannot be a mirror, such as ``ftp://host``.
     """
     mirror = os.environ.get(ENVIRONMENT, "").strip()
     if not mirror:

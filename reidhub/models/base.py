@@ -44,7 +44,7 @@ class ReidModel(nn.Module):
         return self.classifier(embedding)
 
     def initialise_rest(self) -> None:
-        """Change in place the tensors that need other values than `init.initialise` gives; by default, change none."""
+        """Change some of the initial values that `init.initialise` has set, in place; by default, change none."""
 
     def forward(self, images: Tensor, *, return_embedding: bool = False) -> Logits | tuple[Logits, Tensor]:
         """Compute embeddings in eval mode; compute logits (the scores of the training classes) in train mode.

@@ -15,7 +15,7 @@ class ConvNorm(nn.Sequential):
         kernel_size: height and width of the kernel, an odd number. At stride 1 the padding keeps height and width.
         stride: stride of the convolution.
         groups: groups of the convolution.
-        bias: True for a convolution with a bias, as some published files have it, although normalisation needs none.
+        bias: True for a convolution with a bias. Normalisation makes a bias useless, but some published files have one.
         norm: creates the normalisation layer from the number of channels; None for no normalisation.
         activation: creates the activation layer; None for no activation.
     """

@@ -112,7 +112,7 @@ class HardAttention(nn.Module):
         return self.fc(pool_average(x)).tanh().unflatten(1, (REGIONS, 2))  # (N, C, h, w) -> (N, 4, 2)
 
     def spread_regions(self) -> None:
-        """Set the layer so that the four regions of every image are spread evenly over the height."""
+        """Set the weights of ``fc`` so that, for every image, the four regions are spread evenly over the height."""
         nn.init.zeros_(self.fc.weight)
         centres = [(0.0, (2 * region + 1) / REGIONS - 1) for region in range(REGIONS)]
         with torch.no_grad():
@@ -189,7 +189,9 @@ class HACNN(ReidModel):
         return self.classifier_global(whole), self.classifier_local(parts)
 
     def _run_global_branch(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the output maps of the stem and of each stage, and for each stage the centres of the regions.
+        """Return two lists: the output maps of the stem and of the stages, and the region centres of each stage.
+
+        Shapes: (N, 3, 160, 64) -> 4 x (N, C, h, w), 3 x (N, 4, 2).
 
         Raises:
             UsageError: the images are not 160 x 64 pixels.
@@ -205,7 +207,12 @@ class HACNN(ReidModel):
         return maps, centres
 
     def _run_local_branch(self, maps: list[Tensor], centres: list[Tensor]) -> Tensor:
-        """Compute the feature of one region from its part of the first three maps: centres 3 x (N, 2) -> (N, 384)."""
+        """Compute the feature of one region: (N, 384).
+
+        Args:
+            maps: output maps of the stem and of the stages, 4 x (N, C, h, w); the last one is not used.
+            centres: centre (x, y) of the region in each of the other maps, 3 x (N, 2).
+        """
         x = self.local_conv1(_crop_region(maps[0], centres[0], REGION_SIZES[0]))  # -> (N, 128, 12, 14)
         x = self.local_conv2(x + _crop_region(maps[1], centres[1], REGION_SIZES[1]))  # -> (N, 256, 6, 7)
         x = self.local_conv3(x + _crop_region(maps[2], centres[2], REGION_SIZES[2]))  # -> (N, 384, 3, 4)
@@ -214,7 +221,7 @@ class HACNN(ReidModel):
 
 @torch.fx.wrap
 def _check_size(images: Tensor, expected: tuple[int, int]) -> None:
-    """Raise UsageError unless the images have the ``expected`` size; the sizes of the regions fit no other size."""
+    """Raise UsageError unless the images have the ``expected`` size; `REGION_SIZES` are right only for this size."""
     height, width = images.shape[-2:]
     if (height, width) != expected:
         raise UsageError(f"hacnn takes images of {expected[0]} x {expected[1]} pixels, got {height} x {width}")

@@ -67,7 +67,7 @@ class MobileNetV2(ReidModel):
 
 
 def _make_stages(width: float) -> list[nn.Sequential]:
-    """Create one stage for each row of `STAGES`: (N, in, h, w) -> (N, out, h/s, w/s)."""
+    """Create one stage for each row of `STAGES`: (N, in, h, w) -> (N, out, h/s, w/s) with the row's stride s."""
     stages = []
     channels = int(STEM * width)
     for expansion, base, blocks, first_stride in STAGES:

@@ -36,9 +36,9 @@ class Artifact:
         size: bytes; None if not known.
         sources: places to download the file from, in the order in which they are tried.
         evidence: text that says where digest and size come from.
-        sha256_prefix: first digits of a sha256, from the file's name that the author chose. They may be older than the
-            file, so a download with other digits gives only a warning.
-        original_file: the file's name that the author chose. Other hosts offer the file under this name.
+        sha256_prefix: first digits of a sha256, taken from the author's file name. The author may have changed the file
+            and kept its name, so a download with other digits causes only a warning.
+        original_file: the author's name for the file. Other hosts offer the file under this name.
     """
 
     digest: Digest | None
@@ -116,13 +116,13 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The published figures of one checkpoint on one dataset.
+    """The published scores of one checkpoint on one dataset.
 
     Args:
         dataset: name of the dataset that the model was tested on.
-        values: metric -> percentage as printed, such as "94.2".
-        source: where the figures are printed.
-        not_comparable: the reason why the figures cannot be compared with a measurement by reidhub; None if they can.
+        values: metric -> published percentage as text, such as "94.2".
+        source: where the scores are published.
+        not_comparable: the reason why scores that reidhub measures cannot be compared with these; None if they can.
     """
 
     dataset: str
@@ -131,10 +131,10 @@ class Score:
     not_comparable: str | None = None
 
     def decimal(self, metric: str) -> Decimal:
-        """Return the printed figure of a metric as an exact number, with all printed decimals.
+        """Return the published score of a metric as an exact number, with all published decimals.
 
         Raises:
-            KeyError: no figure is printed for the metric.
+            KeyError: no score of this metric is published.
         """
         return Decimal(self.values[metric])
 
@@ -146,8 +146,8 @@ class Complexity:
     Args:
         params: parameters of the modules that compute the embedding, each counted once.
         params_by_calls: the same parameters, but a module that is called several times counts once for each call, as in
-            the published tables. The two numbers differ in hacnn (2.9 and 4.5 million), because its four local branches
-            share their blocks, and slightly in OSNet, because its streams share a gate.
+            some published tables. The two numbers differ in hacnn (2.9 and 4.5 million), because its four local
+            branches share their blocks. They differ slightly in OSNet, because its streams share a gate.
         multiply_adds: number of multiply-adds. The published tables call 10^9 of them a GFLOP.
     """
 
@@ -192,10 +192,10 @@ class Checkpoint:
         artifact: the file.
         layout: how the file stores its tensors.
         input: how images are prepared for it.
-        distance: the distance that its scores were computed with; for ImageNet weights, the distance that the
-            published tables use for this architecture.
-        params_m: parameters used at test time, in millions, as printed; None if not printed.
-        gflops: multiply-adds of one image in 10^9, as printed; None if not printed.
+        distance: the distance with which its published scores were computed. For ImageNet weights, it is the distance
+            that the published tables use for this architecture.
+        params_m: published number of parameters used at test time, in millions, as text; None if not published.
+        gflops: published number of multiply-adds for one image, in 10^9, as text; None if not published.
         loss: training loss; None if not published.
         transforms: training augmentation, in the words of the published tables.
         scores: one per dataset that the checkpoint was tested on.
@@ -234,6 +234,9 @@ class Checkpoint:
 
     @property
     def file_name(self) -> str:
-        """The file name for a copy: the checkpoint's name, and the suffix of the author's file or ``.pth``."""
+        """The file name of a copy, for example in a mirror.
+
+        It is the checkpoint's name with the suffix of the author's file, or with ``.pth`` if that suffix is unusual.
+        """
         suffix = "".join(PurePosixPath(self.artifact.original_file or "").suffixes[-2:])
         return self.name + (suffix if suffix in {".pth", ".pth.tar", ".pyth"} else ".pth")

@@ -52,7 +52,7 @@ def parse_file(file: Path, content: bytes) -> tuple[tuple[Checkpoint, ...], tupl
 
     Raises:
         ManifestError: for example, a field is unknown, missing, repeated or of the wrong type, a link is malformed, or
-            a figure is not a decimal text. The message starts with file and line.
+            a score is not a decimal number in quotes (``"94.2"``). The message starts with file and line.
     """
     fields = parse_yaml(file, content).fields(("architectures", "checkpoints"), ("checkpoints",), "a manifest")
     architectures = (

@@ -32,8 +32,9 @@ class ParsedCopy:
     """The parsed copy of one set of manifest files.
 
     Args:
-        path: path of the copy; it depends on the paths of the manifest files, not on their contents.
-        manifest: digest of the paths and contents of the manifest files; the copy is valid only for these files.
+        path: path of the copy. It depends on the paths of the manifest files, not on their contents. If a manifest file
+            changes, the new copy replaces the old one.
+        manifest: digest of the paths and contents of the manifest files. A copy with another digest is not used.
     """
 
     path: Path
@@ -60,7 +61,8 @@ class ParsedCopy:
         """Read the checkpoints and architectures in the copy, or return None if there is no valid copy.
 
         Args:
-            parse: parses the manifest files; called at a later look-up if the line of the checkpoint cannot be parsed.
+            parse: parses the manifest files. It is not called here, but later: when a checkpoint is looked up and its
+                line in the copy is malformed.
         """
         try:
             header, _, content = _read_own_file(self.path).partition(b"\n")
@@ -92,7 +94,7 @@ class StoredCheckpoints(Mapping[str, Checkpoint]):
 
     Args:
         lines: name -> JSON of the checkpoint.
-        parse: parses the manifest files; called if a line cannot be parsed.
+        parse: parses the manifest files; called if the line of a checkpoint is malformed.
     """
 
     def __init__(self, lines: Mapping[str, bytes], parse: Callable[[], Mapping[str, Checkpoint]]) -> None:

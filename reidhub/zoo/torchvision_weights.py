@@ -16,7 +16,8 @@ _TORCHVISION = "torchvision:"
 def find_torchvision_weights(model: str, dataset: str | None) -> Checkpoint | None:
     """Return a checkpoint for torchvision's ImageNet weights, if the training of the model starts from them.
 
-    The file has one source. Only the first digits of its sha256 are known, because they are part of the file's name.
+    The only source of the checkpoint's file is torchvision's URL. The file name contains the first digits of the
+    sha256. The other digits are not known.
 
     Args:
         model: name of an architecture.
@@ -53,7 +54,14 @@ def _has_own_checkpoint(model: str) -> bool:
 
 
 def _make_checkpoint(model: str, weights: str) -> Checkpoint:
-    """Make a checkpoint for a weights enum of torchvision; other fields are those of the model's first checkpoint."""
+    """Make a checkpoint for ImageNet weights of torchvision.
+
+    What torchvision does not define, such as the input size, is copied from the first checkpoint of the model.
+
+    Args:
+        model: name of the architecture.
+        weights: name of the weights in torchvision, such as ``ResNet50_Weights.IMAGENET1K_V1``.
+    """
     from torchvision.models import get_weight
 
     url: str = get_weight(weights).url

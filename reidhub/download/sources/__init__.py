@@ -33,9 +33,10 @@ class Stream:
     Args:
         chunks: the bytes of the file from ``offset`` on. Iterating raises `SourceError` if the source stops too early.
         size: bytes of the whole file; None if unknown.
-        offset: position of the first chunk in the file, in bytes: 0, or the position at which the source resumes, which
-            may be smaller than `Resume.offset`.
-        state: data that a later `Resume` needs, as JSON values; empty if the source cannot resume.
+        offset: number of bytes of the file before the first chunk: 0 if the source sends the whole file, or at most
+            `Resume.offset` if it continues an interrupted download.
+        state: what the source needs to continue this download in a later run, as JSON values, such as the file's size;
+            empty if the source cannot resume.
     """
 
     chunks: Iterator[bytes]
@@ -49,8 +50,8 @@ class Resume:
     """A request to continue an interrupted download.
 
     Args:
-        offset: number of bytes that were received already.
-        state: the `Stream.state` of the stream that sent these bytes.
+        offset: number of bytes that were received before the interruption.
+        state: the `Stream.state` of the interrupted download.
     """
 
     offset: int
@@ -65,8 +66,8 @@ class SourceModule(Protocol):
     ) -> AbstractContextManager[Stream]:
         """Open the file at a location and yield its `Stream`. A source that cannot resume starts at offset 0.
 
-        After a temporary failure the request is repeated, within the limits of ``patience``. This holds at the start of
-        the ``with`` block and between the chunks.
+        A request that fails temporarily is repeated, within the limits of ``patience``. If the connection breaks after
+        some chunks, a source that can resume opens a new connection, within the same limits.
 
         Raises:
             SourceError: the source does not give the file; raised at the start of the ``with`` block.
@@ -96,7 +97,7 @@ def probe(source: Source, *, patience: Patience = PATIENCE) -> int | None:
     Raises:
         UsageError: the kind of the source is unknown.
         SourceError: the source does not give the file; ``permanent`` and ``retry_after_s`` are set if known.
-        IntegrityError: the source would give a web page or an empty file instead.
+        IntegrityError: the source sends a web page or an empty file instead of the checkpoint's file.
     """
     return _find_module(source.kind).probe(source.location, patience=patience)
 

@@ -1,7 +1,7 @@
 """Messages for failures of web hosts.
 
 A message never contains the text of an exception, because some exceptions quote the proxy's address with its password.
-Of an address it shows only the host, because the rest of the address may hold keys, tokens and file names.
+A message never contains a whole URL, but only its host, because the rest may contain keys, tokens and file names.
 """
 
 from collections.abc import Mapping
@@ -47,13 +47,16 @@ def describe_failure(error: Exception, host: str) -> SourceError:
 
 
 def describe_break(error: Exception, host: str) -> TransientError:
-    """Return the error for an exception that was raised while the body of an answer was read."""
+    """Return the error for a connection that broke or stalled while the body of an answer was read."""
     stalled = isinstance(error, exceptions.TimeoutError)
     return TransientError(f"{host}: the connection {'stalled' if stalled else 'broke'}")
 
 
 def describe_status(host: str, status: int, headers: Mapping[str, str]) -> SourceError:
-    """Return the error for an HTTP status that is no success; it has the time to wait if the headers name one."""
+    """Return the error for an HTTP status that means failure, such as 404 or 503.
+
+    If the headers contain ``Retry-After``, the message tells how long to wait.
+    """
     wait_s = read_retry_after(headers)
     later = f"; try again in {format_duration(wait_s)}" if wait_s else ""
     message = f"{host}: {name_status(status)}{later}"

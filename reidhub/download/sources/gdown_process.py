@@ -2,8 +2,9 @@
 
 `reidhub.download.sources.gdrive` runs this file as a program, by its path; the program imports nothing of reidhub.
 
-gdown reads web pages of any length into memory, and follows any number of confirmation pages. In its own process, its
-memory, its requests and its time can be limited, and it can be killed at any moment. The process writes no file.
+gdown has no limits of its own: it reads web pages of any length into memory, and follows any number of confirmation
+pages. It therefore runs in a separate process with limits on memory, requests and time, which can be killed at any
+moment. The process writes no file.
 
 Standard output is one line with the size in bytes (empty if unknown), then the file. After a failure, standard error
 ends with the type of the exception, but without its text, which may quote the password of a proxy.
@@ -55,7 +56,10 @@ def main(file_id: str, connect_s: float, read_s: float, first_byte_s: float, tot
 
 
 def _limit_memory() -> None:
-    """Limit the memory of this process to `_MEMORY` bytes; only Linux applies it to all allocated memory."""
+    """Limit the memory of this process to `_MEMORY` bytes.
+
+    Only Linux limits all of the allocated memory. Other systems limit only a part of it, or nothing.
+    """
     with suppress(ImportError, ValueError, OSError):  # Windows has no such limit; a lower one may be set already
         import resource
 
@@ -64,7 +68,10 @@ def _limit_memory() -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent process ends or is killed, because that closes standard input."""
+    """Wait until the parent process ends, then end this process.
+
+    Standard input is a pipe from the parent. When the parent ends, the pipe is closed, and reading from it returns.
+    """
     os.read(0, 1)
     os._exit(1)
 
@@ -78,7 +85,10 @@ def _end_after(seconds: float) -> threading.Timer:
 
 
 def _cancel_after_requests() -> threading.Event:
-    """Return an event for gdown's ``cancel``; it is set when the process sends more than `_REQUESTS` requests."""
+    """Return an event that is set when this process sends more than `_REQUESTS` requests.
+
+    gdown takes the event as its argument ``cancel``, and stops when it is set.
+    """
     cancel = threading.Event()
     left = iter(range(_REQUESTS))
 

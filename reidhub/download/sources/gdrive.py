@@ -84,7 +84,7 @@ def parse_id(location: str) -> str:
 
 
 class _NoFileError(Exception):
-    """gdown ended before it sent a byte; the message is the type of gdown's exception."""
+    """gdown ended before it sent a byte. The message is the name of the exception in gdown, or its exit status."""
 
 
 @contextmanager

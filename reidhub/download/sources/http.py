@@ -37,7 +37,7 @@ class Session(requests.Session):
         patience: limits on the download.
 
     Attributes:
-        attempts: counts the attempts and the time that are left.
+        attempts: the object that counts how many attempts and how much time this download has left.
     """
 
     def __init__(self, patience: Patience) -> None:
@@ -49,7 +49,10 @@ class Session(requests.Session):
             self.mount(scheme, self.attempts.adapter)
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Return None; otherwise ``requests`` would read the body of a redirect, even if it does not follow it."""
+        """Always return None, so that ``requests`` does not notice redirects; `follow` follows them.
+
+        If ``requests`` notices a redirect, it reads the whole body of the answer, which may be long.
+        """
 
     @contextmanager
     def open(self, method: str, url: str, **options: Any) -> Iterator[requests.Response]:
@@ -76,10 +79,11 @@ class Session(requests.Session):
         Args:
             url: the first URL; not checked here.
             headers_for: returns the headers for a URL; called for each URL, so that no token goes to another host.
-            check: called with the target of each redirect and the URL that redirects; None for `check_https`.
+            check: checks each redirect. It gets the new URL and the URL that redirects to it, and returns the absolute
+                new URL. None for `check_https`.
 
         Raises:
-            SourceError: no answer came, there are too many redirects, or ``check`` refuses a target.
+            SourceError: no answer came, there are too many redirects, or ``check`` refuses a new URL.
         """
         at = url
         for _ in range(_REDIRECTS + 1):
@@ -115,7 +119,10 @@ class Session(requests.Session):
                 raise broken
 
     def _read_block(self, read: Callable[[int], bytes], pieces: list[bytes]) -> bool:
-        """Append bytes to ``pieces`` until a block is full or `_PROMPT_S` is over; return True at the body's end."""
+        """Read one block of a body and append its parts to ``pieces``; return True if the body has ended.
+
+        The block ends when it has `_BLOCK` bytes, or after `_PROMPT_S` seconds.
+        """
         room, due = _BLOCK, time.monotonic() + _PROMPT_S
         while room > 0 and time.monotonic() < due:
             self.attempts.check()
@@ -127,7 +134,10 @@ class Session(requests.Session):
         return False
 
     def read_start(self, response: requests.Response, size: int) -> bytes:
-        """Return the first ``size`` bytes of a body, and up to one block more; raises the errors of `read_blocks`."""
+        """Return the first ``size`` bytes of a body, and up to one block more; fewer if the body is shorter.
+
+        The errors are those of `read_blocks`.
+        """
         data = bytearray()
         for block in self.read_blocks(response):
             data += block
@@ -155,7 +165,7 @@ def check_https(url: str, base: str = "") -> str:
 
 
 def describe_refusal(response: requests.Response) -> SourceError:
-    """Return the error for an answer that is no success; it has the time to wait if the host names one."""
+    """Return the error for an answer with an HTTP status that means failure; see `describe_status`."""
     return describe_status(name_web_host(response.url), response.status_code, response.headers)
 
 

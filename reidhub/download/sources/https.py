@@ -61,11 +61,15 @@ class _Download:
         self._validator: str | None = None  # ETag or date: parts of two versions of the file must not be joined
 
     def read_state(self) -> dict[str, str | int | None]:
-        """Return the `Stream.state`; empty if the host sends neither an ETag nor a date of the file."""
+        """Return what a later run needs to resume this download: the file's version and size; see `Stream.state`.
+
+        The version is the ETag or the date that the host sends. Without a version, the result is empty, and the
+        download cannot be resumed.
+        """
         return {"validator": self._validator, "size": self.size} if self._validator else {}
 
     def open(self, resume: Resume | None) -> int:
-        """Open the first connection; return the position in the file from which `read` yields bytes."""
+        """Open the first connection, and return the position in the file at which `read` starts, in bytes."""
         if resume and resume.offset > 0 and isinstance(resume.state.get("validator"), str):
             size = resume.state.get("size")
             last = size - 1 if isinstance(size, int) and size > 1 else resume.offset
@@ -119,10 +123,14 @@ class _Download:
         return response
 
     def _accept_whole(self, response: requests.Response, *, is_first: bool) -> None:
-        """Accept an answer that starts at byte 0; after a reconnect, skip the bytes that were received before.
+        """Accept an answer that contains the whole file, although only the rest of it may be needed.
 
-        The host sends such an answer if no range was asked for, if the host ignored the range, or if the file has
-        changed.
+        A host sends the whole file if the request asked for it, if the host ignores ranges, or if the file has changed.
+        If this is not the first connection, `read` skips the bytes that it has already yielded.
+
+        Args:
+            response: the answer.
+            is_first: True for the first connection of this download.
 
         Raises:
             SourceError: the file has changed since the first connection.

@@ -17,11 +17,12 @@ class Patience:
     """The limits on one download from one source.
 
     Args:
-        attempts: number of failed attempts in a row, without a new byte, after which the source gives up.
-        connections: number of failures over the whole file, such as broken connections, after which the source gives
-            up, even if new bytes came in between.
-        pause_s: pause before the second attempt; doubled for each further attempt, then multiplied by a random factor
-            from 0.5 to 1.
+        attempts: the source gives up after this number of failed attempts in a row. When a new byte comes, the count
+            starts again at 0.
+        connections: the source gives up after this number of failures in the whole download, such as broken
+            connections, even if new bytes came in between.
+        pause_s: pause before the second attempt. Each further pause is twice as long. Each pause is then multiplied by
+            a random factor from 0.5 to 1.
         longest_pause_s: limit on a pause; if a host asks for a longer one, the source gives up.
         connect_s: longest time to open a connection.
         read_s: longest time without a new byte on an open connection.
@@ -47,16 +48,25 @@ PATIENCE = Patience()
 
 
 class TransientError(SourceError):
-    """A failure after which another attempt may succeed; a source raises it when no attempt is left."""
+    """A failure after which another attempt may succeed. A source raises it when it has used up its own attempts."""
 
     def add_position(self, offset: int, size: int | None) -> None:
-        """Add ``offset``, the number of bytes received so far, to the message if it is above 0."""
+        """Add to the message how many bytes were received, as in ``after 512 of 1024 bytes``.
+
+        Args:
+            offset: number of bytes received so far; 0 leaves the message as it is.
+            size: bytes of the whole file; None if unknown.
+        """
         if offset:
             self.message += f" after {offset} bytes" if size is None else f" after {offset} of {size} bytes"
 
 
 class UnreachableError(TransientError):
-    """No connection to the host could be opened, or no answer came. Before the first byte, one more attempt follows."""
+    """No connection to the host could be opened, or no answer came.
+
+    If this happens before the first byte of the file, at most one more attempt follows. `Patience.attempts` may allow
+    more, but they are not used.
+    """
 
 
 def format_duration(seconds: float) -> str:

@@ -52,7 +52,11 @@ class Attempts:
         self.adapter = HTTPAdapter(max_retries=self._start_count(connect=1))
 
     def _start_count(self, connect: int | None) -> "_Retry":
-        """Return a full count of attempts; at most ``connect`` of them may follow failed connections (None: all)."""
+        """Return a new count, with all attempts left.
+
+        Args:
+            connect: how many of the attempts may follow an `UnreachableError`; None for all.
+        """
         return _Retry(
             self,
             total=self.patience.attempts - 1,
@@ -76,14 +80,22 @@ class Attempts:
             raise SourceError(f"not done after {format_duration(self.patience.total_s)}")
 
     def note_progress(self) -> None:
-        """Make all attempts available again, because new bytes came; each may now follow a failed connection."""
+        """Make all attempts available again, because new bytes came.
+
+        Before the first byte, only one attempt may follow an `UnreachableError`. From now on, this error counts like
+        any other failure.
+        """
         self.adapter.max_retries = self._start_count(connect=None)
 
     def wait_after(self, error: TransientError) -> None:
-        """Count a failed attempt, and wait before the next one.
+        """Count a failed attempt, then wait before the next attempt.
+
+        Args:
+            error: the failure of the attempt.
 
         Raises:
-            TransientError: ``error``, if no attempt or too little time is left, or the host asks for too long a pause.
+            TransientError: ``error`` itself, if the source gives up: no attempt is left, the time would end during the
+                pause, or the host asks for a longer pause than `Patience.longest_pause_s`.
             CancelledError: the stop event was set.
             SourceError: the time for the download is over.
         """
@@ -107,8 +119,12 @@ class Attempts:
     def pause(self, seconds: float, after: TransientError) -> None:
         """Wait ``seconds`` before the next attempt.
 
+        Args:
+            seconds: length of the pause.
+            after: the failure of the last attempt.
+
         Raises:
-            TransientError: the error given as ``after``, if the next attempt would start after the time limit.
+            TransientError: ``after`` itself, if the time for the download would end during the pause.
             CancelledError: the stop event was set.
         """
         if time.monotonic() + seconds > self._end:
@@ -120,10 +136,13 @@ class Attempts:
 
 
 class _Retry(urllib3.Retry):
-    """Counts the attempts that are left; if there is none, `increment` raises a `SourceError` with our own message.
+    """Counts the attempts that are left. If none is left, `increment` raises a `SourceError` with our own message.
+
+    After each failure, urllib3 makes a new object with the new count. The adapter in ``attempts`` gets this object, so
+    that the next request continues the count.
 
     Args:
-        attempts: the `Attempts` whose adapter gets the new count after each failure, for the next request.
+        attempts: the `Attempts` of the download.
         options: the options of `urllib3.Retry`.
     """
 
@@ -174,7 +193,10 @@ class _Retry(urllib3.Retry):
 
 
 def _is_not_ours(record: logging.LogRecord) -> bool:
-    """Return False for urllib3's warning about one of our retries, because the warning shows the whole URL."""
+    """Return False for urllib3's warning about one of our retries, so that it is not logged.
+
+    The warning shows the whole URL, which may contain a token.
+    """
     return not (isinstance(record.args, tuple) and record.args and isinstance(record.args[0], _Retry))
 
 

@@ -1,4 +1,4 @@
-"""Asks Mega's API for public files. Its command ``g`` returns the size of a file and the URL of its bytes."""
+"""Asks Mega's API for public files. The API's command ``g`` returns the size of a file and a URL to download it."""
 
 import json
 import logging
@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Mega's answer for a file: its ``size`` in bytes, and a ``url`` for its bytes that expires after some time."""
+    """Mega's answer for a file: its ``size`` in bytes, and a ``url`` to download it, which expires later."""
 
     size: int
     url: str
@@ -99,7 +99,7 @@ def describe_quota(headers: Mapping[str, str]) -> SourceError:
 
 
 def _describe_quota(wait_s: int | None) -> SourceError:
-    """Return the error for a used-up quota; it allows a retry (`TransientError`) if Mega tells how long to wait."""
+    """Return the error for a used-up quota: a `TransientError` if Mega tells how long to wait, else a `SourceError`."""
     when = f"in {format_duration(wait_s)}" if wait_s else "in some hours"
     kind = TransientError if wait_s else SourceError
     return kind(f"quota of this address is used up; try again {when}", retry_after_s=wait_s, host_down=True)
@@ -117,7 +117,8 @@ def _parse_json(text: bytes) -> Any:
 def _read_offer(parsed: Any) -> Offer:
     """Return the `Offer` in an answer of Mega's API, or raise the error that the answer contains.
 
-    An answer is an error code, or an object with an offer or an error code; it may be wrapped in a list.
+    An answer is ``<code>``, ``{"err": <code>}`` or ``{"e": <code>}`` for an error, or ``{"s": <size>, "g": <url>}`` for
+    an offer. Each of these may also be the only item of a list.
 
     Raises:
         SourceError: the answer holds an error code, or no valid offer.

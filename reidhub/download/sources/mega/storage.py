@@ -51,7 +51,7 @@ def probe(location: str, *, patience: Patience = PATIENCE) -> int | None:
 
 
 class _Storage:
-    """One file in Mega's storage; if its address has expired, the API is asked for a new address.
+    """One file in Mega's storage. When its URL expires, the API is asked for a new URL.
 
     Attributes:
         size: bytes of the file, as the API states it.
@@ -102,7 +102,7 @@ class _Storage:
         return self._offer.url
 
     def _check_answer(self, response: requests.Response, expected: int) -> None:
-        """Raise an error if the answer is no success, or announces more bytes than the ``expected`` number."""
+        """Raise an error if the HTTP status means failure, or if the body is longer than ``expected`` bytes."""
         if response.status_code in (403, 404):
             self._offer = None
             words = f"{name_web_host(response.url)}: {name_status(response.status_code)}"

@@ -61,7 +61,7 @@ class InstallationError(ReidhubError):
 
 
 class UnknownCheckpointError(UsageError):
-    """No checkpoint matches a selector; or a model has no checkpoint, or several, for a dataset."""
+    """There is no such checkpoint or model; or a model has none, or several, that were trained on this dataset."""
 
 
 class SourceError(ReidhubError):

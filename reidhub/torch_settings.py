@@ -38,8 +38,9 @@ class _Switch(NamedTuple):
     def restore(self, value: Any) -> None:
         """Restore an earlier value of the switch.
 
-        If a backend has no precision of its own, torch returns its global precision instead. Therefore first remove
-        the backend's precision, and write ``value`` only if torch then returns something else.
+        A backend without a precision of its own uses torch's global precision, and ``value`` may be that one.
+        Therefore this method first removes the backend's own precision. It writes ``value`` only if torch then still
+        reports another precision.
         """
         if self.attribute == "fp32_precision":
             self.write("none")
@@ -81,7 +82,11 @@ class _Queue:
 
     @contextmanager
     def apply(self, wanted: _Wanted) -> Iterator[None]:
-        """Set switches until the block ends; entering it, or leaving an inner block, may wait for other threads."""
+        """Set switches until the ``with`` block ends.
+
+        The start of the block waits for earlier threads that need other values. So does the end of a block inside
+        another block, because the values of the outer block are then set again.
+        """
         thread, block = self._this_thread(), object()
         thread.blocks[block] = wanted
         try:
@@ -152,10 +157,11 @@ class Arithmetic:
 
     @contextmanager
     def on(self, device: torch.device) -> Iterator[None]:
-        """Use this arithmetic on one kind of device, until the ``with`` block ends.
+        """Let torch compute in this way on devices of this type (CPU or GPU), until the ``with`` block ends.
 
-        Threads with the same arithmetic run at the same time; other threads wait. Blocks can be nested: the inner block
-        overrides the outer block. When an inner block starts or ends, waiting threads may run first.
+        Threads whose blocks need the same settings run at the same time. A thread that needs other settings waits until
+        they have left their blocks. If a block is inside another block, the settings of the inner one apply until it
+        ends. At its start and at its end, the settings change, so the thread may have to wait for other threads again.
         """
         precision = "tf32" if self.tf32 else "ieee"
         wanted: dict[_Switch, Any] = dict.fromkeys(_CPU_PRECISION, precision)

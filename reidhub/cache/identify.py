@@ -39,8 +39,8 @@ def check_file(path: Path, artifact: Artifact) -> Digest:
 def identify(path: Path, digest: Digest, checkpoints: Iterable[Checkpoint]) -> list[Checkpoint]:
     """Find the checkpoints whose published file is exactly this file; an empty list if there are none.
 
-    A checkpoint is recognised by its sha256. If none has this sha256, the checkpoints without a known sha256 are
-    compared by the MAC, the checksum in a Mega link.
+    The checkpoints with this sha256 are the result. If there are none, the checkpoints without a known sha256 are
+    compared by their MAC, which is the checksum in a Mega link.
 
     Args:
         path: the file.
@@ -60,7 +60,9 @@ def identify(path: Path, digest: Digest, checkpoints: Iterable[Checkpoint]) -> l
 
 
 def find_mega_links(path: Path, links: Iterable[str]) -> set[str]:
-    """Return those links whose MAC, the checksum in a Mega link, fits the content of a file; read the file once.
+    """Return the Mega links that belong to a file: the MAC in the link equals the MAC of the file's content.
+
+    A MAC is the checksum in a Mega link. The file is read only once, also for many links.
 
     Raises:
         OSError: the file cannot be read.

@@ -28,8 +28,8 @@ class ImportResult:
         path: the file.
         state: ``added``, ``known`` (the cache had it already), or ``refused``.
         names: names of the checkpoints that the file belongs to.
-        checked_by: how the file was recognised: ``sha256``, ``mega-mac`` (the checksum in a Mega link), or ``nothing``
-            (only by its tensors). None if it was refused.
+        checked_by: the checksum by which the file was recognised: ``sha256``, ``mega-mac`` (the checksum in a Mega
+            link), or ``nothing`` if no checksum is known and the tensors were compared. None if it was refused.
         linked: True if the cache has a hard link to the file instead of a copy.
         reason: why the file was refused; None if it was not.
     """
@@ -48,8 +48,8 @@ class Importer:
     Args:
         cache: the cache that the files are added to.
         checkpoints: the candidates that a file may belong to.
-        by_tensors: called if neither the sha256 nor the MAC (the checksum in a Mega link) identifies a file; the
-            candidates are then the checkpoints for which neither is known.
+        by_tensors: function that compares the tensors in a file. It is called if no checksum identifies the file (no
+            sha256, no MAC in a Mega link). It gets only the checkpoints for which no checksum is known.
         link: make hard links instead of copies, if the disk allows it. Hard links need no disk space.
     """
 
@@ -111,11 +111,14 @@ class Importer:
             self._cache.keep(incoming, checkpoint.artifact, name=checkpoint.name, source=source, checked_by=checked_by)
 
     def _replace_by_link(self, path: Path, checkpoint: Checkpoint, digest: Digest) -> bool:
-        """Replace the copy in the cache by a hard link to the original file, and let the cache hash the file again.
+        """Replace the copy in the cache by a hard link to the original file, then check the file again.
 
         Returns:
-            True if the link replaced the copy. False if the disk allows no hard link, or if some users may not read
-            the original file, because they may share the cache.
+            True if the link replaced the copy. False if a hard link is not possible, or if the original file is not
+            readable for all users: other users may share the cache, and could read a copy, but not the link.
+
+        Raises:
+            IntegrityError: the original file was changed in the meantime.
         """
         real, stored = path.resolve(), self._cache.path(digest)
         link = stored.parent / f"{TEMPORARY}{secrets.token_hex(8)}"

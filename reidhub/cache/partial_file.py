@@ -1,11 +1,11 @@
 """A partial file: the first part of a file that is being downloaded, or whose download was interrupted.
 
-A second file in the same folder contains notes. A note records how many bytes are good, and what the source needs to
-resume the download after them.
+A second file in the same folder contains notes. Each note says how many bytes are good: these bytes are surely in the
+file. It also says what the source (such as Mega) needs to resume the download after these bytes.
 
-Only the process that created a partial file writes to it; this needs no lock. Another process that resumes the download
-copies the bytes into a new file of its own and hashes them, and only then removes the first file. If the first process
-still runs, its work is lost, but the bytes of two processes are never mixed.
+Only the process that created a partial file writes to it, so no lock is needed. If another process resumes the
+download, it first copies the good bytes into a new file of its own and compares their sha256 with the note. Then it
+removes the old file. If the first process still runs, its work is lost, but the bytes of two processes are never mixed.
 """
 
 import json
@@ -30,7 +30,7 @@ ROOM = "make room, or set REIDHUB_HOME to a folder on another disk"
 class PartialFile:
     """The first part of a file, left by an interrupted download or still written by another process.
 
-    A note is a record, in a file of its own, of how many bytes are good and how the download can be resumed.
+    A second file contains notes: how many bytes are good (surely in the file), and how the download can be resumed.
 
     Args:
         path: path of the partial file.
@@ -38,7 +38,7 @@ class PartialFile:
         offset: number of good bytes according to the last note; 0 if there is no note.
         sha256: sha256 of the good bytes; empty if there is no note.
         state: data that the source needs to continue after the good bytes.
-        size: number of bytes on the disk, good or not.
+        size: number of all bytes in the file; those after ``offset`` may be damaged.
         mtime_ns: time of the last write to the file, in ns.
     """
 
@@ -94,10 +94,10 @@ def _read_note(path: Path) -> tuple[str, int, str, dict[str, Any]]:
 
 
 class IncomingFile:
-    """A new file that is hashed while it is written; after an interruption, a later run can resume from its last note.
+    """A new file that is being downloaded, and is hashed while it is written.
 
-    A note records how many bytes are good and how the download can be resumed. The end of the ``with`` block closes the
-    file, and removes it unless it was published or has a note.
+    `note` records how a later run can resume the download after an interruption. At the end of the ``with`` block, the
+    file is closed. A file without a note is then removed, unless `publish` has given it its final name.
 
     Args:
         folder: folder for the temporary file; on the same disk as the final file.

@@ -247,7 +247,10 @@ def _check(file: StoredFile) -> CheckedFile:
 
 
 def _find_broken_conversion(file: StoredFile) -> tuple[Path, ...]:
-    """Find a file's converted copy and the copy's record, if their sha256 differ; else return an empty tuple."""
+    """Return the paths of a file's converted copy and of the copy's record, if the copy is broken; else an empty tuple.
+
+    The copy is broken if its sha256 is not the one in its record, or if the record cannot be read.
+    """
     path = file.path.with_suffix(".safetensors")
     note = path.with_suffix(".safetensors.json")
     if path not in file.paths:

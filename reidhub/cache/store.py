@@ -118,11 +118,13 @@ class Cache:
     def open_incoming(
         self, artifact: Artifact | None = None, source: Source | None = None, *, name: str = ""
     ) -> Iterator[IncomingFile]:
-        """Open a new file, which is removed at the end of the block unless `keep` stored it.
+        """Open a new file to write a download into; pass it to `keep` when it is complete.
+
+        At the end of the ``with`` block, a file that `keep` has not stored is removed. There is one exception: if
+        ``artifact`` and ``source`` are given, a file with a note for resuming stays, and `find_partial` finds it later.
 
         Args:
-            artifact: if given together with ``source``, a file with a note for resuming is kept after an interruption,
-                so that `find_partial` finds it later.
+            artifact: the artifact that is downloaded.
             source: the source of the bytes.
             name: the checkpoint that the file belongs to.
 
@@ -193,7 +195,8 @@ class Cache:
         Raises:
             IntegrityError: the file has another size or sha256 than the artifact, or another sha256 than the pin.
             CacheError: the file cannot be written; no part of it stays in the store.
-            SourceError: another process has resumed the download, and has not stored the file yet.
+            SourceError: ``incoming`` is gone: another process has taken over this download, removed ``incoming``, and
+                has not stored its own file yet.
         """
         digest = incoming.digest
         self._check(incoming, digest, artifact)
@@ -210,7 +213,7 @@ class Cache:
         return path
 
     def _publish(self, incoming: IncomingFile, artifact: Artifact, entry: Entry) -> None:
-        """Write pin, file and entry; if one of the writes fails, remove what the others have written."""
+        """Store pin, file and entry; if one of them cannot be written, remove those that were already written."""
         digest = Digest(entry.sha256)
         path = self.path(digest)
         with ExitStack() as undo:
@@ -282,7 +285,12 @@ class Cache:
 
 
 def _partial_prefix(artifact: Artifact, source: Source | None = None) -> str:
-    """Return the file-name prefix of an artifact's partial files; with a source, only of those from that source."""
+    """Return the prefix with which the names of an artifact's partial files start.
+
+    Args:
+        artifact: the artifact.
+        source: if given, return the longer prefix of the partial files that were downloaded from this source.
+    """
     known = [artifact.digest and artifact.digest.hex, artifact.size, artifact.mega_link, artifact.sources[0].location]
     parts = [known] if source is None else [known, [source.kind, source.location]]
     return "-".join(Digest.of_bytes(json.dumps(part).encode()).hex[:32] for part in parts)

@@ -70,7 +70,7 @@ class _Commands(click.Group):
 @click.option("-v", "--verbose", is_flag=True, help="Log to stderr what is tried.")
 @click.pass_context
 def cli(ctx: click.Context, *, manifests: tuple[Path, ...], verbose: bool) -> None:
-    """Pretrained person re-identification models that load, with numbers anyone can re-measure."""
+    """Pretrained person re-identification models: download them, and measure their reported scores again."""
     ctx.with_resource(add_manifests(file.absolute() for file in manifests))
     if verbose or ctx.invoked_subcommand not in _SILENT:
         import logging  # imported here because it takes milliseconds
@@ -80,7 +80,7 @@ def cli(ctx: click.Context, *, manifests: tuple[Path, ...], verbose: bool) -> No
 
 
 def main() -> None:
-    """Run the command line; after an error of the package or a full disk, print a message and set the exit code."""
+    """Run the command line; after a `ReidhubError` or on a full disk, print a message and set the exit code."""
     signal.signal(signal.SIGTERM, _stop)
     try:
         cli(prog_name="reidhub")
@@ -95,6 +95,9 @@ def main() -> None:
 
 
 def _stop(number: int, frame: object) -> NoReturn:
-    """Exit by an exception, so that temporary files and locks are removed; a second signal ends the process at once."""
+    """Handle the signal SIGTERM: raise SystemExit, so that temporary files and locks are removed.
+
+    A second SIGTERM ends the process immediately.
+    """
     signal.signal(number, signal.SIG_DFL)
     sys.exit(128 + number)

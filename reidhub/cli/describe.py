@@ -19,7 +19,7 @@ def describe_file(checkpoint: Checkpoint) -> str:
 
 
 def write_unpinned_notice(checkpoint: Checkpoint) -> str | None:
-    """Return a notice for users that no sha256 of the checkpoint's file is known; None if it is known."""
+    """Return a notice that says that the sha256 of a checkpoint's file is not known; None if it is known."""
     checked_by = checkpoint.artifact.checked_by
     if checked_by == "sha256":
         return None
@@ -43,7 +43,10 @@ def find_cost(checkpoint: Checkpoint) -> Complexity | None:
 
 
 def make_json(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return everything known about a checkpoint as data for JSON; published figures are texts, as printed."""
+    """Return everything known about a checkpoint as data for JSON.
+
+    Published numbers are strings, as the authors wrote them, such as ``"87.0"``.
+    """
     artifact, computed = checkpoint.artifact, find_cost(checkpoint)
     return {
         "name": checkpoint.name,

@@ -22,10 +22,11 @@ def run_in_order(work: Callable[[T], R], items: Sequence[T], jobs: int, stop: th
         work: the function; called in a thread with one item.
         items: the items.
         jobs: number of threads.
-        stop: set here when the results end or the caller stops early; ``work`` should check it and return soon.
+        stop: this function sets the event after the last result, or when the caller stops early. ``work`` should check
+            the event often, and return soon after it is set.
 
     Raises:
-        Exception: the exception that ``work`` raised for an item, in place of the result of this item.
+        Exception: ``work`` raised this exception for an item; it is raised when the result of this item is due.
     """
     waiting: queue.SimpleQueue[tuple[Future[R], T]] = queue.SimpleQueue()
     futures: list[Future[R]] = [Future() for _ in items]

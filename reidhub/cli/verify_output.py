@@ -21,7 +21,10 @@ _FEW = 3  # up to this number of checkpoints without a known sha256, each has it
 
 
 def print_notices(checkpoints: Sequence["Checkpoint"]) -> None:
-    """Print the notices in the manifest, and which checkpoints have no known sha256; each notice once, on stderr."""
+    """Print on stderr the checkpoints' notices in the manifest, and the checkpoints without a known sha256.
+
+    If several checkpoints have the same notice, it is printed once.
+    """
     unpinned = [notice for checkpoint in checkpoints if (notice := write_unpinned_notice(checkpoint))]
     if len(unpinned) > _FEW:
         names = ", ".join(checkpoint.name for checkpoint in checkpoints if write_unpinned_notice(checkpoint))
@@ -79,13 +82,18 @@ def print_problems(problems: Iterable["NotMeasured | FileCheck"]) -> None:
 
 
 def summarize(words: Sequence[str], devices: Sequence[str] = ()) -> str:
-    """Count how often each word occurs, as in ``2 reproduced, 1 close``; words are in the order of their first use."""
+    """Count how often each word occurs, and return a text such as ``2 reproduced, 1 close (on cpu)``.
+
+    Args:
+        words: the words; the text has them in the order in which they first occur.
+        devices: names of the devices, which are added in parentheses.
+    """
     counts = ", ".join(f"{count} {word}" for word, count in Counter(words).items())
     return counts + (f" (on {', '.join(devices)})" if devices else "")
 
 
 def _rows(result: Result) -> Iterator[tuple[str, ...]]:
-    """Yield the table rows of one result: one row for each figure that is shown."""
+    """Yield the table rows of one result: one row for each score that is shown, such as rank-1 and mAP."""
     note = _note(result)
     for figure in result.shown_figures:
         yield (*result.job.key, *_cells(figure, result), figure.verdict or result.verdict, note)

@@ -1,6 +1,7 @@
-"""Readers of the datasets on the user's disk; they download nothing and open no image.
+"""Functions that read the datasets on the user's disk; they download nothing and open no image.
 
-A new dataset needs a module with a reader, and an entry in `DATASETS`; docs/datasets.md shows how.
+Such a function is a `Reader`. To add a dataset, write a module with a `Reader` and add an entry to `DATASETS`;
+docs/datasets.md shows how.
 """
 
 import difflib
@@ -52,7 +53,8 @@ def read_dataset(name: str, data_root: Path, *, allow_partial: bool = False) -> 
 
     Args:
         name: key of `DATASETS`.
-        data_root: folder that contains the folder named by `describe_folder`, or the dataset's own folder.
+        data_root: the folder with the user's datasets, or the dataset's own folder. See `describe_folder` for
+            the name of the dataset's own folder.
         allow_partial: accept a copy whose numbers of images, people or cameras differ from the published numbers; the
             field ``partial`` of the result describes the difference.
 
@@ -69,7 +71,7 @@ def read_dataset(name: str, data_root: Path, *, allow_partial: bool = False) -> 
 
 
 def describe_folder(name: str) -> str:
-    """Return a description, for users, of the folder that a dataset's reader looks for below the data root.
+    """Return a text that tells users which folder below the data root is searched for a dataset.
 
     Raises:
         DatasetError: the name is unknown.

@@ -50,7 +50,7 @@ class Layout:
         name: key of the dataset registry.
         title: the dataset's own name.
         naming: how file names contain pid and camera.
-        counts: ``query`` and ``gallery`` -> their published counts; None if they are not known.
+        counts: published numbers of images, people and cameras of ``query`` and ``gallery``; None if not known.
     """
 
     name: str
@@ -62,8 +62,8 @@ class Layout:
         """Read query and gallery below ``root``, without junk (images with pid -1).
 
         Raises:
-            DatasetError: a folder cannot be read, a file's name does not match, a split is empty, or the counts differ
-                and ``allow_partial`` is False.
+            DatasetError: a folder cannot be read, a file's name has no pid or camera, a split is empty, or the numbers
+                of images, people or cameras are not the published ones and ``allow_partial`` is False.
         """
         splits = {split: self._read_split(root / folder) for split, folder in FOLDERS.items()}
         copy = Copy(self.name, self.title, root, self.counts)

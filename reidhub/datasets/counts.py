@@ -34,7 +34,7 @@ class Counts:
 
 
 def find_published_counts(name: str) -> Mapping[str, Counts] | None:
-    """Return the published counts of each split of a dataset, by the name of the split; None if they are not known."""
+    """Return a mapping from each split of a dataset to its published `Counts`; None if they are not known."""
     return _read_published().get(name)
 
 

@@ -39,11 +39,12 @@ def read_layout(
         root: folder that contains ``query`` and ``bounding_box_test``.
         name: key of the dataset registry.
         title: the dataset's own name.
-        counts: ``query`` and ``gallery`` -> their counts without junk (images with pid -1); None if not known.
-        allow_partial: accept a copy with other counts; the field ``partial`` of the result describes the difference.
+        counts: expected numbers of images, people and cameras of ``query`` and ``gallery``, without junk (images with
+            pid -1); None if not known.
+        allow_partial: accept a copy with other numbers; the field ``partial`` of the result describes the difference.
 
     Raises:
-        DatasetError: a folder cannot be read, a file's name has no pid or camera, a split is empty, or the counts
-            differ and ``allow_partial`` is False.
+        DatasetError: a folder cannot be read, a file's name has no pid or camera, a split is empty, or the copy has
+            other numbers and ``allow_partial`` is False.
     """
     return Layout(name, title, _NAMING, counts).read(root, allow_partial=allow_partial)

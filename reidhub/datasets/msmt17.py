@@ -29,8 +29,8 @@ def read(data_root: Path, *, allow_partial: bool = False) -> RetrievalSet:
 
     Raises:
         DatasetNotFoundError: no folder below ``data_root`` holds a copy.
-        DatasetError: a list cannot be read, a file's name has no camera, a path leads out of the dataset's folder, or
-            the copy is incomplete and ``allow_partial`` is False.
+        DatasetError: a list file cannot be read, an image's name has no camera, a path leads out of the dataset's
+            folder, or the copy is incomplete and ``allow_partial`` is False.
     """
     root = find_root("msmt17", data_root, _PLACES, tuple(_LISTS.values()))
     version = _find_version(root)

@@ -47,7 +47,15 @@ class Camera:
         return _draw_street(self)[:, :, left : left + WIDTH].copy()
 
     def develop(self, pixels: Pixels, stream: RandomStream) -> NDArray[np.uint8]:
-        """Return the image (HEIGHT, WIDTH, 3) that this camera stores of a scene; the light is random."""
+        """Return the photo that this camera takes of a drawn scene, with its own colours, blur and noise.
+
+        Args:
+            pixels: the scene, (3, HEIGHT, WIDTH) in [0, 255].
+            stream: chooses the light and the noise.
+
+        Returns:
+            uint8 (HEIGHT, WIDTH, 3).
+        """
         light = stream.draw_number(0.75, 1.2)
         slope = stream.draw_number(-0.25, 0.25)
         across = 1 + slope * (np.arange(WIDTH) / WIDTH - 0.5)

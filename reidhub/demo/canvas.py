@@ -77,5 +77,10 @@ class Canvas:
         return self._soften(np.minimum(side, np.minimum(self.y - top, bottom - self.y)))
 
     def _soften(self, inside: Plane) -> Plane:
-        """Return the share of each pixel that a shape covers, from the distance to its edge (positive if inside)."""
+        """Return the share of each pixel, in [0, 1], that a shape covers.
+
+        Args:
+            inside: for each pixel, the distance of its centre to the edge of the shape, in coordinates of the frame;
+                positive inside the shape, negative outside. Pixels at the edge get values between 0 and 1.
+        """
         return np.clip(inside * self.scale + 0.5, 0, 1)

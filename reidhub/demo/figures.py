@@ -145,7 +145,10 @@ def _draw_torso(canvas: Canvas, person: Person, pose: Pose) -> None:
 
 
 def _cover_accent(canvas: Canvas, person: Person, pose: Pose) -> Plane:
-    """Return where the upper garment has its second colour, as shares in [0, 1]; the array broadcasts to (H, W)."""
+    """Return the pattern on the upper garment: 1 where a pixel has the second colour, 0 where it has the main colour.
+
+    The values are in [0, 1]; the array has the shape (H, W), (H, 1) or (1, W).
+    """
     rows: Plane = np.floor((canvas.y - 0.155) / 0.052) % 2
     columns: Plane = np.floor((canvas.x + 1) / 0.045) % 2
     patterns: dict[str, Plane] = {

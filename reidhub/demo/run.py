@@ -1,6 +1,6 @@
 """Run the demo: two downloads from servers on this machine, then a verification on the generated dataset.
 
-The demo runs the ordinary ``reidhub`` command in subprocesses; the command does the same as outside the demo.
+The demo runs the ordinary ``reidhub`` command in subprocesses. The command has no special code for the demo.
 """
 
 import json
@@ -75,7 +75,10 @@ def _open_folder(keep: Path | None) -> Iterator[Path]:
 
 
 def _draw_world(root: Path, tell: Tell) -> None:
-    """Draw the query and gallery images, and tell the user whether the recorded scores are from the same files."""
+    """Draw the query and gallery images, and compare their bytes with the images of the recorded scores.
+
+    The user is told whether the bytes are the same. If they are not, the scores may differ from the recorded ones.
+    """
     tell("world    drawing images of people who do not exist, from 4 cameras, in Market-1501's layout")
     count = world.write_images(root, ("query", "gallery"))
     recorded = json.loads((DATA / COUNTS).read_text())["world_sha256"]

@@ -34,7 +34,7 @@ class Shot:
             -1 for junk (a badly cropped image).
         figure: number of the person to draw. In distractors and junk, this number is not a pid.
         camera: number of the camera, 1 to 4.
-        number: number of the image among the images of one figure and camera.
+        number: number of the image among all images of this person by this camera.
     """
 
     label: int
@@ -147,13 +147,16 @@ def _make_person(figure: int) -> Person:
 
 
 def _choose_frame(person: Person, camera: Camera, stream: RandomStream, aside: float = 0.0) -> Frame:
-    """Choose size and place of a person who about fills the image; ``aside`` moves the person, in image widths."""
+    """Choose the place of a person in an image, and a size at which the person is about as tall as the image.
+
+    ``aside`` moves the person to the right (or left, if negative); 1 is the width of the image.
+    """
     scale = 116 * camera.zoom * person.stature * stream.draw_number(0.93, 1.08)
     return Frame(WIDTH * (0.5 + aside) + stream.draw_number(-4, 4), HEIGHT - scale - stream.draw_number(0, 9), scale)
 
 
 def _choose_junk_frame(stream: RandomStream) -> Frame:
-    """Choose size and place of a person as in a bad detection: too large and not in the middle."""
+    """Choose size and place of a person for a badly cropped image: too large and not in the middle."""
     return Frame(WIDTH * stream.draw_number(0.2, 0.8), stream.draw_number(-90, 20), stream.draw_number(180, 220))
 
 

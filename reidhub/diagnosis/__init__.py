@@ -101,7 +101,7 @@ def doctor(path: Path | str) -> Diagnosis:
 
 
 def _read_tensors(blank: Diagnosis, path: Path, start: bytes) -> Diagnosis:
-    """Read the tensors, and add to the diagnosis the facts that follow from them."""
+    """Read the tensors, and fill in the fields of the diagnosis that depend on the tensors."""
     known = find_by_digest(Digest(blank.sha256))
     layout = known[0].layout if known else StateDictLayout()
     try:
@@ -132,7 +132,7 @@ def _find_problem(
     Args:
         read: the diagnosis so far.
         tensors: all tensors of the file.
-        below: the tensors whose names start with ``found.prefix``; the keys of this mapping lack the prefix.
+        below: the tensors whose names start with ``found.prefix``; the keys are the names without the prefix.
         found: the most similar architecture.
 
     Returns:
@@ -167,7 +167,11 @@ def _suggest_for_misfit(read: Diagnosis, found: Resemblance) -> str:
 
 
 def _add_origin(read: Diagnosis, path: Path) -> Diagnosis:
-    """Add to the diagnosis the checkpoints whose file this is, and the checkpoints that could be in the file."""
+    """Add two lists of checkpoints to the diagnosis: ``entries`` and ``candidates``.
+
+    The published file of each checkpoint in ``entries`` has exactly these bytes. The checkpoints in ``candidates`` have
+    the same architecture, and the same or an unknown number of classes.
+    """
     origin = find_origin(path, Digest(read.sha256), architecture=read.architecture)
     names = tuple(checkpoint.name for checkpoint in origin.entries)
     could = find_candidates(read.architecture, read.num_classes) if read.architecture else ()
@@ -176,7 +180,7 @@ def _add_origin(read: Diagnosis, path: Path) -> Diagnosis:
 
 
 def _add_notes(read: Diagnosis, path: Path, start: bytes) -> Diagnosis:
-    """Add the notes to the diagnosis, and a hint if a file has the name of a checkpoint but contains no tensors."""
+    """Add ``notes`` to the diagnosis; add ``hint`` if the file has the name of a checkpoint but contains no tensors."""
     found = replace(read, notes=tuple(_write_notes(read, path, start)))
     claimed = find_by_file_name(path)
     if read.tensors or not claimed or read.format not in ("empty", "page", "lfs-pointer"):

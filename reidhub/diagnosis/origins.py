@@ -49,7 +49,10 @@ def find_by_digest(sha256: Digest) -> tuple[Checkpoint, ...]:
 
 
 def find_training_sets(num_classes: int | None) -> tuple[str, ...]:
-    """Find the training sets that have this number of classes, in the manifest and in the published counts."""
+    """Find the names of the training sets that have this number of people or classes.
+
+    Both the manifest and the datasets' published numbers of people or classes are searched.
+    """
     if num_classes is None:
         return ()
     named = [_name_training_set(c) for c in zoo().checkpoints if c.spec.num_classes == num_classes]
@@ -70,7 +73,7 @@ def find_candidates(architecture: str, num_classes: int | None) -> tuple[Checkpo
 
 
 def find_by_file_name(path: Path) -> tuple[Checkpoint, ...]:
-    """Find the checkpoints that this file's name stands for: the author's file name, or a checkpoint's name."""
+    """Find the checkpoints by the name of a file: the name of the author's file, or the checkpoint's own name."""
     name = path.name
     stem = name.partition(".")[0]
     return tuple(

@@ -37,7 +37,11 @@ def find_wrapping(path: Path, tensors: Mapping[str, Tensor]) -> Wrapping | None:
 
 
 def _find_prefix(mapping: Mapping[Any, Any], tensors: Mapping[str, Tensor]) -> str | None:
-    """Return the prefix that a mapping has before the names of ``tensors``; None if the names differ in another way."""
+    """Return the prefix of a mapping's keys: key = prefix + name of a tensor; None if this is wrong for any key.
+
+    For the keys ``module.a``, ``module.b`` and tensors ``a``, ``b``, the prefix is ``module.``. If keys and names are
+    equal, it is empty. Keys and names must be in the same order.
+    """
     first, wanted = next(iter(mapping), None), next(iter(tensors))
     if not isinstance(first, str) or not first.endswith(wanted) or len(mapping) != len(tensors):
         return None

@@ -101,7 +101,10 @@ class AtomicFile:
         self.path.replace(target)
 
     def keep(self) -> None:
-        """Keep the temporary file when the process exits; `discard` and the end of ``with`` still remove the file."""
+        """Do not remove the temporary file when the process exits.
+
+        `discard` and the end of the ``with`` block still remove it.
+        """
         _unfinished.pop(self.path, None)
 
     def discard(self) -> None:
@@ -114,7 +117,11 @@ class AtomicFile:
 
 
 def _check_new(path: Path, target: Path) -> None:
-    """Create the target as a hard link to ``path``; this raises FileExistsError if the target exists."""
+    """Raise FileExistsError if the target exists.
+
+    If the disk allows hard links, the target is also created, as a link to ``path``. So of two processes with the same
+    target, only one succeeds.
+    """
     try:
         target.hardlink_to(path)
     except FileExistsError:
@@ -183,16 +190,16 @@ def is_disk_full(error: OSError) -> bool:
 def explain_write_errors(
     action: str, failure: type[ReidhubError] = CacheError, *, hint: str | None = None
 ) -> Iterator[None]:
-    """Replace an OSError in the ``with`` block by a `ReidhubError` with a message for the user.
+    """Catch an OSError from the ``with`` block, and raise a `ReidhubError` with a message for the user instead.
 
     Args:
-        action: what the block does, as in ``"write the receipt r.json"``.
-        failure: type of the error for all reasons except a full disk.
-        hint: what the user can do; if None, only an error for a full disk has a hint.
+        action: what the block does, such as ``"write the receipt r.json"``; the message starts with ``cannot ACTION``.
+        failure: the class to raise, unless the disk is full.
+        hint: what the user can do. The default for a full disk is to make room; other errors have no default.
 
     Raises:
         DiskFullError: the disk is full, or a quota or the limit on file sizes is reached.
-        ReidhubError: any other OSError; the type is ``failure``.
+        ReidhubError: the block raised another OSError; the class is ``failure``.
     """
     try:
         yield

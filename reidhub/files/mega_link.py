@@ -35,7 +35,7 @@ class MegaLink:
         """Read ``https://mega.nz/#!HANDLE!KEY`` or ``https://mega.nz/file/HANDLE#KEY``.
 
         Raises:
-            SourceError: the text is not such a link; another attempt cannot help (``permanent``).
+            SourceError: the text is not such a link. The error is ``permanent``: another attempt cannot help.
         """
         plain = text.replace("%21", "!")
         found = _OLD.fullmatch(plain) or _NEW.fullmatch(plain)

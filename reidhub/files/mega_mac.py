@@ -34,7 +34,7 @@ class ContentMac:
         link: the Mega link that the file should belong to.
 
     Raises:
-        SourceError: the link is malformed; another attempt cannot help (``permanent``).
+        SourceError: the link is malformed. The error is ``permanent``: another attempt cannot help.
     """
 
     def __init__(self, link: MegaLink | str) -> None:
@@ -105,7 +105,16 @@ def _measure_chunk(index: int) -> int:
 
 
 def _chain(aes: bytes, macs: bytes, start: bytes = bytes(_BLOCK)) -> bytes:
-    """Return the CBC states over the chunk MACs: ``start``, then one state for each MAC."""
+    """Compute the CBC-MAC over the MACs of chunks, and return all intermediate results.
+
+    Args:
+        aes: the AES key, 16 bytes.
+        macs: MACs of the chunks, 16 bytes each.
+        start: the result for the chunks before these, 16 bytes; zeros if there are none.
+
+    Returns:
+        ``start``, then the result after each MAC, 16 bytes each. The last one is the CBC-MAC.
+    """
     return start + Cipher(AES(aes), CBC(start)).encryptor().update(macs)
 
 
@@ -116,7 +125,17 @@ def _fold(state: bytes) -> bytes:
 
 
 def _find_gap(link: MegaLink, macs: bytes) -> range | None:
-    """Find consecutive chunks (never all) without which the file has the link's MAC; None if there are none."""
+    """Find the chunks of the file that were left out when the link's MAC was computed; see `ContentMac.check`.
+
+    Some runs of consecutive chunks near the end are tried: the MAC of all other chunks must equal the link's MAC.
+
+    Args:
+        link: the Mega link.
+        macs: MACs of all chunks of the file, 16 bytes each.
+
+    Returns:
+        Indices of the chunks, from 0; None if no such run is found.
+    """
     end = len(macs) // _BLOCK
     before = _chain(link.aes, macs)
     for start in range(max(0, end - _LATE), end):

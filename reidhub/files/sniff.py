@@ -18,9 +18,9 @@ _LFS = b"version https://git-lfs.github.com/spec/"
 
 
 def refuse_pages(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Return the same bytes, unless they are a web page or an error text instead of a checkpoint.
+    """Return all chunks unchanged; raise an error if they are a web page or an error text instead of a checkpoint.
 
-    The first chunks are read at once, the others when the result is read.
+    The first chunks are read in this call, the others later, when the caller reads the result.
 
     Raises:
         IntegrityError: no bytes came, or they are HTML, XML, JSON or a Git LFS pointer (a text instead of a file).
@@ -41,7 +41,7 @@ def read_title(data: bytes) -> str:
 
 
 def make_printable(text: str, most: int = 100) -> str:
-    """Prepare a text for a message: put it on one line, remove control characters, and shorten it to ``most``."""
+    """Prepare a text for a message: put it on one line without control characters, at most ``most`` characters long."""
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     return line if len(line) <= most else line[: most - 3] + "..."
 
@@ -56,7 +56,12 @@ def _read_start(chunks: Iterator[bytes], size: int) -> bytes:
 
 
 def _name_kind(start: bytes) -> str | None:
-    """Return ``" of text/html"`` or similar words for bytes that are no checkpoint, ``""`` for no bytes, else None."""
+    """Check whether the first bytes of a file are surely no checkpoint, and say what they are.
+
+    Returns:
+        The end of the message ``got 2412 bytes of text/html``: ``" of text/html"``; empty if there are no bytes. None
+        if the bytes may be a checkpoint.
+    """
     if not start:
         return ""
     if _CONTROL.search(start[:HEAD]):

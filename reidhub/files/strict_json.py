@@ -25,7 +25,7 @@ def from_json(kind: type[T], text: bytes) -> T:
         text: a JSON document.
 
     Raises:
-        ValueError: the text is not JSON, or its value is not a ``kind``.
+        ValueError: the text is not JSON, or its value does not have the type ``kind``.
     """
     try:
         value: T = _reader_of(cast(Hashable, kind))(json.loads(text))
@@ -40,7 +40,7 @@ def _fields_of(value: Any) -> dict[str, Any]:
 
 @cache
 def _reader_of(kind: Any) -> _Reader:
-    """Return a function that converts parsed JSON to a ``kind``."""
+    """Return a function that converts parsed JSON to a value of the type ``kind``, or raises ValueError."""
     origin, parts = get_origin(kind), get_args(kind)
     if is_dataclass(kind):
         return _dataclass_reader(kind)

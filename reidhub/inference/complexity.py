@@ -1,7 +1,7 @@
-"""Parameters and multiply-adds of a model, counted as in the published tables of the zoo.
+"""Count the parameters and multiply-adds of a model in the same way as the zoo's published tables.
 
-Multiply-adds are those of convolutions and matrix products. Normalisation, activations, pooling and resampling are not
-counted, and neither are modules that an embedding does not pass through, such as the classifier.
+Only the multiply-adds of convolutions and matrix products are counted, not those of normalisation, activations, pooling
+and resampling. Modules that are not needed for an embedding, such as the classifier, are not counted at all.
 """
 
 import copy

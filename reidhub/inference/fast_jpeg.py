@@ -1,9 +1,9 @@
-"""Fast decoding and enlarging of JPEG files, used only if the pixels are the same as PIL's, bit for bit.
+"""Decode and enlarge JPEG files faster than PIL, but only if the pixels are exactly the same as PIL's.
 
-PIL and torchvision both decode with libjpeg, but not always with the same release. So each process first decodes small
-files of each kind with both, and this module decodes only the kinds that gave equal pixels. It enlarges images only to
-sizes for which torch and PIL both compute the filter weights without rounding. PIL does everything else: other formats,
-CMYK, damaged files, making images smaller.
+PIL and torchvision both decode with libjpeg, but not always with the same release. So each process first makes small
+test files of each `Kind` and decodes them with both. This module then decodes only files of those kinds for which all
+pixels were equal. It enlarges images only to sizes for which torch and PIL both compute the filter weights without
+rounding. PIL does everything else: other formats, CMYK, damaged files, making images smaller.
 """
 
 import io
@@ -49,7 +49,7 @@ def decode(data: bytes | bytearray) -> Tensor | None:
     """Decode a JPEG file.
 
     Returns:
-        uint8 (3, H, W), RGB, channels last; None if PIL must decode or refuse the file.
+        uint8 (3, H, W), RGB, channels last. None if this module does not decode the file; the caller then uses PIL.
     """
     kind = _read_kind(data)
     if kind is None or kind not in find_equal_kinds():
@@ -68,15 +68,21 @@ def _decode(data: bytes | bytearray) -> Tensor | None:
 
 
 def enlarges_exactly(size: tuple[int, int], wanted: tuple[int, int]) -> bool:
-    """Return True if `enlarge` gives the pixels of PIL's bilinear filter; both sizes are (height, width)."""
+    """Return True if `enlarge` gives exactly the same pixels as PIL's bilinear filter.
+
+    Args:
+        size: (height, width) of the image.
+        wanted: (height, width) of the result.
+    """
     return resizes_equally() and all(map(_has_exact_weights, size, wanted))
 
 
 def _has_exact_weights(side: int, wanted: int) -> bool:
     """Return True if torch and PIL compute every filter weight from ``side`` to ``wanted`` pixels without rounding.
 
-    A weight is exact if it has few binary digits. The weights follow from distances between pixel centres, which are
-    multiples of gcd(side, 2 * wanted) / (2 * wanted). Making images smaller always counts as inexact.
+    The weights are computed from distances between pixel centres. These are fractions with the denominator
+    2 * wanted / gcd(side, 2 * wanted). No rounding is needed if the denominator is a power of two, at most 2**14. For
+    ``wanted`` below ``side``, the result is always False.
     """
     denominator = 2 * wanted // gcd(side, 2 * wanted)
     return side == wanted or (side < wanted and denominator & -denominator == denominator <= 2**_EXACT_BITS)
@@ -97,7 +103,12 @@ def enlarge(pixels: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
 
 
 def _read_kind(data: bytes | bytearray) -> Kind | None:
-    """Read the kind from the segments before the first scan; None if this is not a plain 8-bit grey or YCbCr file."""
+    """Read the header of a JPEG file, which is everything before the image data, and return the file's `Kind`.
+
+    Returns:
+        None if the file is damaged, too large or not 8-bit, has other colours than grey or YCbCr, or is not coded as
+        baseline or progressive JPEG with Huffman codes.
+    """
     if data[:2] != _START:
         return None
     place, kind = 2, None
@@ -112,7 +123,7 @@ def _read_kind(data: bytes | bytearray) -> Kind | None:
 
 
 def _read_frame(frame: bytes | bytearray, *, progressive: bool) -> Kind | None:
-    """Read the kind from a frame header.
+    """Return the `Kind` that a frame header describes; None if it is malformed, or the image is too large or not 8-bit.
 
     The header has the bits per sample, height, width, number of components, and for each component its name, sampling
     factors and table.
@@ -127,7 +138,7 @@ def _read_frame(frame: bytes | bytearray, *, progressive: bool) -> Kind | None:
 
 @lru_cache(maxsize=1)
 def find_equal_kinds() -> frozenset[Kind]:
-    """Find the kinds of JPEG files that torchvision decodes to the same bits as PIL in this process."""
+    """Find the kinds of JPEG files that torchvision decodes to exactly the same pixels as PIL in this process."""
     import torchvision.io  # noqa: F401  # registers its decoder; imported late because it takes a second
 
     if not hasattr(torch.ops.image, "decode_jpeg"):
@@ -163,7 +174,7 @@ def _decodes_equally(data: bytes) -> bool:
 
 @lru_cache(maxsize=1)
 def resizes_equally() -> bool:
-    """Return True if torch's 8-bit resizer and PIL's gave the same bits in a trial on this processor."""
+    """Enlarge two test images with torch and with PIL on this processor; return True if all pixels are equal."""
     pixels = np.random.default_rng(0).integers(0, 256, (2, 101, 53, 3)).astype(np.uint8)
     got = enlarge(pixels, (256, 128)).permute(0, 2, 3, 1).numpy()
     wants = [np.asarray(Image.fromarray(image).resize((128, 256), Image.Resampling.BILINEAR)) for image in pixels]

@@ -1,4 +1,4 @@
-"""Folding: merges each batch normalisation into the layer before it; the model computes the same function."""
+"""Folding: merge each batch normalisation into the layer before it; the model then computes the same with less work."""
 
 import copy
 from typing import cast
@@ -13,8 +13,8 @@ Normalisation = nn.BatchNorm1d | nn.BatchNorm2d
 def fold_normalisations(model: nn.Module) -> fx.GraphModule:
     """Copy a model and fold each batch normalisation into the convolution or linear layer before it, if possible.
 
-    It is possible if only the normalisation reads the output of the layer. A layer that is called several times is
-    folded if the same normalisation follows every call, and no other layer comes before that normalisation.
+    It is possible if the output of the layer goes only to the normalisation. If a layer is called several times, the
+    same normalisation must follow every call, and this normalisation must follow no other layer.
 
     Args:
         model: in eval mode; not changed.
@@ -36,7 +36,15 @@ def _find_calls(traced: fx.GraphModule, target: str) -> list[fx.Node]:
 
 
 def _is_one_normalisation(traced: fx.GraphModule, calls: list[fx.Node], readers: list[fx.Node]) -> bool:
-    """Return True if each call of a layer has one reader, and the readers are all calls of one normalisation."""
+    """Return True if a layer can be folded: each of its outputs goes only to one and the same normalisation.
+
+    The normalisation must follow no other layer, and must have running statistics.
+
+    Args:
+        traced: the graph of the model.
+        calls: all nodes that call the layer.
+        readers: all nodes that use the outputs of ``calls``.
+    """
     if not readers or readers[0].op != "call_module":
         return False
     norm = traced.get_submodule(str(readers[0].target))
@@ -49,7 +57,7 @@ def _is_one_normalisation(traced: fx.GraphModule, calls: list[fx.Node], readers:
 
 
 def _fold(traced: fx.GraphModule, target: str, readers: list[fx.Node]) -> None:
-    """Replace a layer and the normalisation that reads its output by one layer."""
+    """Replace a layer and the normalisation after it by one layer."""
     norm = cast(Normalisation, traced.get_submodule(str(readers[0].target)))
     path, _, name = target.rpartition(".")
     setattr(traced.get_submodule(path), name, _fuse(traced.get_submodule(target), norm))

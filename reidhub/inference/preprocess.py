@@ -1,8 +1,8 @@
 """Preprocessing as the published models need it: decode, resize, divide by 255, subtract the mean, divide by std.
 
 PIL decodes, and resizes 8-bit RGB with its antialiased bilinear filter. OpenCV, resizing of float tensors, BGR, or
-swapped height and width give other pixels and lower scores. `reidhub.inference.fast_jpeg` does the same work faster
-if its pixels are equal to PIL's, bit for bit.
+swapped height and width give other pixels and lower scores. `reidhub.inference.fast_jpeg` is faster than PIL; it is
+used only for images for which it gives exactly the same pixels as PIL.
 """
 
 import io
@@ -144,7 +144,10 @@ def normalise_into(out: Tensor, pixels: Tensor, spec: PixelSpec) -> Tensor:
 @lru_cache(maxsize=64)  # copying numbers to a GPU waits for the GPU
 @torch.inference_mode(False)
 def _make_channels(values: tuple[float, float, float], repeats: int, device: torch.device) -> Tensor:
-    """Make a tensor of one value per channel: (3, 1, 1); or the three values ``repeats`` times: (3 * repeats,)."""
+    """Make a tensor (3, 1, 1) of the values of the three channels.
+
+    If ``repeats`` is above 0, the tensor is (3 * repeats,) instead: the three values, ``repeats`` times in a row.
+    """
     channels = torch.tensor(values, dtype=torch.float32, device=device)
     return channels.repeat(repeats) if repeats else channels[:, None, None]
 
@@ -193,12 +196,12 @@ def _decode_ahead(
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """The pixels of a few batches; several threads fill them, each some consecutive images.
+    """The pixels of a few batches. Several threads decode the images; each thread gets some consecutive images.
 
     Args:
         pixels: uint8 (N, 3, H, W).
         start: index of the first image in the list of all paths.
-        runs: the work of each thread.
+        runs: one future per thread; it is done when the thread has decoded its images.
     """
 
     pixels: Tensor
@@ -209,7 +212,7 @@ class _Chunk:
     def begin(
         cls, pool: ThreadPoolExecutor, paths: Sequence[Path], spec: PixelSpec, workers: int, start: int
     ) -> "_Chunk":
-        """Hand the work to the threads, without waiting for it."""
+        """Start to decode the images in the threads of the pool; return before they are decoded."""
         pixels = _make_room(len(paths), spec)
         run = -(-len(paths) // workers)
         runs = [

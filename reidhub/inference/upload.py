@@ -36,7 +36,7 @@ def upload_ahead(batches: Iterator[tuple[Tensor, T]], device: torch.device) -> I
 
 
 def _wait_for_upload(pixels: Tensor, rest: T, copied: torch.cuda.Event) -> tuple[Tensor, T]:
-    """Make the GPU's current stream, which computes, wait until the pixels are copied."""
+    """Let the GPU compute only after the pixels are copied; return the pixels and the other value."""
     current = torch.cuda.current_stream(pixels.device)
     current.wait_event(copied)
     pixels.record_stream(current)

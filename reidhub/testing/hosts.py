@@ -1,8 +1,10 @@
 """Hosts on this machine that speak the protocols of Mega and Google Drive, and a plain web host.
 
-They are written from descriptions of the protocols and share no code with the clients in `reidhub.download.sources`, so
-that a test finds a mistake in either. `Static` is one host. `Drive` and `Mega` answer under several host names; pass
-their ``hosts`` to `Internet` or `online`.
+They follow the descriptions of the protocols, and share no code with the clients in `reidhub.download.sources`. So a
+mistake in a client is not repeated in its host, and a test can find it.
+
+`Static` is one host. `Drive` and `Mega` answer under several host names; pass their ``hosts`` to `Internet` or
+`online`.
 """
 
 import base64

@@ -26,8 +26,8 @@ class Request:
     """One request as a host receives it.
 
     Args:
-        host: host name; empty for a plain ``http:`` request, which goes to the proxy itself.
-        method: ``GET`` or ``POST``; ``CONNECT`` if the internet has no such host.
+        host: host name; empty for a request to an ``http:`` URL, which no host answers.
+        method: ``GET`` or ``POST``; ``CONNECT`` for a request to a host that the `Internet` does not have.
         path: path and query of the URL.
         headers: name -> value; upper and lower case in a name make no difference.
         body: the whole body.

@@ -59,7 +59,10 @@ def encode_jpeg(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def _compute_coefficients(pixels: NDArray[np.uint8]) -> Ints:
-    """Compute the quantised coefficients, int64 (blocks, 3, 64); all are in the order in which the file has them."""
+    """Compute the quantised coefficients, int64 (blocks, 3, 64), in the order of the file.
+
+    The blocks are in rows from left to right; the 64 coefficients of a block are in zigzag order.
+    """
     height, width, _ = pixels.shape
     ycbcr = (pixels.astype(np.int64) @ _YCBCR.T + 32768 >> 16) - np.array([128, 0, 0])
     blocks = ycbcr.reshape(height // 8, 8, width // 8, 8, 3).transpose(0, 2, 4, 1, 3)
@@ -100,7 +103,11 @@ def _quantisation() -> Ints:
 
 @cache
 def _codes() -> tuple[_Code, _Code]:
-    """Return the Huffman codes for DC sizes and for AC (run, size) symbols; small runs and sizes get short codes."""
+    """Return two Huffman codes: for the symbols of DC coefficients and for those of AC coefficients.
+
+    A DC symbol is the number of bits of the value. An AC symbol is 16 * (number of zeros before the value) + (number of
+    bits of the value). Symbols with small numbers have short codes.
+    """
     runs = sorted(
         (16 * run + size for run in range(16) for size in range(1, 11)), key=lambda s: (s // 16 + 2 * (s % 16), s)
     )
@@ -121,7 +128,11 @@ def _huffman(counts: tuple[int, ...], symbols: tuple[int, ...]) -> _Code:
 
 
 def _encode_scan(coefficients: Ints) -> bytes:
-    """Encode the scan, the image data: for each block the DC difference, then the AC values and runs of zeros."""
+    """Encode the scan, which is the image data, as a sequence of tokens.
+
+    A token is a Huffman symbol, followed by the bits of a value. Each block has one DC token (the difference from the
+    block before) and then AC tokens (values and runs of zeros).
+    """
     differences = np.diff(coefficients[:, :, 0], axis=0, prepend=0).reshape(-1)
     blocks = coefficients.reshape(-1, 64)
     dc, ac = _codes()
@@ -138,12 +149,18 @@ def _encode_scan(coefficients: Ints) -> bytes:
 
 
 def _dc_tokens(differences: Ints) -> tuple[Ints, Ints, Ints]:
-    """Return sort key, symbol and value of each block's DC token; the sort keys of block i start at 256 * i."""
+    """Return sort key, symbol and value of the DC token of each block.
+
+    Tokens sorted by their keys are in the order of the file. All keys of block i are in [256 * i, 256 * i + 255].
+    """
     return np.arange(len(differences)) * 256, _bit_length(differences), differences
 
 
 def _ac_tokens(blocks: Ints) -> tuple[Ints, Ints, Ints]:
-    """Return sort key, symbol and value of all AC tokens: non-zero values, runs of 16 zeros, and ends of blocks."""
+    """Return sort key, symbol and value of all AC tokens; see `_dc_tokens` for the keys.
+
+    A token is a non-zero value, a run of 16 zeros, or the end of a block. The last two have the value 0.
+    """
     block, k = np.nonzero(blocks[:, 1:])
     k += 1
     value = blocks[block, k]

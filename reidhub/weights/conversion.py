@@ -1,8 +1,8 @@
 """Converts checkpoint files in the cache to safetensors files, which later loads map into memory.
 
-The converted file lies next to the original. It gets its final name only when it is complete. It holds only weights
-that loaded strictly into their model, and its metadata has the sha256 of the original. If its size or time has changed,
-it is hashed before use; if it is broken, it is written again.
+The converted file is in the folder of the original. It gets its final name only when it is complete. It contains only
+weights that loaded strictly into their model, and its metadata has the sha256 of the original. If the size or the
+modification time of a converted file has changed, it is hashed before use. A broken converted file is written again.
 """
 
 import json
@@ -27,7 +27,9 @@ ORIGINAL = "sha256_of_original"
 
 
 def read_cached_weights(path: Path, layout: StateDictLayout) -> dict[str, Tensor]:
-    """Map the weights from the converted file of a cached file; if this is not possible, read the cached file.
+    """Read the weights of a file in the cache: from its converted copy if there is one, else from the file itself.
+
+    The copy is mapped into memory, which is faster.
 
     Args:
         path: the original file in the cache.
@@ -95,7 +97,10 @@ def convert(path: Path, tensors: Mapping[str, Tensor], layout: StateDictLayout) 
 
 
 def read_original_digest(path: Path) -> Digest | None:
-    """Return the original's sha256 that a safetensors file's metadata claims, unchecked; None if there is none."""
+    """Read the sha256 of the original file from the metadata of a safetensors file; None if there is none.
+
+    The sha256 is not checked: anyone can write any sha256 into the metadata.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:

@@ -66,7 +66,7 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str) 
 def load_backbone(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str, head: tuple[str, ...]) -> None:
     """Load all weights except those of the head into a model, strictly; the model keeps its own head.
 
-    A warning in the log lists the tensors that were left out, and the model's head as newly initialised.
+    A warning in the log lists the tensors that were not loaded, and the tensors of the model's own head.
 
     Args:
         model: a model in which every tensor is initialised.
@@ -93,7 +93,10 @@ def _choose_device(tensor: Tensor) -> torch.device:
 
 
 def _find_differences(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[tuple[str, str, str]]:
-    """List the differences between two sets of tensors, each as (kind, name, shapes)."""
+    """List the differences between the tensors of a model and those of a file.
+
+    Each is (``missing``, name, shape), (``unexpected``, name, shape) or (``shape``, name, both shapes in words).
+    """
     missing = [("missing", name, _format_shape(tensor)) for name, tensor in wanted.items() if name not in given]
     unexpected = [("unexpected", name, _format_shape(tensor)) for name, tensor in given.items() if name not in wanted]
     other = [

@@ -22,8 +22,10 @@ def build_with_weights(
     Args:
         checkpoint: the checkpoint, which names the architecture.
         tensors: the weights from the checkpoint's file.
-        num_classes: rows of the classifier; None for the number in the manifest, else in the weights, else 1000.
-        head: prefixes of the names of tensors that are newly initialised; all other tensors are loaded strictly.
+        num_classes: rows of the classifier. If None, the number in the manifest is used; if the manifest has none, the
+            number in the weights; if they have no classifier, 1000.
+        head: tensors whose names start with one of these prefixes are not loaded, but newly initialised. All other
+            tensors are loaded strictly.
 
     Raises:
         StateDictError: the weights do not fit.

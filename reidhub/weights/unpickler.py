@@ -224,14 +224,14 @@ def _unwrap_parameter(data: Any, *_: Any) -> Any:
 
 
 def _encode(text: Any, encoding: Any = "latin1", *_: Any) -> bytes:
-    """Return the bytes that a text stands for: with pickle protocol 2, Python 3 writes bytes as text."""
+    """Return the bytes that a pickle stores as text: with pickle protocol 2, Python 3 writes bytes as latin1 text."""
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
         raise WeightsError("the pickle writes bytes in a way that no checkpoint does")
     return text.encode("latin1")
 
 
 def _keep(value: Any = (), *_: Any) -> Any:
-    """Return the tuple that a ``torch.Size`` is created from; the tuple is its stand-in."""
+    """Return a tuple in place of a ``torch.Size``, which a pickle creates from this tuple."""
     return value
 
 

@@ -1,4 +1,4 @@
-"""``reidhub demo``: download and verify a small checkpoint, with hosts and images made on this machine."""
+"""``reidhub demo``: download and verify a small checkpoint without the internet, on generated images."""
 
 import sys
 from pathlib import Path

@@ -108,7 +108,7 @@ class _Options:
 
     @property
     def score_options(self) -> list[str]:
-        """Names of the given options that are only allowed when scores are measured."""
+        """Names of the options on the command line that are only allowed with ``--level scores``."""
         given = {
             "--on": self.datasets,
             "--receipt": self.receipt,
@@ -142,7 +142,7 @@ class _Options:
         return self.data_root
 
     def settings(self) -> "Settings":
-        """Make the settings for measuring scores from the options."""
+        """Return the `Settings` of the measurement; they are made from the command-line options."""
         from reidhub.torch_settings import find_device
         from reidhub.verification.settings import Settings
 
@@ -220,7 +220,7 @@ def _verify(jobs: "Plan", options: _Options) -> int:
 
 
 def _make_folders(options: _Options) -> None:
-    """Create the folders for the results, so that an error is raised before the hours of work, not after them."""
+    """Create the folders for the results now, so that a wrong path is reported before the measurement, not after it."""
     for folder in (options.html, options.keep_embeddings, options.receipt and options.receipt.parent):
         if folder:
             with explain_write_errors(f"make the folder {folder}", UsageError):
@@ -228,7 +228,10 @@ def _make_folders(options: _Options) -> None:
 
 
 def _write_files(report: "Report", journal: "Journal", settings: "Settings", options: _Options) -> None:
-    """Write the files that the user asked for, with the embeddings that the journal has stored."""
+    """Write the files that the user asked for: embeddings, HTML report and receipt.
+
+    The embeddings come from the journal, which has stored them during the measurement.
+    """
     from reidhub.verification.export_embeddings import export_embeddings
     from reidhub.verification.receipt import write_receipt
     from reidhub.verification.report import make_galleries, write_report

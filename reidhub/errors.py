@@ -61,7 +61,10 @@ class InstallationError(ReidhubError):
 
 
 class UnknownCheckpointError(UsageError):
-    """There is no such checkpoint or model; or a model has none, or several, that were trained on this dataset."""
+    """A name does not lead to exactly one checkpoint.
+
+    There is no checkpoint or model of this name, or the model has no checkpoint, or several, for the wanted dataset.
+    """
 
 
 class SourceError(ReidhubError):

@@ -84,8 +84,8 @@ class _Queue:
     def apply(self, wanted: _Wanted) -> Iterator[None]:
         """Set switches until the ``with`` block ends.
 
-        The start of the block waits for earlier threads that need other values. So does the end of a block inside
-        another block, because the values of the outer block are then set again.
+        Before the block starts, this thread waits for earlier threads that need other values. At the end of a block
+        inside another block, the outer block's values are set again, so the thread may wait there too.
         """
         thread, block = self._this_thread(), object()
         thread.blocks[block] = wanted

@@ -44,7 +44,7 @@ class RetrievalSet:
         version: ``V1`` or ``V2`` for MSMT17; None for datasets with one version.
         root: folder that contains the splits.
         query: records in the order of file names or, for MSMT17, of the list file.
-        gallery: records in the same order as ``query``.
+        gallery: records of the gallery images, sorted like ``query``.
         fingerprint: hash of the files' names, labels and sizes; see `compute_fingerprint`.
         partial: how the copy differs from the published counts, in words; None if it does not differ, or if no counts
             are known.

@@ -54,7 +54,7 @@ class Diagnosis:
         nearest: the most similar architecture, if no architecture fits exactly; None if none is similar.
         num_classes: rows of the classifier; None if there is no classifier.
         training_sets: training sets that have ``num_classes`` classes.
-        candidates: names of the other checkpoints with ``architecture`` that could be in the file.
+        candidates: names of other checkpoints with this ``architecture``; the file may be one of them.
         notes: other things that a user should know, one sentence each.
         problem: why the file does not load; None if it loads.
         hint: what to do about the problem.

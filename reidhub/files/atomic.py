@@ -117,10 +117,13 @@ class AtomicFile:
 
 
 def _check_new(path: Path, target: Path) -> None:
-    """Raise FileExistsError if the target exists.
+    """Check that the target does not exist, and claim its name for this process if the disk allows hard links.
 
-    If the disk allows hard links, the target is also created, as a link to ``path``. So of two processes with the same
-    target, only one succeeds.
+    To claim the name, the target is created as a hard link to the temporary file ``path``. If two processes want the
+    same target, only one can do this.
+
+    Raises:
+        FileExistsError: the target exists.
     """
     try:
         target.hardlink_to(path)

@@ -222,7 +222,7 @@ class _Chunk:
         return cls(pixels, start, runs)
 
     def batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Wait for the threads, then yield pixels and indices as `load_batches` does."""
+        """Wait until this chunk is decoded; then yield its pixels and indices in batches, as `load_batches` does."""
         for run in self.runs:
             run.result()
         places = torch.arange(self.start, self.start + len(self.pixels), device="cpu")

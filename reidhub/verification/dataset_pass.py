@@ -180,7 +180,7 @@ def _group_by_memory(members: Sequence[PassMember], device: torch.device) -> lis
 def _split(batches: Iterator[Batch], *, chunked: bool) -> Iterator[Iterable[Batch]]:
     """Split the batches into lists of up to 64 batches, so that several groups of models can read each list.
 
-    If not ``chunked``, yield the iterator ``batches`` itself, which only one group can read.
+    If not ``chunked``, yield the iterator ``batches`` itself, which is used up after one group has read it.
     """
     if not chunked:
         yield batches

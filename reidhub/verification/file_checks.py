@@ -86,7 +86,9 @@ def check_files(selection: Selection, level: Level, cache: Cache) -> Iterator[Fi
 
 
 def has_failed(checks: list[FileCheck], *, strict: bool = False) -> bool:
-    """Return True if a cost differs from the published one, or a checkpoint that the user named could not be checked.
+    """Return True if computed parameters or multiply-adds differ from the published ones, or a named file is unchecked.
+
+    A named file belongs to a checkpoint that the user named; it is unchecked if the check was not possible.
 
     Args:
         checks: all checks of a run.

@@ -1,6 +1,7 @@
 """The results of a run. Tables, JSON, receipts and reports are made from them.
 
-A result is `Measured` or `NotMeasured`. Only `Timing` depends on how fast a run was.
+A result is `Measured` or `NotMeasured`. All values except `Timing` are the same if a run is repeated
+under the same conditions.
 """
 
 import hashlib

@@ -1,8 +1,8 @@
 """Reads a pickle into plain values: mappings, lists, texts, numbers, and descriptions of tensors.
 
-Before unpickling, all opcodes are checked against limits. The number of opcodes limits time and memory. The highest
-index in the memo (the unpickler's list of values for reuse) limits the size of the memo. The number of tuples limits
-nesting, because hashing a very deep tuple overflows the interpreter's stack.
+All opcodes are checked before anything is unpickled. A file with too many opcodes is refused, because it would take too
+much time and memory. A file with too many tuples is refused, because hashing a deeply nested tuple overflows the
+interpreter's stack. A file with too high an index in the unpickler's memo is refused, because the memo would get large.
 
 Each class or function that the pickle names is replaced by a stand-in from `_ALLOWED`; any other name is an error. No
 stand-in imports anything or allocates memory of a size that the file chooses.

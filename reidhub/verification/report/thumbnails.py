@@ -32,7 +32,7 @@ class Thumbnails:
         self._files: dict[Path, bytes | None] = {}
 
     def make_uri(self, path: Path) -> str | None:
-        """Return the ``data:`` URI of an image's thumbnail; None if the image is left out or cannot be read."""
+        """Return the ``data:`` URI of an image's thumbnail; None if it is unreadable or the page gets too large."""
         if path not in self._files:
             self._files[path] = self._compress(path)
         file = self._files[path]

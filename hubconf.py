@@ -40,9 +40,10 @@ _HELP = """{summary}
 
 Args:
     dataset: what the weights were trained on: ``imagenet``, ``market1501``, ``dukemtmcreid``, ``msmt17``,
-        ``msmt17_combineall``, or the tag of a multi-source file (``ms_d_c``). None means the default checkpoint:
-        ``imagenet`` if there is one, else ``market1501``. The ``imagenet`` weights of resnet50 and resnet50_fc512 are
-        torchvision's.
+        ``msmt17_combineall``, or the tag of a multi-source file (``ms_d_c``). None means the default checkpoint
+        of the manifest: ``msmt17``, or for OSNet-AIN and OSNet-IBN ``msmt17_combineall``. If the zoo has only ImageNet
+        weights of the model, these load with a warning: they cannot tell people apart. Training starts from
+        ``imagenet``; for resnet50 and resnet50_fc512 these weights are torchvision's.
     pretrained: True loads published weights and returns a model in eval mode; False returns a new model in train mode.
     num_classes: rows of the classifier. None keeps those of the file, and means 1000 for a new model. If the file has
         another number, a new classifier is initialised and everything else loads:

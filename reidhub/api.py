@@ -1,5 +1,6 @@
 """The public functions of the package: find and download checkpoints, build and load models, embed images."""
 
+import logging
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from reidhub.inference import Embedder, Precision
     from reidhub.models.base import ReidModel
 
+_log = logging.getLogger(__name__)
 
 _SHOWN = 12  # largest number of names in a hint
 
@@ -37,17 +39,16 @@ def find(selector: str) -> list[Checkpoint]:
 
     Args:
         selector: a full name (``osnet_x1_0.msmt17``), a glob (``osnet_x1_0.*``, ``*.msmt17``), or a model's name. A
-            model's name selects its default checkpoint: ``imagenet`` if there is one, else ``market1501``, else the
-            model's only checkpoint.
+            model's name selects its default checkpoint, the one that the manifest names, such as ``osnet_x1_0.msmt17``.
 
     Raises:
-        UnknownCheckpointError: nothing matches; the message lists similar names.
+        UnknownCheckpointError: nothing matches, or the model has no default; the message lists names.
     """
     return zoo().find(selector)
 
 
 def find_one(model: str, dataset: str | None = None) -> Checkpoint:
-    """Find the one checkpoint of a model and a dataset.
+    """Find the one checkpoint of a model and a dataset; a model's name alone means its default, and the log says which.
 
     Args:
         model: a selector that matches one checkpoint; if ``dataset`` is given, a model's name.
@@ -65,7 +66,37 @@ def find_one(model: str, dataset: str | None = None) -> Checkpoint:
         raise UsageError(
             f"{model!r} means {len(found)} checkpoints", hint="choose one of " + _list_names([c.name for c in found])
         )
+    if found[0].name != model:
+        _log.info("%s means the checkpoint %s", model, found[0].name)
     return found[0]
+
+
+def find_for_embedding(model: str, dataset: str | None = None) -> Checkpoint:
+    """Find the one checkpoint of a model and a dataset, as `find_one` does, but refuse ImageNet weights by default.
+
+    Embeddings of ImageNet weights cannot tell people apart, so the user must give their full name or the dataset.
+
+    Args:
+        model: as in `find_one`.
+        dataset: as in `find_one`.
+
+    Raises:
+        UnknownCheckpointError: no checkpoint matches, or ``dataset`` is given and several checkpoints match.
+        UsageError: ``dataset`` is None, and several checkpoints match or the model's default has ImageNet weights.
+    """
+    checkpoint = find_one(model, dataset)
+    if _is_unrequested_imagenet(checkpoint, model, dataset):
+        raise UsageError(
+            f"{model} means {checkpoint.name}: ImageNet weights, which cannot tell people apart",
+            hint=f'give dataset="{checkpoint.tag}" or the full name to use them nevertheless, or choose another '
+            "architecture: `reidhub list '*.msmt17*'`",
+        )
+    return checkpoint
+
+
+def _is_unrequested_imagenet(checkpoint: Checkpoint, model: str, dataset: str | None) -> bool:
+    """Return True for ImageNet weights that the user asked for neither by full name nor by dataset."""
+    return not checkpoint.for_reid and dataset is None and model != checkpoint.name
 
 
 def _list_names(names: list[str]) -> str:
@@ -109,8 +140,9 @@ def load(
 
     Args:
         model: a full name (``osnet_x1_0.msmt17``), or a model's name.
-        dataset: the training data, if ``model`` is a model's name. ``imagenet`` means the weights from which re-ID
-            training starts; for resnet50 and resnet50_fc512 these are torchvision's weights.
+        dataset: the training data, if ``model`` is a model's name; None for the model's default checkpoint. If the
+            default has ImageNet weights, the log warns that they cannot tell people apart. ``imagenet`` means the
+            weights from which re-ID training starts; for resnet50 and resnet50_fc512 these are torchvision's weights.
         num_classes: number of rows of the classifier; None for the number in the file. If the file has another
             number, a new classifier is initialised, with a warning in the log. All other tensors must fit exactly.
         device: the device on which the model is placed.
@@ -130,6 +162,12 @@ def load(
     place = find_device(device)
     start = find_torchvision_weights(model, dataset)
     checkpoint = start or find_one(model, dataset)
+    if _is_unrequested_imagenet(checkpoint, model, dataset):
+        _log.warning(
+            '%s has ImageNet weights, which cannot tell people apart; dataset="%s" loads them without this warning',
+            checkpoint.name,
+            checkpoint.tag,
+        )
     path = _fetch(checkpoint, Cache())
     tensors = read_cached_weights(path, checkpoint.layout)
     held = count_classes(tensors)
@@ -155,7 +193,7 @@ def embedder(
 
     Args:
         model: a full name (``osnet_x1_0.msmt17``), or a model's name.
-        dataset: the training data, if ``model`` is a model's name.
+        dataset: the training data, if ``model`` is a model's name; None for the model's default checkpoint.
         device: the device on which the model runs.
         precision: ``fp32`` is an optimised copy of the model, which rounds differently; ``exact`` is the unchanged
             model, which is slower; ``bf16`` is an optimised copy that computes in bfloat16, if the hardware does.
@@ -165,13 +203,13 @@ def embedder(
         UnknownCheckpointError: no checkpoint matches, or ``dataset`` is given and several checkpoints match.
         FetchError: no source gave the file.
         WeightsError: the file does not hold the weights of this architecture.
-        UsageError: ``dataset`` is None and several checkpoints match; the precision is unknown or the device does not
-            support it; the batch is below 1; or the device does not exist.
+        UsageError: ``dataset`` is None, and several checkpoints match or the model's default has ImageNet weights; the
+            precision is unknown or the device does not support it; the batch is below 1; or the device does not exist.
     """
     from reidhub.inference import Embedder, plan_for
     from reidhub.torch_settings import check_precision, find_device
 
-    checkpoint, place = find_one(model, dataset), find_device(device)
+    checkpoint, place = find_for_embedding(model, dataset), find_device(device)
     plan = plan_for(checkpoint.model, place.type)
     check_precision(precision, place)  # check this and the batch before anything is downloaded
     batch = plan.choose_batch(batch)

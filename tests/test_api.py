@@ -15,6 +15,7 @@ import reidhub
 from reidhub import api
 from reidhub.errors import FetchError, StateDictError, UnknownCheckpointError, UsageError, WeightsError
 from reidhub.weights.load import write_safetensors
+from reidhub.zoo.manifest import _zoo
 
 NAME = "osnet_x0_25.mine"
 IMAGES = torch.linspace(-2, 2, 2 * 3 * 64 * 32).view(2, 3, 64, 32)
@@ -46,8 +47,8 @@ def test_every_checkpoint_of_the_zoo_and_of_ones_own_manifest_is_listed(own_zoo)
     ("model", "dataset", "name"),
     [
         ("osnet_x1_0.msmt17", None, "osnet_x1_0.msmt17"),
-        ("osnet_x1_0", None, "osnet_x1_0.imagenet"),
-        ("resnet50", None, "resnet50.market1501"),
+        ("osnet_x1_0", None, "osnet_x1_0.msmt17"),
+        ("resnet50", None, "resnet50.msmt17"),
         ("osnet_x1_0", "msmt17", "osnet_x1_0.msmt17"),
         ("osnet_ain_x1_0", "msmt17", "osnet_ain_x1_0.msmt17_combineall"),
     ],
@@ -82,6 +83,78 @@ def test_file_that_is_not_there_is_an_error_that_names_its_source(own_zoo):
 
     with pytest.raises(FetchError, match=rf"did not give {NAME} \(sha256 .*\n  local"):
         reidhub.load(NAME)
+
+
+@pytest.fixture
+def own_architectures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Replaces the whole zoo of this test by an architecture, its default checkpoint, and another checkpoint."""
+
+    def replace(default: Entry, other: Entry) -> None:
+        file = Path(write_zoo(tmp_path, default, other))
+        model = default.name.partition(".")[0]
+        described = f"{{name: {model}, paper: none, starts_from: scratch, default: {default.name}}}"
+        file.write_text(f"architectures: [{described}]\n{file.read_text()}")
+        monkeypatch.setattr("reidhub.zoo.manifest.folder", lambda: tmp_path)
+        monkeypatch.setattr("reidhub.zoo.manifest._zoo", _zoo.__wrapped__)
+
+    return replace
+
+
+START = Entry("osnet_x0_25.start", file_of("osnet_x0_25", 6), trained_on="imagenet", classes=6)
+TRAINED = Entry("osnet_x0_25.trained", file_of("osnet_x0_25", 5), classes=5)
+
+
+def test_a_model_alone_means_the_default_of_the_manifest_and_the_log_says_which(own_architectures, caplog):
+    own_architectures(TRAINED, START)
+
+    for give in (reidhub.load, reidhub.fetch, reidhub.transform, reidhub.embedder):
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "reidhub.api"):
+            result = give("osnet_x0_25")
+        said = [(record.levelname, record.getMessage()) for record in caplog.records if record.name == "reidhub.api"]
+        assert said == [("INFO", "osnet_x0_25 means the checkpoint osnet_x0_25.trained")]
+        assert give is not reidhub.load or result.num_classes == 5
+
+
+def test_a_choice_by_name_or_dataset_is_not_logged(own_architectures, caplog):
+    own_architectures(TRAINED, START)
+
+    with caplog.at_level(logging.INFO):
+        reidhub.load("osnet_x0_25.start")
+        reidhub.load("osnet_x0_25", "imagenet")
+        reidhub.embedder("osnet_x0_25", dataset="trained", precision="exact")
+
+    assert not [record for record in caplog.records if record.name == "reidhub.api"]
+
+
+def test_loading_imagenet_weights_that_nobody_asked_for_warns(own_architectures, caplog):
+    own_architectures(START, TRAINED)
+
+    assert reidhub.load("osnet_x0_25").num_classes == 6
+
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "osnet_x0_25.start has ImageNet weights, which cannot tell people apart" in record.getMessage()
+    assert 'dataset="start"' in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    "model", ["shufflenet", "shufflenet.*", "osnet_ain_x0_75", "osnet_ain_x0_5", "osnet_ain_x0_25"]
+)
+def test_embedder_refuses_imagenet_weights_that_nobody_asked_for_and_fetches_nothing(model, reidhub_home):
+    expected = r'means \S+\.imagenet: ImageNet weights, .*\nhint: give dataset="imagenet" .* another architecture'
+
+    with pytest.raises(UsageError, match=expected):
+        reidhub.embedder(model)
+
+    assert not list(reidhub_home.glob("files/*"))
+
+
+@pytest.mark.parametrize("how", [("osnet_x0_25", "imagenet"), ("osnet_x0_25", "start"), ("osnet_x0_25.start",)])
+def test_embedder_takes_imagenet_weights_that_the_user_asked_for(own_architectures, how):
+    own_architectures(START, TRAINED)
+
+    assert reidhub.embedder(*how, precision="exact")(IMAGES).shape == (2, 512)
 
 
 @pytest.mark.parametrize("declared", [5, None])

@@ -13,9 +13,11 @@ import torch
 from support.local_zoos import Entry, file_of, write_zoo
 from support.paths import GUARD, ROOT
 
+import reidhub.api
 from reidhub.errors import UsageError
 from reidhub.models import ARCHITECTURES, build
 from reidhub.models.base import ReidModel
+from reidhub.zoo.manifest import zoo
 
 IN_CACHE = """
 import json, pathlib, torch
@@ -52,6 +54,17 @@ def test_published_weights_load_with_the_files_classes_or_others(tmp_path, monke
     assert not load("osnet_x0_25", dataset="mine").training
     assert load("osnet_x0_25", dataset="mine").num_classes == 5
     assert load("osnet_x0_25", dataset="mine", num_classes=4).num_classes == 4
+
+
+def test_entry_point_without_a_dataset_loads_the_default_of_the_manifest(monkeypatch):
+    asked: list[str] = []
+    monkeypatch.setattr(reidhub.api, "_fetch", lambda checkpoint, cache: asked.append(checkpoint.name) or 1 / 0)
+
+    for name in ARCHITECTURES:
+        with pytest.raises(ZeroDivisionError):
+            load(name)
+
+    assert asked == [zoo().architecture(name).default for name in ARCHITECTURES]
 
 
 def test_new_model_that_was_trained_on_something_is_an_error():

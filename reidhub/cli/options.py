@@ -5,7 +5,7 @@ import re
 import click
 
 from reidhub.zoo.checkpoint import Checkpoint
-from reidhub.zoo.manifest import zoo
+from reidhub.zoo.manifest import is_glob, zoo
 
 SELECTOR = (
     "SELECTOR is a name (osnet_x1_0.msmt17), a model (osnet_x1_0: its default checkpoint) or a glob ('*.msmt17')."
@@ -30,12 +30,30 @@ _QUANTITY = re.compile(r"(\d+(?:\.\d+)?) *([a-z]*)", re.IGNORECASE | re.ASCII)
 def select_checkpoints(selectors: tuple[str, ...]) -> list[Checkpoint]:
     """Return the checkpoints that match at least one selector, each once; every checkpoint if there is no selector.
 
+    Says on stderr which checkpoint the name of a model means.
+
     Raises:
         UnknownCheckpointError: a selector matches nothing.
     """
     if not selectors:
         return list(zoo().checkpoints)
+    print_defaults(selectors)
     return list({c.name: c for selector in selectors for c in zoo().find(selector)}.values())
+
+
+def print_defaults(selectors: tuple[str, ...]) -> None:
+    """Say on stderr, for each selector that is the name of a model, which checkpoint it means.
+
+    Raises:
+        UnknownCheckpointError: a selector matches nothing.
+    """
+    for selector in selectors:
+        if is_glob(selector):
+            continue
+        (checkpoint,) = zoo().find(selector)
+        if checkpoint.name != selector:
+            warning = "" if checkpoint.for_reid else ": ImageNet weights, which cannot tell people apart"
+            click.echo(f"note: {selector} means {checkpoint.name}{warning}", err=True)
 
 
 def parse_duration(text: str) -> int:

@@ -26,8 +26,8 @@ from reidhub.files.digest import Digest
 from reidhub.files.sniff import make_printable
 from reidhub.models import build
 from reidhub.weights import count_classes, load_weights, read_original_digest, read_weights
-from reidhub.zoo.checkpoint import StateDictLayout
-from reidhub.zoo.torchvision_weights import HEAD, IMAGENET, starts_from_torchvision
+from reidhub.zoo.checkpoint import IMAGENET, StateDictLayout
+from reidhub.zoo.torchvision_weights import HEAD, starts_from_torchvision
 
 __all__ = ["FORMATS", "Diagnosis", "doctor"]
 
@@ -192,7 +192,7 @@ def _write_notes(read: Diagnosis, path: Path, start: bytes) -> Iterator[str]:
     if IMAGENET in read.training_sets:
         yield (
             "1000 classes are ImageNet's: these weights tell objects apart, not people, and their embeddings cannot "
-            "identify anyone. Training can start from them: reidhub.load(..., num_classes=N)"
+            "identify anyone. Training can start from them: reidhub.load(..., dataset='imagenet', num_classes=N)"
         )
     if read.entries:
         return

@@ -10,6 +10,9 @@ from typing import Literal
 
 from reidhub.files.digest import Digest
 
+IMAGENET = "imagenet"
+"""The training dataset of the weights that training starts from; such weights cannot tell people apart."""
+
 METRICS = ("rank1", "rank5", "rank10", "mAP", "top1", "top5")
 """Every metric of a `Score`, in the order in which the published tables print them; all are percentages."""
 
@@ -165,6 +168,7 @@ class Architecture:
         paper: title and arXiv id.
         starts_from: the weights with which re-ID training starts: the name of a checkpoint, ``torchvision:`` and the
             name of a weights enum, or ``scratch`` for random weights.
+        default: the name of the checkpoint that the architecture's name alone selects; None if the manifest names none.
         printed_params: how the published table counts the parameters of a block that is called several times:
             ``calls`` means once for each call, ``distinct`` means once.
         computed: the cost at the architecture's own input size, as counted by `reidhub.complexity`; None if not known.
@@ -174,6 +178,7 @@ class Architecture:
     name: str
     paper: str
     starts_from: str
+    default: str | None = None
     printed_params: Literal["distinct", "calls"] = "distinct"
     computed: Complexity | None = None
     manifest: str = field(default="", compare=False)
@@ -231,6 +236,11 @@ class Checkpoint:
     def tag(self) -> str:
         """The part of ``name`` after the dot."""
         return self.name.rpartition(".")[2]
+
+    @property
+    def for_reid(self) -> bool:
+        """False for weights that were trained on ImageNet alone, which cannot tell people apart."""
+        return self.trained_on != (IMAGENET,)
 
     @property
     def file_name(self) -> str:

@@ -47,19 +47,20 @@ class Manifest:
 
         Args:
             selector: a full name, a pattern with wildcards for full names (``osnet_x1_0.*``, ``*.msmt17``), or the name
-                of a model. The name of a model selects its checkpoint with the tag ``imagenet``, else the one with the
-                tag ``market1501``, else its only checkpoint.
+                of a model. The name of a model selects its default checkpoint.
 
         Raises:
-            UnknownCheckpointError: nothing matches; the hint gives similar names.
+            UnknownCheckpointError: nothing matches, or the model has no default; the hint gives names.
         """
+        if selector in self.by_name:
+            return [self.by_name[selector]]
         if is_glob(selector):
-            names = [name for name in self.by_name if fnmatch.fnmatchcase(name, selector)]
+            found = [self.by_name[name] for name in self.by_name if fnmatch.fnmatchcase(name, selector)]
         else:
-            names = [selector] if selector in self.by_name else self._default_of(selector)
-        if not names:
+            found = self._find_default(selector)
+        if not found:
             raise UnknownCheckpointError(f"no checkpoint is called {selector!r}", hint=self._suggest(selector))
-        return [self.by_name[name] for name in names]
+        return found
 
     def find_trained(self, model: str, dataset: str) -> Checkpoint:
         """Find the checkpoint of a model that was trained on a dataset.
@@ -96,12 +97,26 @@ class Manifest:
     def _of_model(self, model: str) -> list[Checkpoint]:
         return [self.by_name[name] for name in self.by_name if _model_of(name) == model]
 
-    def _default_of(self, model: str) -> list[str]:
-        own = [name for name in self.by_name if _model_of(name) == model]
-        for tag in ("imagenet", "market1501"):
-            if f"{model}.{tag}" in own:
-                return [f"{model}.{tag}"]
-        return own if len(own) == 1 else []
+    def _find_default(self, model: str) -> list[Checkpoint]:
+        """Find the default checkpoint of a model; an empty list if there is no such model.
+
+        The default is the checkpoint that the manifest names. If it names none, the default is the only re-ID
+        checkpoint; if the model has ImageNet weights alone, it is the only checkpoint.
+
+        Raises:
+            UnknownCheckpointError: several checkpoints could be meant.
+        """
+        architecture = self.architecture(model)
+        if architecture and architecture.default:
+            return [self.by_name[architecture.default]]
+        own = self._of_model(model)
+        candidates = [c for c in own if c.for_reid] or own
+        if len(candidates) > 1:
+            raise UnknownCheckpointError(
+                f"{model} has {len(candidates)} checkpoints, and the manifest names no default",
+                hint="choose one of " + ", ".join(c.name for c in candidates),
+            )
+        return candidates
 
     def _suggest(self, selector: str) -> str:
         model, _, tag = selector.rpartition(".")
@@ -180,7 +195,8 @@ def read_manifest(files: Iterable[Path]) -> Manifest:
     """Parse several manifest files into one `Manifest`.
 
     Raises:
-        ManifestError: a file breaks the format, or a name appears in two files.
+        ManifestError: a file breaks the format, a name appears in two files, or an architecture's default is no
+            checkpoint of it.
     """
     return _parse(_read_files(files))
 
@@ -204,7 +220,15 @@ def _parse(files: Sequence[tuple[Path, bytes]]) -> Manifest:
         own_checkpoints, own_architectures = parse_file(file, content)
         _add(own_checkpoints, checkpoints)
         _add(own_architectures, architectures)
+    for architecture in architectures.values():
+        _check_default(architecture, checkpoints)
     return Manifest(checkpoints, tuple(architectures.values()))
+
+
+def _check_default(architecture: Architecture, checkpoints: Mapping[str, Checkpoint]) -> None:
+    default = architecture.default
+    if default and (default not in checkpoints or checkpoints[default].model != architecture.name):
+        raise ManifestError(f"{architecture.manifest}: default {default!r} is no checkpoint of {architecture.name}")
 
 
 def _add(entries: Iterable[N], known: dict[str, N]) -> None:

@@ -22,7 +22,7 @@ from reidhub.zoo.checkpoint import (
 
 T = TypeVar("T")
 
-_ARCHITECTURE = ("name", "paper", "starts_from", "printed_params", "computed")
+_ARCHITECTURE = ("name", "paper", "starts_from", "default", "printed_params", "computed")
 _COMPLEXITY = ("params", "params_by_calls", "multiply_adds")
 _REQUIRED = (
     *("name", "model", "trained_on", "num_classes", "file", "sources", "input", "distance"),
@@ -68,6 +68,7 @@ def _read_architecture(value: Value) -> Architecture:
         name=fields["name"].text(),
         paper=fields["paper"].text(),
         starts_from=fields["starts_from"].text(),
+        default=_read_optional(fields, "default", Value.text),
         printed_params=cast(Literal["distinct", "calls"], printed),
         computed=_read_optional(fields, "computed", _read_complexity),
         manifest=value.where,

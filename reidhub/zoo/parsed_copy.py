@@ -21,7 +21,7 @@ from reidhub.files.locations import cache_root
 from reidhub.files.strict_json import from_json, to_json
 from reidhub.zoo.checkpoint import Architecture, Checkpoint
 
-FORMAT = 1
+FORMAT = 2
 """Increase this number if the format of the lines changes, or if `manifest_reader` reads a manifest differently."""
 
 _KEPT = 8  # newest copies that are kept; each set of manifest files has its own copy

@@ -3,10 +3,9 @@
 from dataclasses import replace
 
 from reidhub.errors import UsageError
-from reidhub.zoo.checkpoint import Artifact, Checkpoint, ModelSpec, Source, StateDictLayout
+from reidhub.zoo.checkpoint import IMAGENET, Artifact, Checkpoint, ModelSpec, Source, StateDictLayout
 from reidhub.zoo.manifest import zoo
 
-IMAGENET = "imagenet"
 HEAD = ("fc.", "classifier.")
 """Name prefixes of layers that cannot use torchvision's weights; ``fc`` is the name of torchvision's classifier."""
 
@@ -50,7 +49,7 @@ def starts_from_torchvision(model: str) -> bool:
 
 
 def _has_own_checkpoint(model: str) -> bool:
-    return any(c.model == model and c.trained_on == (IMAGENET,) for c in zoo().checkpoints)
+    return any(c.model == model and not c.for_reid for c in zoo().checkpoints)
 
 
 def _make_checkpoint(model: str, weights: str) -> Checkpoint:

@@ -89,6 +89,28 @@ def test_show_puts_reported_and_computed_costs_side_by_side(selector, parameters
     assert f"GFLOPs      {gflops}" in text
 
 
+@pytest.mark.parametrize(
+    ("model", "default", "said"),
+    [
+        ("osnet_ibn_x1_0", "osnet_ibn_x1_0.msmt17_combineall", ""),
+        ("shufflenet", "shufflenet.imagenet", ": ImageNet weights, which cannot tell people apart"),
+    ],
+)
+@pytest.mark.parametrize("command", ["show", "list", "download", "verify"])
+def test_every_command_says_which_checkpoint_a_model_alone_means(command, model, default, said, tmp_path):
+    more = {"download": ["--offline"], "verify": ["--data-root", str(tmp_path), "--dry-run"]}.get(command, [])
+
+    done = reidhub(command, model, "osnet_x0_25.imagenet", *more) if command != "show" else reidhub(command, model)
+
+    assert [line for line in done.stderr.splitlines() if " means " in line] == [f"note: {model} means {default}{said}"]
+    assert default in done.stdout + done.stderr
+
+
+def test_show_says_whether_a_checkpoint_is_the_default():
+    assert "  default     yes: osnet_x1_0 alone means this checkpoint\n" in reidhub("show", "osnet_x1_0.msmt17").stdout
+    assert "alone means" not in reidhub("show", "osnet_x1_0.imagenet").stdout
+
+
 def test_show_as_data_carries_the_computed_costs():
     (shown,) = json.loads(reidhub("show", "mlfn.market1501", "--json").stdout)
 

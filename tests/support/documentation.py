@@ -28,8 +28,10 @@ CHECKPOINTS = (
     "osnet_x1_0.msmt17",
     "osnet_x0_25.imagenet",
     "osnet_x0_25.market1501",
+    "osnet_x0_25.msmt17",
     "osnet_ain_x1_0.imagenet",
     "osnet_ain_x1_0.market1501",
+    "osnet_ain_x1_0.msmt17_combineall",
 )
 """The checkpoints of the small zoo: add a name if a page or an example needs it."""
 
@@ -63,6 +65,7 @@ def write_checkout(folder: Path) -> None:
             for entry in manifest["checkpoints"]
             if entry["name"] in CHECKPOINTS
         ]
+        manifest["architectures"] = [one for one in manifest["architectures"] if one["default"] in CHECKPOINTS]
         if manifest["checkpoints"]:
             (checkout / "manifest" / path.name).write_text(yaml.safe_dump(manifest), encoding="utf-8")
 

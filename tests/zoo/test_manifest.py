@@ -127,6 +127,16 @@ def test_every_model_is_described_and_every_description_is_used():
     assert all(start == f"{name}.imagenet" and start in by_name() for name, start in others.items())
 
 
+def test_the_default_of_every_model_is_trained_on_msmt17_or_there_are_imagenet_weights_alone():
+    defaults = {a.name: a.default for a in zoo().architectures}
+    imagenet_only = {"shufflenet", "osnet_ain_x0_75", "osnet_ain_x0_5", "osnet_ain_x0_25"}
+    assert {c.model for c in zoo().checkpoints} - {c.model for c in zoo().checkpoints if c.for_reid} == imagenet_only
+    for name, default in defaults.items():
+        tag = "imagenet" if name in imagenet_only else "msmt17"
+        assert default == f"{name}.{tag}" + ("_combineall" if name in ("osnet_ain_x1_0", "osnet_ibn_x1_0") else "")
+        assert [c.name for c in zoo().find(name)] == [default]
+
+
 def seed_rows() -> dict[str, set[str]]:
     """Every link of the seed document with the texts of its row."""
     rows: dict[str, set[str]] = {}
@@ -238,6 +248,50 @@ def test_the_environment_adds_manifests_to_the_zoo(tmp_path, monkeypatch):
     assert zoo().find("tiny")[0].name == "tiny.market1501"
 
 
+def entries_of(tmp_path: Path, *tags: str, default: str | None = None) -> Path:
+    """A manifest of checkpoints of one model; those with ``imagenet`` in their tag were trained on ImageNet."""
+    entry = ENTRY.partition("\n")[2]
+    texts = (
+        entry.replace("tiny.market1501", f"tiny.{tag}").replace(
+            "[market1501]", "[imagenet]" if "imagenet" in tag else "[msmt17]"
+        )
+        for tag in tags
+    )
+    described = f"{{name: tiny, paper: none, starts_from: scratch, default: {default}}}" if default else ""
+    return write(tmp_path, f"architectures: [{described}]\ncheckpoints:\n{''.join(texts)}")
+
+
+@pytest.mark.parametrize(
+    ("tags", "default", "meant"),
+    [
+        (["imagenet", "market1501", "own"], "own", "own"),
+        (["imagenet", "market1501"], "imagenet", "imagenet"),
+        (["imagenet", "own"], None, "own"),
+        (["imagenet"], None, "imagenet"),
+    ],
+)
+def test_a_model_means_its_named_default_else_its_only_re_id_checkpoint_else_its_only_one(
+    tags, default, meant, tmp_path
+):
+    zoo = read_manifest([entries_of(tmp_path, *tags, default=default and f"tiny.{default}")])
+    assert [checkpoint.name for checkpoint in zoo.find("tiny")] == [f"tiny.{meant}"]
+
+
+@pytest.mark.parametrize("tags", [["imagenet", "one", "two"], ["imagenet", "imagenet_again"]])
+def test_a_model_with_several_checkpoints_and_no_default_is_an_error_that_lists_them(tags, tmp_path):
+    zoo = read_manifest([entries_of(tmp_path, *tags)])
+    listed = ", ".join(f"tiny.{tag}" for tag in tags[-2:])
+    with pytest.raises(UnknownCheckpointError, match=rf"tiny has 2 .* no default\nhint: choose one of {listed}$"):
+        zoo.find("tiny")
+
+
+@pytest.mark.parametrize("default", ["tiny.gone", "hacnn.msmt17", "tiny"])
+def test_a_default_that_is_no_checkpoint_of_the_model_is_an_error_with_file_and_line(default, tmp_path):
+    file = entries_of(tmp_path, "own", default=default)
+    with pytest.raises(ManifestError, match=rf"own\.yaml:1: default '{default}' is no checkpoint of tiny"):
+        read_manifest([*sorted(folder().glob("*.yaml")), file])
+
+
 def test_a_manifest_that_is_not_there_is_an_error_that_names_it(tmp_path, monkeypatch):
     monkeypatch.setenv("REIDHUB_MANIFEST", str(tmp_path / "gone.yaml"))
     with pytest.raises(ManifestError, match=r"gone\.yaml: cannot be read"):
@@ -247,8 +301,9 @@ def test_a_manifest_that_is_not_there_is_an_error_that_names_it(tmp_path, monkey
 @pytest.mark.parametrize(
     ("selector", "names"),
     [
-        ("osnet_ain_x1_0", ["osnet_ain_x1_0.imagenet"]),
-        ("resnet50", ["resnet50.market1501"]),
+        ("osnet_ain_x1_0", ["osnet_ain_x1_0.msmt17_combineall"]),
+        ("resnet50", ["resnet50.msmt17"]),
+        ("shufflenet", ["shufflenet.imagenet"]),
         ("osnet_x1_0.msmt17", ["osnet_x1_0.msmt17"]),
         ("mlfn.*", ["mlfn.imagenet", "mlfn.market1501", "mlfn.dukemtmcreid", "mlfn.msmt17"]),
         ("resnet50*.msmt17", ["resnet50.msmt17", "resnet50_fc512.msmt17"]),

@@ -7,7 +7,7 @@ import click
 
 from reidhub.cache.store import Cache
 from reidhub.cli.describe import describe_file, find_cost, make_json, write_unpinned_notice
-from reidhub.cli.options import SELECTOR, json_option
+from reidhub.cli.options import SELECTOR, json_option, select_checkpoints
 from reidhub.zoo.checkpoint import METRICS, Checkpoint
 from reidhub.zoo.manifest import zoo
 
@@ -17,7 +17,7 @@ from reidhub.zoo.manifest import zoo
 @json_option
 def command(selector: str, *, as_data: bool) -> None:
     """Print everything known about the checkpoints that SELECTOR matches."""
-    found = zoo().find(selector)
+    found = select_checkpoints((selector,))
     if as_data:
         click.echo(json.dumps([make_json(checkpoint) for checkpoint in found], indent=1))
         return
@@ -39,7 +39,10 @@ def _list_model_fields(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         ("reported", f"{score.dataset}: " + ", ".join(f"{m} {score.values[m]}" for m in METRICS if m in score.values))
         for score in checkpoint.scores
     ]
+    architecture = zoo().architecture(checkpoint.model)
+    is_default = architecture is not None and architecture.default == checkpoint.name
     return [
+        *([("default", f"yes: {checkpoint.model} alone means this checkpoint")] if is_default else []),
         ("trained on", trained + (", from scratch" if checkpoint.from_scratch else "")),
         ("classes", "not published; read from the file" if classes is None else str(classes)),
         ("input", f"{checkpoint.input.height}x{checkpoint.input.width} (height x width)"),

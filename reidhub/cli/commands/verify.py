@@ -9,7 +9,7 @@ import click
 
 import reidhub.demo  # noqa: F401  adds its dataset to the registry
 from reidhub.cache.store import Cache
-from reidhub.cli.options import json_option, optional_selectors_argument
+from reidhub.cli.options import json_option, optional_selectors_argument, print_defaults
 from reidhub.cli.verify_output import (
     print_checks,
     print_notices,
@@ -166,6 +166,7 @@ def _run(selectors: tuple[str, ...], options: _Options) -> int:
     if options.no_images and not options.html:
         raise UsageError("--no-images changes the report, which needs --html", hint="add --html DIR")
     selection = Selection.of(zoo(), selectors, everything=options.everything)
+    print_defaults(selectors)
     print_notices(selection.checkpoints)
     if options.level != "scores":
         return _check_files(selection, options.level, options)

@@ -18,7 +18,8 @@ from PIL import Image
 from side_by_side import medians, print_table
 from torchvision import transforms
 
-from reidhub.inference.preprocess import load_batches, normalise
+from reidhub.inference.images import load_batches
+from reidhub.inference.preprocess import normalise
 from reidhub.zoo.checkpoint import InputSpec
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

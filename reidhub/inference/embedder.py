@@ -1,22 +1,29 @@
-"""The embedder: it computes embeddings of images or image files, in batches of one size."""
+"""The embedder: it computes embeddings of images of any kind, in batches of one size."""
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
-from threading import Lock
-from typing import Self
+from threading import Lock, local
+from typing import Literal, Self
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from reidhub.errors import UsageError
+from reidhub.errors import DatasetError, UsageError
+from reidhub.inference.boxes import Color, Frame, cut_boxes
 from reidhub.inference.engine import Engine, make_engine
+from reidhub.inference.images import ImageLike, list_images, load_batches
 from reidhub.inference.plans import EmbedderPlan
-from reidhub.inference.preprocess import PixelSpec, load_batches, normalise_into
+from reidhub.inference.preprocess import PixelSpec, check_normalised, normalise_into
 from reidhub.inference.upload import upload_ahead
 from reidhub.models.base import ReidModel
-from reidhub.torch_settings import Precision, limit_threads
+from reidhub.torch_settings import Precision, count_processors, limit_threads
 
 EVERY_STEP = EmbedderPlan()
+_MOST_WORKERS = 8  # threads that decode; with more, Python's lock is the limit
+
+_log = logging.getLogger(__name__)
 
 
 class Embedder:
@@ -43,6 +50,7 @@ class Embedder:
         self._engine = engine
         self._spec = spec
         self._turn = Lock()
+        self._last_call = local()
 
     @classmethod
     def of_model(
@@ -70,19 +78,80 @@ class Embedder:
         batch = plan.choose_batch(batch)
         return cls(make_engine(model, precision, plan), spec, batch)
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Embed images.
+    def __call__(
+        self, images: Tensor | ImageLike | Iterable[ImageLike], *, on_error: Literal["raise", "skip"] = "raise"
+    ) -> Tensor:
+        """Embed images of any kind; the next images are decoded and resized while the model runs.
 
         Args:
-            images: (N, 3, H, W), float32 and normalised, or uint8 RGB pixels; on any device.
+            images: a single image, or a list, generator or other iterable of images, of any sizes and kinds. An image
+                is the path of a file, a PIL image, or an array (h, w, 3) of uint8 RGB pixels; the array may also be
+                RGBA (alpha is dropped), grey (h, w), or uint16 grey (divided by 257). Arrays must not be changed before
+                the call returns. Or a tensor (N, 3, H, W) of the model's size, on any device: uint8 RGB pixels, or
+                float32 and normalised.
+            on_error: what happens if an image cannot be decoded: ``raise`` raises an error that names the file;
+                ``skip`` leaves its row out, names the file in a warning of the log, and puts its index and the error
+                into `skipped`.
 
         Returns:
-            float32 (N, D), on the CPU.
+            float32 (N, D), on the CPU, in the order of ``images``; (0, D) for no images.
 
         Raises:
-            UsageError: the images have another shape or dtype.
+            DatasetError: an image cannot be decoded.
+            UsageError: the images are of another kind, an array or tensor has another shape or dtype, or a float tensor
+                has NaN or is not normalised.
         """
-        return self.embed_on_device(images).cpu()
+        if on_error not in ("raise", "skip"):
+            raise UsageError(f"on_error is 'raise' or 'skip', got {on_error!r}")
+        skipped: dict[int, DatasetError] = {}
+        self._last_call.skipped = skipped
+        if isinstance(images, Tensor):
+            self._check_images(images)
+            check_normalised(images, self._spec)
+            return self.embed_on_device(images).cpu()
+        embeddings = self._embed_batches(list_images(images), _count_workers(), skipped if on_error == "skip" else None)
+        for error in skipped.values():
+            _log.warning("image skipped: %s", error.message)
+        return embeddings
+
+    @property
+    def skipped(self) -> dict[int, DatasetError]:
+        """The images that the last ``embed(images)`` of this thread skipped: index in the input -> error."""
+        skipped: dict[int, DatasetError] = getattr(self._last_call, "skipped", {})
+        return skipped
+
+    def boxes(
+        self, frame: Frame, xyxy: ArrayLike | Tensor, *, color: Color, on_empty: Literal["raise", "nan"] = "raise"
+    ) -> Tensor:
+        """Embed boxes of one frame, such as the people that a detector found.
+
+        Each box is cut out and then treated like an image of its own. Left and top edges are rounded down, right and
+        bottom edges up, and all are clipped to the frame.
+
+        Args:
+            frame: array (h, w, 3) of uint8, or a PIL image; an array may also have a fourth channel, which is dropped,
+                or be grey, and may be a view such as ``frame[..., ::-1]``.
+            xyxy: (n, 4), left, top, right and bottom edge of each box in pixels of the frame, as a list, array or
+                tensor of integers or floats.
+            color: order of the frame's channels: ``bgr``, as OpenCV reads images, or ``rgb``, as PIL does.
+            on_empty: what happens if a box has no pixels in the frame: ``raise`` raises an error that names the index;
+                ``nan`` gives a row of NaN.
+
+        Returns:
+            float32 (n, D), on the CPU, in the order of the boxes; (0, D) for no boxes.
+
+        Raises:
+            UsageError: a box has no pixels or is not finite, or an argument has another kind, shape or dtype.
+            DatasetError: the frame is a PIL image that cannot be decoded.
+        """
+        crops = cut_boxes(frame, xyxy, color, on_empty)
+        places = [place for place, crop in enumerate(crops) if crop is not None]
+        embeddings = self._embed_batches([crop for crop in crops if crop is not None], _count_workers())
+        if len(places) == len(crops):
+            return embeddings
+        rows = torch.full((len(crops), self.dimensions), torch.nan, dtype=torch.float32, device="cpu")
+        rows[places] = embeddings
+        return rows
 
     @torch.inference_mode(False)  # for tensors of inference mode torch would compile the model again
     @torch.no_grad()
@@ -117,12 +186,16 @@ class Embedder:
             raise UsageError(f"embed_files takes a list of image files, got {str(paths)!r}", hint="[path] for one")
         if workers < 1:
             raise UsageError(f"embed_files needs workers above 0, got {workers}")
-        paths = list(paths)
-        embeddings = torch.empty((len(paths), self.dimensions), dtype=torch.float32, device=self.device)
-        for pixels, places in upload_ahead(load_batches(paths, self._spec, self.batch, workers), self.device):
-            rows = slice(int(places[0]), int(places[-1]) + 1)
-            embeddings[rows] = self.embed_on_device(pixels)
-        return embeddings.cpu()
+        return self._embed_batches(paths, workers)
+
+    def _embed_batches(
+        self, images: Iterable[ImageLike], workers: int, skipped: dict[int, DatasetError] | None = None
+    ) -> Tensor:
+        """Decode and embed images in batches; the arguments are those of `load_batches`."""
+        batches = load_batches(images, self._spec, self.batch, workers, skipped)
+        rows = [torch.empty((0, self.dimensions), dtype=torch.float32, device=self.device)]
+        rows += [self.embed_on_device(pixels) for pixels, _ in upload_ahead(batches, self.device)]
+        return torch.cat(rows).cpu()
 
     def _embed(self, images: Tensor, embeddings: Tensor) -> None:
         """Embed at most one batch.
@@ -147,8 +220,6 @@ class Embedder:
             embeddings.copy_(engine.run(batch)[:count])
 
     def _check_images(self, images: Tensor) -> None:
-        if not isinstance(images, Tensor):
-            raise UsageError(f"images are a torch.Tensor, got {type(images).__name__}", hint=_suggest_tensor(images))
         wanted = (3, self._spec.height, self._spec.width)
         if images.ndim != 4 or images.shape[1:] != wanted or images.dtype not in (torch.uint8, torch.float32):
             raise UsageError(
@@ -158,11 +229,9 @@ class Embedder:
             )
 
 
-def _suggest_tensor(images: object) -> str:
-    """Return a hint how to make a tensor from an object that is none."""
-    if type(images).__name__ == "ndarray":
-        return "torch.from_numpy makes one of an array"
-    return "embed_files takes paths; reidhub.transform makes one of a single image, torch.stack one of several"
+def _count_workers() -> int:
+    """Return how many threads decode images."""
+    return min(count_processors(), _MOST_WORKERS)
 
 
 def _suggest_shape(images: Tensor, wanted: tuple[int, ...]) -> str | None:

@@ -5,27 +5,26 @@ swapped height and width give other pixels and lower scores. `reidhub.inference.
 used only for images for which it gives exactly the same pixels as PIL.
 """
 
-import io
-from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
-from reidhub.errors import DatasetError
+from reidhub.errors import UsageError
 from reidhub.inference import fast_jpeg
+from reidhub.inference.decoding import Rgb, decode, find_size, make_array, make_image, read_file
 from reidhub.zoo.checkpoint import InputSpec
 
-_AHEAD = 2  # chunks that are decoded in advance; more would only take memory
-_CHUNK = 16  # fewest images for one chunk: handing work to threads takes as long as decoding one image
 _IMAGENET_SHORT_SIDE, _IMAGENET_CROP = 256, 224  # used for every published ImageNet figure of the zoo
+_FAR_BEYOND = 16  # times the largest normalised value; noise and changed images stay below, pixels do not
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +77,20 @@ class Transform:
         """Resize and normalise an image, or decode an image file first.
 
         Args:
-            image: a PIL image of any mode, or the path of an image file.
+            image: a PIL image of any mode but F, or the path of an image file.
 
         Returns:
             float32 (3, H, W), RGB.
 
         Raises:
-            DatasetError: the file cannot be decoded.
+            DatasetError: the image cannot be decoded.
         """
-        pixels = _make_room(1, self.spec)
         if isinstance(image, Image.Image):
-            pixels[0] = _resize(image, self.spec)
+            decoded = decode(image, "the image")
         else:
-            _fill(pixels, [Path(image)], self.spec)
+            decoded = decode(read_file(Path(image)), str(image))
+        pixels = make_room(1, self.spec)
+        resize_into(pixels.permute(0, 2, 3, 1).numpy(), {0: decoded}, self.spec)
         return normalise(pixels, self.spec)[0].contiguous()
 
     def __repr__(self) -> str:
@@ -141,6 +141,30 @@ def normalise_into(out: Tensor, pixels: Tensor, spec: PixelSpec) -> Tensor:
     return out
 
 
+def check_normalised(images: Tensor, spec: PixelSpec) -> None:
+    """Check that a float tensor can hold normalised images; other tensors always pass.
+
+    Args:
+        images: (N, 3, H, W), on any device.
+        spec: gives the mean and standard deviation.
+
+    Raises:
+        UsageError: a value is not finite, or so large that it is a pixel from 0 to 255.
+    """
+    if not images.is_floating_point() or not images.numel():
+        return
+    low, high = (value.item() for value in images.detach().aminmax())
+    if not isfinite(low) or not isfinite(high):
+        raise UsageError("the float tensor has values that are NaN or infinite")
+    limit = max(max(mean, 1 - mean) / std for mean, std in zip(spec.mean, spec.std, strict=True))
+    if max(-low, high) > _FAR_BEYOND * limit:
+        raise UsageError(
+            f"a float tensor must be normalised, to at most about {limit:.1f} for this model, but its values go from "
+            f"{low:.4g} to {high:.4g}",
+            hint="images.byte() for pixels from 0 to 255",
+        )
+
+
 @lru_cache(maxsize=64)  # copying numbers to a GPU waits for the GPU
 @torch.inference_mode(False)
 def _make_channels(values: tuple[float, float, float], repeats: int, device: torch.device) -> Tensor:
@@ -152,143 +176,38 @@ def _make_channels(values: tuple[float, float, float], repeats: int, device: tor
     return channels.repeat(repeats) if repeats else channels[:, None, None]
 
 
-def load_batches(
-    paths: Sequence[Path | str], spec: PixelSpec, batch_size: int, workers: int = 2
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Decode and resize images in order, a few batches in advance.
-
-    Each file is opened once, and memory does not grow with the number of images.
-
-    Args:
-        paths: image files.
-        spec: size of the result; the pixels are not normalised yet.
-        batch_size: images per batch, above 0; the last batch may have fewer.
-        workers: threads that decode, above 0.
-
-    Yields:
-        uint8 (N, 3, H, W) in channels-last memory format, and the images' indices in ``paths``, int64 (N,).
-
-    Raises:
-        DatasetError: a file cannot be decoded.
-        ValueError: ``batch_size`` or ``workers`` is below 1.
-    """
-    if batch_size < 1 or workers < 1:
-        raise ValueError(f"batch_size and workers must be above 0, got {batch_size} and {workers}")
-    return _decode_ahead([Path(path) for path in paths], spec, batch_size, workers)
-
-
-def _decode_ahead(
-    paths: Sequence[Path], spec: PixelSpec, batch_size: int, workers: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="reidhub-decode")
-    pending: deque[_Chunk] = deque()
-    size = batch_size * -(-_CHUNK // batch_size)
-    try:
-        for start in range(0, len(paths), size):
-            pending.append(_Chunk.begin(pool, paths[start : start + size], spec, workers, start))
-            if len(pending) > _AHEAD:
-                yield from pending.popleft().batches(batch_size)
-        while pending:
-            yield from pending.popleft().batches(batch_size)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    """The pixels of a few batches. Several threads decode the images; each thread gets some consecutive images.
-
-    Args:
-        pixels: uint8 (N, 3, H, W).
-        start: index of the first image in the list of all paths.
-        runs: one future per thread; it is done when the thread has decoded its images.
-    """
-
-    pixels: Tensor
-    start: int
-    runs: list["Future[None]"]
-
-    @classmethod
-    def begin(
-        cls, pool: ThreadPoolExecutor, paths: Sequence[Path], spec: PixelSpec, workers: int, start: int
-    ) -> "_Chunk":
-        """Start to decode the images in the threads of the pool; return before they are decoded."""
-        pixels = _make_room(len(paths), spec)
-        run = -(-len(paths) // workers)
-        runs = [
-            pool.submit(_fill, pixels[first : first + run], paths[first : first + run], spec)
-            for first in range(0, len(paths), run)
-        ]
-        return cls(pixels, start, runs)
-
-    def batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Wait until this chunk is decoded; then yield its pixels and indices in batches, as `load_batches` does."""
-        for run in self.runs:
-            run.result()
-        places = torch.arange(self.start, self.start + len(self.pixels), device="cpu")
-        yield from zip(torch.split(self.pixels, batch_size), torch.split(places, batch_size), strict=True)
-
-
 @torch.inference_mode(False)  # the threads that fill the tensor are not in inference mode
-def _make_room(count: int, spec: PixelSpec) -> Tensor:
+def make_room(count: int, spec: PixelSpec) -> Tensor:
     """Create an uninitialised tensor for pixels: uint8 (count, 3, H, W), channels last."""
     return torch.empty((count, spec.height, spec.width, 3), dtype=torch.uint8, device="cpu").permute(0, 3, 1, 2)
 
 
-def _fill(rows: Tensor, paths: Sequence[Path], spec: PixelSpec) -> None:
-    """Decode files into ``rows`` (N, 3, H, W); small images of the same size are enlarged together at the end."""
-    waiting: defaultdict[tuple[int, ...], dict[int, NDArray[np.uint8]]] = defaultdict(dict)
-    files = [_read(path) for path in paths]  # read all files first: decoding is slower right after a system call
-    for place, (path, file) in enumerate(zip(paths, files, strict=True)):
-        image = _decode(path, file)
-        if isinstance(image, Image.Image):
-            rows[place] = _resize(image, spec)
-        elif isinstance(spec, InputSpec) and fast_jpeg.enlarges_exactly(image.shape[:2], (spec.height, spec.width)):
-            waiting[image.shape][place] = image
+def resize_into(out: NDArray[np.uint8], images: Mapping[int, Rgb], spec: PixelSpec) -> None:
+    """Resize images; small images of the same size are enlarged together.
+
+    Args:
+        out: (N, H, W, 3); gets the pixels.
+        images: each image, at its index in ``out``.
+        spec: size of the result.
+    """
+    small: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    for place, image in images.items():
+        size = find_size(image)
+        if isinstance(spec, InputSpec) and fast_jpeg.enlarges_exactly(size, (spec.height, spec.width)):
+            small[size].append(place)
         else:
-            rows[place] = _resize(Image.fromarray(image), spec)
-    for images in waiting.values():
-        _enlarge(images, rows)
+            out[place] = _resize(make_image(image), spec)
+    for places in small.values():
+        pixels = np.stack([make_array(images[place]) for place in places])
+        enlarged = fast_jpeg.enlarge(pixels, (spec.height, spec.width)).permute(0, 2, 3, 1)  # -> (n, H, W, 3)
+        out[places] = enlarged.numpy()
 
 
-def _enlarge(images: dict[int, NDArray[np.uint8]], rows: Tensor) -> None:
-    """Enlarge images (h, w, 3) of one size and write each into its row of ``rows`` (N, 3, H, W)."""
-    enlarged = fast_jpeg.enlarge(np.stack([*images.values()]), (rows.shape[2], rows.shape[3]))
-    if len(images) == len(rows):
-        rows.copy_(enlarged)
-        return
-    for place, image in zip(images, enlarged, strict=True):
-        rows[place] = image
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _decode(path: Path, file: bytes) -> Image.Image | NDArray[np.uint8]:
-    """Decode a file to RGB: an array (h, w, 3), or a PIL image if PIL decoded it."""
-    try:
-        pixels = fast_jpeg.decode(file)
-        if pixels is not None:
-            return pixels.permute(1, 2, 0).numpy()  # (3, h, w) -> (h, w, 3)
-        with Image.open(io.BytesIO(file)) as image:
-            return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what PIL's decoders raise
-        reason = "it is no image" if isinstance(error, UnidentifiedImageError) else error
-        raise DatasetError(f"{path} cannot be decoded: {reason}") from error
-
-
-def _resize(image: Image.Image, spec: PixelSpec) -> Tensor:
-    """Resize an image to RGB pixels (3, H, W); the orientation in EXIF data is ignored, as in the published work."""
-    rgb = image if image.mode == "RGB" else image.convert("RGB")
+def _resize(image: Image.Image, spec: PixelSpec) -> NDArray[np.uint8]:
+    """Resize an RGB image with PIL to pixels (H, W, 3)."""
     if isinstance(spec, CentreCropSpec):
-        resized = _crop_centre(rgb, spec)
-    else:
-        resized = rgb.resize((spec.width, spec.height), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(resized)).permute(2, 0, 1)  # (H, W, 3) -> (3, H, W)
+        return np.asarray(_crop_centre(image, spec))
+    return np.asarray(image.resize((spec.width, spec.height), Image.Resampling.BILINEAR))
 
 
 def _crop_centre(image: Image.Image, spec: CentreCropSpec) -> Image.Image:

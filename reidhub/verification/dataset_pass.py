@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from reidhub.inference import Embedder, make_plain_engine, upload_ahead
-from reidhub.inference.preprocess import PixelSpec, load_batches
+from reidhub.inference.images import load_batches
+from reidhub.inference.preprocess import PixelSpec
 from reidhub.models.base import ReidModel
 from reidhub.torch_settings import Arithmetic
 from reidhub.verification.journal import RowLog

@@ -12,7 +12,7 @@ from torch import Tensor
 from reidhub.demo import world
 from reidhub.errors import DatasetError
 from reidhub.inference import fast_jpeg
-from reidhub.inference.preprocess import load_batches
+from reidhub.inference.images import load_batches
 from reidhub.zoo.checkpoint import InputSpec
 
 SPEC = InputSpec(256, 128, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear")

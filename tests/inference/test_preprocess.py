@@ -14,13 +14,14 @@ from PIL import Image
 from torchvision import transforms
 
 from reidhub.errors import DatasetError
-from reidhub.inference.preprocess import Transform, imagenet_spec, load_batches, normalise, transform
+from reidhub.inference.images import load_batches
+from reidhub.inference.preprocess import Transform, imagenet_spec, normalise, transform
 from reidhub.zoo.checkpoint import InputSpec
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SPEC = InputSpec(256, 128, MEAN, STD, "bilinear")
 SIZES = [(64, 128), (48, 100), (128, 256), (200, 77), (1, 1), (31, 300), (500, 375)]  # width, height
-MODES = ["RGB", "L", "CMYK", "RGBA", "P", "1", "LA", "I;16"]
+MODES = ["RGB", "L", "CMYK", "RGBA", "P", "1", "LA"]
 
 
 def picture(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -40,8 +41,7 @@ def files(tmp_path: Path) -> list[Path]:
     for number, mode in enumerate(MODES):
         suffix = "jpg" if mode in ("RGB", "L", "CMYK") else "png"
         paths.append(tmp_path / f"mode{number}.{suffix}")
-        source = picture(70, 130).convert("L") if mode == "I;16" else picture(70, 130)
-        source.convert(mode).save(paths[-1])
+        picture(70, 130).convert(mode).save(paths[-1])
     turned = tmp_path / "turned.jpg"
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: to be turned by 90 degrees
@@ -79,6 +79,20 @@ def test_imagenet_transform_gives_the_pixels_of_the_published_pipeline(tmp_path:
 def test_an_image_and_its_file_give_the_same(files: list[Path]) -> None:
     with Image.open(files[0]) as image:
         assert torch.equal(transform(SPEC)(image), transform(SPEC)(str(files[0])))
+
+
+def test_16_bit_grey_is_divided_by_257(tmp_path: Path) -> None:
+    """PIL's own conversion makes every value above 255 white."""
+    grey = np.asarray(picture(70, 130).convert("L"))
+    wide = Image.fromarray(grey.astype(np.uint16) * 257)
+    wide.save(tmp_path / "wide.png")
+    want = transform(SPEC)(Image.fromarray(grey))
+    assert torch.equal(transform(SPEC)(wide), want) and torch.equal(transform(SPEC)(tmp_path / "wide.png"), want)
+
+
+def test_transform_refuses_float_images() -> None:
+    with pytest.raises(DatasetError, match="the image cannot be decoded: it has float pixels"):
+        transform(SPEC)(Image.fromarray(np.ones((20, 10), np.float32)))
 
 
 def test_transform_travels_to_another_process_and_says_what_it_does(files: list[Path]) -> None:
@@ -155,7 +169,7 @@ _LOAD = """
 import time
 from pathlib import Path
 from reidhub.zoo.checkpoint import InputSpec
-from reidhub.inference.preprocess import load_batches
+from reidhub.inference.images import load_batches
 spec = InputSpec(256, 128, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear")
 paths = sorted(Path({folder!r}).iterdir()) * {times}
 """

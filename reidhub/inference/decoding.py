@@ -1,0 +1,136 @@
+"""RGB pixels of image files, PIL images and arrays.
+
+PIL decodes files and converts colours. `reidhub.inference.fast_jpeg` decodes JPEG files faster where its pixels are
+equal to PIL's, bit for bit. The orientation in EXIF data is ignored, as in the published work.
+"""
+
+import io
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from reidhub.errors import DatasetError, UsageError
+from reidhub.inference import fast_jpeg
+
+Rgb = Image.Image | NDArray[np.uint8]
+"""A decoded image: a PIL image of mode RGB, or an array (h, w, 3) with any strides."""
+
+_SIXTEEN_BITS = 257  # 65535 / 255
+_loading = Lock()  # PIL reads a file at first use; two threads must not do that with the same image
+
+
+def read_file(path: Path) -> bytes:
+    """Read an image file.
+
+    Raises:
+        DatasetError: the file cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def decode(image: bytes | Image.Image, name: str) -> Rgb:
+    """Decode an image to RGB.
+
+    Args:
+        image: the content of an image file, or a PIL image of any mode but F.
+        name: what the error calls the image.
+
+    Raises:
+        DatasetError: the image is damaged, is no image, or has float pixels (mode F).
+    """
+    try:
+        return _convert(image) if isinstance(image, Image.Image) else _decode_file(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what PIL's decoders raise
+        reason = "it is no image" if isinstance(error, UnidentifiedImageError) else error
+        raise DatasetError(f"{name} cannot be decoded: {reason}") from error
+
+
+def _decode_file(content: bytes) -> Rgb:
+    pixels = fast_jpeg.decode(content)
+    if pixels is not None:
+        return pixels.permute(1, 2, 0).numpy()  # (3, h, w) -> (h, w, 3)
+    with Image.open(io.BytesIO(content)) as image:
+        return _convert(image)
+
+
+def _convert(image: Image.Image) -> Rgb:
+    """Convert a PIL image to RGB as PIL does; only 16-bit grey is scaled, where PIL makes most pixels white."""
+    with _loading:
+        image.load()
+    if image.mode == "F":
+        raise ValueError("it has float pixels (mode F), and their range is unknown")
+    if image.mode.startswith("I"):
+        return view_rgb(np.asarray(image).clip(0, 65535).astype(np.uint16), "the image")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def view_rgb(pixels: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    """View an array as RGB; only 16-bit pixels are copied.
+
+    Args:
+        pixels: uint8 (h, w), (h, w, 1), (h, w, 3) RGB or (h, w, 4) RGBA, or uint16 (h, w) or (h, w, 1); any strides.
+        name: what the error calls the array.
+
+    Returns:
+        uint8 (h, w, 3). Alpha is dropped, grey fills the three channels, 16-bit values are divided by 257 and rounded
+        down.
+
+    Raises:
+        UsageError: the array has another shape or dtype, or no pixels.
+    """
+    grey = pixels.ndim == 2 or pixels.shape[2:] == (1,)
+    sixteen_bits = pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2
+    colour = pixels.ndim == 3 and pixels.shape[2] in (3, 4)
+    if not (grey and (sixteen_bits or pixels.dtype == np.uint8)) and not (colour and pixels.dtype == np.uint8):
+        raise UsageError(
+            f"{name} is an array of {pixels.dtype} {pixels.shape}; pixels are uint8, (height, width, 3) in RGB order, "
+            "or grey (height, width)",
+            hint=_suggest_array(pixels),
+        )
+    if pixels.size == 0:
+        raise UsageError(f"{name} has no pixels: its shape is {pixels.shape}")
+    eight_bits: NDArray[np.uint8] = (pixels // _SIXTEEN_BITS if sixteen_bits else pixels).astype(np.uint8, copy=False)
+    if grey:
+        return np.broadcast_to(eight_bits.reshape(*pixels.shape[:2], 1), (*pixels.shape[:2], 3))
+    return eight_bits[..., :3]
+
+
+def _suggest_array(pixels: NDArray[Any]) -> str | None:
+    """Return a hint how to make an array fit; None if that is not obvious."""
+    if pixels.dtype.kind == "f" and pixels.ndim == 4:
+        return "torch.from_numpy(array) for images that are already normalised"
+    if pixels.dtype.kind == "f":
+        return "array.astype('uint8') for values from 0 to 255, (array * 255).astype('uint8') for values from 0 to 1"
+    if pixels.ndim == 3 and pixels.shape[0] in (1, 3):
+        return "array.transpose(1, 2, 0)"
+    return None
+
+
+def make_image(rgb: Rgb) -> Image.Image:
+    """Return the image as a PIL image of mode RGB."""
+    if isinstance(rgb, Image.Image):
+        return rgb
+    height, width, _ = rgb.shape
+    order = "RGB"
+    if rgb.strides[2] < 0:  # a view of BGR pixels: PIL swaps channels much faster than NumPy
+        rgb, order = rgb[..., ::-1], "BGR"
+    return Image.frombuffer("RGB", (width, height), np.ascontiguousarray(rgb), "raw", order, 0, 1)
+
+
+def make_array(rgb: Rgb) -> NDArray[np.uint8]:
+    """Return the image as an array (h, w, 3) without negative strides along the channels."""
+    if isinstance(rgb, Image.Image) or rgb.strides[2] < 0:
+        return np.asarray(make_image(rgb))
+    return rgb
+
+
+def find_size(rgb: Rgb) -> tuple[int, int]:
+    """Return the height and width of an image."""
+    return (rgb.height, rgb.width) if isinstance(rgb, Image.Image) else (rgb.shape[0], rgb.shape[1])

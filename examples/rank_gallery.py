@@ -21,8 +21,8 @@ arguments = parser.parse_args()
 
 paths = sorted(path for path in arguments.gallery.iterdir() if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
 embed = reidhub.embedder(arguments.checkpoint)
-query = embed.embed_files([arguments.query])  # float32 (1, D)
-gallery = embed.embed_files(paths)  # float32 (N, D)
+query = embed(arguments.query)  # float32 (1, D)
+gallery = embed(paths)  # float32 (N, D)
 similarity = cosine_similarity(query, gallery)  # (N,), 1 for the same direction
 for place in similarity.argsort(descending=True)[: arguments.top].tolist():
     print(f"{similarity[place]:.3f}  {paths[place]}")

@@ -88,6 +88,24 @@ def test_rows_come_in_the_order_of_the_boxes(count: int) -> None:
     assert torch.equal(EMBED.boxes(BGR, corners, color="bgr"), published(corners))
 
 
+@pytest.mark.parametrize("setting", ["device", "dtype", "inference mode"])
+def test_settings_of_torch_change_neither_boxes_nor_skipped_images(setting: str, tmp_path: Path) -> None:
+    boxes, images = [BOXES[0], [10, 10, 5, 20], BOXES[1]], [RGB, tmp_path / "gone.jpg", RGB]
+    try:
+        if setting == "device":
+            torch.set_default_device("meta")
+        if setting == "dtype":
+            torch.set_default_dtype(torch.float64)
+        with torch.inference_mode(setting == "inference mode"):
+            got = EMBED.boxes(BGR, boxes, color="bgr", on_empty="nan"), EMBED(images, on_error="skip")
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+
+    assert torch.equal(got[0][[0, 2]], published(CORNERS[:2])) and torch.equal(got[1], EMBED([RGB, RGB]))
+    assert all(rows.dtype == torch.float32 and rows.device.type == "cpu" for rows in got)
+
+
 def test_no_boxes_give_no_rows() -> None:
     for nothing in ([], np.empty((0, 4)), np.empty(0), torch.empty(0, 4), ()):
         assert EMBED.boxes(BGR, nothing, color="bgr").shape == (0, 384)

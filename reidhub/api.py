@@ -189,7 +189,7 @@ def embedder(
     precision: "Precision" = "fp32",
     batch: int | None = None,
 ) -> "Embedder":
-    """Load a published model for fast inference: an embedder computes embeddings (N, D) of images (N, 3, H, W).
+    """Load a published model for fast inference: an embedder computes embeddings (N, D) of any images.
 
     Args:
         model: a full name (``osnet_x1_0.msmt17``), or a model's name.

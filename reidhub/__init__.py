@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from reidhub._version import __version__
 
 if TYPE_CHECKING:
-    from reidhub import metrics
+    from reidhub import compat, metrics
     from reidhub.api import build, checkpoints, embedder, fetch, find, load, transform
     from reidhub.diagnosis import doctor
     from reidhub.errors import ReidhubError
@@ -22,6 +22,7 @@ _PUBLIC = {
     "ReidhubError": "reidhub.errors",
     "build": "reidhub.api",
     "checkpoints": "reidhub.api",
+    "compat": "",
     "complexity": "reidhub.inference.complexity",
     "doctor": "reidhub.diagnosis",
     "embedder": "reidhub.api",
@@ -39,6 +40,7 @@ __all__ = [
     "__version__",
     "build",
     "checkpoints",
+    "compat",
     "complexity",
     "doctor",
     "embedder",

@@ -9,13 +9,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from support.hostile_files import saved
-from support.local_zoos import Entry, file_of, state_of, write_zoo
+from support.local_zoos import Entry, file_of, replace_zoo, state_of, write_zoo
 
 import reidhub
 from reidhub import api
 from reidhub.errors import FetchError, StateDictError, UnknownCheckpointError, UsageError, WeightsError
 from reidhub.weights.load import write_safetensors
-from reidhub.zoo.manifest import _zoo
 
 NAME = "osnet_x0_25.mine"
 IMAGES = torch.linspace(-2, 2, 2 * 3 * 64 * 32).view(2, 3, 64, 32)
@@ -89,15 +88,7 @@ def test_file_that_is_not_there_is_an_error_that_names_its_source(own_zoo):
 def own_architectures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Replaces the whole zoo of this test by an architecture, its default checkpoint, and another checkpoint."""
 
-    def replace(default: Entry, other: Entry) -> None:
-        file = Path(write_zoo(tmp_path, default, other))
-        model = default.name.partition(".")[0]
-        described = f"{{name: {model}, paper: none, starts_from: scratch, default: {default.name}}}"
-        file.write_text(f"architectures: [{described}]\n{file.read_text()}")
-        monkeypatch.setattr("reidhub.zoo.manifest.folder", lambda: tmp_path)
-        monkeypatch.setattr("reidhub.zoo.manifest._zoo", _zoo.__wrapped__)
-
-    return replace
+    return lambda default, other: replace_zoo(tmp_path, monkeypatch, default, other)
 
 
 START = Entry("osnet_x0_25.start", file_of("osnet_x0_25", 6), trained_on="imagenet", classes=6)

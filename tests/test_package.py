@@ -24,6 +24,7 @@ calls = {
     "__version__": lambda: reidhub.__version__.count("."),
     "build": lambda: reidhub.build("osnet_x0_25", 3),
     "checkpoints": lambda: reidhub.checkpoints(),
+    "compat": lambda: reidhub.compat.FeatureExtractor.__name__,
     "complexity": lambda: reidhub.complexity(reidhub.build("osnet_x0_25", 3)).params,
     "doctor": lambda: reidhub.doctor(reidhub.fetch(name)),
     "embedder": lambda: reidhub.embedder(name, precision="exact", batch=1),

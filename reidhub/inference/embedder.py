@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 from threading import Lock, local
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from numpy.typing import ArrayLike
@@ -16,6 +16,7 @@ from reidhub.inference.engine import Engine, make_engine
 from reidhub.inference.images import ImageLike, list_images, load_batches
 from reidhub.inference.plans import EmbedderPlan
 from reidhub.inference.preprocess import PixelSpec, check_normalised, normalise_into
+from reidhub.inference.trackers import adapt
 from reidhub.inference.upload import upload_ahead
 from reidhub.models.base import ReidModel
 from reidhub.torch_settings import Precision, count_processors, limit_threads
@@ -152,6 +153,17 @@ class Embedder:
         rows = torch.full((len(crops), self.dimensions), torch.nan, dtype=torch.float32, device="cpu")
         rows[places] = embeddings
         return rows
+
+    def for_tracker(self, package: str) -> Any:
+        """Return this embedder with the interface that a tracking package expects; see `reidhub.inference.trackers`.
+
+        Args:
+            package: ``boxmot``, ``ultralytics``, ``supervision`` (Roboflow's trackers) or ``deep_sort_realtime``.
+
+        Raises:
+            UsageError: there is no adapter for this package.
+        """
+        return adapt(self, package)
 
     @torch.inference_mode(False)  # for tensors of inference mode torch would compile the model again
     @torch.no_grad()

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from reidhub.models import build
+from reidhub.zoo import manifest
 from support.hostile_files import saved
 
 
@@ -57,9 +59,19 @@ def write_zoo(folder: Path, *entries: Entry) -> str:
     for entry in entries:
         if entry.content is not None:
             (folder / f"{entry.name}.pth").write_bytes(entry.content)
-    manifest = folder / "own.yaml"
-    manifest.write_text("checkpoints:" + "".join(entry.text() for entry in entries) + "\n")
-    return str(manifest)
+    file = folder / "own.yaml"
+    file.write_text("checkpoints:" + "".join(entry.text() for entry in entries) + "\n")
+    return str(file)
+
+
+def replace_zoo(folder: Path, monkeypatch: pytest.MonkeyPatch, default: Entry, other: Entry) -> None:
+    """Replace the whole zoo of a test by an architecture, its default checkpoint, and another checkpoint."""
+    file = Path(write_zoo(folder, default, other))
+    model = default.name.partition(".")[0]
+    described = f"{{name: {model}, paper: none, starts_from: scratch, default: {default.name}}}"
+    file.write_text(f"architectures: [{described}]\n{file.read_text()}")
+    monkeypatch.setattr("reidhub.zoo.manifest.folder", lambda: folder)
+    monkeypatch.setattr("reidhub.zoo.manifest._zoo", manifest._zoo.__wrapped__)
 
 
 def state_of(architecture: str, classes: int, *, seed: int = 0) -> dict[str, torch.Tensor]:

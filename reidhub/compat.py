@@ -1,0 +1,132 @@
+"""torchreid's ``FeatureExtractor``, for programs that were written for torchreid."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reidhub.cache.store import Cache
+from reidhub.download.fetch import fetch
+from reidhub.errors import UsageError
+from reidhub.inference import Embedder
+from reidhub.models import build
+from reidhub.models.base import ReidModel
+from reidhub.torch_settings import find_device
+from reidhub.weights import CLASSIFIER, count_classes, load_backbone, load_weights, read_cached_weights, read_weights
+from reidhub.weights.load import build_with_weights
+from reidhub.zoo.checkpoint import InputSpec
+from reidhub.zoo.manifest import zoo
+
+__all__ = ["FeatureExtractor"]
+
+_log = logging.getLogger(__name__)
+
+
+class FeatureExtractor:
+    """Computes embeddings of images like ``torchreid.utils.FeatureExtractor``, with the same arguments.
+
+    It differs from torchreid's where torchreid's can give wrong embeddings without a word: ``model_path`` must exist
+    and fit the architecture exactly, and without it the weights are not ImageNet's.
+
+    Args:
+        model_name: name of an architecture, such as ``osnet_x1_0``.
+        model_path: a checkpoint file of this architecture; its classifier may have any number of classes. Empty for
+            the architecture's default checkpoint of the zoo (``msmt17`` for most); torchreid takes ImageNet weights.
+        image_size: (height, width) in pixels to which images are resized.
+        pixel_mean: mean of the channels R, G, B, in [0, 1].
+        pixel_std: standard deviation of the channels R, G, B, in [0, 1].
+        pixel_norm: False to leave the pixels in [0, 1], without ``pixel_mean`` and ``pixel_std``.
+        device: ``cpu``, ``cuda`` or a certain GPU such as ``cuda:1``.
+        verbose: name the model and its weights in the log.
+
+    Attributes:
+        device: the device on which the model runs.
+
+    Raises:
+        UsageError: no architecture has this name, it has only ImageNet weights and no ``model_path`` is given, it
+            cannot take this image size, or there is no such device.
+        FetchError: no source gave the default checkpoint.
+        WeightsError: the file does not hold the weights of this architecture.
+    """
+
+    def __init__(
+        self,
+        model_name: str = "",
+        model_path: Path | str = "",
+        image_size: Sequence[int] = (256, 128),
+        pixel_mean: Sequence[float] = (0.485, 0.456, 0.406),
+        pixel_std: Sequence[float] = (0.229, 0.224, 0.225),
+        pixel_norm: bool = True,
+        device: torch.device | str = "cuda",
+        verbose: bool = True,
+    ) -> None:
+        self.device = find_device(device)
+        model = _load_file(model_name, model_path) if model_path else _load_default(model_name)
+        height, width = _check_size(image_size, model.eval())
+        (r, g, b), (std_r, std_g, std_b) = (pixel_mean, pixel_std) if pixel_norm else ((0, 0, 0), (1, 1, 1))
+        spec = InputSpec(height, width, (r, g, b), (std_r, std_g, std_b), "bilinear")
+        self._embed = Embedder.of_model(model.to(self.device), spec, precision="exact")
+        if verbose:
+            _log.info("%s with the weights of %s", model_name, model_path or "its default checkpoint")
+
+    def __call__(self, input: Any) -> Tensor:
+        """Embed one image or several.
+
+        Args:
+            input: a path, a uint8 array (H, W, 3) in RGB, or a list of such; or a tensor (N, 3, H, W) or (3, H, W) of
+                the size ``image_size``, normalised float32, or uint8 in RGB.
+
+        Returns:
+            float32 (N, D), not normalised, on the model's device.
+
+        Raises:
+            UsageError: an image has another shape or dtype.
+            DatasetError: a file cannot be decoded.
+        """
+        if isinstance(input, Tensor):
+            images: Any = input[None] if input.ndim == 3 else input
+        else:
+            images = [input] if isinstance(input, str | Path | np.ndarray) else input
+        return self._embed(images).to(self.device)
+
+
+def _load_default(name: str) -> ReidModel:
+    """Load the default checkpoint of an architecture."""
+    build(name, device="meta")  # raises an error unless it is the name of an architecture
+    [checkpoint] = zoo().find(name)
+    if not checkpoint.for_reid:
+        raise UsageError(
+            f"{name} means {checkpoint.name}: ImageNet weights, which cannot tell people apart",
+            hint="give a model_path, or choose another architecture: `reidhub list '*.msmt17*'`",
+        )
+    return build_with_weights(checkpoint, read_cached_weights(fetch(checkpoint, Cache()), checkpoint.layout))
+
+
+def _load_file(name: str, path: Path | str) -> ReidModel:
+    """Load the weights of a file strictly; a classifier may be missing, because embeddings do not need it."""
+    tensors = read_weights(path)
+    classes = count_classes(tensors)
+    model = build(name, classes or 1)
+    if classes:
+        load_weights(model, tensors, what=str(path))
+    else:
+        load_backbone(model, tensors, what=str(path), head=(CLASSIFIER,))
+    return model
+
+
+def _check_size(image_size: Sequence[int], model: ReidModel) -> tuple[int, int]:
+    """Return (height, width) if the model can take images of this size."""
+    if isinstance(image_size, int) or len(image_size) != 2:
+        raise UsageError(f"image_size is (height, width), got {image_size}")
+    height, width = image_size
+    if (height, width) != model.input_size:
+        try:
+            with torch.no_grad():
+                model(torch.zeros(1, 3, height, width))
+        except RuntimeError as error:
+            raise UsageError(f"the model cannot take images of {height} x {width} pixels: {error}") from error
+    return height, width

@@ -47,7 +47,8 @@ $(VENV)/.installed-test: setup.cfg setup.py | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@ $(VENV)/.installed
 
-$(VENV)-integrations/.installed: setup.cfg setup.py tests/integrations/requirements.txt
+$(VENV)-integrations/.installed: setup.cfg setup.py $(wildcard tests/integrations/requirements*.txt)
 	$(PYTHON) -m venv $(VENV)-integrations
 	$(VENV)-integrations/bin/python -m pip install --quiet --editable '.[test]' -r tests/integrations/requirements.txt
+	$(VENV)-integrations/bin/python -m pip install --quiet --no-deps -r tests/integrations/requirements-alone.txt
 	touch $@

@@ -1,0 +1,218 @@
+"""The trackers of boxmot, ultralytics, deep_sort_realtime and Roboflow run with our adapters over drawn frames.
+
+Every tracker gets frames in which three people walk, one of them out of the frame, and a frame without people. Where a
+package can run the demo's checkpoint itself, its own features are compared with the adapter's.
+"""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+import reidhub
+from reidhub.demo import DATA, FILE_NAME, world
+from reidhub.inference import Embedder
+from reidhub.zoo.checkpoint import InputSpec
+
+HEIGHT, WIDTH = 200, 320
+STARTS = ((0, 20), (150, 40), (230, 60))  # left, top
+STEPS = ((6, 0), (2, 1), (16, 0))  # the third person leaves the frame on the right
+FRAMES = 7
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of the packages
+
+
+@dataclass
+class Scene:
+    """Frames in BGR and the boxes x1, y1, x2, y2 of the people in them; the last frame has none."""
+
+    frames: list[NDArray[np.uint8]] = field(default_factory=list)
+    boxes: list[NDArray[np.float32]] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
+        return iter(zip(self.frames, self.boxes, strict=True))
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    shots = [shot for shot in world.list_shots("query") if shot.camera == 1][: len(STARTS)]
+    people = [np.asarray(Image.open(io.BytesIO(world.photograph(shot)))) for shot in shots]
+    scene = Scene()
+    for time in range(FRAMES):
+        frame = np.full((HEIGHT, WIDTH + 80, 3), 120, dtype=np.uint8)
+        boxes = []
+        for person, start, step in zip(people, STARTS, STEPS, strict=True):
+            left, top = (at + time * by for at, by in zip(start, step, strict=True))
+            height, width = person.shape[:2]
+            frame[top : top + height, left : left + width] = person
+            boxes.append([left, top, left + width, top + height])
+        scene.frames.append(np.ascontiguousarray(frame[:, :WIDTH, ::-1]))
+        scene.boxes.append(np.array(boxes, dtype=np.float32))
+    scene.frames.append(np.full((HEIGHT, WIDTH, 3), 120, dtype=np.uint8))
+    scene.boxes.append(np.empty((0, 4), dtype=np.float32))
+    assert scene.boxes[FRAMES - 1][2, 0] >= WIDTH  # it has left
+    return scene
+
+
+@pytest.fixture(scope="module")
+def embed() -> Embedder:
+    """The demo's trained checkpoint."""
+    tensors = reidhub.read_weights(DATA / FILE_NAME)
+    model = reidhub.build("osnet_x0_25", len(tensors["classifier.weight"])).eval()
+    model.load_state_dict(tensors)
+    spec = InputSpec(*model.input_size, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear")
+    return Embedder.of_model(model, spec, precision="exact", batch=len(STARTS))
+
+
+def expect(embed: Embedder, frame, boxes) -> NDArray[np.float32]:
+    """Embeddings of boxes in a BGR frame, by way of an RGB frame; NaN for a box outside of the frame."""
+    return embed.boxes(frame[..., ::-1], boxes, color="rgb", on_empty="nan").numpy()
+
+
+def length_one(rows) -> NDArray[np.float32]:
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+@dataclass
+class Recorder:
+    """Passes calls on to the function of an adapter and keeps arguments and result."""
+
+    function: Any
+    calls: list[tuple[Any, Any]] = field(default_factory=list)
+
+    def __call__(self, *arguments: Any) -> Any:
+        result = self.function(*arguments)
+        self.calls.append((arguments, result))
+        return result
+
+
+@dataclass
+class RecordedModel:
+    """A ``reid_model`` for boxmot that records."""
+
+    get_features: Recorder
+
+
+@pytest.mark.parametrize("name", ["BotSort", "DeepOcSort", "StrongSort", "BoostTrack", "HybridSort", "OccluBoost"])
+def test_trackers_of_boxmot_follow_people(name: str, embed, scene, package):
+    boxmot = package("boxmot")
+    recorder = Recorder(embed.for_tracker("boxmot").get_features)
+    options = {"use_embeddings": True} if name == "BoostTrack" else {}  # all others use them by default
+    tracker = getattr(boxmot, name)(reid_model=RecordedModel(recorder), **options)
+
+    tracks = []
+    for frame, boxes in scene:
+        more = np.tile(np.array([[0.9, 0]], dtype=np.float32), (len(boxes), 1))  # score, class
+        tracks.append(tracker.update(np.hstack([boxes, more]), frame))
+
+    people = [{int(row[7]): int(row[4]) for row in found} for found in tracks]  # detection -> id
+    seen = [ids for ids in people if {0, 1} <= ids.keys()]
+    assert len(seen) >= FRAMES - 3 and len({(ids[0], ids[1]) for ids in seen}) == 1
+    assert len(recorder.calls) == FRAMES and len(tracks[-1]) == 0
+    for (boxes, frame), got in recorder.calls:
+        inside = boxes[:, 0] < WIDTH
+        np.testing.assert_allclose(got[inside], length_one(expect(embed, frame, boxes[inside])), atol=1e-5)
+
+
+def test_boxmots_own_model_gives_the_same_features_and_shapes(embed, scene, package, tmp_path: Path):
+    core = package("boxmot.reid.core")
+    weights = tmp_path / "osnet_x0_25_demo.pt"
+    torch.save(torch.load(DATA / FILE_NAME, weights_only=True), weights)
+    own, ours = core.ReID(weights=weights, device=torch.device("cpu"), half=False).model, embed.for_tracker("boxmot")
+
+    frame, boxes = scene.frames[FRAMES - 1], scene.boxes[FRAMES - 1]  # one box is outside
+    got, want = ours.get_features(boxes, frame), own.get_features(boxes, frame)
+
+    assert got.shape == want.shape and got.dtype == want.dtype
+    assert (got * want).sum(axis=1).min() > 0.999  # cosine; OpenCV resizes a little differently
+    assert ours.get_features(boxes[:0], frame).shape == own.get_features(boxes[:0], frame).shape
+
+
+@pytest.fixture
+def ultralytics(package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The package, which must neither connect, nor install anything, nor write into the home."""
+    for name, value in {"YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "0", "YOLO_CONFIG_DIR": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    return package("ultralytics")
+
+
+@pytest.mark.parametrize("name", ["botsort", "deepocsort", "tracktrack"])
+def test_trackers_of_ultralytics_follow_people(name: str, embed, scene, ultralytics):
+    from ultralytics.engine.results import Boxes
+    from ultralytics.trackers.track import TRACKER_MAP
+    from ultralytics.utils import YAML, IterableSimpleNamespace
+    from ultralytics.utils.checks import check_yaml
+
+    settings = IterableSimpleNamespace(**YAML.load(check_yaml(f"{name}.yaml")))
+    tracker = TRACKER_MAP[name](settings)
+    tracker.encoder = recorder = Recorder(embed.for_tracker("ultralytics"))
+    settings.with_reid, settings.model = True, "reidhub"
+
+    tracks = []
+    for frame, boxes in scene:
+        more = np.tile(np.array([[0.9, 0]], dtype=np.float32), (len(boxes), 1))  # score, class
+        tracks.append(tracker.update(Boxes(np.hstack([boxes, more]), frame.shape[:2]), frame))
+
+    people = [{int(row[7]): int(row[4]) for row in found} for found in tracks[:FRAMES]]
+    seen = [ids for ids in people if {0, 1} <= ids.keys()]
+    assert len(seen) >= FRAMES - 3 and len({(ids[0], ids[1]) for ids in seen}) == 1
+    assert len(recorder.calls) == FRAMES and len(tracks[-1]) == 0
+    for ((frame, _), got), boxes in zip(recorder.calls, scene.boxes, strict=False):
+        for row, want in zip(got, expect(embed, frame, boxes), strict=True):
+            assert row is None if np.isnan(want).any() else np.allclose(row, want, rtol=1e-4, atol=1e-5)
+    assert recorder.calls[-1][1][2] is None
+
+
+def test_deep_sort_realtime_follows_people(embed, scene, package):
+    tracker = package("deep_sort_realtime.deepsort_tracker").DeepSort(embedder=None, n_init=2)
+    tracker.embedder = embed.for_tracker("deep_sort_realtime")
+
+    people = []
+    for frame, boxes in scene:
+        detections = [([x1, y1, x2 - x1, y2 - y1], 0.9, number) for number, (x1, y1, x2, y2) in enumerate(boxes)]
+        tracks = tracker.update_tracks(detections, frame=frame)
+        people.append({track.det_class: track.track_id for track in tracks if track.is_confirmed()})
+        for track in tracks:
+            if track.time_since_update == 0 and boxes[track.det_class, 0] < WIDTH:
+                want = expect(embed, frame, boxes[[track.det_class]])[0]
+                np.testing.assert_allclose(track.get_feature(), want, rtol=1e-4, atol=1e-5)
+
+    assert len({(ids[0], ids[1]) for ids in people[1:]}) == 1
+
+
+def test_roboflows_own_model_gives_the_same_embeddings_and_shapes(embed, scene, package):
+    reid, supervision = package("reid"), package("supervision")
+    own = reid.ReIDModel.from_pretrained(str(DATA / FILE_NAME), architecture="osnet_x0_25", device="cpu")
+    ours = embed.for_tracker("supervision")
+
+    for frame, boxes in scene:
+        detections = supervision.Detections(boxes) if len(boxes) else supervision.Detections.empty()
+        got, want = ours.extract_embeddings(detections, frame), own.extract_embeddings(detections, frame)
+        assert got.shape == want.shape and got.dtype == want.dtype
+        np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-4)
+
+
+def test_embeddings_travel_with_detections_through_roboflows_tracker(embed, scene, package):
+    trackers, supervision = package("trackers"), package("supervision")
+    ours, tracker, people = embed.for_tracker("supervision"), trackers.BoTSORTTracker(), []
+
+    for frame, boxes in zip(scene.frames[:FRAMES], scene.boxes, strict=False):
+        detections = supervision.Detections(boxes, confidence=np.full(len(boxes), 0.9))
+        detections.data["embedding"] = ours.extract_embeddings(detections, frame)
+        tracked = tracker.update(detections, frame)
+        people += [
+            (number, row)
+            for number, row in zip(tracked.tracker_id, tracked.data["embedding"], strict=True)
+            if number >= 0
+        ]
+
+    by_person = {number: length_one(np.stack([row for n, row in people if n == number])) for number, _ in people}
+    first, second = [rows for _, rows in sorted(by_person.items())][:2]
+    assert (first @ first.T).min() > (first @ second.T).max()

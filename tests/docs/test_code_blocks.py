@@ -3,7 +3,8 @@
 The word after the three backticks says what a block is:
 
 - ``python``: run. The blocks of a page share their names, top to bottom. Names that a reader brings are in `GIVEN`.
-  Blocks that define tests are run by pytest.
+  Blocks that define tests are run by pytest. A block that imports one of `OPTIONAL` is run only where that package is
+  installed; ``make test-integrations`` installs them all.
 - ``shell``: each command is run, in the home and folder of `support.documentation`. Words in capitals stand for what a
   reader puts there (`STANDS_FOR`). `reidhub verify` runs with ``--dry-run`` where it would need a whole dataset.
 - ``text``, ``yaml``, ``json``: output, layouts and fields; not run.
@@ -15,6 +16,7 @@ import re
 import shlex
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,7 @@ STANDS_FOR = {
     "/mnt/reidhub": "mirror",
     "https://host/reidhub": "mirror",
 }
+OPTIONAL = {"boxmot", "deep_sort_realtime", "supervision", "trackers", "ultralytics"}
 NEEDS_A_NETWORK = {"pip", "pre-commit", "git"}  # they fetch from hosts that are not on the loopback
 
 
@@ -52,6 +55,12 @@ class Block:
     @property
     def place(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def lacks_package(block: Block) -> bool:
+    """Return True if a block imports a package of `OPTIONAL` that is not installed."""
+    imported = re.findall(r"^(?:from|import) (\w+)", block.code, re.M)
+    return any(find_spec(name) is None for name in OPTIONAL.intersection(imported))
 
 
 def read_blocks(page: Path, text: str) -> list[Block]:
@@ -103,7 +112,8 @@ def pages_with(kind: str, *, tests: bool = False) -> list:
 @pytest.mark.parametrize(("page", "blocks"), pages_with("python"))
 def test_the_python_blocks_of_a_page_run_one_after_the_other(page: Path, blocks: list[Block], desk: Desk):
     program = desk.folder / "page.py"
-    program.write_text(GIVEN + "\n".join(f"# {block.place}\n{block.code}" for block in blocks))
+    runnable = [block for block in blocks if not lacks_package(block)]
+    program.write_text(GIVEN + "\n".join(f"# {block.place}\n{block.code}" for block in runnable))
 
     done = desk.run([sys.executable, "page.py"])
 
@@ -164,6 +174,14 @@ def test_a_block_in_a_list_and_an_indented_block_are_found():
     text = "Text:\n\n    code\n\n- item\n\n  ```shell\n  ls\n  ```\n\n    more of the item\n"
     assert find_indented_code(text) == ["    code"]
     assert [(block.line, block.kind, block.code) for block in read_blocks(ROOT / "x.md", text)] == [(8, "shell", "ls")]
+
+
+def test_only_blocks_that_import_a_missing_package_are_left_out():
+    blocks = [
+        Block(ROOT / "x.md", 1, "python", f"import numpy\n{line} x") for line in ("import", "from trackers import")
+    ]
+    assert not lacks_package(blocks[0])
+    assert lacks_package(blocks[1]) is (find_spec("trackers") is None)
 
 
 def test_commands_are_adapted_but_not_their_names():

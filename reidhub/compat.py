@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,8 +28,8 @@ _log = logging.getLogger(__name__)
 class FeatureExtractor:
     """Computes embeddings of images like ``torchreid.utils.FeatureExtractor``, with the same arguments.
 
-    It differs from torchreid's where torchreid's can give wrong embeddings without a word: ``model_path`` must exist
-    and fit the architecture exactly, and without it the weights are not ImageNet's.
+    Two things differ, because torchreid can give useless embeddings without an error. A ``model_path`` must exist and
+    fit the architecture exactly. Without a ``model_path``, the weights are not ImageNet's.
 
     Args:
         model_name: name of an architecture, such as ``osnet_x1_0``.
@@ -87,11 +86,8 @@ class FeatureExtractor:
             UsageError: an image has another shape or dtype.
             DatasetError: a file cannot be decoded.
         """
-        if isinstance(input, Tensor):
-            images: Any = input[None] if input.ndim == 3 else input
-        else:
-            images = [input] if isinstance(input, str | Path | np.ndarray) else input
-        return self._embed(images).to(self.device)
+        single = isinstance(input, Tensor) and input.ndim == 3
+        return self._embed(input[None] if single else input).to(self.device)
 
 
 def _load_default(name: str) -> ReidModel:

@@ -170,6 +170,32 @@ def test_trackers_of_ultralytics_follow_people(name: str, embed, scene, ultralyt
     assert recorder.calls[-1][1][2] is None
 
 
+def test_yolo_asks_the_encoder_of_a_callback(embed, scene, ultralytics, tmp_path: Path):
+    from ultralytics.utils import YAML
+    from ultralytics.utils.checks import check_yaml
+
+    recorder = Recorder(embed.for_tracker("ultralytics"))
+
+    def use_reidhub(predictor: Any) -> None:
+        for tracker in predictor.trackers:
+            tracker.encoder = recorder
+            tracker.args.with_reid, tracker.args.model = True, "reidhub"
+
+    everything = {"track_high_thresh": 1e-6, "track_low_thresh": 1e-8, "new_track_thresh": 1e-6}
+    YAML.save(tmp_path / "all.yaml", {**YAML.load(check_yaml("botsort.yaml")), **everything})
+    torch.manual_seed(0)
+    detector = ultralytics.YOLO("yolo26n.yaml")  # of random weights: it detects something everywhere
+    detector.add_callback("on_predict_batch_start", use_reidhub)
+    options = {"conf": 1e-9, "max_det": 3, "device": "cpu", "verbose": False}
+    detector.track(scene.frames[:2], tracker=tmp_path / "all.yaml", **options)
+
+    assert len(recorder.calls) == 2
+    for ((given, dets), got), frame in zip(recorder.calls, scene.frames[:2], strict=True):
+        boxes = np.hstack([dets[:, :2] - dets[:, 2:4] / 2, dets[:, :2] + dets[:, 2:4] / 2])
+        assert np.array_equal(given, frame) and len(dets) == 3
+        np.testing.assert_allclose(np.stack(got), expect(embed, frame, boxes), rtol=1e-4, atol=1e-5)
+
+
 def test_deep_sort_realtime_follows_people(embed, scene, package):
     tracker = package("deep_sort_realtime.deepsort_tracker").DeepSort(embedder=None, n_init=2)
     tracker.embedder = embed.for_tracker("deep_sort_realtime")

@@ -76,6 +76,12 @@ def expect(embed: Embedder, frame, boxes) -> NDArray[np.float32]:
     return embed.boxes(frame[..., ::-1], boxes, color="rgb", on_empty="nan").numpy()
 
 
+def close(got, want, error: float = 1e-5) -> bool:
+    """Compare row by row: the error, relative to the length of the row."""
+    assert got.shape == want.shape and got.dtype == want.dtype == np.float32
+    return bool(np.all(np.linalg.norm(got - want, axis=-1) < error * np.linalg.norm(want, axis=-1)))
+
+
 def length_one(rows) -> NDArray[np.float32]:
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
@@ -118,7 +124,7 @@ def test_trackers_of_boxmot_follow_people(name: str, embed, scene, package):
     assert len(recorder.calls) == FRAMES and len(tracks[-1]) == 0
     for (boxes, frame), got in recorder.calls:
         inside = boxes[:, 0] < WIDTH
-        np.testing.assert_allclose(got[inside], length_one(expect(embed, frame, boxes[inside])), atol=1e-5)
+        assert close(got[inside], length_one(expect(embed, frame, boxes[inside])))
 
 
 def test_boxmots_own_model_gives_the_same_features_and_shapes(embed, scene, package, tmp_path: Path):
@@ -166,7 +172,7 @@ def test_trackers_of_ultralytics_follow_people(name: str, embed, scene, ultralyt
     assert len(recorder.calls) == FRAMES and len(tracks[-1]) == 0
     for ((frame, _), got), boxes in zip(recorder.calls, scene.boxes, strict=False):
         for row, want in zip(got, expect(embed, frame, boxes), strict=True):
-            assert row is None if np.isnan(want).any() else np.allclose(row, want, rtol=1e-4, atol=1e-5)
+            assert row is None if np.isnan(want).any() else close(row, want)
     assert recorder.calls[-1][1][2] is None
 
 
@@ -193,7 +199,7 @@ def test_yolo_asks_the_encoder_of_a_callback(embed, scene, ultralytics, tmp_path
     for ((given, dets), got), frame in zip(recorder.calls, scene.frames[:2], strict=True):
         boxes = np.hstack([dets[:, :2] - dets[:, 2:4] / 2, dets[:, :2] + dets[:, 2:4] / 2])
         assert np.array_equal(given, frame) and len(dets) == 3
-        np.testing.assert_allclose(np.stack(got), expect(embed, frame, boxes), rtol=1e-4, atol=1e-5)
+        assert close(np.stack(got), expect(embed, frame, boxes))
 
 
 def test_deep_sort_realtime_follows_people(embed, scene, package):
@@ -208,7 +214,7 @@ def test_deep_sort_realtime_follows_people(embed, scene, package):
         for track in tracks:
             if track.time_since_update == 0 and boxes[track.det_class, 0] < WIDTH:
                 want = expect(embed, frame, boxes[[track.det_class]])[0]
-                np.testing.assert_allclose(track.get_feature(), want, rtol=1e-4, atol=1e-5)
+                assert close(track.get_feature(), want)
 
     assert len({(ids[0], ids[1]) for ids in people[1:]}) == 1
 
@@ -221,8 +227,7 @@ def test_roboflows_own_model_gives_the_same_embeddings_and_shapes(embed, scene, 
     for frame, boxes in scene:
         detections = supervision.Detections(boxes) if len(boxes) else supervision.Detections.empty()
         got, want = ours.extract_embeddings(detections, frame), own.extract_embeddings(detections, frame)
-        assert got.shape == want.shape and got.dtype == want.dtype
-        np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-4)
+        assert got.shape == want.shape and close(got, want)
 
 
 def test_embeddings_travel_with_detections_through_roboflows_tracker(embed, scene, package):

@@ -8,7 +8,7 @@ setup(
     package_dir={"reidhub.manifest": "manifest"},
     package_data={
         "reidhub.manifest": ["*.yaml"],
-        "reidhub": ["py.typed", "datasets/*.yaml", "inference/*.yaml", "demo/data/*"],
+        "reidhub": ["py.typed", "datasets/*.yaml", "demo/data/*"],
         "reidhub.verification.report": ["templates/*"],
     },
 )

@@ -206,15 +206,16 @@ def embedder(
         UsageError: ``dataset`` is None, and several checkpoints match or the model's default has ImageNet weights; the
             precision is unknown or the device does not support it; the batch is below 1; or the device does not exist.
     """
-    from reidhub.inference import Embedder, plan_for
+    from reidhub.inference import Embedder
+    from reidhub.inference.engine import check_batch
     from reidhub.torch_settings import check_precision, find_device
 
     checkpoint, place = find_for_embedding(model, dataset), find_device(device)
-    plan = plan_for(checkpoint.model, place.type)
     check_precision(precision, place)  # check this and the batch before anything is downloaded
-    batch = plan.choose_batch(batch)
+    batch = check_batch(batch)
     loaded = load(checkpoint.name, device=place)
-    return Embedder.of_model(loaded, checkpoint.input, precision=precision, batch=batch, plan=plan)
+    cached = Cache().find(checkpoint.artifact)
+    return Embedder.of_model(loaded, checkpoint.input, precision=precision, batch=batch, cached=cached)
 
 
 def transform(name: str) -> "Callable[[Image], torch.Tensor]":

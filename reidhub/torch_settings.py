@@ -1,4 +1,4 @@
-"""Change torch's settings for the whole process: precision, number of compute threads, folder of compiled code.
+"""Change torch's settings for the whole process: precision, and number of compute threads.
 
 No other module changes these settings. In this module, a block is the body of a ``with`` statement that applies
 settings. Torch has one precision for the whole process. Therefore blocks in several Python threads that need different
@@ -7,7 +7,6 @@ restored.
 """
 
 import os
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +19,6 @@ import torch
 from reidhub.errors import UsageError
 
 _backends: Any = torch.backends
-_compiler: Any = torch.compiler.config
 
 
 class _Switch(NamedTuple):
@@ -174,18 +172,25 @@ class Arithmetic:
             yield
 
 
-Precision = Literal["exact", "fp32", "bf16"]
-"""``exact``: the unchanged model; ``fp32``: faster float32 code, which rounds differently; ``bf16``: in bfloat16."""
+Precision = Literal["exact", "fp32", "tf32", "bf16", "fp16"]
+"""How a model computes: unchanged (``exact``), or in faster code with the named number format.
+
+The faster float32 code rounds differently than the model. ``tf32`` and ``fp16`` exist on GPUs alone.
+"""
+
+_GPU_ONLY = ("tf32", "fp16")
 
 
 def check_precision(precision: str, device: torch.device) -> None:
     """Check that an embedder can run in this precision on this device.
 
     Raises:
-        UsageError: the precision is unknown, or it is bf16 and the device only emulates it.
+        UsageError: the precision is unknown, the device lacks it, or it is bf16 and the device only emulates it.
     """
     if precision not in get_args(Precision):
         raise UsageError(f"unknown precision {precision!r}; there are {', '.join(get_args(Precision))}")
+    if precision in _GPU_ONLY and device.type == "cpu":
+        raise UsageError(f"only GPUs have the precision {precision}", hint="choose fp32 on a CPU")
     if precision == "bf16" and not has_bf16(device):
         raise UsageError(
             f"precision 'bf16' was asked for, but this {device.type} does not compute in bfloat16",
@@ -235,32 +240,6 @@ def count_processors(quota: Path = _QUOTA) -> int:
         return max(1, min(allowed, round(int(time_us) / int(period_us))))
     except (OSError, ValueError):  # no such file, or "max": no limit
         return allowed
-
-
-_COMPILED_CODE = "TORCHINDUCTOR_CACHE_DIR"
-
-
-def keep_compiled_code(folder: Path) -> Path:
-    """Let torch's compiler keep its code in a folder, unless the user has set ``TORCHINDUCTOR_CACHE_DIR``.
-
-    Torch offers no other way to choose the folder than this environment variable. The variable stays set, because torch
-    can compile a model again later.
-
-    Returns:
-        The folder that torch's compiler uses.
-    """
-    users = os.environ.get(_COMPILED_CODE, "")
-    torchs_own = str(Path(tempfile.gettempdir(), "torchinductor_"))  # importing torchvision already sets it
-    if users == "" or users.startswith(torchs_own):
-        os.environ[_COMPILED_CODE] = str(folder)
-    return Path(os.environ[_COMPILED_CODE])
-
-
-@contextmanager
-def tag_compiled_code(tag: str) -> Iterator[None]:
-    """Let torch's compiler reuse only code that was stored with this tag, until the ``with`` block ends."""
-    with _compiler.patch(cache_key_tag=tag):
-        yield
 
 
 def find_device(name: torch.device | str | None) -> torch.device:

@@ -3,12 +3,12 @@
 The cache never removes intact files by itself, so it grows until the user removes files. The cache works even if nobody
 ever does.
 
-A file may have a converted copy: a ``.safetensors`` file that has the original's sha256 in its name.
+A file may have converted copies, which have the original's sha256 in their names: a ``.safetensors`` file with the same
+weights, and models for OpenVINO.
 """
 
 import json
 import re
-import shutil
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from reidhub.cache.conversions import is_conversion, is_outdated, read_conversion
 from reidhub.cache.store import Cache, Entry
 from reidhub.errors import CacheError
 from reidhub.files.atomic import LEFTOVER_S
@@ -67,14 +68,12 @@ class Removal:
         paths: the files.
         size: bytes of all files together.
         reason: why they can be removed, in words.
-        tree: True if ``paths`` contains one folder, which is removed with everything in it.
     """
 
     name: str
     paths: tuple[Path, ...]
     size: int
     reason: str
-    tree: bool = False
 
     def carry_out(self) -> None:
         """Remove the files; ignore files that are already gone.
@@ -84,10 +83,7 @@ class Removal:
         """
         for path in self.paths:
             try:
-                if self.tree:
-                    shutil.rmtree(path)
-                else:
-                    path.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
             except OSError as error:
                 raise CacheError(f"cannot remove {path}: {error.strerror}") from error
 
@@ -148,7 +144,7 @@ def find_leftovers(cache: Cache) -> list[Removal]:
 
 
 def find_prunable(cache: Cache, *, unused_since_s: float | None = None, max_size: int | None = None) -> list[Removal]:
-    """Find the files to remove: leftovers, broken files and, on request, files that were not used for a while.
+    """Find the files to remove: leftovers, broken files, outdated models for OpenVINO and, on request, unused files.
 
     Args:
         cache: the cache; every file in it is hashed, except the files that ``unused_since_s`` selects.
@@ -166,14 +162,9 @@ def find_prunable(cache: Cache, *, unused_since_s: float | None = None, max_size
     broken = [result.removal for result in checked if result.state == "broken"]
     gone |= {removal.paths for removal in broken}
     rest = [file for file in files if file.paths not in gone]
-    return [*leftovers, *broken, *unused, *(_find_excess(rest, max_size) if max_size is not None else [])]
-
-
-def find_compiled_code(cache: Cache) -> list[Removal]:
-    """Find the compiled code that embedders store: a list of one `Removal`, or an empty list if there is no code."""
-    size = sum(_read_size(path) for path in cache.compiled.rglob("*") if path.is_file())
-    removal = Removal("compiled code", (cache.compiled,), size, "made again when it is needed", tree=True)
-    return [removal] if size else []
+    outdated = _find_outdated_conversions(rest)
+    excess = _find_excess(rest, max_size) if max_size is not None else []
+    return [*leftovers, *broken, *unused, *outdated, *excess]
 
 
 def find_removal(cache: Cache, artifact: Artifact) -> Removal | None:
@@ -188,6 +179,16 @@ def _find_unused(files: Iterable[StoredFile], seconds: float) -> list[Removal]:
     before = time.time() - seconds
     return [
         _make_removal(file, f"last used {_format_day(file.last_used)}") for file in files if file.last_used < before
+    ]
+
+
+def _find_outdated_conversions(files: Iterable[StoredFile]) -> list[Removal]:
+    """Find models for OpenVINO that were made for another version of OpenVINO, or in an older format."""
+    return [
+        Removal(file.name, (path,), _read_size(path), "made for another version of OpenVINO")
+        for file in files
+        for path in file.paths
+        if is_outdated(path)
     ]
 
 
@@ -236,31 +237,29 @@ def _describe(cache: Cache, digest: Digest, paths: tuple[Path, ...]) -> StoredFi
 
 def _check(file: StoredFile) -> CheckedFile:
     try:
-        digest, conversion = Digest.of_file(file.path), _find_broken_conversion(file)
+        digest, copies = Digest.of_file(file.path), _find_broken_copies(file)
     except OSError as error:
         return CheckedFile(file, "unreadable", f"cannot be read: {error.strerror}")
     if digest != file.digest:
         return CheckedFile(file, "broken", f"broken: expected sha256 {file.digest}, got {digest}", file.paths)
-    if conversion:
-        return CheckedFile(file, "broken", "its conversion is broken", conversion)
+    if copies:
+        return CheckedFile(file, "broken", "its conversion is broken", copies)
     return CheckedFile(file, "intact")
 
 
-def _find_broken_conversion(file: StoredFile) -> tuple[Path, ...]:
-    """Return the paths of a file's converted copy and of the copy's record, if the copy is broken; else an empty tuple.
-
-    The copy is broken if its sha256 is not the one in its record, or if the record cannot be read.
-    """
+def _find_broken_copies(file: StoredFile) -> tuple[Path, ...]:
+    """Find the broken ones among a file's converted copies; the copy's record is also in the result."""
+    broken = [path for path in file.paths if is_conversion(path) and read_conversion(path) is None]
     path = file.path.with_suffix(".safetensors")
     note = path.with_suffix(".safetensors.json")
-    if path not in file.paths:
-        return ()
-    digest = Digest.of_file(path)
-    try:
-        agrees = json.loads(note.read_text(encoding="utf-8"))["sha256"] == digest.hex
-    except (OSError, ValueError, TypeError, KeyError):
-        agrees = False
-    return () if agrees else (path, note)
+    if path in file.paths:
+        digest = Digest.of_file(path)
+        try:
+            agrees = json.loads(note.read_text(encoding="utf-8"))["sha256"] == digest.hex
+        except (OSError, ValueError, TypeError, KeyError):
+            agrees = False
+        broken += [] if agrees else [path, note]
+    return tuple(broken)
 
 
 def _make_removal(file: StoredFile, reason: str) -> Removal:

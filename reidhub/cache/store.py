@@ -63,7 +63,6 @@ class Cache:
         self.files = self.root / "files"
         self.pins = self.root / "pins"
         self.partial = self.root / "partial"
-        self.compiled = self.root / "compiled"
 
     def find(self, artifact: Artifact) -> Path | None:
         """Find the intact file of an artifact by its sha256; if none is known, by the sha256 of its first download.

@@ -108,7 +108,7 @@ def _cells(figure: Figure, result: Result) -> tuple[str, ...]:
 
 def _note(result: Result) -> str:
     notes = [result.reason.splitlines()[0]] if result.reason else []
-    if isinstance(result, Measured) and result.conditions.precision != "fp32":
+    if isinstance(result, Measured) and result.conditions.precision not in ("fp32", "exact"):
         notes.append(f"in {result.conditions.precision}")
     return "; ".join(notes)
 

@@ -1,29 +1,18 @@
-"""Compiled models: torch compiles a model in its first call and stores the code; on failure the model runs as is."""
+"""Compiled models: torch compiles a model in its first call; on failure the model runs as it is."""
 
 import logging
-import platform
 import threading
 import time
 import warnings
 from collections.abc import Callable
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from reidhub.cache.store import Cache
-from reidhub.files.digest import Digest
-from reidhub.torch_settings import keep_compiled_code, tag_compiled_code
-
-_SETTINGS: dict[str, dict[str, Any]] = {  # in small models, calling the layers takes longer than their arithmetic
-    "cpu": {"options": {"cpp_wrapper": True}},  # the layers are called from C++, not from Python
+_SETTINGS: dict[str, dict[str, Any]] = {
     "cuda": {"options": {"triton.cudagraphs": True, "conv_1x1_as_mm": True}},  # cuDNN's float32 1x1 is slower
 }
-
-_CPUINFO = Path("/proc/cpuinfo")
-_CPUINFO_KEYS = ("model name", "flags", "Features", "CPU implementer", "CPU part")  # keys of x86 and of ARM processors
 
 _LONG_S = 10.0  # loading stored code takes less
 _STILL = "the embedder compiles in its first call, which takes a minute or more; in later processes it takes seconds"
@@ -44,7 +33,6 @@ class Compiled:
     """
 
     def __init__(self, module: nn.Module, device: torch.device, backend: str | Callable[..., Any] = "inductor") -> None:
-        self._folder = keep_compiled_code(Cache().compiled / processor_id())
         self._module = module
         settings = _SETTINGS.get(device.type, {}) if backend == "inductor" else {}
         self._compiled: Forward = torch.compile(module, fullgraph=True, dynamic=False, backend=backend, **settings)
@@ -67,28 +55,16 @@ class Compiled:
         start, still = time.perf_counter(), threading.Timer(_LONG_S, _log.warning, [_STILL])
         still.daemon = True
         still.start()
-        key = f"{processor_id()}, {torch.get_num_threads()} threads"  # some releases of torch lack both in their key
         try:
-            with warnings.catch_warnings(), tag_compiled_code(key):
+            with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "TensorFloat32")  # TF32 is switched off on purpose
                 embeddings = self._compiled(images)
         finally:
             still.cancel()
         took = time.perf_counter() - start
-        _log.info("compiled code is there after %.0f s; later processes find it in %s", took, self._folder)
+        _log.info("the model is compiled after %.0f s", took)
         self._run = self._compiled
         return embeddings
-
-
-@lru_cache(maxsize=1)
-def processor_id() -> str:
-    """Return eight digits that identify the processor type; compiled code runs only on the type it was compiled for."""
-    try:
-        first, _, _ = _CPUINFO.read_text(encoding="utf-8", errors="replace").partition("\n\n")
-        lines = [line for line in first.splitlines() if line.partition(":")[0].strip() in _CPUINFO_KEYS]
-    except OSError:  # not Linux
-        lines = [platform.processor()]
-    return Digest.of_bytes("\n".join([platform.machine(), *lines]).encode()).short
 
 
 def _find_reason(error: Exception) -> str:

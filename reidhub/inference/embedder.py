@@ -1,9 +1,9 @@
-"""The embedder: it computes embeddings of images of any kind, in batches of one size."""
+"""The embedder: it computes embeddings of images of any kind."""
 
 import logging
 from collections.abc import Iterable
 from pathlib import Path
-from threading import Lock, local
+from threading import local
 from typing import Any, Literal, Self
 
 import torch
@@ -14,43 +14,38 @@ from reidhub.errors import DatasetError, UsageError
 from reidhub.inference.boxes import Color, Frame, cut_boxes
 from reidhub.inference.engine import Engine, make_engine
 from reidhub.inference.images import ImageLike, list_images, load_batches
-from reidhub.inference.plans import EmbedderPlan
-from reidhub.inference.preprocess import PixelSpec, check_normalised, normalise_into
+from reidhub.inference.preprocess import PixelSpec, check_normalised
 from reidhub.inference.trackers import adapt
 from reidhub.inference.upload import upload_ahead
 from reidhub.models.base import ReidModel
-from reidhub.torch_settings import Precision, count_processors, limit_threads
+from reidhub.torch_settings import Precision, count_processors
 
-EVERY_STEP = EmbedderPlan()
 _MOST_WORKERS = 8  # threads that decode; with more, Python's lock is the limit
 
 _log = logging.getLogger(__name__)
 
 
 class Embedder:
-    """Embeds any number of images in batches of one size; several threads can use it at once.
-
-    The last batch is filled up with zeros, and the embeddings of the zeros are dropped. So the model is compiled for
-    one batch size only, and no bit of an embedding depends on the number of images.
+    """Embeds any number of images; several threads can use it at once.
 
     Args:
-        engine: the model that computes the batches.
+        engine: the model that computes.
         spec: size and normalisation of the model's images.
-        batch: images in a batch, above 0; a batch with fewer images takes as long as a full one.
 
     Attributes:
         dimensions: D, the length of an embedding.
-        batch: images in a batch.
+        batch: images in a batch; any other number of images works too.
         device: the device on which the model runs.
+        engine: name and version of the runtime, such as ``openvino 2026.4.1``.
     """
 
-    def __init__(self, engine: Engine, spec: PixelSpec, batch: int) -> None:
+    def __init__(self, engine: Engine, spec: PixelSpec) -> None:
         self.dimensions = engine.dimensions
-        self.batch = batch
+        self.batch = engine.batch
         self.device = engine.device
+        self.engine = f"{engine.name} {engine.version}"
         self._engine = engine
         self._spec = spec
-        self._turn = Lock()
         self._last_call = local()
 
     @classmethod
@@ -61,23 +56,23 @@ class Embedder:
         *,
         precision: Precision = "fp32",
         batch: int | None = None,
-        plan: EmbedderPlan = EVERY_STEP,
+        cached: Path | None = None,
     ) -> Self:
         """Make an embedder from a model; the model is not changed.
 
         Args:
             model: float32, in eval mode, on the device that will compute.
             spec: size and normalisation of the model's images.
-            precision: ``exact``, the model itself; ``fp32``, a faster copy; ``bf16``, if the hardware has it.
-            batch: images in a batch, above 0; None for the number in the plan.
-            plan: steps that make the copy faster, from `plan_for`.
+            precision: ``exact``, the model itself; else a faster copy in this precision.
+            batch: images in a batch, above 0; None for a number that suits the device.
+            cached: the file in the cache that the weights of the model come from; the model for OpenVINO is kept beside
+                it. None to keep nothing.
 
         Raises:
             UsageError: the model is in train mode or not float32, the batch is below 1, or the precision is unknown or
                 the device lacks it.
         """
-        batch = plan.choose_batch(batch)
-        return cls(make_engine(model, precision, plan), spec, batch)
+        return cls(make_engine(model, spec, precision, batch=batch, cached=cached), spec)
 
     def __call__(
         self, images: Tensor | ImageLike | Iterable[ImageLike], *, on_error: Literal["raise", "skip"] = "raise"
@@ -165,19 +160,15 @@ class Embedder:
         """
         return adapt(self, package)
 
-    @torch.inference_mode(False)  # for tensors of inference mode torch would compile the model again
-    @torch.no_grad()
+    @torch.inference_mode(False)  # the embeddings can be used in training
     def embed_on_device(self, images: Tensor) -> Tensor:
-        """Embed images like a call of the embedder, but leave the embeddings on the model's device.
+        """Embed images (N, 3, H, W) of the model's size; the embeddings (N, D) stay on the model's device.
 
         When this returns, a GPU may still compute the embeddings, and may still read images in pinned memory.
         """
         self._check_images(images)
         embeddings = torch.empty((len(images), self.dimensions), dtype=torch.float32, device=self.device)
-        with limit_threads():
-            for first in range(0, len(images), self.batch):
-                rows = slice(first, first + self.batch)
-                self._embed(images[rows], embeddings[rows])
+        self._engine(images, embeddings)
         return embeddings
 
     def embed_files(self, paths: Iterable[Path | str], workers: int = 2) -> Tensor:
@@ -208,28 +199,6 @@ class Embedder:
         rows = [torch.empty((0, self.dimensions), dtype=torch.float32, device=self.device)]
         rows += [self.embed_on_device(pixels) for pixels, _ in upload_ahead(batches, self.device)]
         return torch.cat(rows).cpu()
-
-    def _embed(self, images: Tensor, embeddings: Tensor) -> None:
-        """Embed at most one batch.
-
-        The images are copied into a new tensor of ``batch`` images, because the model may be compiled for only this
-        batch size and memory layout. A CUDA graph overwrites its last result in each run. Therefore only one thread at
-        a time runs the model, and the result is copied into ``embeddings``.
-
-        Args:
-            images: (n, 3, H, W), n at most ``batch``.
-            embeddings: (n, D); filled.
-        """
-        engine, count, shape = self._engine, len(images), (self.batch, *images.shape[1:])
-        batch = torch.empty(shape, dtype=torch.float32, device=engine.device, memory_format=engine.memory_format)
-        images = images.to(engine.device, non_blocking=engine.device.type == "cuda")
-        if images.dtype == torch.uint8:
-            normalise_into(batch[:count], images, self._spec)
-        else:
-            batch[:count].copy_(images)
-        batch[count:].zero_()
-        with engine.arithmetic.on(engine.device), self._turn:  # this order: nobody waits while it holds the lock
-            embeddings.copy_(engine.run(batch)[:count])
 
     def _check_images(self, images: Tensor) -> None:
         wanted = (3, self._spec.height, self._spec.width)

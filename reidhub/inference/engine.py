@@ -1,66 +1,171 @@
-"""Engines: models that are ready to run, each with the settings for its arithmetic.
+"""Engines: models that are ready to run on their device. Making an engine never changes the given model."""
 
-An engine maps normalised images (N, 3, H, W) to embeddings (N, D). Making an engine never changes the given model.
-"""
-
-from dataclasses import dataclass
+import logging
+from pathlib import Path
+from threading import Lock
+from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from reidhub.errors import UsageError
 from reidhub.inference.compiling import Compiled, Forward
 from reidhub.inference.folding import fold_normalisations
-from reidhub.inference.gates import merge_gates
-from reidhub.inference.plans import EmbedderPlan
+from reidhub.inference.openvino_engine import OpenvinoEngine
+from reidhub.inference.openvino_model import ConversionError
+from reidhub.inference.preprocess import PixelSpec, normalise_into
 from reidhub.models.base import ReidModel
-from reidhub.torch_settings import Arithmetic, Precision, check_precision
+from reidhub.torch_settings import Arithmetic, Precision, check_precision, limit_threads
+
+_CPU_BATCH = 32  # images; more would only take memory
+_GPU_BATCH = 128  # images; on an H100 faster than 64 or 32 (osnet_x1_0, resnet50)
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+_log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """A model that is ready to run.
+class Engine(Protocol):
+    """A model that is ready to run; several threads can use it at once.
 
-    Args:
-        run: (N, 3, H, W) -> (N, D), float32 on ``device``; N is the same in every call.
-        dimensions: D, the length of an embedding.
+    Attributes:
+        name: the runtime, ``openvino`` or ``torch``.
+        version: version of the runtime.
         device: the device on which the model runs.
-        arithmetic: settings for its arithmetic.
-        memory_format: memory format of its input images.
+        dimensions: D, the length of an embedding.
+        batch: number of images for which the engine is fastest; any other number works too.
     """
 
-    run: Forward
-    dimensions: int
+    name: str
+    version: str
     device: torch.device
-    arithmetic: Arithmetic
-    memory_format: torch.memory_format = torch.contiguous_format
+    dimensions: int
+    batch: int
+
+    def __call__(self, images: Tensor, embeddings: Tensor) -> None:
+        """Embed images.
+
+        Args:
+            images: uint8 or normalised float32 (N, 3, H, W), on any device.
+            embeddings: float32 (N, D), on the engine's device; filled.
+        """
 
 
-def make_engine(model: ReidModel, precision: Precision, plan: EmbedderPlan) -> Engine:
-    """Make the engine of a model for a precision.
+class TorchEngine:
+    """Runs a torch module in batches.
+
+    Args:
+        run: (N, 3, H, W) -> (N, D) on the device of the model.
+        model: the model that ``run`` computes.
+        spec: size and normalisation of the images.
+        arithmetic: settings for the module's arithmetic.
+        batch: images in a batch, above 0.
+        memory_format: memory format of the images that ``run`` gets.
+        fills_up: fill up the last batch with zeros, because ``run`` takes only full batches.
+    """
+
+    name = "torch"
+    version = str(torch.__version__)
+
+    def __init__(
+        self,
+        run: Forward,
+        model: ReidModel,
+        spec: PixelSpec,
+        arithmetic: Arithmetic,
+        *,
+        batch: int,
+        memory_format: torch.memory_format = torch.contiguous_format,
+        fills_up: bool = False,
+    ) -> None:
+        self.device = _find_device(model)
+        self.dimensions = model.embedding_dim
+        self.batch = batch
+        self._run = run
+        self._spec = spec
+        self._arithmetic = arithmetic
+        self._memory_format = memory_format
+        self._fills_up = fills_up
+        self._turn = Lock()
+
+    @torch.inference_mode(False)  # for tensors of inference mode torch would compile the model again
+    @torch.no_grad()
+    def __call__(self, images: Tensor, embeddings: Tensor) -> None:
+        """Embed images, see `Engine`; a GPU may still compute when this returns."""
+        with limit_threads():
+            for first in range(0, len(images), self.batch):
+                rows = slice(first, first + self.batch)
+                self._embed(images[rows], embeddings[rows])
+
+    def _embed(self, images: Tensor, embeddings: Tensor) -> None:
+        """Embed at most one batch.
+
+        The images are copied into a new tensor, because a compiled model runs with only one batch size and memory
+        layout. A CUDA graph overwrites its last result in each run. Therefore only one thread at a time runs the model,
+        and the result is copied into ``embeddings``.
+        """
+        count, rows = len(images), self.batch if self._fills_up else len(images)
+        shape = (rows, *images.shape[1:])
+        batch = torch.empty(shape, dtype=torch.float32, device=self.device, memory_format=self._memory_format)
+        images = images.to(self.device, non_blocking=self.device.type == "cuda")
+        if images.dtype == torch.uint8:
+            normalise_into(batch[:count], images, self._spec)
+        else:
+            batch[:count].copy_(images)
+        batch[count:].zero_()
+        with self._arithmetic.on(self.device), self._turn:  # this order: nobody waits while it holds the lock
+            embeddings.copy_(self._run(batch)[:count])
+
+
+def make_engine(
+    model: ReidModel,
+    spec: PixelSpec,
+    precision: Precision = "fp32",
+    *,
+    batch: int | None = None,
+    cached: Path | None = None,
+) -> Engine:
+    """Make the fastest engine of a model for a precision.
 
     Args:
         model: float32, in eval mode, on the device that will compute.
-        precision: ``exact`` runs the model itself; ``fp32`` and ``bf16`` run a faster copy.
-        plan: steps that make the copy faster.
+        spec: size and normalisation of the model's images.
+        precision: ``exact`` runs the model itself, every other value a faster copy.
+        batch: images in a batch, above 0; None for a number that suits the device.
+        cached: the file in the cache that the weights of the model come from; a conversion is kept beside it.
 
     Raises:
-        UsageError: the model is in train mode or not float32, or the precision is unknown or the device lacks it.
+        UsageError: the model is in train mode or not float32, ``batch`` is below 1, the precision is unknown or the
+            device lacks it.
     """
-    check_precision(precision, _find_device(model))
-    if precision == "exact":
-        return make_plain_engine(model, Arithmetic())
+    device = _find_device(model)
+    check_precision(precision, device)
+    check_batch(batch)
     _check_model(model)
-    arithmetic = Arithmetic(autocast=torch.bfloat16 if precision == "bf16" else None, timed=True)
-    memory_format = torch.channels_last if plan.channels_last else torch.contiguous_format
-    return Engine(_prepare(model, plan), model.embedding_dim, _find_device(model), arithmetic, memory_format)
+    if precision == "exact":
+        return make_plain_engine(model, spec, Arithmetic(), batch=batch)
+    if device.type != "cpu":
+        return _make_compiled_engine(model, spec, precision, batch)
+    try:
+        return OpenvinoEngine.of_model(model, spec, precision, cached)
+    except ConversionError as error:
+        _log.warning("the model runs in torch, more slowly than in OpenVINO: %s", error)
+        arithmetic = Arithmetic(autocast=_AUTOCAST.get(precision))
+        return TorchEngine(fold_normalisations(model), model, spec, arithmetic, batch=check_batch(batch) or _CPU_BATCH)
 
 
-def make_plain_engine(model: ReidModel, arithmetic: Arithmetic) -> Engine:
+def make_plain_engine(
+    model: ReidModel, spec: PixelSpec, arithmetic: Arithmetic, *, batch: int | None = None
+) -> TorchEngine:
     """Make an engine that runs the model itself.
 
+    Args:
+        model: float32, in eval mode, on the device that will compute.
+        spec: size and normalisation of the model's images.
+        arithmetic: settings for the model's arithmetic.
+        batch: images in a batch, above 0; None for a number that suits the device.
+
     Raises:
-        UsageError: the model is in train mode or not float32.
+        UsageError: the model is in train mode or not float32, or ``batch`` is below 1.
     """
     _check_model(model)
 
@@ -69,17 +174,34 @@ def make_plain_engine(model: ReidModel, arithmetic: Arithmetic) -> Engine:
         embeddings: Tensor = model(images)
         return embeddings
 
-    return Engine(run, model.embedding_dim, _find_device(model), arithmetic)
+    chosen = check_batch(batch) or (_CPU_BATCH if _find_device(model).type == "cpu" else _GPU_BATCH)
+    return TorchEngine(run, model, spec, arithmetic, batch=chosen)
 
 
-def _prepare(model: ReidModel, plan: EmbedderPlan) -> Forward:
-    """Copy the model and apply the steps of a plan to the copy."""
-    module: nn.Module = merge_gates(model)
-    if plan.fold:
-        module = fold_normalisations(module)
-    if plan.channels_last:
-        module = module.to(memory_format=torch.channels_last)
-    return Compiled(module, _find_device(model)) if plan.compile else module
+def check_batch(batch: int | None) -> int | None:
+    """Return the number of images in a batch as it is.
+
+    Raises:
+        UsageError: it is below 1.
+    """
+    if batch is not None and batch < 1:
+        raise UsageError(f"an embedder needs a batch above 0, got {batch}")
+    return batch
+
+
+def _make_compiled_engine(model: ReidModel, spec: PixelSpec, precision: Precision, batch: int | None) -> TorchEngine:
+    """Make an engine that runs a copy of the model: folded, in channels-last memory format, and compiled."""
+    device = _find_device(model)
+    module = fold_normalisations(model).to(memory_format=torch.channels_last)
+    return TorchEngine(
+        Compiled(module, device),
+        model,
+        spec,
+        Arithmetic(tf32=precision == "tf32", autocast=_AUTOCAST.get(precision), timed=True),
+        batch=check_batch(batch) or _GPU_BATCH,
+        memory_format=torch.channels_last,
+        fills_up=True,
+    )
 
 
 def _find_device(model: ReidModel) -> torch.device:

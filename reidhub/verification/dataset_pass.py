@@ -14,13 +14,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from reidhub.inference import Embedder, make_plain_engine, upload_ahead
+from reidhub.inference import Embedder, make_engine, make_plain_engine, upload_ahead
+from reidhub.inference.engine import Engine
 from reidhub.inference.images import load_batches
 from reidhub.inference.preprocess import PixelSpec
 from reidhub.models.base import ReidModel
-from reidhub.torch_settings import Arithmetic
+from reidhub.torch_settings import Arithmetic, Precision
 from reidhub.verification.journal import RowLog
-from reidhub.verification.results import Precision
 from reidhub.verification.settings import Settings
 from reidhub.weights import read_weights
 from reidhub.weights.load import build_with_weights
@@ -42,22 +42,32 @@ def read_model(checkpoint: Checkpoint, file: Path) -> ReidModel:
 
 
 class MovableEmbedder:
-    """An embedder that can be moved from one device to another. It does not compile or change the model.
+    """An embedder that can be moved to a GPU and back; on a CPU it runs in OpenVINO if the precision is ``fp32``.
+
+    A GPU runs the plain model, because compiling it takes longer than embedding one of the datasets.
 
     Args:
         model: in eval mode, on the CPU.
         pixels: the image size and the normalisation that the model needs.
-        classify: True to return the indices of the five best classes of each image, instead of its embedding.
+        classify: return the `BEST_CLASSES` best classes of each image, best first, instead of its embedding.
         batch: number of images in a batch.
-        precision: number format in which the model computes, such as ``fp32``.
+        precision: precision in which the model computes.
+        cached: the file in the cache that the model's weights come from; the converted model is kept beside it.
 
     Attributes:
-        dimensions: number of values for one image: the length D of an embedding, or 5 (the best classes).
-        size: bytes of the model's parameters and buffers.
+        dimensions: number of values in a row: D of an embedding, or 5 classes.
+        size: bytes of the model's tensors.
     """
 
     def __init__(
-        self, model: ReidModel, pixels: PixelSpec, *, classify: bool, batch: int = 32, precision: Precision = "fp32"
+        self,
+        model: ReidModel,
+        pixels: PixelSpec,
+        *,
+        classify: bool,
+        batch: int = 32,
+        precision: Precision = "fp32",
+        cached: Path | None = None,
     ) -> None:
         self.dimensions = BEST_CLASSES if classify else model.embedding_dim
         self.size = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
@@ -65,13 +75,28 @@ class MovableEmbedder:
         self._pixels = pixels
         self._classify = classify
         self._batch = batch
+        self._precision = precision
+        self._cached = cached
         self._arithmetic = Arithmetic(tf32=precision == "tf32", autocast=_AUTOCAST.get(precision))
-        self.move(torch.device("cpu"))
+        self._device = torch.device("cpu")
+        self._embedder: Embedder | None = None
 
     def move(self, device: torch.device) -> None:
         """Move the model to a device."""
-        engine = make_plain_engine(self._model.to(device), self._arithmetic)
-        self._embedder = Embedder(engine, self._pixels, self._batch)
+        if device != self._device:
+            self._model.to(device)
+            self._device, self._embedder = device, None
+
+    def make_embedder(self) -> Embedder:
+        """Return the embedder for the model's device; it is made at the first call after `move`."""
+        if self._embedder is None:
+            self._embedder = Embedder(self._make_engine(), self._pixels)
+        return self._embedder
+
+    def _make_engine(self) -> Engine:
+        if self._device.type == "cpu" and self._precision == "fp32":
+            return make_engine(self._model, self._pixels, batch=self._batch, cached=self._cached)
+        return make_plain_engine(self._model, self._pixels, self._arithmetic, batch=self._batch)
 
     @torch.inference_mode()
     def __call__(self, pixels: Tensor) -> Tensor:
@@ -83,7 +108,7 @@ class MovableEmbedder:
         Returns:
             float32 on the same device: embeddings (N, D), or the indices of the best classes (N, 5).
         """
-        embeddings = self._embedder.embed_on_device(pixels)
+        embeddings = self.make_embedder().embed_on_device(pixels)
         if not self._classify:
             return embeddings
         with self._arithmetic.on(embeddings.device):

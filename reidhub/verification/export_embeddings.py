@@ -88,6 +88,7 @@ def _describe(result: Measured, data: RetrievalSet) -> dict[str, NDArray[Any]]:
         "sha256": result.file.sha256,
         "fingerprint": data.fingerprint,
         "distance": str(result.conditions.distance),
+        "engine": result.conditions.engine,
         "precision": result.conditions.precision,
     }
     return arrays | {name: np.array(text) for name, text in origin.items()}

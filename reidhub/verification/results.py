@@ -7,16 +7,16 @@ under the same conditions.
 import hashlib
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from reidhub.verification.plan import Job
+
+if TYPE_CHECKING:
+    from reidhub.torch_settings import Precision
 
 Verdict = Literal["reproduced", "close", "deviates", "not comparable", "not run"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 """All verdicts, in the order of tables. The verdict on several scores together is the one that comes last here."""
-
-Precision = Literal["fp32", "tf32", "bf16", "fp16"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,8 @@ class Conditions:
         device: ``cpu`` or ``cuda``.
         device_name: name of the GPU as its driver reports it, or model of the CPU.
         threads: number of CPU threads that torch used.
-        precision: number format of convolutions and matrix products in the model; distances are always float32.
+        engine: the runtime of the model and its version, such as ``openvino 2026.4.1`` or ``torch 2.14.1``.
+        precision: how the model computes, see `Precision`; distances are always float32.
         batch_size: images per batch.
         pixels: the preprocessing in words.
         distance: ``euclidean`` or ``cosine``; None for classification.
@@ -102,7 +103,8 @@ class Conditions:
     device: str
     device_name: str
     threads: int
-    precision: Precision
+    engine: str
+    precision: "Precision"
     batch_size: int
     pixels: str
     distance: str | None

@@ -130,24 +130,27 @@ def _load(prepared: PreparedJob, settings: Settings, journal: Journal) -> _Loade
         classify=prepared.is_classification,
         batch=settings.batch_size,
         precision=settings.precision,
+        cached=prepared.path,
     )
-    conditions = _describe_conditions(prepared, settings)
+    engine = embedder.make_embedder().engine if settings.device.type == "cpu" else f"torch {torch.__version__}"
+    conditions = _describe_conditions(prepared, engine, settings)
     rows_key = make_key(
         (checkpoint.name, prepared.file.sha256, prepared.copy.name, prepared.copy.fingerprint),
         (conditions.pixels, conditions.batch_size, conditions.precision),
-        (conditions.device, conditions.device_name, conditions.threads, str(torch.__version__)),
+        (conditions.device, conditions.device_name, conditions.threads, conditions.engine),
     )
     counts_key = make_key(rows_key, conditions.distance, conditions.normalize, conditions.rerank)
     log = journal.open_rows(rows_key, len(prepared.images), embedder.dimensions, settings.batch_size)
     return _LoadedJob(prepared, PassMember(embedder, log), conditions, rows_key, counts_key, model.embedding_dim)
 
 
-def _describe_conditions(prepared: PreparedJob, settings: Settings) -> Conditions:
+def _describe_conditions(prepared: PreparedJob, engine: str, settings: Settings) -> Conditions:
     classify = prepared.is_classification
     return Conditions(
         device=settings.device.type,
         device_name=read_device_name(settings.device),
         threads=min(torch.get_num_threads(), count_processors()),
+        engine=engine,
         precision=settings.precision,
         batch_size=settings.batch_size,
         pixels=str(Transform(prepared.pixels)),

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 
 from reidhub.errors import DeviceMemoryError, UsageError
-from reidhub.torch_settings import has_bf16
-from reidhub.verification.results import Precision
+from reidhub.torch_settings import Precision, has_bf16
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,7 @@ class Settings:
         device: the device that runs models and computes distances.
         batch_size: images per batch.
         workers: number of threads that decode images.
-        precision: number format of convolutions and matrix products in the models.
+        precision: how the models compute, see `Precision`.
         allow_partial: accept copies of datasets whose number of images differs from the published one.
         normalize: scale embeddings to length 1 before distances are computed.
         rerank: apply k-reciprocal re-ranking.

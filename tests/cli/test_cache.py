@@ -1,10 +1,12 @@
 """The commands ``reidhub cache ...`` in processes of their own."""
 
+import importlib.metadata
 import json
 import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -91,16 +93,38 @@ def test_prune_does_as_it_is_told_and_a_dry_run_nothing(paths):
     assert [path.exists() for path in paths.values()] == [False, False, True]
 
 
-def test_code_that_embedders_keep_is_told_and_pruned_where_that_is_asked_for(paths, cache):
-    code = cache.compiled / "0123abcd" / "fxgraph" / "code"
-    code.parent.mkdir(parents=True)
-    code.write_bytes(bytes(2_000_000))
-    assert "compiled code, 2.0 MB, for `reidhub cache prune --compiled` to remove" in reidhub("cache", "list").stderr
-    assert reidhub("cache", "prune", "--max-size", "1GB").stdout == "" and code.exists()
-    done = reidhub("cache", "prune", "--compiled")
-    assert done.stdout == f"compiled code  {cache.compiled}  2.0 MB  made again when it is needed\n"
-    assert not cache.compiled.exists() and all(path.exists() for path in paths.values())
-    assert "compiled" not in reidhub("cache", "list").stderr
+def test_a_model_for_another_openvino_is_pruned_and_one_for_this_is_kept(paths):
+    version = importlib.metadata.version("openvino")
+    kept, old = (
+        paths["a.a"].with_name(f"{paths['a.a'].stem}.openvino-{number}-1-OSNet-256x128-fp32.zip")
+        for number in (version, "2020.1.0")
+    )
+    for path in (kept, old):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("model.xml", "layers")
+            archive.writestr("model.bin", bytes(1_000_000))
+
+    assert reidhub("cache", "check").returncode == 0
+    done = reidhub("cache", "prune")
+
+    assert done.stdout == f"a.a  {old}  1.0 MB  made for another version of OpenVINO\n"
+    assert kept.exists() and not old.exists() and all(path.exists() for path in paths.values())
+
+
+def test_a_damaged_model_for_openvino_is_found_and_removed_alone(paths):
+    version = importlib.metadata.version("openvino")
+    path = paths["a.a"].with_name(f"{paths['a.a'].stem}.openvino-{version}-1-OSNet-256x128-fp32.zip")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model.xml", "layers")
+        archive.writestr("model.bin", bytes(1000))
+    data = bytearray(path.read_bytes())
+    data[500] ^= 1
+    path.write_bytes(data)
+
+    assert reidhub("cache", "check").returncode == 1
+    assert reidhub("cache", "check", "--remove").returncode == 1
+
+    assert not path.exists() and paths["a.a"].exists() and reidhub("cache", "check").returncode == 0
 
 
 @pytest.mark.parametrize("option", [("--unused-since", "30 moons"), ("--max-size", "-1"), ("--max-size", "many")])
@@ -181,6 +205,7 @@ def test_the_published_files_are_known_by_themselves(real_weights):
 
 LIGHT = """
 import sys
+import zipfile
 from pathlib import Path
 from reidhub.cli import cli
 try:

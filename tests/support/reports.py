@@ -31,7 +31,9 @@ from reidhub.zoo.manifest import zoo
 HOSTILE = '"><img src=x onerror=alert(1)><script>alert(2)<!--&amp;\u202e\x07'
 REASON = f"none of 2 sources gave it {HOSTILE}\n  mega  gone\n  https 404"
 CAMERAS, PEOPLE = 3, 5
-CONDITIONS = Conditions("cpu", HOSTILE, 2, "fp32", 32, "RGB, 256x128", "euclidean", normalize=False, rerank=False)
+CONDITIONS = Conditions(
+    "cpu", HOSTILE, 2, "torch 2.14.1", "fp32", 32, "RGB, 256x128", "euclidean", normalize=False, rerank=False
+)
 Embeddings = tuple[torch.Tensor, torch.Tensor]
 
 

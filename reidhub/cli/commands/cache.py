@@ -12,7 +12,6 @@ from reidhub.cache.prune import (
     Removal,
     StoredFile,
     check,
-    find_compiled_code,
     find_leftovers,
     find_prunable,
     find_removal,
@@ -64,8 +63,6 @@ def list_(*, as_data: bool) -> None:
     if rest := find_leftovers(cache):
         room = format_size(sum(removal.size for removal in rest))
         click.echo(f"{format_count(len(rest), 'left-over')}, {room}, for `reidhub cache prune` to remove", err=True)
-    for code in find_compiled_code(cache):
-        click.echo(f"{code.name}, {format_size(code.size)}, for `reidhub cache prune --compiled` to remove", err=True)
 
 
 @command.command("check", short_help="hash every file again")
@@ -101,18 +98,15 @@ def check_(*, remove: bool, as_data: bool) -> None:
     type=parse_size,
     help="Also remove the least recently used files above this total: 2GB, 500MB.",
 )
-@click.option(
-    "--compiled", "code", is_flag=True, help="Also remove the compiled code of embedders; the next use compiles again."
-)
 @click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
 @json_option
-def prune(*, unused_since: int | None, max_size: int | None, code: bool, dry_run: bool, as_data: bool) -> None:
-    """Remove broken files, and files that interrupted runs left more than an hour ago.
+def prune(*, unused_since: int | None, max_size: int | None, dry_run: bool, as_data: bool) -> None:
+    """Remove broken files, files that interrupted runs left more than an hour ago, and models for other OpenVINOs.
 
     With the options, other files are removed too. The time of a file's last use is recorded at most once a day.
     """
     found = find_prunable(Cache(), unused_since_s=unused_since, max_size=max_size)
-    _carry_out([*found, *(find_compiled_code(Cache()) if code else [])], dry_run=dry_run, as_data=as_data)
+    _carry_out(found, dry_run=dry_run, as_data=as_data)
 
 
 @command.command("remove", epilog=SELECTOR, short_help="remove the files of checkpoints")

@@ -23,10 +23,11 @@ from reidhub.files.atomic import explain_write_errors
 from reidhub.zoo.manifest import zoo
 
 if TYPE_CHECKING:
+    from reidhub.torch_settings import Precision
     from reidhub.verification.file_checks import Level
     from reidhub.verification.journal import Journal
     from reidhub.verification.plan import Plan, Selection
-    from reidhub.verification.results import Precision, Report
+    from reidhub.verification.results import Report
     from reidhub.verification.settings import Settings
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -48,7 +49,13 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--strict", is_flag=True, help="Fail if anything could not be measured.")
 @click.option("--allow-partial", is_flag=True, help="Accept incomplete datasets; their scores are not comparable.")
 @click.option("--device", help="cpu or cuda; by default the GPU if there is one.")
-@click.option("--precision", type=click.Choice(["fp32", "tf32", "bf16", "fp16"]), default="fp32", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "exact", "tf32", "bf16", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="exact: the plain module. The others: faster code in this number format.",
+)
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images per batch.")
 @click.option("--normalize", is_flag=True, help="Scale embeddings to length 1 first.")
 @click.option("--rerank", is_flag=True, help="Rank by k-reciprocal re-ranking.")

@@ -1,0 +1,156 @@
+"""Runs a converted model with OpenVINO on the CPU."""
+
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from typing import Any, Self
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reidhub.cache.conversions import name_conversion
+from reidhub.errors import CacheError
+from reidhub.inference.openvino_model import ConversionError, convert, import_openvino, keep, read_kept
+from reidhub.inference.preprocess import PixelSpec, normalise
+from reidhub.models.base import ReidModel
+from reidhub.torch_settings import Arithmetic, Precision, count_processors
+
+_PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
+_TOLERANCES = {"f32": 1e-3, "bf16": 0.2}  # relative error; a wrong conversion is off by more than 1
+
+
+class OpenvinoEngine:
+    """Runs an OpenVINO model, each image in one of several requests that run at the same time.
+
+    A compiled model takes only one number of images and one type of pixels, which makes it fast. Therefore each
+    variant of the model is compiled when it is first needed, in less than a second:
+
+    - ``THROUGHPUT`` with several images in a request, for many images: each processor runs a request of its own.
+    - ``THROUGHPUT`` with one image in a request, for the images that are left.
+    - ``LATENCY`` with one image, for a single image: all processors work on it.
+
+    Args:
+        model: an ``openvino.Model``: normalised float32 (N, 3, H, W) -> (N, D), for any N.
+        dimensions: D, the length of an embedding.
+        spec: size and normalisation of the images.
+        precision: ``fp32`` or ``bf16``.
+    """
+
+    name = "openvino"
+    device = torch.device("cpu")
+
+    def __init__(self, model: Any, dimensions: int, spec: PixelSpec, precision: Precision) -> None:
+        self._openvino = import_openvino()
+        self.version = str(self._openvino.__version__).partition("-")[0]
+        self.dimensions = dimensions
+        self._model = model
+        self._spec = spec
+        self._precision = _PRECISIONS[precision]
+        self._compile = cache(self._compile_variant)
+        self._request = _choose_request(model)
+        self._turn = Lock()
+        self.batch = 2 * count_processors() * self._request
+
+    @classmethod
+    def of_model(cls, model: ReidModel, spec: PixelSpec, precision: Precision, cached: Path | None = None) -> Self:
+        """Make the engine of a torch model.
+
+        The converted model is read from the cache. If it is not there, the model is converted. Then the engine and the
+        model embed the same image, and if their embeddings agree, the converted model is kept.
+
+        Args:
+            model: float32, in eval mode, on the CPU.
+            spec: size and normalisation of the images.
+            precision: ``fp32`` or ``bf16``.
+            cached: the file in the cache that the weights of the model come from; None to keep nothing.
+
+        Raises:
+            ConversionError: OpenVINO cannot be imported, or it cannot convert the model correctly.
+        """
+        kept = None
+        if cached is not None:
+            import_openvino()
+            kept = name_conversion(cached, type(model).__name__, (spec.height, spec.width), precision)
+            if (converted := read_kept(kept)) is not None:
+                return cls(converted, model.embedding_dim, spec, precision)
+        converted = convert(model, spec)
+        engine = cls(converted, model.embedding_dim, spec, precision)
+        engine._compare(model)
+        if kept is not None:
+            with suppress(CacheError):  # without the kept model, the next start is only slower
+                keep(converted, kept)
+        return engine
+
+    def _compare(self, model: ReidModel) -> None:
+        """Check that the engine and a torch model compute the same embedding of an image of noise."""
+        random = torch.Generator().manual_seed(0)
+        pixels = torch.randint(0, 256, (1, 3, self._spec.height, self._spec.width), dtype=torch.uint8, generator=random)
+        got = torch.empty(1, self.dimensions)
+        try:
+            self(pixels, got)
+        except Exception as error:  # whatever OpenVINO raises, torch can still run the model
+            raise ConversionError(f"OpenVINO cannot run the converted model: {error}") from error
+        with torch.no_grad(), Arithmetic().on(self.device):
+            wanted = model(normalise(pixels, self._spec))
+        difference = ((got - wanted).norm() / wanted.norm()).item()
+        if not difference < _TOLERANCES[self._precision]:
+            raise ConversionError(
+                f"the converted model computes other embeddings, with a relative error of {difference:.1e}"
+            )
+
+    def __call__(self, images: Tensor, embeddings: Tensor) -> None:
+        """Embed images, see `Engine`."""
+        pixels = images.detach().cpu()
+        if pixels.dtype == torch.uint8:
+            pixels = pixels.permute(0, 2, 3, 1)  # (N, 3, H, W) -> (N, H, W, 3), the order in which decoders store them
+        rows, out = pixels.contiguous().numpy(), embeddings.numpy()
+        together = count_processors() * self._request
+        many = len(rows) - len(rows) % together
+        with self._turn:
+            self._run(rows[:many], out[:many], "THROUGHPUT", self._request)
+            self._run(rows[many:], out[many:], "LATENCY" if len(rows) - many == 1 else "THROUGHPUT", 1)
+
+    def _run(self, rows: NDArray[Any], out: NDArray[Any], hint: str, size: int) -> None:
+        """Run requests of ``size`` images each, and write the embeddings into ``out``."""
+        if len(rows) == 0:
+            return
+        queue = self._compile(str(rows.dtype), hint, size)
+        queue.set_callback(lambda request, place: _copy(request, out[place : place + size]))
+        for place in range(0, len(rows), size):
+            pixels = self._openvino.Tensor(rows[place : place + size], shared_memory=True)
+            queue.start_async([pixels], place, share_inputs=True)
+        queue.wait_all()
+
+    def _compile_variant(self, dtype: str, hint: str, size: int) -> Any:
+        """Compile the model for ``size`` images in a request; return the queue that runs the requests."""
+        model = self._model.clone()
+        model.reshape([size, 3, self._spec.height, self._spec.width])
+        if dtype == "uint8":
+            model = self._take_pixels(model)
+        settings = {
+            "PERFORMANCE_HINT": hint,
+            "INFERENCE_PRECISION_HINT": self._precision,
+            "INFERENCE_NUM_THREADS": count_processors(),
+        }
+        return self._openvino.AsyncInferQueue(self._openvino.Core().compile_model(model, "CPU", settings))
+
+    def _take_pixels(self, model: Any) -> Any:
+        """Change a model so that it takes uint8 (N, H, W, 3) and normalises the pixels itself."""
+        openvino = self._openvino
+        steps = openvino.preprocess.PrePostProcessor(model)
+        steps.input().tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
+        steps.input().model().set_layout(openvino.Layout("NCHW"))
+        normalise = steps.input().preprocess().convert_element_type(openvino.Type.f32)
+        normalise.scale(255.0).mean(list(self._spec.mean)).scale(list(self._spec.std))
+        return steps.build()
+
+
+def _copy(request: Any, out: NDArray[Any]) -> None:
+    out[:] = request.get_output_tensor(0).data
+
+
+def _choose_request(model: Any) -> int:
+    """Choose the number of images in a request."""
+    return 2

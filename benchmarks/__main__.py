@@ -22,6 +22,7 @@ CPU = (
     ["loading.py"],
     ["decoding.py"],
     ["embedding.py"],
+    ["embedding.py", "--latency"],
     ["pipeline.py"],
     ["verify.py", "ranks", "market1501"],
     ["verify.py", "passes", "--images", "500", "--models", "3"],
@@ -30,6 +31,7 @@ CPU = (
 CPU_BF16 = (["embedding.py", "--precision", "bf16"],)
 GPU = (
     ["embedding.py", "--device", "cuda", "--batch", "128"],
+    ["embedding.py", "--device", "cuda", "--batch", "128", "--precision", "tf32"],
     ["embedding.py", "--device", "cuda", "--batch", "128", "--precision", "bf16"],
     ["pipeline.py", "--device", "cuda", "--batch", "128", "--images", "8192"],
     ["verify.py", "ranks", "msmt17", "--device", "cuda"],

@@ -1,44 +1,34 @@
-"""Measures how many embeddings per second the embedder computes, compared with the plain module in eval mode.
-
-The embedder and the plain PyTorch module use the same number of threads and get the same images in one call. The
-embedder may split the images into smaller batches.
+"""Measures how many embeddings per second the embedder computes, compared with other runtimes and the plain module.
 
     python benchmarks/embedding.py
-    python benchmarks/embedding.py osnet_x1_0 --steps
+    python benchmarks/embedding.py osnet_x1_0 --latency
     python benchmarks/embedding.py --device cuda --batch 128 --precision bf16
 
-The first call reuses the compiled code that earlier runs have stored. With ``--steps``, single steps of a plan and
-combinations of steps are measured; reidhub/inference/plans.yaml records which steps were chosen.
+All of them compute the same float32 images with the same number of threads. On a CPU, OpenVINO and ONNX Runtime run
+with several settings, and the best setting counts. Errors are relative to the model in float64. The share of the matrix
+product compares the multiply-adds per second with those of a large matrix product in float32.
 
-The last column divides the fastest time by the least time that memory traffic needs. For this least time, each
-convolution and linear layer reads its input and weights once and writes its output once, at the speed at which this
-device copies memory.
+With ``--latency``, each call has one image, or one video frame of 1920x1080 with 3, 7, 12 or 20 boxes of people.
 """
 
 import argparse
 import time
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
-from side_by_side import medians, print_table
+from peers import onnxruntime_runs, openvino_runs
+from side_by_side import medians, print_table, times
 from torch import Tensor
-from traffic import bytes_passed, copy_speed
 
-from reidhub.inference import Embedder, EmbedderPlan, plan_for
+from reidhub.inference import Embedder
+from reidhub.inference.complexity import complexity
 from reidhub.models import ARCHITECTURES, build
 from reidhub.models.base import ReidModel
 from reidhub.torch_settings import count_processors
 from reidhub.zoo.checkpoint import InputSpec
 
-STEPS = {
-    "folded": {"channels_last": False, "compile": False},
-    "channels last": {"fold": False, "compile": False},
-    "both": {"compile": False},
-    "both, 8 at once": {"compile": False, "batch": 8},
-    "compiled": {},
-    "compiled, 8 at once": {"batch": 8},
-    "compiled, 16 at once": {"batch": 16},
-}
+BOXES = (3, 7, 12, 20)
 
 
 def trained(name: str) -> ReidModel:
@@ -59,28 +49,104 @@ def plain(model: ReidModel, images: Tensor) -> Tensor:
         return model(images).cpu()
 
 
-def measure(name: str, given: argparse.Namespace, bytes_per_s: float) -> list[str]:
-    """Measure one row of the table: speed of the plain module, ratios, largest error, first call, memory traffic."""
+def make_spec(model: ReidModel) -> InputSpec:
+    """Return preprocessing for the size of the model's images."""
+    return InputSpec(*model.input_size, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear")
+
+
+def error(got: Tensor, model: ReidModel, images: Tensor) -> float:
+    """Return the largest relative error of an embedding, compared with the model in float64."""
+    truth = plain(model.double(), images.double()).float()
+    model.float()
+    return ((got - truth).norm(dim=1) / truth.norm(dim=1)).max().item()
+
+
+def product_speed(device: torch.device, side: int = 4096) -> float:
+    """Return the multiply-adds per second of a large matrix product in float32."""
+    a, b = torch.randn(2, side, side, device=device)
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+
+    def product() -> None:
+        torch.mm(a, b)
+        wait()
+
+    return side**3 / min(times({"product": product}, 7)["product"])
+
+
+def measure(name: str, given: argparse.Namespace, product: float) -> list[str]:
+    """Measure one row: images per second of the embedder, and how many times as fast as the others it is."""
     model = trained(name).to(given.device)
-    spec = InputSpec(*model.input_size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear")
-    steps = {step: EmbedderPlan(**{"batch": given.batch, **parts}) for step, parts in STEPS.items()}
-    plans = steps if given.steps else {"embedder": plan_for(name, given.device.type)}
-    fast = {step: Embedder.of_model(model, spec, precision=given.precision, plan=plan) for step, plan in plans.items()}
     images = torch.randn(given.batch, 3, *model.input_size, device=given.device)
-    want, first, errors = plain(model, images), 0.0, []
-    for embedder in fast.values():
-        start = time.perf_counter()
-        got = embedder(images)
-        first = max(first, time.perf_counter() - start)
-        errors.append(((got - want).norm() / want.norm()).item())
+    start = time.process_time()
+    embedder = Embedder.of_model(model, make_spec(model), precision=given.precision)
+    got = embedder(images)
+    first = time.process_time() - start
     works: dict[str, Callable[[], object]] = {"plain": lambda: plain(model, images)}
-    works |= {step: lambda embedder=embedder: embedder(images) for step, embedder in fast.items()}
+    works["reidhub"] = lambda: embedder(images)
+    if given.device.type == "cpu":
+        for peer, runs in (
+            ("OpenVINO", openvino_runs(model, make_spec(model))),
+            ("ONNX", onnxruntime_runs(model, make_spec(model))),
+        ):
+            works |= {f"{peer} {setting}": lambda run=run: run(images.numpy()) for setting, run in runs.items()}
     seconds = medians(works, rounds_of(works, given.seconds))
-    ratios = [f"{seconds['plain'] / seconds[step]:.2f}" for step in fast]
-    width = 2 if given.precision == "bf16" else 4
-    bound = bytes_passed(model, images, width) / bytes_per_s
-    share = f"{min(seconds[step] for step in fast) / bound:.1f}"
-    return [name, f"{given.batch / seconds['plain']:.1f}", *ratios, f"{max(errors):.0e}", f"{first:.0f}", share]
+    ours = seconds["reidhub"]
+    best = {peer: min((t, key) for key, t in seconds.items() if key.startswith(peer)) for peer in peers_of(works)}
+    speed = given.batch / ours
+    share = speed * complexity(model).multiply_adds / product
+    return [
+        name,
+        f"{speed:.1f}",
+        f"{seconds['plain'] / ours:.2f}",
+        *(f"{best[peer][0] / ours:.2f} ({best[peer][1].partition(' ')[2]})" if peer in best else "" for peer in PEERS),
+        f"{share:.0%}",
+        f"{error(got, model, images):.0e}",
+        f"{first:.1f}",
+    ]
+
+
+PEERS = ("OpenVINO", "ONNX")
+
+
+def peers_of(works: Mapping[str, object]) -> list[str]:
+    """Return the names of the peers that take part."""
+    return [peer for peer in PEERS if any(key.startswith(peer) for key in works)]
+
+
+def measure_latency(name: str, given: argparse.Namespace) -> list[str]:
+    """Measure one row: milliseconds of one image, and how much longer frames with boxes take than their pixels."""
+    model = trained(name)
+    spec = make_spec(model)
+    embedder = Embedder.of_model(model, spec, precision=given.precision)
+    image = torch.randn(1, 3, *model.input_size)
+    works: dict[str, Callable[[], object]] = {"plain": lambda: plain(model, image), "reidhub": lambda: embedder(image)}
+    latency = openvino_runs(model, spec, ("LATENCY",))["latency, 1"]
+    works |= {"OpenVINO": lambda: latency(image.numpy())}
+    onnx = onnxruntime_runs(model, spec, (1,))["1"]
+    works |= {"ONNX": lambda: onnx(image.numpy())}
+    taken = times(works, rounds_of(works, given.seconds / 2))
+    p50 = {key: float(np.percentile(values, 50)) for key, values in taken.items()}
+    row = [name, f"{1000 * p50['reidhub']:.1f}", f"{1000 * float(np.percentile(taken['reidhub'], 95)):.1f}"]
+    row += [f"{p50['plain'] / p50['reidhub']:.1f}", *(f"{p50[peer] / p50['reidhub']:.2f}" for peer in PEERS)]
+    frame, boxes = make_frame()
+    for count in BOXES:
+        pixels = torch.randint(0, 256, (count, 3, *model.input_size), dtype=torch.uint8)
+        works = {
+            "boxes": lambda count=count: embedder.boxes(frame, boxes[:count], color="bgr"),
+            "engine": lambda pixels=pixels: embedder(pixels),
+        }
+        seconds = medians(works, rounds_of(works, given.seconds / 8))
+        row.append(f"{seconds['boxes'] / seconds['engine']:.2f}")
+    return row
+
+
+def make_frame() -> tuple[np.ndarray, np.ndarray]:
+    """Make a BGR frame (1080, 1920, 3) of noise, and 20 boxes of people who are 120 to 250 pixels high."""
+    random = np.random.default_rng(0)
+    frame = random.integers(0, 256, (1080, 1920, 3)).astype(np.uint8)
+    heights = random.uniform(120, 250, 20)
+    left, top = random.uniform(0, 1750, 20), random.uniform(0, 800, 20)
+    return frame, np.stack([left, top, left + 0.4 * heights, top + heights], 1)
 
 
 def rounds_of(works: Mapping[str, Callable[[], object]], seconds: float) -> int:
@@ -96,20 +162,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("architectures", nargs="*", default=list(ARCHITECTURES))
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
-    parser.add_argument("--precision", choices=["exact", "fp32", "bf16"], default="fp32")
+    parser.add_argument("--precision", choices=["exact", "fp32", "tf32", "bf16", "fp16"], default="fp32")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=20, help="about how long an architecture is measured")
-    parser.add_argument("--steps", action="store_true", help="measure each step by itself")
+    parser.add_argument("--latency", action="store_true", help="measure calls of one image, and boxes in frames")
     given = parser.parse_args()
-    torch.backends.cudnn.conv.fp32_precision = "ieee"
-    torch.set_num_threads(min(torch.get_num_threads(), count_processors()))  # as in the embedder
-    bytes_per_s, rows = copy_speed(given.device), []
-    for name in given.architectures:
-        rows.append(measure(name, given, bytes_per_s))
-        torch.compiler.reset()
-    header = ["architecture", "plain, images/s", *(STEPS if given.steps else ["embedder, times as fast"])]
-    title = f"Embedding: {given.device}, {given.precision}, batch {given.batch}, {torch.get_num_threads()} threads"
-    print_table(title, [*header, "relative error", "first call, s", "times memory traffic"], rows)
+    if given.device.type == "cuda":
+        torch.backends.cudnn.conv.fp32_precision = "ieee"
+    torch.set_num_threads(min(torch.get_num_threads(), count_processors()))
+    device = f"{given.device}, {given.precision}, {count_processors()} threads"
+    if given.latency:
+        header = ["architecture", "p50, ms", "p95, ms", "times plain", "times OpenVINO", "times ONNX Runtime"]
+        header += [f"{count} boxes" for count in BOXES]
+        rows = [measure_latency(name, given) for name in given.architectures]
+        print_table(f"One image, and boxes in a frame (time divided by the engine's alone): {device}", header, rows)
+        return
+    product = product_speed(given.device)
+    rows = [measure(name, given, product) for name in given.architectures]
+    header = ["architecture", "images/s", "times plain", "times OpenVINO", "times ONNX Runtime"]
+    header += ["of the matrix product", "relative error", "first call, CPU s"]
+    print_table(f"Embedding: {device}, {given.batch} images", header, rows)
 
 
 if __name__ == "__main__":

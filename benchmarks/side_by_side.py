@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 Clock = Callable[[], float]
 
 
-def medians(
+def times(
     works: Mapping[str, Callable[[], object]], rounds: int, clock: Clock = time.perf_counter
-) -> dict[str, float]:
-    """Run all functions in each round, and return the median seconds of each; a first extra round is not counted."""
+) -> dict[str, list[float]]:
+    """Run all functions in each round, and return the seconds of each round; a first extra round is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for turn in range(rounds + 1):
         for name, work in works.items():
@@ -18,7 +18,14 @@ def medians(
             work()
             if turn:
                 seconds[name].append(clock() - start)
-    return {name: statistics.median(times) for name, times in seconds.items()}
+    return seconds
+
+
+def medians(
+    works: Mapping[str, Callable[[], object]], rounds: int, clock: Clock = time.perf_counter
+) -> dict[str, float]:
+    """Run all functions in each round, and return the median seconds of each; see `times`."""
+    return {name: statistics.median(taken) for name, taken in times(works, rounds, clock).items()}
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -6,10 +6,13 @@ pixels were equal. It enlarges images only to sizes for which torch and PIL both
 rounding. PIL does everything else: other formats, CMYK, damaged files, making images smaller.
 """
 
+import importlib.util
 import io
 import logging
+from contextlib import suppress
 from functools import lru_cache
 from math import gcd
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -139,8 +142,7 @@ def _read_frame(frame: bytes | bytearray, *, progressive: bool) -> Kind | None:
 @lru_cache(maxsize=1)
 def find_equal_kinds() -> frozenset[Kind]:
     """Find the kinds of JPEG files that torchvision decodes to exactly the same pixels as PIL in this process."""
-    import torchvision.io  # noqa: F401  # registers its decoder; imported late because it takes a second
-
+    _load_decoder()
     if not hasattr(torch.ops.image, "decode_jpeg"):
         _log.info("this torchvision was built without a JPEG decoder; PIL decodes instead")
         return frozenset()
@@ -148,6 +150,21 @@ def find_equal_kinds() -> frozenset[Kind]:
     if len(equal) < len(KINDS):
         _log.info("PIL and torchvision decode %d of %d kinds of JPEG files to equal pixels", len(equal), len(KINDS))
     return equal
+
+
+def _load_decoder() -> None:
+    """Make torch know torchvision's decoder.
+
+    Only the file with the decoder is loaded. Importing torchvision would also import all its models, which takes a
+    second or more.
+    """
+    found = importlib.util.find_spec("torchvision")
+    folder = Path(found.origin).parent if found and found.origin else None
+    for library in sorted(folder.glob("image*.*")) if folder else []:  # image_stable.so, or image.so in older releases
+        with suppress(OSError):
+            torch.ops.load_library(library)
+            return
+    import torchvision.io  # noqa: F401  # registers the decoder too
 
 
 def _make_sample(kind: Kind, seed: int) -> bytes:

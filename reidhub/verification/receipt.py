@@ -8,13 +8,13 @@ import json
 import platform
 from collections.abc import Iterable
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL
 import torch
-import torchvision
 from PIL import features
 
 from reidhub._version import __version__
@@ -102,7 +102,7 @@ def describe_environment(devices: Iterable[str]) -> Environment:
         "reidhub": __version__,
         "python": platform.python_version(),
         "torch": str(torch.__version__),
-        "torchvision": str(torchvision.__version__),
+        "torchvision": version("torchvision"),
         "numpy": np.__version__,
         "pillow": PIL.__version__,
         "libjpeg": f"turbo {turbo}" if turbo else str(features.version("jpg")),

@@ -1,7 +1,10 @@
 """What is decoded and enlarged without PIL has PIL's bits; what may not have them is left to PIL."""
 
+import importlib.util
 import io
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -181,3 +184,30 @@ def test_decoder_or_resizer_that_differs_is_not_used(tmp_path: Path, monkeypatch
         check.cache_clear()
 
     assert np.array_equal(array(pixels[0]), want)
+
+
+_DECODE = """
+import sys
+from reidhub.inference import fast_jpeg
+print(len(fast_jpeg.find_equal_kinds()), "torchvision" in sys.modules)
+import torchvision.io
+import torch
+data = torch.frombuffer(bytearray(fast_jpeg._make_sample(fast_jpeg.KINDS[0], 0)), dtype=torch.uint8)
+print(torchvision.io.decode_jpeg(data).shape)
+"""
+
+
+def test_the_decoder_does_not_import_torchvision_which_can_be_imported_later() -> None:
+    run = subprocess.run([sys.executable, "-c", _DECODE], capture_output=True, text=True, check=True)
+
+    first, second = run.stdout.splitlines()
+    assert first == f"{len(fast_jpeg.find_equal_kinds())} False" and second.startswith("torch.Size([1, ")
+
+
+def test_without_a_file_of_the_decoder_torchvision_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "torchvision" else find(name))
+    monkeypatch.delitem(sys.modules, "torchvision.io", raising=False)
+    fast_jpeg.find_equal_kinds.cache_clear()
+
+    assert fast_jpeg.find_equal_kinds() and "torchvision.io" in sys.modules

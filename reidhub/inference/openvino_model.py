@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from reidhub.cache.conversions import read_conversion
-from reidhub.errors import ReidhubError
+from reidhub.errors import CacheError, ReidhubError
 from reidhub.files.atomic import AtomicFile, explain_write_errors, write_atomically
 from reidhub.inference.preprocess import PixelSpec
 from reidhub.models.base import ReidModel
@@ -161,6 +161,10 @@ def keep(converted: Any, path: Path) -> None:
         write_atomically(path) as new,
         zipfile.ZipFile(new, "w") as archive,
     ):
-        openvino.serialize(converted, xml.path, weights.path)
+        try:
+            openvino.serialize(converted, xml.path, weights.path)
+            openvino.Core().read_model(xml.path, weights.path)  # fails if the last bytes had no room on the disk
+        except RuntimeError as error:
+            raise CacheError(f"cannot write {path}: {error}") from error
         archive.write(xml.path, "model.xml")
         archive.write(weights.path, "model.bin")

@@ -64,11 +64,11 @@ class FeatureExtractor:
         verbose: bool = True,
     ) -> None:
         self.device = find_device(device)
-        model = _load_file(model_name, model_path) if model_path else _load_default(model_name)
+        model, cached = (_load_file(model_name, model_path), None) if model_path else _load_default(model_name)
         height, width = _check_size(image_size, model.eval())
         (r, g, b), (std_r, std_g, std_b) = (pixel_mean, pixel_std) if pixel_norm else ((0, 0, 0), (1, 1, 1))
         spec = InputSpec(height, width, (r, g, b), (std_r, std_g, std_b), "bilinear")
-        self._embed = Embedder.of_model(model.to(self.device), spec, precision="exact")
+        self._embed = Embedder.of_model(model.to(self.device), spec, cached=cached)
         if verbose:
             _log.info("%s with the weights of %s", model_name, model_path or "its default checkpoint")
 
@@ -90,8 +90,8 @@ class FeatureExtractor:
         return self._embed(input[None] if single else input).to(self.device)
 
 
-def _load_default(name: str) -> ReidModel:
-    """Load the default checkpoint of an architecture."""
+def _load_default(name: str) -> tuple[ReidModel, Path]:
+    """Load the default checkpoint of an architecture; return the model and the checkpoint's file in the cache."""
     build(name, device="meta")  # raises an error unless it is the name of an architecture
     [checkpoint] = zoo().find(name)
     if not checkpoint.for_reid:
@@ -99,7 +99,8 @@ def _load_default(name: str) -> ReidModel:
             f"{name} means {checkpoint.name}: ImageNet weights, which cannot tell people apart",
             hint="give a model_path, or choose another architecture: `reidhub list '*.msmt17*'`",
         )
-    return build_with_weights(checkpoint, read_cached_weights(fetch(checkpoint, Cache()), checkpoint.layout))
+    path = fetch(checkpoint, Cache())
+    return build_with_weights(checkpoint, read_cached_weights(path, checkpoint.layout)), path
 
 
 def _load_file(name: str, path: Path | str) -> ReidModel:

@@ -162,7 +162,7 @@ def _load_decoder() -> None:
     folder = Path(found.origin).parent if found and found.origin else None
     for library in sorted(folder.glob("image*.*")) if folder else []:  # image_stable.so, or image.so in older releases
         with suppress(OSError):
-            torch.ops.load_library(library)
+            torch.ops.load_library(library)  # type: ignore[no-untyped-call]
             return
     import torchvision.io  # noqa: F401  # registers the decoder too
 

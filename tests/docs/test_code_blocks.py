@@ -27,9 +27,11 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *so
 RUN, SHOWN = {"python", "shell"}, {"text", "yaml", "json"}
 GIVEN = """
 from pathlib import Path
+import numpy
 from PIL import Image
 paths = sorted(Path("gallery").glob("*.jpg"))[:2]
 image = Image.open("query.jpg")
+frame, xyxy = numpy.asarray(image)[..., ::-1], [[4, 0, 50, 120]]
 """
 STANDS_FOR = {
     "FILE": "model.pth",

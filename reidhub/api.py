@@ -195,9 +195,9 @@ def embedder(
         model: a full name (``osnet_x1_0.msmt17``), or a model's name.
         dataset: the training data, if ``model`` is a model's name; None for the model's default checkpoint.
         device: the device on which the model runs.
-        precision: ``fp32`` is an optimised copy of the model, which rounds differently; ``exact`` is the unchanged
-            model, which is slower; ``bf16`` is an optimised copy that computes in bfloat16, if the hardware does.
-        batch: number of images that are computed at once; None for a fast number: 8 to 32 on a CPU, 128 on a GPU.
+        precision: ``fp32`` is a faster copy of the model, which rounds differently; ``exact`` is the unchanged model,
+            which is slower; ``bf16``, and on a GPU ``tf32`` and ``fp16``, are faster copies with fewer bits.
+        batch: number of images that a GPU computes at once, and a CPU with ``exact``; None for a fast number.
 
     Raises:
         UnknownCheckpointError: no checkpoint matches, or ``dataset`` is given and several checkpoints match.

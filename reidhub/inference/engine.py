@@ -130,7 +130,7 @@ def make_engine(
         model: float32, in eval mode, on the device that will compute.
         spec: size and normalisation of the model's images.
         precision: ``exact`` runs the model itself, every other value a faster copy.
-        batch: images in a batch, above 0; None for a number that suits the device.
+        batch: images in a batch, above 0; None for a number that suits the device. OpenVINO needs no batches.
         cached: the file in the cache that the weights of the model come from; a conversion is kept beside it.
 
     Raises:

@@ -1,6 +1,5 @@
 """Runs a converted model with OpenVINO on the CPU."""
 
-import math
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -13,14 +12,12 @@ from torch import Tensor
 
 from reidhub.cache.conversions import name_conversion
 from reidhub.errors import CacheError
-from reidhub.inference.openvino_model import ConversionError, convert, import_openvino, keep, read_kept
+from reidhub.inference.openvino_model import ConversionError, convert, import_openvino, keep, read_kept, read_request
 from reidhub.inference.preprocess import PixelSpec, normalise
 from reidhub.models.base import ReidModel
 from reidhub.torch_settings import Arithmetic, Precision, count_processors
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
-_SMALL_MAP = 0.7e6  # bytes of the largest feature map of an image
-_LARGE_WEIGHTS = 32e6  # bytes
 _TOLERANCES = {"f32": 1e-3, "bf16": 0.2}  # relative error; a wrong conversion is off by more than 1
 
 
@@ -52,7 +49,7 @@ class OpenvinoEngine:
         self._spec = spec
         self._precision = _PRECISIONS[precision]
         self._compile = cache(self._compile_variant)
-        self._request = _choose_request(model)
+        self._request = read_request(model)
         self._turn = Lock()
         self.batch = 8 * count_processors() * self._request
 
@@ -152,22 +149,3 @@ class OpenvinoEngine:
 
 def _copy(request: Any, out: NDArray[Any]) -> None:
     out[:] = request.get_output_tensor(0).data
-
-
-def _choose_request(model: Any) -> int:
-    """Choose the number of images in a request: 4 if the model is faster with so many, else 2.
-
-    Larger requests are faster if the feature maps of four images fit into a processor's cache together, or if the
-    weights are so large that reading them takes long (measured with benchmarks/embedding.py).
-
-    Args:
-        model: an ``openvino.Model`` for any number of images.
-    """
-    fixed = model.clone()
-    fixed.reshape({0: [1, *(side.get_length() for side in list(model.inputs[0].partial_shape)[1:])]})
-    sizes = {True: [0], False: [0]}  # is it a constant? -> bytes of each tensor
-    for operation in fixed.get_ops():
-        for output in operation.outputs():
-            if output.get_partial_shape().is_static:
-                sizes[operation.get_type_name() == "Constant"].append(4 * math.prod(output.get_shape()))
-    return 4 if max(sizes[False]) <= _SMALL_MAP or sum(sizes[True]) >= _LARGE_WEIGHTS else 2

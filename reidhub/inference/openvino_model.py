@@ -9,6 +9,7 @@ with the class that ``convert_model`` calls.
 
 import copy
 import importlib
+import math
 import sys
 import threading
 import warnings
@@ -28,6 +29,9 @@ from reidhub.inference.preprocess import PixelSpec
 from reidhub.models.base import ReidModel
 
 _TELEMETRY = "openvino_telemetry"
+_REQUEST = ["reidhub", "images_per_request"]  # where a model's own information has this number
+_SMALL_MAP = 0.7e6  # bytes of the largest feature map of an image
+_LARGE_WEIGHTS = 32e6  # bytes
 
 _importing = threading.Lock()
 
@@ -124,10 +128,38 @@ def convert(model: ReidModel, spec: PixelSpec) -> Any:
         frontend = FrontEndManager().load_by_framework("pytorch")
         decoder = TorchScriptPythonDecoder(traced)  # must live until the end of the conversion
         converted = frontend.convert(frontend.load(decoder))
+        converted.reshape([1, 3, spec.height, spec.width])
+        request = _choose_request(converted)
         converted.reshape([-1, 3, spec.height, spec.width])
+        converted.set_rt_info(request, _REQUEST)
     except Exception as error:  # whatever the tracer and OpenVINO raise, torch can still run the model
         raise ConversionError(f"OpenVINO cannot convert the model: {error}") from error
     return converted
+
+
+def read_request(converted: Any) -> int:
+    """Read the number of images in a request with which a converted model is fast."""
+    return int(converted.get_rt_info(_REQUEST).value)
+
+
+def _choose_request(converted: Any) -> int:
+    """Choose the number of images in a request: 4 if the model is faster with so many, else 2.
+
+    Larger requests are faster if the feature maps of four images fit into a processor's cache together, or if the
+    weights are so large that reading them takes long (measured with benchmarks/embedding.py).
+
+    Args:
+        converted: an ``openvino.Model`` for one image.
+    """
+    maps, weights = [0], 0  # bytes
+    for operation in converted.get_ops():
+        is_constant = operation.get_type_name() == "Constant"
+        for output in operation.outputs():
+            if is_constant:
+                weights += 4 * math.prod(output.get_shape())
+            elif output.get_partial_shape().is_static:
+                maps.append(4 * math.prod(output.get_shape()))
+    return 4 if max(maps) <= _SMALL_MAP or weights >= _LARGE_WEIGHTS else 2
 
 
 def read_kept(path: Path) -> Any | None:

@@ -174,11 +174,11 @@ def main() -> None:
     if given.latency:
         header = ["architecture", "p50, ms", "p95, ms", "times plain", "times OpenVINO", "times ONNX Runtime"]
         header += [f"{count} boxes" for count in BOXES]
-        rows = [measure_latency(name, given) for name in given.architectures]
+        rows = (measure_latency(name, given) for name in given.architectures)
         print_table(f"One image, and boxes in a frame (time divided by the engine's alone): {device}", header, rows)
         return
     product = product_speed(given.device)
-    rows = [measure(name, given, product) for name in given.architectures]
+    rows = (measure(name, given, product) for name in given.architectures)
     header = ["architecture", "images/s", "times plain", "times OpenVINO", "times ONNX Runtime"]
     header += ["of the matrix product", "relative error", "first call, CPU s"]
     print_table(f"Embedding: {device}, {given.batch} images", header, rows)

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 Clock = Callable[[], float]
 
@@ -28,8 +28,8 @@ def medians(
     return {name: statistics.median(taken) for name, taken in times(works, rounds, clock).items()}
 
 
-def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table in Markdown on stdout."""
+def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table in Markdown on stdout; each row is printed as soon as it is known."""
     print(f"\n## {title}\n")
     for row in (header, ["---"] * len(header), *rows):
         print("| " + " | ".join(row) + " |", flush=True)

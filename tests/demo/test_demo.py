@@ -71,6 +71,10 @@ def test_the_demo_measures_its_scores_again_and_what_it_keeps_serves_on(tmp_path
     again = reidhub(*arguments, "--dry-run", "--json", **settings, REIDHUB_OFFLINE="1")
     (job,) = json.loads(again.stdout)
     assert job["runs"] and job["weights"]["cached"], again.stderr
+    plain = reidhub(*arguments, "--precision", "exact", "--json", **settings, REIDHUB_OFFLINE="1")
+    (exact,) = json.loads(plain.stdout)
+    assert [one["conditions"]["engine"].split()[0] for one in (result, exact)] == ["openvino", "torch"]
+    assert exact["counts"] == result["counts"]
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_in_words():

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from functools import cache
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self
@@ -72,9 +73,10 @@ class OpenvinoEngine:
         kept = None
         if cached is not None:
             import_openvino()
-            kept = name_conversion(cached, type(model).__name__, (spec.height, spec.width), precision)
-            if (converted := read_kept(kept)) is not None:
-                return cls(converted, model.embedding_dim, spec, precision)
+            with suppress(PackageNotFoundError):  # an OpenVINO that pip has not installed: its version is not known
+                kept = name_conversion(cached, type(model).__name__, (spec.height, spec.width), precision)
+        if kept is not None and (converted := read_kept(kept)) is not None:
+            return cls(converted, model.embedding_dim, spec, precision)
         converted = convert(model, spec)
         engine = cls(converted, model.embedding_dim, spec, precision)
         engine._compare(model)

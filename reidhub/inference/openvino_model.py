@@ -172,7 +172,10 @@ def read_kept(path: Path) -> Any | None:
         ConversionError: OpenVINO cannot be imported.
     """
     openvino, files = import_openvino(), read_conversion(path)
-    return files and openvino.Core().read_model(model=files.xml, weights=files.weights)
+    try:
+        return files and openvino.Core().read_model(model=files.xml, weights=files.weights)
+    except RuntimeError:  # an intact zip file with something else in it
+        return None
 
 
 def keep(converted: Any, path: Path) -> None:

@@ -1,8 +1,9 @@
-"""Conversions for OpenVINO in the cache: zip files beside the checkpoint's file that they were made from.
+"""Conversions: zip files in the cache, each with a model that was converted for OpenVINO.
 
-A conversion contains OpenVINO's own two files, ``model.xml`` and ``model.bin``. Its name starts with the sha256 of the
-checkpoint's file, and then tells the version of OpenVINO, the number of this format, the architecture, the image size
-and the precision. A zip file has a checksum for each file in it, so a damaged conversion is noticed.
+A conversion contains OpenVINO's own two files, ``model.xml`` and ``model.bin``. It is in the same folder as the
+checkpoint's file. Its name is ``<sha256>.openvino-<version>-<format>-<architecture>-<height>x<width>-<precision>.zip``,
+with the sha256 of the checkpoint's file, the version of OpenVINO, the number `FORMAT`, and ``fp32`` or ``bf16`` as
+precision. A zip file has a checksum for each file in it, so a damaged conversion is noticed.
 """
 
 import re
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 FORMAT = 1
-"""Number of the format; it changes if reidhub converts models in another way."""
+"""Version number of the conversions; it is increased when a new version of reidhub converts models differently."""
 
 _NAME = re.compile(r"[0-9a-f]{64}\.openvino-(?P<version>[^-]+)-(?P<format>\d+)-.+\.zip")
 # what zipfile raises for damaged files
@@ -21,11 +22,11 @@ _DAMAGED = (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZi
 
 
 class Conversion(NamedTuple):
-    """The content of a conversion.
+    """The bytes of the two files in a conversion for OpenVINO.
 
     Args:
-        xml: ``model.xml``, the layers.
-        weights: ``model.bin``, the weights.
+        xml: bytes of ``model.xml``, which describes the layers.
+        weights: bytes of ``model.bin``, which contains the weights.
     """
 
     xml: bytes
@@ -39,7 +40,7 @@ def name_conversion(cached: Path, architecture: str, size: tuple[int, int], prec
         cached: the checkpoint's file in the cache.
         architecture: name of the model's architecture or class.
         size: height and width of the images in pixels.
-        precision: the precision in which the converted model runs.
+        precision: the number format in which the converted model computes: ``fp32`` or ``bf16``.
 
     Raises:
         PackageNotFoundError: OpenVINO is not installed.
@@ -59,12 +60,12 @@ def read_conversion(path: Path) -> Conversion | None:
 
 
 def is_conversion(path: Path) -> bool:
-    """Return True if a file in the cache has the name of a conversion."""
+    """Return True if the name of a file in the cache is that of a conversion for OpenVINO."""
     return _NAME.fullmatch(path.name) is not None
 
 
 def is_outdated(path: Path) -> bool:
-    """Return True if a conversion was made for another version of OpenVINO or in another format."""
+    """Return True if the name of a conversion has another version of OpenVINO, or another number than `FORMAT`."""
     name = _NAME.fullmatch(path.name)
     try:
         return name is not None and (name["version"], name["format"]) != (version("openvino"), str(FORMAT))

@@ -114,8 +114,8 @@ class Importer:
         """Replace the copy in the cache by a hard link to the original file, then check the file again.
 
         Returns:
-            True if the link replaced the copy. False if a hard link is not possible, or if the original file is not
-            readable for all users: other users may share the cache, and could read a copy, but not the link.
+            True if the link replaced the copy. False if a hard link is not possible, or if some users may not read the
+            original file. They could not read a link to it in a shared cache, but they can read a copy.
 
         Raises:
             IntegrityError: the original file was changed in the meantime.

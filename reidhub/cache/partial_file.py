@@ -77,7 +77,7 @@ class PartialFile:
                 path.unlink()
 
     def remove_if_unchanged(self) -> None:
-        """Remove the partial file and its file with notes, unless a process has written to it since `read`."""
+        """Remove the partial file and its file with notes, unless the partial file has changed since `read`."""
         with suppress(OSError):
             if self.path.stat().st_mtime_ns == self.mtime_ns:
                 self.remove()
@@ -144,7 +144,7 @@ class IncomingFile:
         self.size += len(chunk)
 
     def note(self, state: dict[str, Any]) -> None:
-        """Write a note: even if this run is killed, a later run can continue after the bytes written so far.
+        """Write a note, so that a later run can continue after the bytes written so far, even if this run is killed.
 
         Args:
             state: data that the source needs to continue.

@@ -1,7 +1,7 @@
 """List and check the files in the cache, and find those that can be removed.
 
-The cache never removes intact files by itself, so it grows until the user removes files. The cache works even if nobody
-ever does.
+The cache never removes intact files by itself, so it grows until the user removes files. It also works if the user
+never removes any.
 
 A file may have converted copies, which have the original's sha256 in their names: a ``.safetensors`` file with the same
 weights, and models for OpenVINO.
@@ -96,8 +96,8 @@ class CheckedFile:
         file: the file.
         state: ``intact`` (the file and its copy), ``broken`` or ``unreadable``.
         reason: why the state is not ``intact``, in words; None if it is.
-        paths: the files to remove if the state is ``broken``: the converted copy and its record, or all files of the
-            checkpoint.
+        paths: the files to remove if the state is ``broken``. If the checkpoint's own file is broken, these are all
+            files of the checkpoint. If only converted copies are broken, these are the broken copies and their records.
     """
 
     file: StoredFile
@@ -130,7 +130,7 @@ def check(files: Iterable[StoredFile]) -> Iterator[CheckedFile]:
 def find_leftovers(cache: Cache) -> list[Removal]:
     """Find the files of interrupted runs, such as partial downloads, that have not been written to for an hour.
 
-    The converted copy and the record of a checkpoint's file that no longer exists are also leftovers.
+    If a checkpoint's file no longer exists, its converted copies and its record are leftovers too.
     """
     before = time.time() - LEFTOVER_S
     found = []
@@ -205,7 +205,7 @@ def _find_excess(files: Iterable[StoredFile], size: int) -> list[Removal]:
 
 
 def _group_by_digest(cache: Cache) -> dict[Digest, tuple[Path, ...]]:
-    """Group the files of the cache by the digest in their names, the checkpoint's own file first."""
+    """Group the files by the sha256 in their names; in each group, the checkpoint's own file comes first."""
     groups: dict[Digest, list[Path]] = {}
     try:
         for path in cache.files.iterdir():
@@ -248,7 +248,7 @@ def _check(file: StoredFile) -> CheckedFile:
 
 
 def _find_broken_copies(file: StoredFile) -> tuple[Path, ...]:
-    """Find the broken ones among a file's converted copies; the copy's record is also in the result."""
+    """Return the broken converted copies of a checkpoint's file, and the record of a broken safetensors copy."""
     broken = [path for path in file.paths if is_conversion(path) and read_conversion(path) is None]
     path = file.path.with_suffix(".safetensors")
     note = path.with_suffix(".safetensors.json")

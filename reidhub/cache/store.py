@@ -65,7 +65,7 @@ class Cache:
         self.partial = self.root / "partial"
 
     def find(self, artifact: Artifact) -> Path | None:
-        """Find the intact file of an artifact by its sha256; if none is known, by the sha256 of its first download.
+        """Find the intact file of an artifact by the sha256 in the manifest, or else by the one of its first download.
 
         A file that was changed since it was stored is hashed again, and removed if it is broken.
 
@@ -192,7 +192,7 @@ class Cache:
             Path of the stored file.
 
         Raises:
-            IntegrityError: the file has another size or sha256 than the artifact, or another sha256 than the pin.
+            IntegrityError: the size or sha256 differs from the manifest, or the sha256 differs from the first download.
             CacheError: the file cannot be written; no part of it stays in the store.
             SourceError: ``incoming`` is gone: another process has taken over this download, removed ``incoming``, and
                 has not stored its own file yet.
@@ -212,7 +212,7 @@ class Cache:
         return path
 
     def _publish(self, incoming: IncomingFile, artifact: Artifact, entry: Entry) -> None:
-        """Store pin, file and entry; if one of them cannot be written, remove those that were already written."""
+        """Store a file, its entry and (if unpinned) its pin; if a write fails, remove what this call has written."""
         digest = Digest(entry.sha256)
         path = self.path(digest)
         with ExitStack() as undo:
@@ -242,7 +242,7 @@ class Cache:
             )
 
     def _write_pin(self, artifact: Artifact, entry: Entry, undo: ExitStack) -> None:
-        """Write the pin (sha256 of the first download); if another process has written one, compare the sha256."""
+        """Write the pin (sha256 of the first download); if a pin exists already, check that it has the same sha256."""
         path = self._pin_path(artifact)
         pin = {"name": entry.name, "sha256": entry.sha256, "checked_by": entry.checked_by}
         self.pins.mkdir(exist_ok=True)
@@ -284,11 +284,11 @@ class Cache:
 
 
 def _partial_prefix(artifact: Artifact, source: Source | None = None) -> str:
-    """Return the prefix with which the names of an artifact's partial files start.
+    """Return the text with which the file names of an artifact's partial files start.
 
     Args:
         artifact: the artifact.
-        source: if given, return the longer prefix of the partial files that were downloaded from this source.
+        source: if given, return a longer text, with which only the partial files from this source start.
     """
     known = [artifact.digest and artifact.digest.hex, artifact.size, artifact.mega_link, artifact.sources[0].location]
     parts = [known] if source is None else [known, [source.kind, source.location]]

@@ -16,17 +16,18 @@ _GRACE_S = 1.0  # time for the threads to end after `stop` is set
 def run_in_order(work: Callable[[T], R], items: Sequence[T], jobs: int, stop: threading.Event) -> Iterator[R]:
     """Call a function for each item in threads, and yield the results in the order of the items.
 
-    If the caller stops early, for example after Ctrl-C, it waits at most one second for the threads.
+    If the caller does not take all results, for example after Ctrl-C, this function waits for the threads to end, but
+    at most one second.
 
     Args:
         work: the function; called in a thread with one item.
         items: the items.
         jobs: number of threads.
-        stop: this function sets the event after the last result, or when the caller stops early. ``work`` should check
-            the event often, and return soon after it is set.
+        stop: this function sets the event after the last result, or when the caller takes no more results. ``work``
+            should check the event often, and return soon after it is set.
 
     Raises:
-        Exception: ``work`` raised this exception for an item; it is raised when the result of this item is due.
+        Exception: ``work`` raised this exception for an item. It is raised in place of the result of this item.
     """
     waiting: queue.SimpleQueue[tuple[Future[R], T]] = queue.SimpleQueue()
     futures: list[Future[R]] = [Future() for _ in items]

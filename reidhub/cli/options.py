@@ -28,9 +28,9 @@ _QUANTITY = re.compile(r"(\d+(?:\.\d+)?) *([a-z]*)", re.IGNORECASE | re.ASCII)
 
 
 def select_checkpoints(selectors: tuple[str, ...]) -> list[Checkpoint]:
-    """Return the checkpoints that match at least one selector, each once; every checkpoint if there is no selector.
+    """Return the checkpoints that match at least one selector, without duplicates; all if there is no selector.
 
-    Says on stderr which checkpoint the name of a model means.
+    If a selector is the name of a model, the model's default checkpoint is returned, and a message on stderr names it.
 
     Raises:
         UnknownCheckpointError: a selector matches nothing.
@@ -42,7 +42,7 @@ def select_checkpoints(selectors: tuple[str, ...]) -> list[Checkpoint]:
 
 
 def print_defaults(selectors: tuple[str, ...]) -> None:
-    """Say on stderr, for each selector that is the name of a model, which checkpoint it means.
+    """Print on stderr the default checkpoint of each model among the selectors: ``note: <model> means <name>``.
 
     Raises:
         UnknownCheckpointError: a selector matches nothing.

@@ -80,7 +80,7 @@ def describe_folder(name: str) -> str:
 
 
 def _find_reader(name: str) -> tuple[ModuleType, str]:
-    """Import the module of a dataset's reader, and return the module and the reader's name in it."""
+    """Import the module that reads a dataset; return the module and the name of its function that reads the dataset."""
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, n=1)
         raise DatasetError(

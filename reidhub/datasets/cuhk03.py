@@ -1,4 +1,4 @@
-"""CUHK03: some checkpoints were trained and tested on it, but there is no reader."""
+"""CUHK03: some checkpoints were trained and tested on this dataset, but reidhub cannot read it."""
 
 from pathlib import Path
 from typing import NoReturn

@@ -51,7 +51,7 @@ class Camera:
 
         Args:
             pixels: the scene, (3, HEIGHT, WIDTH) in [0, 255].
-            stream: chooses the light and the noise.
+            stream: random choices of the light and the noise.
 
         Returns:
             uint8 (HEIGHT, WIDTH, 3).

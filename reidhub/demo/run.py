@@ -75,9 +75,9 @@ def _open_folder(keep: Path | None) -> Iterator[Path]:
 
 
 def _draw_world(root: Path, tell: Tell) -> None:
-    """Draw the query and gallery images, and compare their bytes with the images of the recorded scores.
+    """Draw the query and gallery images, and tell the user whether their bytes are as expected.
 
-    The user is told whether the bytes are the same. If they are not, the scores may differ from the recorded ones.
+    The recorded scores were measured on images with the expected bytes. Other bytes may give other scores.
     """
     tell("world    drawing images of people who do not exist, from 4 cameras, in Market-1501's layout")
     count = world.write_images(root, ("query", "gallery"))
@@ -132,8 +132,10 @@ class _Shell:
 def _download(shell: _Shell, cache: Path, host: str, tell: Tell) -> int:
     """Run ``reidhub download`` with an empty cache and return the size of the file in bytes.
 
+    ``host`` is the name of the host that should send the file, such as one of Google Drive's hosts.
+
     Raises:
-        ReidhubError: the command failed, or its last request did not go to ``host``.
+        ReidhubError: the command failed, or its last request went to another host.
     """
     tell(f"$ reidhub download {shell.checkpoint}")
     done = shell.reidhub("download", shell.checkpoint, "--json", cache=cache, stdout=subprocess.PIPE)

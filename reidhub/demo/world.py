@@ -32,7 +32,8 @@ class Shot:
     Args:
         label: the pid in the file name: above 0 for a person, 0 for a distractor (a person who is in no query image),
             -1 for junk (a badly cropped image).
-        figure: number of the person to draw. In distractors and junk, this number is not a pid.
+        figure: number that determines the person to draw. It is equal to ``label`` if ``label`` is above 0. It is from
+            1000 to 1079 for a distractor, and 2000 + the pid of the person for junk.
         camera: number of the camera, 1 to 4.
         number: number of the image among all images of this person by this camera.
     """
@@ -93,7 +94,7 @@ def _train_shots() -> Iterator[Shot]:
 
 
 def _test_shots(*, query: bool) -> Iterator[Shot]:
-    """List the query images, or else the gallery images, of the people in the test splits.
+    """List the images of the people in query and gallery: the query images if ``query``, else the gallery images.
 
     Each person is seen by 3 or 4 cameras. Two of the cameras take one query image each; all other images are in the
     gallery.

@@ -73,7 +73,11 @@ def find_candidates(architecture: str, num_classes: int | None) -> tuple[Checkpo
 
 
 def find_by_file_name(path: Path) -> tuple[Checkpoint, ...]:
-    """Find the checkpoints by the name of a file: the name of the author's file, or the checkpoint's own name."""
+    """Find the checkpoints by the name of a file.
+
+    For the checkpoint ``osnet_x1_0.msmt17``, these are the author's file name, and file names such as
+    ``osnet_x1_0.msmt17.pth`` and ``osnet_x1_0_msmt17.pth``.
+    """
     name = path.name
     stem = name.partition(".")[0]
     return tuple(

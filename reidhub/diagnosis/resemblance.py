@@ -51,8 +51,8 @@ class Resemblance:
 def find_nearest(tensors: Mapping[str, Tensor]) -> Resemblance:
     """Find the architecture whose tensors have the most similar names and shapes.
 
-    The names are compared as they are, and again without each common prefix, such as ``module.``. The best result is
-    returned. If several are equally good, it is the one for the names as they are.
+    Each architecture is compared with the unchanged names, and also with the names without a common prefix, such as
+    ``module.``. The best comparison is returned. If several are equally good, unchanged names are preferred.
     """
     found = [resemblance for prefix in _list_prefixes(tensors) for resemblance in _compare(tensors, prefix)]
     return max(found, key=lambda resemblance: resemblance.share)

@@ -1,9 +1,10 @@
 """Write files completely or not at all.
 
 The bytes go to a temporary file on the target's disk and are flushed to the disk. Then the file is renamed to the
-target in one step. A reader never sees half a file, and an older target stays as it was until the new file is complete.
-The temporary file is removed after a full disk, an exception or Ctrl-C, and when the process exits while another thread
-still writes. Only a killed process leaves its temporary file; see `remove_leftovers`.
+target in one step. So other processes never see half a file. An older target does not change until the new file is
+complete. If a write fails, for example on a full disk, the temporary file is removed. It is also removed after any
+other exception or Ctrl-C, and when the process exits. Only a killed process leaves its temporary file, which
+`remove_leftovers` removes later.
 """
 
 import atexit
@@ -173,7 +174,7 @@ def write_json(path: Path, data: dict[str, Any], *, exclusive: bool = False) -> 
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files in a folder that no process has written to for an hour.
+    """Remove old temporary files from a folder: those whose last write was more than an hour ago.
 
     Raises:
         OSError: a file cannot be removed.
@@ -197,12 +198,12 @@ def explain_write_errors(
 
     Args:
         action: what the block does, such as ``"write the receipt r.json"``; the message starts with ``cannot ACTION``.
-        failure: the class to raise, unless the disk is full.
-        hint: what the user can do. The default for a full disk is to make room; other errors have no default.
+        failure: the class of the exception to raise, unless the disk is full.
+        hint: advice for the user. The default is no advice or, if the disk is full, the advice to make room.
 
     Raises:
         DiskFullError: the disk is full, or a quota or the limit on file sizes is reached.
-        ReidhubError: the block raised another OSError; the class is ``failure``.
+        ReidhubError: the block raised another OSError. The exception is of the class ``failure``.
     """
     try:
         yield

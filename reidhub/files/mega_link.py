@@ -32,7 +32,7 @@ class MegaLink:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``https://mega.nz/#!HANDLE!KEY`` or ``https://mega.nz/file/HANDLE#KEY``.
+        """Parse a link of the form ``https://mega.nz/#!HANDLE!KEY`` or ``https://mega.nz/file/HANDLE#KEY``.
 
         Raises:
             SourceError: the text is not such a link. The error is ``permanent``: another attempt cannot help.

@@ -125,16 +125,17 @@ def _fold(state: bytes) -> bytes:
 
 
 def _find_gap(link: MegaLink, macs: bytes) -> range | None:
-    """Find the chunks of the file that were left out when the link's MAC was computed; see `ContentMac.check`.
+    """Find the chunks of the file that were left out when the link's MAC was computed.
 
-    Some runs of consecutive chunks near the end are tried: the MAC of all other chunks must equal the link's MAC.
+    In some old links, a few consecutive chunks near the end were left out. This function tries different groups of
+    consecutive chunks, until the MAC of the remaining chunks equals the link's MAC.
 
     Args:
         link: the Mega link.
         macs: MACs of all chunks of the file, 16 bytes each.
 
     Returns:
-        Indices of the chunks, from 0; None if no such run is found.
+        Indices of the chunks that were left out, from 0; None if no MAC equals the link's.
     """
     end = len(macs) // _BLOCK
     before = _chain(link.aes, macs)

@@ -20,7 +20,7 @@ _LFS = b"version https://git-lfs.github.com/spec/"
 def refuse_pages(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """Return all chunks unchanged; raise an error if they are a web page or an error text instead of a checkpoint.
 
-    The first chunks are read in this call, the others later, when the caller reads the result.
+    The first chunks are read in this call. Each remaining chunk is read when the caller asks for it.
 
     Raises:
         IntegrityError: no bytes came, or they are HTML, XML, JSON or a Git LFS pointer (a text instead of a file).
@@ -56,11 +56,11 @@ def _read_start(chunks: Iterator[bytes], size: int) -> bytes:
 
 
 def _name_kind(start: bytes) -> str | None:
-    """Check whether the first bytes of a file are surely no checkpoint, and say what they are.
+    """Say what the first bytes of a file are, if they are surely no checkpoint; None if they may be a checkpoint.
 
     Returns:
-        The end of the message ``got 2412 bytes of text/html``: ``" of text/html"``; empty if there are no bytes. None
-        if the bytes may be a checkpoint.
+        A text to put after the number of bytes in a message, such as ``" of text/html"`` for the message ``got 2412
+        bytes of text/html``. An empty text if there are no bytes.
     """
     if not start:
         return ""

@@ -115,7 +115,7 @@ def detect_container(start: bytes, size: int) -> Literal["zip", "legacy", "safet
 
 
 def _open_zip(file: BinaryIO, size: int, encoding: str) -> Container:
-    """Open a zip file, which contains ``data.pkl`` and one record for each storage, all uncompressed."""
+    """Open a zip archive, which contains the file ``data.pkl`` and one file for each storage, all uncompressed."""
     with zipfile.ZipFile(file) as archive:
         records = _read_records(archive, size)
         if "constants.pkl" in records or any(name.startswith("code/") for name in records):
@@ -131,7 +131,7 @@ def _open_zip(file: BinaryIO, size: int, encoding: str) -> Container:
 
 
 def _read_records(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """Check that all records are intact and uncompressed; return name (without the top folder) -> record."""
+    """Check that all files in a zip archive are intact and uncompressed; return path below the top folder -> file."""
     infos = archive.infolist()
     names = [info.filename.partition("/")[2] for info in infos]
     folders = {info.filename.partition("/")[0] for info in infos}
@@ -147,7 +147,7 @@ def _read_records(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipI
 
 
 def _find_record(file: BinaryIO, size: int, info: zipfile.ZipInfo) -> slice:
-    """Return the byte range of a zip record's data in the file."""
+    """Return the range of bytes in the zip archive ``file`` that has the content of one file in the archive."""
     file.seek(info.header_offset)
     header = file.read(_LOCAL_HEADER)
     start = info.header_offset + _LOCAL_HEADER + sum(int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
@@ -239,7 +239,8 @@ def map_safetensors(path: Path) -> dict[str, Tensor]:
 def _map_tensors(path: Path) -> dict[str, Tensor]:
     """Return the same as ``safetensors.torch.load_file``, in a quarter of the time.
 
-    The tensors follow the header without gaps, in the order of ``offset_keys``; the safetensors library checks this.
+    ``offset_keys`` of the safetensors library gives the names of the tensors in the order of the file. The tensors
+    follow the header without gaps; the library checks this.
     """
     from safetensors import safe_open
 

@@ -1,4 +1,6 @@
-"""Converts checkpoint files in the cache to safetensors files, which later loads map into memory.
+"""Converts checkpoint files in the cache to safetensors files.
+
+A model is loaded faster from a safetensors file, because the file can be mapped into memory.
 
 The converted file is in the folder of the original. It gets its final name only when it is complete. It contains only
 weights that loaded strictly into their model, and its metadata has the sha256 of the original. If the size or the

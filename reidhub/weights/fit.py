@@ -75,7 +75,7 @@ def load_backbone(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str,
         head: prefixes of the names of the head's tensors.
 
     Raises:
-        StateDictError: the other weights do not fit; the message lists the differences.
+        StateDictError: the weights outside the head do not fit; the message lists the differences.
     """
     new = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(head)}
     left_out = {name: tensor for name, tensor in tensors.items() if name.startswith(head)}
@@ -95,7 +95,8 @@ def _choose_device(tensor: Tensor) -> torch.device:
 def _find_differences(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[tuple[str, str, str]]:
     """List the differences between the tensors of a model and those of a file.
 
-    Each is (``missing``, name, shape), (``unexpected``, name, shape) or (``shape``, name, both shapes in words).
+    Each difference is (``missing``, name, shape), (``unexpected``, name, shape) or (``shape``, name, text with both
+    shapes).
     """
     missing = [("missing", name, _format_shape(tensor)) for name, tensor in wanted.items() if name not in given]
     unexpected = [("unexpected", name, _format_shape(tensor)) for name, tensor in given.items() if name not in wanted]

@@ -22,8 +22,8 @@ def build_with_weights(
     Args:
         checkpoint: the checkpoint, which names the architecture.
         tensors: the weights from the checkpoint's file.
-        num_classes: rows of the classifier. If None, the number in the manifest is used; if the manifest has none, the
-            number in the weights; if they have no classifier, 1000.
+        num_classes: number of rows of the classifier. If it is None, the number in the manifest is used. If the
+            manifest has no number, it is the number of rows in the weights, or 1000 if they have no classifier.
         head: tensors whose names start with one of these prefixes are not loaded, but newly initialised. All other
             tensors are loaded strictly.
 

@@ -2,7 +2,8 @@
 
 All opcodes are checked before anything is unpickled. A file with too many opcodes is refused, because it would take too
 much time and memory. A file with too many tuples is refused, because hashing a deeply nested tuple overflows the
-interpreter's stack. A file with too high an index in the unpickler's memo is refused, because the memo would get large.
+interpreter's stack. A file is also refused if it uses a very high index of the unpickler's memo, because the memo
+would get large.
 
 Each class or function that the pickle names is replaced by a stand-in from `_ALLOWED`; any other name is an error. No
 stand-in imports anything or allocates memory of a size that the file chooses.
@@ -224,14 +225,14 @@ def _unwrap_parameter(data: Any, *_: Any) -> Any:
 
 
 def _encode(text: Any, encoding: Any = "latin1", *_: Any) -> bytes:
-    """Return the bytes that a pickle stores as text: with pickle protocol 2, Python 3 writes bytes as latin1 text."""
+    """Turn text into bytes: pickle protocol 2 cannot store bytes, so Python 3 stores them as latin1 text."""
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
         raise WeightsError("the pickle writes bytes in a way that no checkpoint does")
     return text.encode("latin1")
 
 
 def _keep(value: Any = (), *_: Any) -> Any:
-    """Return a tuple in place of a ``torch.Size``, which a pickle creates from this tuple."""
+    """Stand-in for ``torch.Size``: the pickle calls it with a tuple, and gets the same tuple back."""
     return value
 
 

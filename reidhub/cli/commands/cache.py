@@ -101,9 +101,10 @@ def check_(*, remove: bool, as_data: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
 @json_option
 def prune(*, unused_since: int | None, max_size: int | None, dry_run: bool, as_data: bool) -> None:
-    """Remove broken files, files that interrupted runs left more than an hour ago, and models for other OpenVINOs.
+    """Remove broken files, leftovers of interrupted runs, and models converted for another version of OpenVINO.
 
-    With the options, other files are removed too. The time of a file's last use is recorded at most once a day.
+    Leftovers are removed when they are more than one hour old. --unused-since and --max-size also remove intact files.
+    The time of a file's last use is recorded at most once a day.
     """
     found = find_prunable(Cache(), unused_since_s=unused_since, max_size=max_size)
     _carry_out(found, dry_run=dry_run, as_data=as_data)

@@ -21,7 +21,7 @@ from reidhub.zoo.manifest import zoo
 @click.option("--copy", is_flag=True, help="Copy the files instead of sharing their disk space by hard links.")
 @json_option
 def add(paths: tuple[Path, ...], *, copy: bool, as_data: bool) -> None:
-    """Add files of this machine to the cache, such as ~/.cache/torch/checkpoints of torchreid.
+    """Add files of this machine to the cache, such as torchreid's downloads in ~/.cache/torch/checkpoints.
 
     PATH is a file, or a folder; all files in a folder and its subfolders are examined. A file is recognised by its
     sha256 or by the MAC, the checksum in a Mega link. If neither is known for a checkpoint, its file is recognised by

@@ -97,7 +97,10 @@ class _Pin:
         }
 
     def _agrees_with_prefix(self) -> bool | None:
-        """Return True if the sha256 starts with the digits in the author's file name; None if there are no digits."""
+        """Return True if the sha256 starts with the digits in the author's file name; None if there are no digits.
+
+        For example, the sha256 of ``resnet50-19c8e357.pth`` should start with 19c8e357.
+        """
         prefix = self.checkpoint.artifact.sha256_prefix
         return None if prefix is None else self.digest.hex.startswith(prefix.lower())
 

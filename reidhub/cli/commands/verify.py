@@ -82,7 +82,8 @@ def command(selectors: tuple[str, ...], **options: Any) -> None:
     Datasets are never downloaded; docs/datasets.md describes the folders that they must be in. To resume an interrupted
     run, run the same command again.
 
-    The exit code is 1 if a score deviates, or if a checkpoint that you named exactly could not be measured.
+    The exit code is 1 if a score deviates. It is also 1 if a checkpoint that you selected without a glob could not be
+    measured.
     """
     sys.exit(_run(selectors, _Options(**options)))
 

@@ -65,7 +65,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     default="scores",
     show_default=True,
     help="files: check that the bytes are intact. weights: also check that the weights load strictly, and that their "
-    "cost is the printed one. Both need no dataset, and download files that are not in the cache.",
+    "parameters and multiply-adds are the published ones. Both need no dataset, and download files that are not in the cache.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would run and what is missing, and run nothing.")
 @click.option(

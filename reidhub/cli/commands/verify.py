@@ -64,8 +64,8 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     type=click.Choice(["files", "weights", "scores"]),
     default="scores",
     show_default=True,
-    help="files: check that the bytes are intact. weights: also check that the weights load strictly, and that their "
-    "parameters and multiply-adds are the published ones. Both need no dataset, and download files that are not in the cache.",
+    help="files: check that the bytes are intact. weights: also check that the weights load strictly, and that "
+    "parameters and multiply-adds are the published ones. Both need no dataset, and download files if needed.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would run and what is missing, and run nothing.")
 @click.option(

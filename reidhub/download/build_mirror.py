@@ -116,7 +116,7 @@ class Mirror:
         If the file cannot be fetched or copied, no error is raised; the outcome has the state ``failed``.
 
         Raises:
-            UsageError: ``$REIDHUB_MIRROR`` is neither a folder nor a web address.
+            UsageError: ``$REIDHUB_MIRROR``, another mirror to fetch from, is neither a folder nor a web address.
             CancelledError: the stop event of the fetcher was set.
         """
         outcome = self._add(checkpoint, self._folder / checkpoint.file_name)
@@ -143,9 +143,11 @@ class Mirror:
     def _check_intact(self, path: Path, checkpoint: Checkpoint, listed: IndexEntry | None) -> Digest | None:
         """Return the sha256 of the file at ``path``; None if the file is missing or is not the checkpoint's file.
 
-        An unpinned file has no sha256 in the manifest. It is compared with a sha256 from an earlier run instead: the
-        one in the cache, or else the one in ``listed``. If there is none, the file is accepted only if the manifest has
-        a Mega link for it, because then its MAC (the checksum in the link) was checked.
+        The file must pass the checks of the manifest: the size and the sha256. An unpinned file has no sha256 in the
+        manifest. If the manifest has a Mega link for it, the MAC (the checksum in the link) is checked instead.
+
+        An unpinned file must also have the sha256 that an earlier run stored, in the cache or else in ``listed``. If no
+        sha256 is stored, the check of the MAC is enough; if there is no MAC either, the result is None.
 
         Args:
             path: the file in the mirror.
@@ -170,7 +172,7 @@ class Mirror:
 
 
 def _explain_errors(folder: Path) -> AbstractContextManager[None]:
-    """Replace an OSError in the ``with`` block: by DiskFullError if the disk is full, else by CacheError."""
+    """Turn an OSError in the ``with`` block into a DiskFullError if the disk is full, else into a CacheError."""
     return explain_write_errors(f"write the mirror {folder}")
 
 

@@ -33,7 +33,8 @@ class LinkStatus:
         checkpoint: name of the checkpoint.
         source: the source that was checked.
         size: bytes of the file at the source; None if unknown.
-        reason: why the source does not offer the file; None if it does.
+        reason: the problem: the source does not offer the file, offers a file of the wrong size, or was not asked;
+            None if there is no problem.
         permanent: True if another attempt cannot help.
         hint: what the user can do; None if unknown.
     """

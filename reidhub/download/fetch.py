@@ -4,8 +4,8 @@ Sources are asked in the order of the manifest. A download uses four modules: th
 of `reidhub.download.sources` reads the bytes from it, `reidhub.download.transfer` checks the bytes, and
 `reidhub.cache.store` stores the file.
 
-If a host is down, it is not asked again in the same run. The exception is a host that told how long to wait: it may be
-asked again after this time.
+If a host is down, it is not asked again in the same run, unless the host told how long to wait: after this time, it may
+be asked again.
 """
 
 import logging
@@ -74,7 +74,7 @@ class Fetcher:
     Args:
         cache: the cache that stores the files.
         options: which sources to ask, and the limits on them; None for the defaults.
-        progress: shows the progress lines; None for one line per file without a total.
+        progress: shows the progress lines; None for a line for each file, but no line for the total.
 
     Attributes:
         options: the options in use.
@@ -124,9 +124,10 @@ class Fetcher:
         raise self._explain(checkpoint, failures)
 
     def _list_sources(self, checkpoint: Checkpoint) -> Iterator[tuple[str, Source]]:
-        """Return (label, source) for the user's mirror and for each source in the manifest.
+        """Return pairs (label, source): first the user's mirror, then the sources in the manifest.
 
-        If ``options.kind`` is set, only the sources of this kind are returned.
+        The label is a name for messages: ``mirror``, or the kind of the source, such as ``mega``. If ``options.kind``
+        is set, only sources of this kind are returned. An ``http:`` mirror then counts as kind ``https``.
         """
         mirror = find_in_mirror(checkpoint)
         named = [("mirror", mirror)] if mirror else []

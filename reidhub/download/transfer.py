@@ -1,8 +1,10 @@
 """Download the file of one checkpoint from one source into the cache.
 
 The bytes of every source are checked, here and in `reidhub.cache.store`: first that they are not a web page, then the
-size, the MAC (the checksum in a Mega link) and the sha256. If a download stops before the end and the source can
-resume, the received bytes are kept for the next run. A note in the cache tells from which byte that run can continue.
+size, the MAC (the checksum in a Mega link) and the sha256.
+
+If a download stops before the end and the source can resume, the received bytes are kept in the cache. A small file
+beside them says how many bytes are valid, and the next run continues after these bytes.
 """
 
 import logging
@@ -130,7 +132,7 @@ class Transfer:
         return offered if known is None else known
 
     def _start_mac(self, incoming: IncomingFile) -> "ContentMac | None":
-        """Start the check of the MAC with the bytes from an earlier run; return None if no MAC is checked.
+        """Return a new `ContentMac` that has read the bytes from an earlier run; None if no MAC is checked.
 
         The MAC of a file is the checksum in its Mega link. It is always checked for a file from Mega. For a file from
         another source, it is checked if the manifest has a Mega link and no sha256 for the file.
@@ -159,9 +161,9 @@ class Transfer:
 
 
 def _note(stream: Stream, incoming: IncomingFile) -> None:
-    """Write a note into the cache: a later run can continue after the bytes written so far.
+    """Store in the cache how many bytes are written so far, so that a later run can continue after them.
 
-    If the source cannot resume, do nothing.
+    If the source cannot resume, nothing is stored.
     """
     if stream.state:
         incoming.note(stream.state)
@@ -169,7 +171,11 @@ def _note(stream: Stream, incoming: IncomingFile) -> None:
 
 @contextmanager
 def _note_at_stop(stream: Stream, incoming: IncomingFile) -> Iterator[None]:
-    """Call `_note` if the source or the user stops the download in the ``with`` block, but not if bytes are wrong."""
+    """Call `_note` if the download in the ``with`` block stops early, so that a later run can continue.
+
+    It stops early if the source fails (`SourceError`) or the user stops it (`CancelledError`). After an
+    `IntegrityError`, `_note` is not called, because the received bytes are wrong. Each error is raised again.
+    """
     try:
         yield
     except IntegrityError:

@@ -44,7 +44,10 @@ class ReidModel(nn.Module):
         return self.classifier(embedding)
 
     def initialise_rest(self) -> None:
-        """Change some of the initial values that `init.initialise` has set, in place; by default, change none."""
+        """Set, in place, the initial values that must differ from the usual ones of `init.initialise`.
+
+        `init.initialise` calls this method at its end. In the base class, the method does nothing.
+        """
 
     def forward(self, images: Tensor, *, return_embedding: bool = False) -> Logits | tuple[Logits, Tensor]:
         """Compute embeddings in eval mode; compute logits (the scores of the training classes) in train mode.

@@ -1,4 +1,7 @@
-"""Building blocks that several architectures share; their attribute names are also keys in the published files."""
+"""Building blocks that several architectures share.
+
+The names of their attributes must not change, because the published checkpoint files use them as keys.
+"""
 
 from collections.abc import Callable
 

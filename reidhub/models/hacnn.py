@@ -211,7 +211,7 @@ class HACNN(ReidModel):
 
         Args:
             maps: output maps of the stem and of the stages, 4 x (N, C, h, w); the last one is not used.
-            centres: centre (x, y) of the region in each of the other maps, 3 x (N, 2).
+            centres: centre (x, y) of the region in each of the first three maps, 3 x (N, 2), in (-1, 1).
         """
         x = self.local_conv1(_crop_region(maps[0], centres[0], REGION_SIZES[0]))  # -> (N, 128, 12, 14)
         x = self.local_conv2(x + _crop_region(maps[1], centres[1], REGION_SIZES[1]))  # -> (N, 256, 6, 7)

@@ -41,8 +41,8 @@ def skip_draws() -> Iterator[None]:
     """Let this thread create convolutions and linear layers with undefined weights, until the ``with`` block ends.
 
     Other threads create their layers with random weights as usual. Drawing random weights takes most of the time of
-    building a large model. The ``meta`` device, which is PyTorch's public way to avoid this, is slower than this
-    function. If that changes, a test fails, and this function can be deleted.
+    building a large model. PyTorch's public way to avoid this is the ``meta`` device, but it is slower than this
+    function. If a new version of PyTorch makes ``meta`` faster, a test fails, and this function can be deleted.
     """
     with _one_at_a_time:
         drawn = {_find_owner(layer, "reset_parameters") for layer in (nn.Conv2d, nn.Linear)}

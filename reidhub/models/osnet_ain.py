@@ -1,7 +1,7 @@
 """OSNet-AIN: Learning Generalisable Omni-Scale Representations for Person Re-Identification, arXiv 1910.06827.
 
-Some blocks have an instance normalisation in the residual path. The authors found the best choice of these blocks by a
-search; `OSNetAIN` lists them.
+Some blocks have an instance normalisation in the residual path. The authors found out by a search which blocks should
+have it; the docstring of `OSNetAIN` lists these blocks.
 """
 
 from functools import partial
@@ -16,7 +16,7 @@ NUM_SCALES = 4  # number of streams of a block; stream t has a receptive field o
 
 
 class LiteStream(nn.Module):
-    """A stream of ``depth`` `LightConv` layers; unlike in OSNet, the keys of its tensors contain ``layers.``."""
+    """A stream of ``depth`` `LightConv` layers. Its state-dict keys contain ``layers.``; those of OSNet do not."""
 
     def __init__(self, channels: int, depth: int) -> None:
         super().__init__()

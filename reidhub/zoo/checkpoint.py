@@ -1,6 +1,6 @@
 """The types of the values in the manifest, such as `Checkpoint`; all are immutable.
 
-A MAC is the checksum of a file's content that the file's Mega link contains.
+A MAC is a checksum of a file's content. The Mega link of a file contains its MAC.
 """
 
 from dataclasses import dataclass, field
@@ -168,7 +168,8 @@ class Architecture:
         paper: title and arXiv id.
         starts_from: the weights with which re-ID training starts: the name of a checkpoint, ``torchvision:`` and the
             name of a weights enum, or ``scratch`` for random weights.
-        default: the name of the checkpoint that the architecture's name alone selects; None if the manifest names none.
+        default: the name of the checkpoint to use if the user gives only the architecture's name; None if the manifest
+            sets no default.
         printed_params: how the published table counts the parameters of a block that is called several times:
             ``calls`` means once for each call, ``distinct`` means once.
         computed: the cost at the architecture's own input size, as counted by `reidhub.complexity`; None if not known.

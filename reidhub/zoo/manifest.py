@@ -30,7 +30,8 @@ class Manifest:
     """All checkpoints and architectures of one or more manifest files.
 
     Args:
-        by_name: name -> checkpoint, in the order of the files. Some mappings parse a checkpoint at its first look-up.
+        by_name: name -> checkpoint, in the order of the files. If the mapping is a `StoredCheckpoints`, it parses a
+            checkpoint only when that checkpoint is looked up.
         architectures: all architectures, in the order of the files.
     """
 
@@ -43,14 +44,15 @@ class Manifest:
         return tuple(self.by_name.values())
 
     def find(self, selector: str) -> list[Checkpoint]:
-        """Find the checkpoints that a selector matches; at least one.
+        """Return all checkpoints that a selector matches; raise an error if it matches nothing.
 
         Args:
             selector: a full name, a pattern with wildcards for full names (``osnet_x1_0.*``, ``*.msmt17``), or the name
                 of a model. The name of a model selects its default checkpoint.
 
         Raises:
-            UnknownCheckpointError: nothing matches, or the model has no default; the hint gives names.
+            UnknownCheckpointError: the selector matches nothing, or it is the name of a model that has several
+                checkpoints and no default. The hint suggests names.
         """
         if selector in self.by_name:
             return [self.by_name[selector]]
@@ -71,8 +73,8 @@ class Manifest:
                 trained only on this dataset is found.
 
         Raises:
-            UnknownCheckpointError: there is no such model, or not exactly one checkpoint fits; the hint lists similar
-                names or the candidates.
+            UnknownCheckpointError: there is no such model, or the model has no such checkpoint, or more than one. The
+                hint suggests names.
         """
         if model in self.by_name:
             raise UnknownCheckpointError(
@@ -100,11 +102,11 @@ class Manifest:
     def _find_default(self, model: str) -> list[Checkpoint]:
         """Find the default checkpoint of a model; an empty list if there is no such model.
 
-        The default is the checkpoint that the manifest names. If it names none, the default is the only re-ID
-        checkpoint; if the model has ImageNet weights alone, it is the only checkpoint.
+        The manifest can set the default. If it does not, the default is the model's only re-ID checkpoint. If the model
+        has no re-ID checkpoint, the default is its only checkpoint with ImageNet weights.
 
         Raises:
-            UnknownCheckpointError: several checkpoints could be meant.
+            UnknownCheckpointError: the manifest sets no default, and the model has several of these checkpoints.
         """
         architecture = self.architecture(model)
         if architecture and architecture.default:
@@ -142,7 +144,7 @@ def zoo() -> Manifest:
     """Return the `Manifest` of the zoo's own files and the user's files; the files are read once per process.
 
     Raises:
-        ManifestError: a file breaks the format, or a name appears in two files.
+        ManifestError: a file cannot be read, its content is malformed, or two files define the same name.
         InstallationError: the zoo's own files are missing.
     """
     own = (Path(file) for file in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if file)
@@ -195,8 +197,8 @@ def read_manifest(files: Iterable[Path]) -> Manifest:
     """Parse several manifest files into one `Manifest`.
 
     Raises:
-        ManifestError: a file breaks the format, a name appears in two files, or an architecture's default is no
-            checkpoint of it.
+        ManifestError: a file cannot be read, its content is malformed, two files define the same name, or the default
+            checkpoint of an architecture is missing or belongs to another architecture.
     """
     return _parse(_read_files(files))
 

@@ -33,10 +33,10 @@ class Stream:
     Args:
         chunks: the bytes of the file from ``offset`` on. Iterating raises `SourceError` if the source stops too early.
         size: bytes of the whole file; None if unknown.
-        offset: number of bytes of the file before the first chunk: 0 if the source sends the whole file, or at most
-            `Resume.offset` if it continues an interrupted download.
-        state: what the source needs to continue this download in a later run, as JSON values, such as the file's size;
-            empty if the source cannot resume.
+        offset: position of the first chunk in the file, in bytes. It is 0 if the source sends the whole file. If the
+            source continues an interrupted download, it is at most `Resume.offset`.
+        state: data that the source needs to continue this download in a later run, such as the file's size, as JSON
+            values; empty if the source cannot resume.
     """
 
     chunks: Iterator[bytes]
@@ -89,7 +89,9 @@ def open_stream(
 
 
 def probe(source: Source, *, patience: Patience = PATIENCE) -> int | None:
-    """Ask a source whether it would send its file; at most the first bytes are read, to detect a web page.
+    """Ask a source whether it would send its file, and return the size of the file.
+
+    At most the first bytes of the file are read, to detect a web page that comes instead of the file.
 
     Returns:
         Size of the file in bytes; None if unknown.

@@ -68,9 +68,10 @@ def _limit_memory() -> None:
 
 
 def _end_with_parent() -> None:
-    """Wait until the parent process ends, then end this process.
+    """End this process as soon as the parent process ends; runs in a thread of its own.
 
-    Standard input is a pipe from the parent. When the parent ends, the pipe is closed, and reading from it returns.
+    Standard input is a pipe from the parent. The thread reads from the pipe, and the parent never writes to it. When
+    the parent ends, the pipe is closed, and the read returns.
     """
     os.read(0, 1)
     os._exit(1)

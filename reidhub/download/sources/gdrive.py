@@ -35,7 +35,9 @@ _STOP_S = 0.1  # time between two checks of the stop event
 
 @contextmanager
 def open_stream(location: str, *, resume: Resume | None = None, patience: Patience = PATIENCE) -> Iterator[Stream]:
-    """Open a link to a file on Google Drive, always from offset 0; see `reidhub.download.sources.SourceModule`.
+    """Open a link to a file on Google Drive; see `reidhub.download.sources.SourceModule`.
+
+    A download from Google Drive cannot resume: it always starts at the first byte.
 
     Raises:
         SourceError: the link is malformed, or Google sends a web page instead of the file; the message quotes the page.
@@ -84,7 +86,7 @@ def parse_id(location: str) -> str:
 
 
 class _NoFileError(Exception):
-    """gdown ended before it sent a byte. The message is the name of the exception in gdown, or its exit status."""
+    """gdown ended before it sent a byte. The message is the type of gdown's exception, or gdown's exit status."""
 
 
 @contextmanager

@@ -134,9 +134,13 @@ class Session(requests.Session):
         return False
 
     def read_start(self, response: requests.Response, size: int) -> bytes:
-        """Return the first ``size`` bytes of a body, and up to one block more; fewer if the body is shorter.
+        """Return the start of a body: at least ``size`` bytes, or the whole body if it is shorter.
 
-        The errors are those of `read_blocks`.
+        The body is read in blocks, so up to one block more than ``size`` bytes is returned.
+
+        Raises:
+            SourceError: the time for the download is over, or the connection broke (then a `TransientError`).
+            CancelledError: the stop event was set.
         """
         data = bytearray()
         for block in self.read_blocks(response):

@@ -26,8 +26,8 @@ def open_stream(
     The download resumes if the file on the host still has the same ETag or date, and the host can send a part of it.
 
     Raises:
-        SourceError: the host does not give the file; permanent for a URL that is not ``https:``, and for most HTTP
-            statuses 4xx, such as 404.
+        SourceError: the host does not give the file. The error is permanent if the URL is not ``https:``, and after
+            most HTTP statuses 4xx, such as 404.
     """
     return open_checked(location, Session(patience), check_https, resume)
 

@@ -48,7 +48,11 @@ PATIENCE = Patience()
 
 
 class TransientError(SourceError):
-    """A failure after which another attempt may succeed. A source raises it when it has used up its own attempts."""
+    """A failure after which another attempt may succeed.
+
+    A source module catches this error and tries again. If its attempts are used up, or the host asks for a pause that
+    is too long, the module raises the error to its caller.
+    """
 
     def add_position(self, offset: int, size: int | None) -> None:
         """Add to the message how many bytes were received, as in ``after 512 of 1024 bytes``.
@@ -64,8 +68,8 @@ class TransientError(SourceError):
 class UnreachableError(TransientError):
     """No connection to the host could be opened, or no answer came.
 
-    If this happens before the first byte of the file, at most one more attempt follows. `Patience.attempts` may allow
-    more, but they are not used.
+    If this happens before the first byte of the file, at most one more attempt follows, even if `Patience.attempts`
+    allows more.
     """
 
 

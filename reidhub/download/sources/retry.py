@@ -52,10 +52,11 @@ class Attempts:
         self.adapter = HTTPAdapter(max_retries=self._start_count(connect=1))
 
     def _start_count(self, connect: int | None) -> "_Retry":
-        """Return a new count, with all attempts left.
+        """Return a new `_Retry` with all attempts left.
 
         Args:
-            connect: how many of the attempts may follow an `UnreachableError`; None for all.
+            connect: largest number of retries after an `UnreachableError`; None if only the total number of attempts
+                limits them.
         """
         return _Retry(
             self,
@@ -82,8 +83,8 @@ class Attempts:
     def note_progress(self) -> None:
         """Make all attempts available again, because new bytes came.
 
-        Before the first byte, only one attempt may follow an `UnreachableError`. From now on, this error counts like
-        any other failure.
+        Before the first byte of the file, a request is repeated only once after an `UnreachableError`. After the first
+        byte, this error counts like any other failure.
         """
         self.adapter.max_retries = self._start_count(connect=None)
 
@@ -136,10 +137,10 @@ class Attempts:
 
 
 class _Retry(urllib3.Retry):
-    """Counts the attempts that are left. If none is left, `increment` raises a `SourceError` with our own message.
+    """Counts the attempts that are left; when no attempt is left, `increment` raises a `SourceError`.
 
-    After each failure, urllib3 makes a new object with the new count. The adapter in ``attempts`` gets this object, so
-    that the next request continues the count.
+    An object does not change: after each failure, `increment` makes a new object with one attempt less. The new object
+    becomes ``attempts.adapter.max_retries``, so that the next request continues the count.
 
     Args:
         attempts: the `Attempts` of the download.

@@ -17,8 +17,8 @@ _HEADER = re.compile(r"1:(\d{1,3}):\d+:([A-Za-z0-9_-]{64})")
 def solve(challenge: str, limit_s: float, check: Callable[[], object]) -> str:
     """Solve the puzzle in an ``X-Hashcash`` header.
 
-    The number of tries is random. Its mean depends on the ``easiness``, a number in the header: 256 tries for 192. Each
-    try takes about 8 ms.
+    The number of tries is random. Its mean depends on the ``easiness``, a number in the header. A higher easiness means
+    fewer tries; for an easiness of 192, the mean is 256 tries. Each try takes about 8 ms.
 
     Args:
         challenge: the header, ``1:easiness:time:token``.

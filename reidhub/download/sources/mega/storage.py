@@ -25,7 +25,9 @@ _CIPHER_BLOCK = 16  # bytes; the counter of AES-CTR goes up by one for each bloc
 
 @contextmanager
 def open_stream(location: str, *, resume: Resume | None = None, patience: Patience = PATIENCE) -> Iterator[Stream]:
-    """Open a Mega link, which can resume at every byte; see `reidhub.download.sources.SourceModule`.
+    """Open a Mega link; see `reidhub.download.sources.SourceModule`.
+
+    An interrupted download can resume at any byte, if the file still has the same size.
 
     Raises:
         SourceError: the link is malformed or the file is gone (permanent errors), or Mega does not give the file now.
@@ -57,7 +59,7 @@ class _Storage:
         size: bytes of the file, as the API states it.
 
     Raises:
-        SourceError: Mega does not give the file.
+        SourceError: Mega's API, which is asked when this object is created, does not give a URL of the file.
     """
 
     def __init__(self, http: Session, link: MegaLink) -> None:

@@ -72,13 +72,14 @@ def find_one(model: str, dataset: str | None = None) -> Checkpoint:
 
 
 def find_for_embedding(model: str, dataset: str | None = None) -> Checkpoint:
-    """Find the one checkpoint of a model and a dataset, as `find_one` does, but refuse ImageNet weights by default.
+    """Find the one checkpoint of a model and a dataset; ImageNet weights only if the user asked for them.
 
-    Embeddings of ImageNet weights cannot tell people apart, so the user must give their full name or the dataset.
+    Embeddings of ImageNet weights cannot tell people apart. Therefore they are refused if the user gave only the
+    model's name. They are accepted if the user gave the checkpoint's full name, or ``dataset``.
 
     Args:
-        model: as in `find_one`.
-        dataset: as in `find_one`.
+        model: a selector that matches one checkpoint; if ``dataset`` is given, a model's name.
+        dataset: tag in the checkpoint's name, such as ``msmt17``; see `find_one`.
 
     Raises:
         UnknownCheckpointError: no checkpoint matches, or ``dataset`` is given and several checkpoints match.
@@ -95,7 +96,7 @@ def find_for_embedding(model: str, dataset: str | None = None) -> Checkpoint:
 
 
 def _is_unrequested_imagenet(checkpoint: Checkpoint, model: str, dataset: str | None) -> bool:
-    """Return True for ImageNet weights that the user asked for neither by full name nor by dataset."""
+    """Return True if the checkpoint has ImageNet weights, and the user gave neither its full name nor a dataset."""
     return not checkpoint.for_reid and dataset is None and model != checkpoint.name
 
 
@@ -197,7 +198,8 @@ def embedder(
         device: the device on which the model runs.
         precision: ``fp32`` is a faster copy of the model, which rounds differently; ``exact`` is the unchanged model,
             which is slower; ``bf16``, and on a GPU ``tf32`` and ``fp16``, are faster copies with fewer bits.
-        batch: number of images that a GPU computes at once, and a CPU with ``exact``; None for a fast number.
+        batch: number of images that the model computes at once; None for a fast number. On a CPU it is used only
+            if the precision is ``exact``.
 
     Raises:
         UnknownCheckpointError: no checkpoint matches, or ``dataset`` is given and several checkpoints match.

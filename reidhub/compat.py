@@ -29,12 +29,13 @@ class FeatureExtractor:
     """Computes embeddings of images like ``torchreid.utils.FeatureExtractor``, with the same arguments.
 
     Two things differ, because torchreid can give useless embeddings without an error. A ``model_path`` must exist and
-    fit the architecture exactly. Without a ``model_path``, the weights are not ImageNet's.
+    fit the architecture exactly. Without a ``model_path``, torchreid takes ImageNet weights; this class takes the
+    architecture's default checkpoint of the zoo.
 
     Args:
         model_name: name of an architecture, such as ``osnet_x1_0``.
         model_path: a checkpoint file of this architecture; its classifier may have any number of classes. Empty for
-            the architecture's default checkpoint of the zoo (``msmt17`` for most); torchreid takes ImageNet weights.
+            the architecture's default checkpoint, for most architectures the one with the tag ``msmt17``.
         image_size: (height, width) in pixels to which images are resized.
         pixel_mean: mean of the channels R, G, B, in [0, 1].
         pixel_std: standard deviation of the channels R, G, B, in [0, 1].
@@ -46,8 +47,8 @@ class FeatureExtractor:
         device: the device on which the model runs.
 
     Raises:
-        UsageError: no architecture has this name, it has only ImageNet weights and no ``model_path`` is given, it
-            cannot take this image size, or there is no such device.
+        UsageError: no architecture has this name; no ``model_path`` is given, and the zoo has only ImageNet weights of
+            the architecture; the architecture cannot take this image size; or there is no such device.
         FetchError: no source gave the default checkpoint.
         WeightsError: the file does not hold the weights of this architecture.
     """
@@ -76,7 +77,7 @@ class FeatureExtractor:
         """Embed one image or several.
 
         Args:
-            input: a path, a uint8 array (H, W, 3) in RGB, or a list of such; or a tensor (N, 3, H, W) or (3, H, W) of
+            input: a path, a uint8 array (H, W, 3) in RGB, or a list of these; or a tensor (N, 3, H, W) or (3, H, W) of
                 the size ``image_size``, normalised float32, or uint8 in RGB.
 
         Returns:

@@ -34,11 +34,11 @@ class _Switch(NamedTuple):
         setattr(self.backend, self.attribute, value)
 
     def restore(self, value: Any) -> None:
-        """Restore an earlier value of the switch.
+        """Restore an earlier value of the setting.
 
-        A backend without a precision of its own uses torch's global precision, and ``value`` may be that one.
-        Therefore this method first removes the backend's own precision. It writes ``value`` only if torch then still
-        reports another precision.
+        A backend can have its own precision; if it has none, it uses torch's global precision. ``value`` was read from
+        torch, which does not tell which of the two it is. Therefore this method first removes the backend's own
+        precision. If torch's global precision differs from ``value``, ``value`` becomes the backend's own precision.
         """
         if self.attribute == "fp32_precision":
             self.write("none")
@@ -101,7 +101,7 @@ class _Queue:
         return thread
 
     def _update(self, thread: _Thread) -> None:
-        """Set the values that a thread's blocks need now, as soon as no earlier thread needs other values."""
+        """Wait until no earlier thread needs other values; then set the values that this thread's blocks need."""
         wanted = thread.merge_blocks()
         with self._changed:
             if wanted == self._wanted.get(thread, {}):
@@ -155,11 +155,12 @@ class Arithmetic:
 
     @contextmanager
     def on(self, device: torch.device) -> Iterator[None]:
-        """Let torch compute in this way on devices of this type (CPU or GPU), until the ``with`` block ends.
+        """Apply these settings to devices of this type (CPU or GPU), until the ``with`` block ends.
 
         Threads whose blocks need the same settings run at the same time. A thread that needs other settings waits until
-        they have left their blocks. If a block is inside another block, the settings of the inner one apply until it
-        ends. At its start and at its end, the settings change, so the thread may have to wait for other threads again.
+        those threads have left their blocks. If a block is inside another block, the settings of the inner block apply
+        until it ends. The settings change at the start and at the end of the inner block, so the thread may have to
+        wait for other threads there.
         """
         precision = "tf32" if self.tf32 else "ieee"
         wanted: dict[_Switch, Any] = dict.fromkeys(_CPU_PRECISION, precision)

@@ -19,16 +19,17 @@ def cut_boxes(frame: Frame, xyxy: ArrayLike | torch.Tensor, color: Color, on_emp
     """Cut boxes out of a frame.
 
     Args:
-        frame: array (h, w, 3) or (h, w, 4) uint8, with any strides, or grey; or a PIL image.
-        xyxy: (n, 4), left, top, right and bottom edges in pixels; may reach over the frame.
-        color: order of the frame's channels; ``rgb`` for a PIL image.
-        on_empty: whether an empty box is an error, or gives None.
+        frame: a PIL image, or an array with any strides: uint8 (h, w, 3) or (h, w, 4), or grey (h, w), uint8 or uint16.
+        xyxy: (n, 4), left, top, right and bottom edges in pixels. Parts of a box outside of the frame are cut off.
+        color: order of the frame's channels; must be ``rgb`` for a PIL image.
+        on_empty: what happens if no pixel of a box is in the frame: ``raise`` raises an error, ``nan`` gives None.
 
     Returns:
-        For each box the RGB pixels, views of the frame where possible; None for an empty box.
+        The RGB pixels of each box. They are not copied if the frame is an array of uint8. None for a box without pixels
+        in the frame.
 
     Raises:
-        UsageError: an argument is wrong, or a box is empty and ``on_empty`` is ``raise``.
+        UsageError: an argument is wrong, or ``on_empty`` is ``raise`` and a box has no pixels in the frame.
         DatasetError: the frame is a PIL image that cannot be decoded.
     """
     _check_choice("on_empty", on_empty, get_args(OnEmpty))
@@ -52,7 +53,7 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 
 
 def _view_frame(frame: Frame, color: Color) -> Rgb:
-    """Check a frame and its colour order, and view it as RGB."""
+    """Check a frame and the order of its channels, and return it in RGB order; uint8 arrays are not copied."""
     _check_choice("color", color, get_args(Color))
     if isinstance(frame, Image.Image):
         if color != "rgb":
@@ -67,7 +68,11 @@ def _view_frame(frame: Frame, color: Color) -> Rgb:
 
 
 def _read_boxes(xyxy: ArrayLike | torch.Tensor) -> NDArray[np.float64]:
-    """Read boxes as float64 (n, 4)."""
+    """Check boxes and convert them to float64 (n, 4).
+
+    Raises:
+        UsageError: the boxes have another shape, are not numbers, or are not finite.
+    """
     try:
         given = np.asarray(xyxy.detach().cpu() if isinstance(xyxy, torch.Tensor) else xyxy)
     except ValueError as error:

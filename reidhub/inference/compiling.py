@@ -1,4 +1,4 @@
-"""Compiled models: torch compiles a model in its first call; on failure the model runs as it is."""
+"""Compiled models: torch compiles a model in its first call. If that fails, the model runs without compiling."""
 
 import logging
 import threading
@@ -39,7 +39,7 @@ class Compiled:
         self._run: Forward = self._run_first
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Run the module: (N, 3, H, W) -> (N, D); N and the memory format are the same in every call."""
+        """Run the module: (N, 3, H, W) -> (N, D). Every call must use the same N and the same memory format."""
         run = self._run
         try:
             embeddings: Tensor = run(images)

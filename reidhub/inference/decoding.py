@@ -40,7 +40,7 @@ def decode(image: bytes | Image.Image, name: str) -> Rgb:
 
     Args:
         image: the content of an image file, or a PIL image of any mode but F.
-        name: what the error calls the image.
+        name: the image's name in error messages.
 
     Raises:
         DatasetError: the image is damaged, is no image, or has float pixels (mode F).
@@ -61,7 +61,13 @@ def _decode_file(content: bytes) -> Rgb:
 
 
 def _convert(image: Image.Image) -> Rgb:
-    """Convert a PIL image to RGB as PIL does; only 16-bit grey is scaled, where PIL makes most pixels white."""
+    """Convert a PIL image to RGB with PIL, but divide 16-bit grey values by 257.
+
+    PIL would set all values above 255 to 255, so that most pixels of a 16-bit image become white.
+
+    Raises:
+        ValueError: the image has float pixels (mode F).
+    """
     with _loading:
         image.load()
     if image.mode == "F":
@@ -72,11 +78,11 @@ def _convert(image: Image.Image) -> Rgb:
 
 
 def view_rgb(pixels: NDArray[Any], name: str) -> NDArray[np.uint8]:
-    """View an array as RGB; only 16-bit pixels are copied.
+    """Return an array as RGB; 8-bit pixels are not copied (the result is a view), 16-bit pixels are converted.
 
     Args:
         pixels: uint8 (h, w), (h, w, 1), (h, w, 3) RGB or (h, w, 4) RGBA, or uint16 (h, w) or (h, w, 1); any strides.
-        name: what the error calls the array.
+        name: the array's name in error messages.
 
     Returns:
         uint8 (h, w, 3). Alpha is dropped, grey fills the three channels, 16-bit values are divided by 257 and rounded
@@ -103,7 +109,7 @@ def view_rgb(pixels: NDArray[Any], name: str) -> NDArray[np.uint8]:
 
 
 def _suggest_array(pixels: NDArray[Any]) -> str | None:
-    """Return a hint how to make an array fit; None if that is not obvious."""
+    """Return a hint: code that corrects the array, such as ``array.transpose(1, 2, 0)``; None without a hint."""
     if pixels.dtype.kind == "f" and pixels.ndim == 4:
         return "torch.from_numpy(array) for images that are already normalised"
     if pixels.dtype.kind == "f":
@@ -125,7 +131,10 @@ def make_image(rgb: Rgb) -> Image.Image:
 
 
 def make_array(rgb: Rgb) -> NDArray[np.uint8]:
-    """Return the image as an array (h, w, 3) without negative strides along the channels."""
+    """Return the image as an array (h, w, 3).
+
+    A view of a BGR array (negative stride of the channels) is copied with PIL, which is much faster than NumPy.
+    """
     if isinstance(rgb, Image.Image) or rgb.strides[2] < 0:
         return np.asarray(make_image(rgb))
     return rgb

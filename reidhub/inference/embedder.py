@@ -29,12 +29,12 @@ class Embedder:
     """Embeds any number of images; several threads can use it at once.
 
     Args:
-        engine: the model that computes.
+        engine: runs the model; see `reidhub.inference.engine`.
         spec: size and normalisation of the model's images.
 
     Attributes:
         dimensions: D, the length of an embedding.
-        batch: images in a batch; any other number of images works too.
+        batch: number of images in a batch. A call may have any number of images.
         device: the device on which the model runs.
         engine: name and version of the runtime, such as ``openvino 2026.4.1``.
     """
@@ -65,12 +65,12 @@ class Embedder:
             spec: size and normalisation of the model's images.
             precision: ``exact``, the model itself; else a faster copy in this precision.
             batch: images in a batch, above 0; None for a number that suits the device.
-            cached: the file in the cache that the weights of the model come from; the model for OpenVINO is kept beside
-                it. None to keep nothing.
+            cached: the checkpoint file in the cache; the model converted for OpenVINO is kept in the same folder. None
+                to keep nothing.
 
         Raises:
             UsageError: the model is in train mode or not float32, the batch is below 1, or the precision is unknown or
-                the device lacks it.
+                not supported by the device.
         """
         return cls(make_engine(model, spec, precision, batch=batch, cached=cached), spec)
 
@@ -83,8 +83,8 @@ class Embedder:
             images: a single image, or a list, generator or other iterable of images, of any sizes and kinds. An image
                 is the path of a file, a PIL image, or an array (h, w, 3) of uint8 RGB pixels; the array may also be
                 RGBA (alpha is dropped), grey (h, w), or uint16 grey (divided by 257). Arrays must not be changed before
-                the call returns. Or a tensor (N, 3, H, W) of the model's size, on any device: uint8 RGB pixels, or
-                float32 and normalised.
+                the call returns. Instead of images, a tensor (N, 3, H, W) is possible, with the model's H and W, on any
+                device: uint8 RGB pixels, or normalised float32.
             on_error: what happens if an image cannot be decoded: ``raise`` raises an error that names the file;
                 ``skip`` leaves its row out, names the file in a warning of the log, and puts its index and the error
                 into `skipped`.
@@ -112,7 +112,7 @@ class Embedder:
 
     @property
     def skipped(self) -> dict[int, DatasetError]:
-        """The images that the last ``embed(images)`` of this thread skipped: index in the input -> error."""
+        """The images that this thread's last call of the embedder skipped: index among all images -> error."""
         skipped: dict[int, DatasetError] = getattr(self._last_call, "skipped", {})
         return skipped
 
@@ -164,7 +164,8 @@ class Embedder:
     def embed_on_device(self, images: Tensor) -> Tensor:
         """Embed images (N, 3, H, W) of the model's size; the embeddings (N, D) stay on the model's device.
 
-        When this returns, a GPU may still compute the embeddings, and may still read images in pinned memory.
+        A GPU may still compute the embeddings after the return. If the images are in pinned memory, do not change them
+        until the GPU has finished (``torch.cuda.synchronize``).
         """
         self._check_images(images)
         embeddings = torch.empty((len(images), self.dimensions), dtype=torch.float32, device=self.device)
@@ -194,7 +195,16 @@ class Embedder:
     def _embed_batches(
         self, images: Iterable[ImageLike], workers: int, skipped: dict[int, DatasetError] | None = None
     ) -> Tensor:
-        """Decode and embed images in batches; the arguments are those of `load_batches`."""
+        """Decode images and embed them in batches.
+
+        Args:
+            images: the images, of any sizes and kinds.
+            workers: number of threads that decode.
+            skipped: gets the index and the error of each image that cannot be decoded; None to raise the error.
+
+        Returns:
+            float32 (N, D), on the CPU, without rows for skipped images.
+        """
         batches = load_batches(images, self._spec, self.batch, workers, skipped)
         rows = [torch.empty((0, self.dimensions), dtype=torch.float32, device=self.device)]
         rows += [self.embed_on_device(pixels) for pixels, _ in upload_ahead(batches, self.device)]
@@ -216,7 +226,7 @@ def _count_workers() -> int:
 
 
 def _suggest_shape(images: Tensor, wanted: tuple[int, ...]) -> str | None:
-    """Return a hint how to make images fit; None if that is not obvious."""
+    """Return a hint: code that corrects the images, such as ``images.permute(0, 3, 1, 2)``; None without a hint."""
     if images.shape == wanted:
         return "images[None] for a single one"
     if images.shape[1:] == (*wanted[1:], 3):

@@ -46,7 +46,7 @@ class Engine(Protocol):
 
         Args:
             images: uint8 or normalised float32 (N, 3, H, W), on any device.
-            embeddings: float32 (N, D), on the engine's device; filled.
+            embeddings: float32 (N, D), on the engine's device; overwritten with the result.
         """
 
 
@@ -54,8 +54,8 @@ class TorchEngine:
     """Runs a torch module in batches.
 
     Args:
-        run: (N, 3, H, W) -> (N, D) on the device of the model.
-        model: the model that ``run`` computes.
+        run: the function that computes a batch, (N, 3, H, W) -> (N, D), on the device of the model.
+        model: the original model; only its device and the length of its embeddings are read.
         spec: size and normalisation of the images.
         arithmetic: settings for the module's arithmetic.
         batch: images in a batch, above 0.
@@ -130,12 +130,13 @@ def make_engine(
         model: float32, in eval mode, on the device that will compute.
         spec: size and normalisation of the model's images.
         precision: ``exact`` runs the model itself, every other value a faster copy.
-        batch: images in a batch, above 0; None for a number that suits the device. OpenVINO needs no batches.
-        cached: the file in the cache that the weights of the model come from; a conversion is kept beside it.
+        batch: images in a batch, above 0; None for a number that suits the device. OpenVINO ignores it.
+        cached: the checkpoint file in the cache; the model converted for OpenVINO is kept in the same folder. None to
+            keep nothing.
 
     Raises:
         UsageError: the model is in train mode or not float32, ``batch`` is below 1, the precision is unknown or the
-            device lacks it.
+            device does not support it.
     """
     device = _find_device(model)
     check_precision(precision, device)
@@ -179,10 +180,10 @@ def make_plain_engine(
 
 
 def check_batch(batch: int | None) -> int | None:
-    """Return the number of images in a batch as it is.
+    """Check the number of images in a batch, and return it unchanged; None is allowed.
 
     Raises:
-        UsageError: it is below 1.
+        UsageError: ``batch`` is below 1.
     """
     if batch is not None and batch < 1:
         raise UsageError(f"an embedder needs a batch above 0, got {batch}")
@@ -190,7 +191,7 @@ def check_batch(batch: int | None) -> int | None:
 
 
 def _make_compiled_engine(model: ReidModel, spec: PixelSpec, precision: Precision, batch: int | None) -> TorchEngine:
-    """Make an engine that runs a copy of the model: folded, in channels-last memory format, and compiled."""
+    """Make an engine that runs a compiled copy of the model, in channels-last format, with folded normalisations."""
     device = _find_device(model)
     module = fold_normalisations(model).to(memory_format=torch.channels_last)
     return TorchEngine(

@@ -36,9 +36,10 @@ def _find_calls(traced: fx.GraphModule, target: str) -> list[fx.Node]:
 
 
 def _is_one_normalisation(traced: fx.GraphModule, calls: list[fx.Node], readers: list[fx.Node]) -> bool:
-    """Return True if a layer can be folded: each of its outputs goes only to one and the same normalisation.
+    """Return True if a layer and the batch normalisation after it can be merged into one layer.
 
-    The normalisation must follow no other layer, and must have running statistics.
+    Every output of the layer must go to the same normalisation, and to nothing else. The normalisation must get no
+    other input, and must have running statistics.
 
     Args:
         traced: the graph of the model.

@@ -1,7 +1,7 @@
-"""Images of any kind -> batches of pixels; threads prepare the next batches while the model runs.
+"""Makes batches of pixels from images of any kind; threads prepare the next batches while the model runs.
 
-An image is the path of a file, a PIL image, or an array (h, w, 3) of RGB pixels. Images are taken from the iterable
-only a few batches ahead, so memory does not grow with their number.
+An image is the path of a file, a PIL image, or an array (h, w, 3) of RGB pixels. Images are taken from the iterable a
+few batches in advance, not all at once. So memory does not grow with the number of images.
 """
 
 import os
@@ -23,7 +23,7 @@ from reidhub.inference.decoding import Rgb, decode, read_file, view_rgb
 from reidhub.inference.preprocess import PixelSpec, make_room, resize_into
 
 ImageLike = str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]
-"""An image: a path, a PIL image, or an array as `view_rgb` takes it."""
+"""An image: a path, a PIL image, or an array: uint8 RGB (h, w, 3) or RGBA (h, w, 4), or uint8 or uint16 grey (h, w)."""
 
 _AHEAD = 2  # chunks that are prepared in advance; more would only take memory
 _CHUNK = 16  # fewest images for one chunk: handing work to threads takes as long as decoding one image
@@ -103,7 +103,11 @@ def _decode_ahead(
 
 
 def _check(image: object, name: str) -> _Checked:
-    """Check that an object is an image, before a thread gets it; ``name`` is what the error calls it."""
+    """Check an image, and return it as a path, a PIL image or an RGB array; ``name`` is its name in error messages.
+
+    Raises:
+        UsageError: the object is no image, or an array of another dtype or shape.
+    """
     if isinstance(image, str | os.PathLike):
         return Path(image)
     if isinstance(image, Image.Image):
@@ -123,7 +127,7 @@ class _Chunk:
     Args:
         pixels: uint8 (N, 3, H, W).
         start: index of the first image among all images.
-        runs: one future per thread; it is done when the thread has decoded its images.
+        runs: one future per thread. Its result is the errors of the images that this thread could not decode, by index.
     """
 
     pixels: Tensor
@@ -134,9 +138,9 @@ class _Chunk:
     def begin(
         cls, pool: ThreadPoolExecutor, images: Sequence[_Checked], spec: PixelSpec, workers: int, start: int
     ) -> "_Chunk":
-        """Start to decode the images in the threads of the pool; return before they are decoded.
+        """Make a chunk whose images are decoded by the threads of the pool; do not wait for these threads.
 
-        A single image is decoded at once, because starting a thread for it takes longer.
+        A single image is not given to a thread. It is decoded before this method returns, because this takes less time.
         """
         pixels = make_room(len(images), spec)
         rows = pixels.permute(0, 2, 3, 1).numpy()  # NumPy writes: it starts no threads of its own
@@ -152,7 +156,18 @@ class _Chunk:
         return cls(pixels, start, runs)
 
     def batches(self, batch_size: int, skipped: dict[int, DatasetError] | None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Wait until this chunk is decoded; then yield its pixels and indices in batches, as `load_batches` does."""
+        """Yield the decoded images of this chunk in batches, after waiting for the threads that decode them.
+
+        Args:
+            batch_size: largest number of images in a batch.
+            skipped: gets the index and the error of each image that cannot be decoded; None to raise the first error.
+
+        Yields:
+            uint8 (N, 3, H, W), and int64 (N,): the indices of these images among all images.
+
+        Raises:
+            DatasetError: an image cannot be decoded, and ``skipped`` is None.
+        """
         failed = {index: error for run in self.runs for index, error in run.result().items()}
         pixels, places = self.pixels, torch.arange(self.start, self.start + len(self.pixels), device="cpu")
         if failed:
@@ -181,7 +196,7 @@ def _fill(rows: NDArray[np.uint8], images: Sequence[_Checked], spec: PixelSpec, 
 
 
 def _name(image: _Checked, index: int) -> str:
-    """Return what an error calls an image: its path if that is known, else its index."""
+    """Return the name of an image in error messages: its path if that is known, else ``images[<index>]``."""
     if isinstance(image, Path):
         return str(image)
     file_name = getattr(image, "filename", "")  # of an image that PIL opened
@@ -189,7 +204,10 @@ def _name(image: _Checked, index: int) -> str:
 
 
 def _try_read(image: _Checked) -> bytes | Image.Image | NDArray[np.uint8] | DatasetError:
-    """Return the content of a file, or any other image as it is; an error is returned, not raised."""
+    """Return the bytes of an image file if ``image`` is a path, else ``image`` itself.
+
+    If the file cannot be read, the `DatasetError` is returned, not raised, so that the other images are still read.
+    """
     try:
         return read_file(image) if isinstance(image, Path) else image
     except DatasetError as error:
@@ -197,7 +215,11 @@ def _try_read(image: _Checked) -> bytes | Image.Image | NDArray[np.uint8] | Data
 
 
 def _try_decode(image: bytes | Image.Image | NDArray[np.uint8] | DatasetError, name: str) -> Rgb | DatasetError:
-    """Decode an image, or return an earlier error as it is; an error is returned, not raised."""
+    """Decode an image that `_try_read` has read.
+
+    An array needs no decoding and is returned unchanged. If the image could not be read, ``image`` is the error of
+    `_try_read`, which is returned unchanged. If the image cannot be decoded, a `DatasetError` is returned, not raised.
+    """
     if isinstance(image, np.ndarray | DatasetError):
         return image
     try:

@@ -23,14 +23,16 @@ _TOLERANCES = {"f32": 1e-3, "bf16": 0.2}  # relative error; a wrong conversion i
 
 
 class OpenvinoEngine:
-    """Runs an OpenVINO model, each image in one of several requests that run at the same time.
+    """Runs an OpenVINO model. The images of a call are split into requests, and several requests run at the same time.
 
-    A compiled model takes only one number of images and one type of pixels, which makes it fast. Therefore each
-    variant of the model is compiled when it is first needed, in less than a second:
+    A compiled model is fast because the number of images in its requests and the type of their pixels are fixed.
+    Therefore there are several compiled variants of the model. Each is compiled when it is first needed, which takes
+    less than a second:
 
     - ``THROUGHPUT`` with several images in a request, for many images: each processor runs a request of its own.
-    - ``THROUGHPUT`` with one image in a request, for the images that are left.
-    - ``LATENCY`` with one image, for a single image: all processors work on it.
+    - ``THROUGHPUT`` with one image in a request, for the last images, if they are too few for the variant above.
+    - ``LATENCY`` with one image in a request, if the call has only one image, or only one is left: all processors work
+      on it together.
 
     Args:
         model: an ``openvino.Model``: normalised float32 (N, 3, H, W) -> (N, D), for any N.
@@ -65,7 +67,8 @@ class OpenvinoEngine:
             model: float32, in eval mode, on the CPU.
             spec: size and normalisation of the images.
             precision: ``fp32`` or ``bf16``.
-            cached: the file in the cache that the weights of the model come from; None to keep nothing.
+            cached: the checkpoint file in the cache; the converted model is kept in the same folder. None to keep
+                nothing.
 
         Raises:
             ConversionError: OpenVINO cannot be imported, or it cannot convert the model correctly.
@@ -103,7 +106,7 @@ class OpenvinoEngine:
             )
 
     def __call__(self, images: Tensor, embeddings: Tensor) -> None:
-        """Embed images, see `Engine`."""
+        """Embed images (N, 3, H, W), and write the result into ``embeddings`` (N, D); see `Engine`."""
         pixels = images.detach().cpu()
         if pixels.dtype == torch.uint8:
             pixels = pixels.permute(0, 2, 3, 1)  # (N, 3, H, W) -> (N, H, W, 3), the order in which decoders store them

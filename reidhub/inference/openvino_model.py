@@ -59,7 +59,7 @@ def import_openvino() -> Any:
 
 @contextmanager
 def _hide_telemetry() -> Iterator[None]:
-    """Let imports of the telemetry package fail during the block; OpenVINO then uses functions that do nothing."""
+    """Make imports of the telemetry package fail in the ``with`` block, so that OpenVINO sends nothing."""
     before = sys.modules.get(_TELEMETRY)
     sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # the documented way to make an import fail
     try:
@@ -138,7 +138,7 @@ def convert(model: ReidModel, spec: PixelSpec) -> Any:
 
 
 def read_request(converted: Any) -> int:
-    """Read the number of images in a request with which a converted model is fast."""
+    """Return the best number of images in a request; `convert` has chosen it and stored it in the model."""
     return int(converted.get_rt_info(_REQUEST).value)
 
 

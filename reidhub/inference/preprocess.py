@@ -1,8 +1,8 @@
 """Preprocessing as the published models need it: decode, resize, divide by 255, subtract the mean, divide by std.
 
-PIL decodes, and resizes 8-bit RGB with its antialiased bilinear filter. OpenCV, resizing of float tensors, BGR, or
-swapped height and width give other pixels and lower scores. `reidhub.inference.fast_jpeg` is faster than PIL; it is
-used only for images for which it gives exactly the same pixels as PIL.
+PIL decodes the images to 8-bit RGB, and resizes them with its antialiased bilinear filter. Other ways give other pixels
+and lower scores: OpenCV, resizing of float tensors, BGR, or swapped height and width. `reidhub.inference.fast_jpeg` is
+faster than PIL; it is used only for images for which it gives exactly the same pixels as PIL.
 """
 
 from collections import defaultdict
@@ -142,14 +142,14 @@ def normalise_into(out: Tensor, pixels: Tensor, spec: PixelSpec) -> Tensor:
 
 
 def check_normalised(images: Tensor, spec: PixelSpec) -> None:
-    """Check that a float tensor can hold normalised images; other tensors always pass.
+    """Check that a float tensor contains normalised images, not pixels from 0 to 255; other dtypes always pass.
 
     Args:
         images: (N, 3, H, W), on any device.
         spec: gives the mean and standard deviation.
 
     Raises:
-        UsageError: a value is not finite, or so large that it is a pixel from 0 to 255.
+        UsageError: a value is NaN or infinite, or more than 16 times the largest possible normalised value.
     """
     if not images.is_floating_point() or not images.numel():
         return
@@ -168,9 +168,9 @@ def check_normalised(images: Tensor, spec: PixelSpec) -> None:
 @lru_cache(maxsize=64)  # copying numbers to a GPU waits for the GPU
 @torch.inference_mode(False)
 def _make_channels(values: tuple[float, float, float], repeats: int, device: torch.device) -> Tensor:
-    """Make a tensor (3, 1, 1) of the values of the three channels.
+    """Make a float32 tensor from one value per channel (r, g, b).
 
-    If ``repeats`` is above 0, the tensor is (3 * repeats,) instead: the three values, ``repeats`` times in a row.
+    Its shape is (3, 1, 1) if ``repeats`` is 0. Otherwise its shape is (3 * repeats,): r, g, b, r, g, b, ...
     """
     channels = torch.tensor(values, dtype=torch.float32, device=device)
     return channels.repeat(repeats) if repeats else channels[:, None, None]

@@ -1,7 +1,7 @@
-"""Adapters: an embedder with the interface of a tracking package's own ReID model.
+"""Adapters with which a tracking package can use an embedder in place of its own ReID model.
 
 Frames and crops are uint8 arrays (H, W, 3) in BGR, as OpenCV reads them; embeddings are float32 arrays. A box outside
-of the frame is no error, because it must not stop the tracker; NaN in a box counts as 0.
+of the frame raises no error, because an error would stop the tracker. NaN in a box is replaced by 0.
 """
 
 from collections.abc import Iterable
@@ -26,12 +26,16 @@ class _Adapter:
     embedder: "Embedder"
 
     def _embed(self, frame: Pixels, boxes: NDArray[Any]) -> Features:
-        """Embed boxes (n, 4), corners in pixels: (n, D); NaN for a box outside of the frame."""
+        """Embed the boxes (n, 4) of a frame; x1, y1, x2, y2 in pixels.
+
+        Returns:
+            (n, D), not normalised; a row of NaN for a box outside of the frame.
+        """
         return self.embedder.boxes(frame, np.nan_to_num(boxes), color="bgr", on_empty="nan").numpy()
 
 
 class BoxmotModel(_Adapter):
-    """The ``reid_model`` of boxmot's trackers."""
+    """Adapter for the package boxmot: its trackers take it as the argument ``reid_model``."""
 
     def get_features(self, xyxys: NDArray[Any], img: Pixels) -> Features:
         """Embed the boxes of a frame.
@@ -58,7 +62,7 @@ class BoxmotModel(_Adapter):
 
 
 class UltralyticsEncoder(_Adapter):
-    """The ``encoder`` of ultralytics' trackers."""
+    """Adapter for the package ultralytics: it replaces the attribute ``encoder`` of a tracker."""
 
     def __call__(self, img: Pixels, dets: NDArray[Any]) -> list[Features | None]:
         """Embed the detections of a frame.
@@ -68,7 +72,7 @@ class UltralyticsEncoder(_Adapter):
             dets: (n, 4 or more): centre x, centre y, width, height in pixels, then columns that are not read.
 
         Returns:
-            For each detection (D,), not normalised, or None if it lies outside of the frame.
+            One array (D,) for each detection, not normalised; None for a detection outside of the frame.
         """
         centres, sizes = dets[:, :2], dets[:, 2:4]
         features = self._embed(img, np.hstack([centres - sizes / 2, centres + sizes / 2]))
@@ -76,7 +80,10 @@ class UltralyticsEncoder(_Adapter):
 
 
 class SupervisionModel(_Adapter):
-    """A ``ReIDModel`` of Roboflow's package reid, for the ``Detections`` of its package supervision."""
+    """Adapter for Roboflow's packages supervision and reid.
+
+    It embeds ``Detections`` of supervision, and can be used in place of a ``ReIDModel`` of reid.
+    """
 
     def extract_embeddings(self, detections: Any, frame: Pixels, *, batch_size: int = 32) -> Features:
         """Embed the detections of a frame.
@@ -98,10 +105,14 @@ class SupervisionModel(_Adapter):
 
 
 class DeepSortEmbedder(_Adapter):
-    """The ``embedder`` of deep_sort_realtime's ``DeepSort``."""
+    """Adapter for the package deep_sort_realtime: it replaces the attribute ``embedder`` of a ``DeepSort``."""
 
     def predict(self, np_images: Iterable[Pixels]) -> list[Features]:
-        """Embed crops of any sizes: for each (D,), not normalised; a crop without pixels counts as a black image."""
+        """Embed crops of any sizes; a crop without pixels is embedded as a black image.
+
+        Returns:
+            One array (D,) for each crop, not normalised.
+        """
         return list(self.embedder([crop[:, :, 2::-1] if crop.size else _BLACK for crop in np_images]).numpy())
 
 
@@ -114,7 +125,11 @@ _ADAPTERS = {
 
 
 def adapt(embedder: "Embedder", package: str) -> Any:
-    """Make the adapter of an embedder for a tracking package; UsageError for a package without one."""
+    """Make the adapter with which a tracking package can use an embedder.
+
+    Raises:
+        UsageError: there is no adapter for this package.
+    """
     if package not in _ADAPTERS:
         raise UsageError(f"no adapter for trackers of {package!r}", hint=f"known are {', '.join(_ADAPTERS)}")
     return _ADAPTERS[package](embedder)

@@ -63,10 +63,10 @@ class DistanceMatrix:
 
 
 def _find_copies(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Find the C rows that equal an earlier row.
+    """Find the rows that equal an earlier row.
 
     Returns:
-        Two int64 (C,): the index of each such row, and the index of the first row that equals it.
+        Two int64 (C,), for C such rows: the index of the row, and the index of the first row that equals it.
     """
     _, group, size = torch.unique(rows.sum(1), return_inverse=True, return_counts=True)
     candidates = (size[group] > 1).nonzero()[:, 0]  # equal rows have equal sums, and most sums are unique

@@ -41,8 +41,8 @@ class MatchRanker:
             distances: floating (n, G), distances of these queries; those of junk are overwritten with infinity.
 
         Returns:
-            int64 (n, M): for each query the ranks of its matches, from 1, in gallery order, and 0 in all other entries.
-            M is the largest number of gallery images that have the pid of one query.
+            int64 (n, M). Row i has a place for each gallery image with the pid of query i, in gallery order: the rank,
+            from 1, for a match, and 0 for junk. Rows with fewer than M such images are filled up with 0.
         """
         columns, match, junk = self._find_person(queries)
         rows = torch.arange(len(distances), device=distances.device)[:, None].expand_as(columns)
@@ -60,8 +60,8 @@ class MatchRanker:
         """Find the gallery images with the pid of each query.
 
         Returns:
-            Three tensors (n, M): the gallery indices, a mask of the matches and a mask of the junk. An index that is in
-            neither mask is padding.
+            Three tensors (n, M): the gallery indices, a mask that is True for matches, and a mask that is True for
+            junk. Rows with fewer than M images are filled up with indices for which both masks are False.
         """
         first, count = self._first[queries, None], self._count[queries, None]
         nth = torch.arange(max(1, int(count.max())), device=count.device)
@@ -71,14 +71,14 @@ class MatchRanker:
 
 
 def _count_up_to(limits: Tensor, distances: Tensor) -> tuple[Tensor, ...]:
-    """Count the distances that are smaller than each limit, and the distances that are smaller or equal.
+    """For each limit, count the smaller distances in the same row, and also the smaller or equal ones.
 
     Args:
-        limits: (n, M).
-        distances: (n, G); a limit is compared with the distances in the same row.
+        limits: (n, M), the distances of the matches.
+        distances: (n, G), the distances of all gallery images.
 
     Returns:
-        Two int64 (n, M).
+        Two int64 (n, M): the number of distances < limit, and the number of distances <= limit.
     """
     if distances.device.type == "cpu":
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
@@ -89,12 +89,12 @@ def _count_up_to(limits: Tensor, distances: Tensor) -> tuple[Tensor, ...]:
 
 
 def _count_in_row(limits: NDArray[Any], distances: NDArray[Any]) -> NDArray[np.int64]:
-    """Count as `_count_up_to` does, but in one row: limits (M,) and distances (G,).
+    """For each limit (M,), count the smaller distances, and also the smaller or equal ones, in one row (G,).
 
-    On a CPU, NumPy sorts ten times as fast as torch.
+    This uses NumPy, which sorts ten times as fast as torch on a CPU.
 
     Returns:
-        int64 (2, M).
+        int64 (2, M): the number of distances < limit, and the number of distances <= limit.
     """
     ascending = np.compress(distances <= limits.max(), distances)
     ascending.sort()

@@ -1,8 +1,11 @@
-"""k-reciprocal re-ranking (Zhong et al., CVPR 2017, arXiv 1701.08398): images with the same neighbours are close.
+"""k-reciprocal re-ranking (Zhong et al., CVPR 2017, arXiv 1701.08398).
 
-Two images are k-reciprocal neighbours if each is among the k nearest images of the other. Each of the N images (query
-and gallery) gets a vector with N weights, one for each image. Only the weights of its k-reciprocal neighbours, and of
-some of their own neighbours, are not 0. This vector is then averaged with the vectors of the nearest images.
+Re-ranking makes the distance of two images smaller if they have the same neighbours.
+
+Two images are k-reciprocal neighbours if each is among the k nearest images of the other. Each image has a set: its
+k-reciprocal neighbours, and some neighbours of these neighbours. Each of the N images (query and gallery) gets a vector
+with N weights, one for each image. The weights of images outside its set are 0. The vector is then averaged with the
+vectors of the nearest images.
 
 The re-ranked distance is a weighted mean of two distances: the Jaccard distance of the vectors, and the "original
 distance". The original distance from image a to image b is d(a, b)^2, divided by the largest d(a, x)^2 of all images x.
@@ -82,7 +85,7 @@ class Reranker:
         return ((1 - shared / (2 - shared)) * (1 - blend) + original * blend).float()
 
     def _weigh_neighbours(self, neighbours: Tensor) -> "_SparseMatrix":
-        """Compute the vectors of all images, before they are averaged.
+        """Compute the vectors of all images, without averaging them with the vectors of the nearest images.
 
         The vector of an image contains the weights of the images in its set (see `_grow_sets`), and 0 for all other
         images. The weights sum to 1.
@@ -224,16 +227,17 @@ def _find_mutual(neighbours: Tensor) -> Tensor:
 def _grow_sets(
     images: Tensor, neighbours: Tensor, mutual: Tensor, half: Tensor, half_mutual: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Compute the sets of k-reciprocal neighbours of some images, and expand them as the paper does.
+    """Compute the sets of some images as the paper does: k-reciprocal neighbours, and some of their neighbours.
 
-    Each neighbour in a set has a smaller set of its own: its k-reciprocal neighbours for about half of k. This smaller
-    set is added to the first set if more than two thirds of its images are already in the first set.
+    At first, the set of an image contains its k-reciprocal neighbours. Each of these neighbours has a smaller set: its
+    own k-reciprocal neighbours, with k about half as large. A smaller set is added to the image's set if more than two
+    thirds of the smaller set are among the image's k-reciprocal neighbours.
 
     Args:
         images: int64 (n,), indices of the images.
         neighbours: int64 (N, k), nearest first.
         mutual: bool (N, k), mask from `_find_mutual` for ``neighbours``.
-        half: int64 (N, h), the first h columns of ``neighbours``.
+        half: int64 (N, h), the first h columns of ``neighbours``, for the smaller sets.
         half_mutual: bool (N, h), mask from `_find_mutual` for ``half``.
 
     Returns:

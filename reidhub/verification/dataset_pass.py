@@ -44,7 +44,7 @@ def read_model(checkpoint: Checkpoint, file: Path) -> ReidModel:
 class MovableEmbedder:
     """An embedder that can be moved to a GPU and back; on a CPU it runs in OpenVINO if the precision is ``fp32``.
 
-    A GPU runs the plain model, because compiling it takes longer than embedding one of the datasets.
+    On a GPU the model is not compiled, because compiling it takes longer than embedding one of the datasets.
 
     Args:
         model: in eval mode, on the CPU.
@@ -52,7 +52,8 @@ class MovableEmbedder:
         classify: return the `BEST_CLASSES` best classes of each image, best first, instead of its embedding.
         batch: number of images in a batch.
         precision: precision in which the model computes.
-        cached: the file in the cache that the model's weights come from; the converted model is kept beside it.
+        cached: the checkpoint file in the cache. The model converted for OpenVINO is kept in the same folder. None to
+            keep nothing.
 
     Attributes:
         dimensions: number of values in a row: D of an embedding, or 5 classes.
@@ -88,7 +89,7 @@ class MovableEmbedder:
             self._device, self._embedder = device, None
 
     def make_embedder(self) -> Embedder:
-        """Return the embedder for the model's device; it is made at the first call after `move`."""
+        """Return the embedder for the model's device; the first call after a `move` makes a new embedder."""
         if self._embedder is None:
             self._embedder = Embedder(self._make_engine(), self._pixels)
         return self._embedder
@@ -137,7 +138,7 @@ Batch = tuple[Tensor, int]
 
 @dataclass(frozen=True, slots=True)
 class PassMember:
-    """A model that takes part in a pass, and the file that its rows are written to."""
+    """A model that takes part in a pass, and the file for its embeddings or best classes (one row per image)."""
 
     embedder: MovableEmbedder
     log: RowLog
@@ -148,7 +149,7 @@ class DatasetPass:
     """One pass over the images of a dataset, all resized to one size.
 
     Args:
-        paths: the images, in the order of the rows.
+        paths: the image files. Row i of each member's file belongs to ``paths[i]``.
         pixels: the size to which images are resized. Its mean and std are ignored: each member uses its own.
         members: the models that embed the images.
     """
@@ -204,9 +205,12 @@ def _group_by_memory(members: Sequence[PassMember], device: torch.device) -> lis
 
 
 def _split(batches: Iterator[Batch], *, chunked: bool) -> Iterator[Iterable[Batch]]:
-    """Split the batches into lists of up to 64 batches, so that several groups of models can read each list.
+    """Yield the batches in parts; all groups of models embed one part before the next part is read.
 
-    If not ``chunked``, yield the iterator ``batches`` itself, which is used up after one group has read it.
+    Args:
+        batches: all batches.
+        chunked: True for several groups: each part is a list of up to 64 batches, which every group can read. False for
+            one group: the only part is the iterator ``batches`` itself, so no batches are kept in memory.
     """
     if not chunked:
         yield batches
@@ -228,7 +232,7 @@ def _on_device(group: Sequence[PassMember], device: torch.device) -> Iterator[No
 
 
 def _embed(group: Sequence[PassMember], pixels: Tensor, first: int) -> None:
-    """Embed a batch with each member that has not embedded it yet, and write the rows.
+    """Embed a batch with each member that has not embedded it yet, and write the results to the member's file.
 
     Args:
         group: members whose models are on the device.

@@ -48,7 +48,7 @@ class JobPreview:
 
     @property
     def runs(self) -> bool:
-        """True if a run would measure the job. A run downloads a checkpoint file that is not in the cache."""
+        """True if a run could measure the job. The checkpoint file may be missing: a run would download it."""
         return self.refused is None and self.dataset.missing is None
 
 

@@ -86,13 +86,14 @@ def check_files(selection: Selection, level: Level, cache: Cache) -> Iterator[Fi
 
 
 def has_failed(checks: list[FileCheck], *, strict: bool = False) -> bool:
-    """Return True if computed parameters or multiply-adds differ from the published ones, or a named file is unchecked.
+    """Return True if the command must fail.
 
-    A named file belongs to a checkpoint that the user named; it is unchecked if the check was not possible.
+    It fails if the parameters or multiply-adds of a checkpoint differ from the published ones. It also fails if a
+    checkpoint that the user named could not be checked.
 
     Args:
         checks: all checks of a run.
-        strict: True if every check that was not possible is a failure, even if the user did not name the checkpoint.
+        strict: True to fail for every checkpoint that could not be checked, even if the user did not name it.
     """
     return any(c.state == "deviates" or (c.state == "not run" and (strict or c.by_name)) for c in checks)
 

@@ -1,13 +1,15 @@
 """The journal stores the results of a run on the disk, so that an interrupted run can resume.
 
-It stores the embeddings of each job, and its `Measurement`: the ranks, average precisions and hits.
+Each job has two entries in the journal: its embeddings (for a classification, the best classes of each image), and its
+`Measurement`, from which its scores are computed.
 
-Each entry has a key that is computed from everything that the entry depends on: the checkpoint's digest, the dataset's
-fingerprint and the settings. So a run never uses an entry that was measured with other weights, images or settings.
+Each entry is a file, and its key is the name of the file. The key is a hash of everything that the entry depends on:
+the checkpoint's digest, the dataset's fingerprint and the settings. So a run never uses an entry that was measured with
+other weights, images or settings.
 
 A file of embeddings grows batch by batch. Each batch is a block: its rows as little-endian float32, then their CRC-32.
-A block is intact if it is complete and has the right CRC. When the file is opened again, everything after the intact
-blocks at its start is cut off. So no wrong row remains after a run was killed or a computer lost power.
+A block is intact if it is complete and has the right CRC. When the file is opened again, the first block that is not
+intact is cut off, with all blocks after it. So no wrong row remains after a run was killed or a computer lost power.
 """
 
 import hashlib
@@ -160,11 +162,21 @@ class Journal:
     folder: Path
 
     def open_rows(self, key: str, total: int, dimensions: int, batch_size: int) -> RowLog:
-        """Open the file with the rows of one entry. The other arguments are those of `RowLog`."""
+        """Open the file with the embeddings, or the best classes, that have this key.
+
+        Args:
+            key: the key from `make_key`.
+            total: number of rows of the complete file.
+            dimensions: number of values in a row.
+            batch_size: number of rows in a block.
+
+        Raises:
+            CacheError: the file cannot be written.
+        """
         return RowLog(self._rows_path(key), total, dimensions, batch_size)
 
     def read_measurement(self, key: str) -> Measurement | None:
-        """Read the `Measurement` of one entry; return None if its file is missing or broken."""
+        """Read the `Measurement` that has this key; return None if its file is missing or broken."""
         try:
             fields = json.loads(self._measurement_path(key).read_text(encoding="utf-8"))
             return Measurement(**{**fields, **{name: tuple(fields[name]) for name in _TUPLES}})
@@ -172,7 +184,7 @@ class Journal:
             return None
 
     def write_measurement(self, key: str, measurement: Measurement) -> None:
-        """Write the `Measurement` of one entry.
+        """Write a `Measurement` to the file with this key.
 
         Raises:
             CacheError: the file cannot be written.

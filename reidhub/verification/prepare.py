@@ -62,7 +62,7 @@ class PreparedJob:
 
     @property
     def copy(self) -> DatasetCopy:
-        """The description of the copy of the dataset."""
+        """The user's copy of the dataset: its name, version, fingerprint and numbers of images."""
         return _describe_copy(self.data)
 
 

@@ -1,4 +1,6 @@
-"""Writes results as JSON, for other programs or as a receipt. With a receipt, other people can check the results.
+"""Writes the results of a run as JSON, for other programs.
+
+A file with this JSON is called a receipt. Other people can repeat the run and compare their receipt with it.
 
 If a run is repeated on the same machine, ``results`` and ``environment`` are the same, bit for bit. Only ``timing``
 differs.

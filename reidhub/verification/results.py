@@ -288,7 +288,7 @@ class Report:
         return tuple(result for result in self.results if isinstance(result, NotMeasured))
 
     def failed(self, *, strict: bool = False) -> bool:
-        """Return True if a score deviates, or a job of a checkpoint that the user named was not measured.
+        """Return True if a score deviates, or if a job was not measured although the user named its checkpoint.
 
         Args:
             strict: True to count every job that was not measured as a failure.

@@ -38,7 +38,8 @@ def verify(plan: Plan, settings: Settings, journal: Journal, cache: Cache) -> Re
     Args:
         plan: what to measure.
         settings: how to measure it.
-        journal: stores embeddings and measurements. Those of an interrupted run are used again. Nothing is removed.
+        journal: stores embeddings and measurements. What an interrupted run has stored is not computed again. This
+            function removes nothing from the journal.
         cache: where the files of the checkpoints are kept.
 
     Raises:

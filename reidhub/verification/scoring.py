@@ -1,4 +1,4 @@
-"""Computes the scores of a retrieval or a classification from the rows that a `DatasetPass` has written."""
+"""Computes the scores of a retrieval from its embeddings, or of a classification from the best classes."""
 
 import torch
 from torch import Tensor

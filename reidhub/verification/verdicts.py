@@ -78,9 +78,13 @@ def _measure(metric: str, measurement: Measurement) -> tuple[Fraction | None, in
 
 
 def combine_verdicts(verdicts: Iterable[Verdict | None]) -> Verdict:
-    """Combine the verdicts on several scores: return the one that comes last in `VERDICTS`.
+    """Combine the verdicts on several scores: return the verdict that comes last in `VERDICTS`.
 
-    A None, for a metric without a published score, is ignored. If all are None, return ``not comparable``.
+    Args:
+        verdicts: the verdict on each score; None for a metric without a published score, which is ignored.
+
+    Returns:
+        One verdict; ``not comparable`` if all are None.
     """
     return max((verdict for verdict in verdicts if verdict is not None), key=VERDICTS.index, default="not comparable")
 

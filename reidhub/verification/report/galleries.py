@@ -35,7 +35,7 @@ class RankedImage:
         distance: distance from the query, by which the gallery is ranked.
         mark: ``right``: the image has the query's pid. ``wrong``: it has another pid. ``same camera``: it has the
             query's pid and camera, and is left out of the scores.
-        rank: rank from 1, not counting images with the mark ``same camera``, whose rank is None.
+        rank: rank from 1. Images with the mark ``same camera`` have the rank None and are not counted.
     """
 
     record: Record

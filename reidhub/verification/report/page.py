@@ -36,7 +36,11 @@ def render_page(template: str, **values: Any) -> str:
 
 @cache
 def load_templates() -> Environment:
-    """Return the Jinja environment for this package's templates, with their filters and their test ``measured``."""
+    """Return the Jinja environment of this package's templates.
+
+    It has the filters that the templates use, and the Jinja test ``measured``: ``result is measured`` is true if the
+    result is a `Measured`.
+    """
     templates = Environment(
         loader=PackageLoader("reidhub.verification.report"),
         autoescape=True,

@@ -251,11 +251,10 @@ _Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def _place_labels(points: Sequence[tuple[str, float, float]]) -> list[Label]:
-    """Place labels next to points; a label for which there is no room is left out.
+    """Place labels next to points. Labels cover no points and no other labels; a label without room is left out.
 
     Args:
-        points: (text, x, y) for each point, in pixels. If the text is empty, the point gets no label. Labels cover no
-            point, with or without a label.
+        points: (text, x, y) for each point, in pixels. A point with an empty text gets no label.
     """
     taken = [(x - 6, y - 6, x + 6, y + 6) for _, x, y in points]
     labels = []

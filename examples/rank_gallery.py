@@ -2,7 +2,7 @@
 
     python examples/rank_gallery.py query.jpg gallery/ --checkpoint osnet_x1_0.msmt17
 
-The first run downloads the checkpoint. On a CPU the first call of an embedder takes a minute, later runs some seconds.
+The first run downloads the checkpoint and converts it for this machine, which takes some seconds more than later runs.
 """
 
 import argparse

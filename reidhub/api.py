@@ -198,15 +198,15 @@ def embedder(
         device: the device on which the model runs.
         precision: ``fp32`` is a faster copy of the model, which rounds differently; ``exact`` is the unchanged model,
             which is slower; ``bf16``, and on a GPU ``tf32`` and ``fp16``, are faster copies with fewer bits.
-        batch: number of images that the model computes at once; None for a fast number. On a CPU it is used only
-            if the precision is ``exact``.
+        batch: number of images that the model computes at once; if None, reidhub chooses a number that is fast on
+            the device. On a CPU it is used only if the precision is ``exact``.
 
     Raises:
-        UnknownCheckpointError: no checkpoint matches, or ``dataset`` is given and several checkpoints match.
+        UnknownCheckpointError: no checkpoint matches, or several match although ``dataset`` is given.
         FetchError: no source gave the file.
         WeightsError: the file does not hold the weights of this architecture.
-        UsageError: ``dataset`` is None, and several checkpoints match or the model's default has ImageNet weights; the
-            precision is unknown or the device does not support it; the batch is below 1; or the device does not exist.
+        UsageError: ``dataset`` is missing, because several checkpoints match or the model's default has ImageNet
+            weights. Or the device does not exist, it lacks the precision, or the batch is below 1.
     """
     from reidhub.inference import Embedder
     from reidhub.inference.engine import check_batch

@@ -65,11 +65,11 @@ class _Thread:
 
 
 class _Queue:
-    """Python threads that need settings, in the order of their requests.
+    """Python threads that need settings; the first thread is served first.
 
-    A thread waits while an earlier thread needs another value of the same switch. It never waits for a later thread,
-    so no thread waits forever. A thread that enters or leaves an inner block with other values moves to the end of the
-    queue. Threads therefore cannot wait for each other in a circle (deadlock).
+    A thread waits only for earlier threads that need another value of the same setting. When a nested ``with`` block
+    starts or ends, the thread's settings can change; the thread then goes to the end of the queue. So a thread never
+    waits for a later one, and a deadlock is impossible.
     """
 
     def __init__(self) -> None:

@@ -102,9 +102,9 @@ class AtomicFile:
         self.path.replace(target)
 
     def keep(self) -> None:
-        """Do not remove the temporary file when the process exits.
+        """Leave the temporary file if the process exits inside the ``with`` block, so that a later run can use it.
 
-        `discard` and the end of the ``with`` block still remove it.
+        If the block ends first, or `discard` is called, the file is removed as usual.
         """
         _unfinished.pop(self.path, None)
 

@@ -181,9 +181,16 @@ class _Chunk:
 
 
 def _fill(rows: NDArray[np.uint8], images: Sequence[_Checked], spec: PixelSpec, start: int) -> dict[int, DatasetError]:
-    """Decode images into ``rows`` (N, H, W, 3), and return the error of each image that cannot be decoded.
+    """Decode images into ``rows`` (N, H, W, 3).
 
-    The keys of the result are indices among all images; ``start`` is the index of the first of these.
+    Args:
+        rows: filled with the images.
+        images: the images of these rows.
+        spec: size of the images.
+        start: index of the first image in the whole input.
+
+    Returns:
+        The error of each image that cannot be decoded; the key is the image's index in the whole input.
     """
     files = [_try_read(image) for image in images]  # read all files first: decoding is slower after a system call
     decoded = [

@@ -299,7 +299,7 @@ class _SparseMatrix:
         return which, first[which] + nth
 
     def drop_rows_above(self, row: int) -> "_SparseMatrix":
-        """Return a copy of the matrix without the entries of the rows before ``row``; its size stays the same."""
+        """Return a copy of the matrix in which all rows before ``row`` are empty; the shape does not change."""
         kept = self.rows >= row
         return _SparseMatrix(self.rows[kept], self.columns[kept], self.values[kept], self.size)
 

@@ -57,7 +57,7 @@ def skip_draws() -> Iterator[None]:
 
 
 def _find_owner(layer: type[nn.Module], method: str) -> Any:
-    """Return the class that defines a method of ``layer``: ``layer`` itself or one of its base classes."""
+    """Return the class in which the method of a layer class is written: the layer class, or a base class of it."""
     return next(owner for owner in layer.__mro__ if method in vars(owner))
 
 

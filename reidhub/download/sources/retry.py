@@ -81,10 +81,10 @@ class Attempts:
             raise SourceError(f"not done after {format_duration(self.patience.total_s)}")
 
     def note_progress(self) -> None:
-        """Make all attempts available again, because new bytes came.
+        """Forget all failed attempts, because new bytes came.
 
-        Before the first byte of the file, a request is repeated only once after an `UnreachableError`. After the first
-        byte, this error counts like any other failure.
+        This also ends a rule for the start of a download: before the first byte, a request is repeated only once after
+        an `UnreachableError`. From now on, this error counts like any other failure.
         """
         self.adapter.max_retries = self._start_count(connect=None)
 

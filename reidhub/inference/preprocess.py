@@ -153,7 +153,7 @@ def check_normalised(images: Tensor, spec: PixelSpec) -> None:
     """
     if not images.is_floating_point() or not images.numel():
         return
-    low, high = (value.item() for value in images.detach().aminmax())
+    low, high = _find_extremes(images.detach())
     if not isfinite(low) or not isfinite(high):
         raise UsageError("the float tensor has values that are NaN or infinite")
     limit = max(max(mean, 1 - mean) / std for mean, std in zip(spec.mean, spec.std, strict=True))
@@ -163,6 +163,16 @@ def check_normalised(images: Tensor, spec: PixelSpec) -> None:
             f"{low:.4g} to {high:.4g}",
             hint="images.byte() for pixels from 0 to 255",
         )
+
+
+def _find_extremes(images: Tensor) -> tuple[float, float]:
+    """Return the lowest and the highest value of some images; NaN if a value is NaN."""
+    if images.device.type != "cpu":
+        low, high = images.aminmax()
+        return low.item(), high.item()
+    # torch would start compute threads, which keep the processors busy for a while when OpenVINO starts
+    extremes = np.array([(image.min(), image.max()) for image in images.numpy()])
+    return float(extremes[:, 0].min()), float(extremes[:, 1].max())
 
 
 @lru_cache(maxsize=64)  # copying numbers to a GPU waits for the GPU

@@ -124,7 +124,7 @@ def measure_latency(name: str, given: argparse.Namespace) -> list[str]:
     works |= {"OpenVINO": lambda: latency(image.numpy())}
     onnx = onnxruntime_runs(model, spec, (1,))["1"]
     works |= {"ONNX": lambda: onnx(image.numpy())}
-    taken = times(works, rounds_of(works, given.seconds / 2))
+    taken = times(works, rounds_of(works, given.seconds / 2), pause_s=0.02)
     p50 = {key: float(np.percentile(values, 50)) for key, values in taken.items()}
     row = [name, f"{1000 * p50['reidhub']:.1f}", f"{1000 * float(np.percentile(taken['reidhub'], 95)):.1f}"]
     row += [f"{p50['plain'] / p50['reidhub']:.1f}", *(f"{p50[peer] / p50['reidhub']:.2f}" for peer in PEERS)]

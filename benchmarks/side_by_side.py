@@ -8,12 +8,21 @@ Clock = Callable[[], float]
 
 
 def times(
-    works: Mapping[str, Callable[[], object]], rounds: int, clock: Clock = time.perf_counter
+    works: Mapping[str, Callable[[], object]], rounds: int, clock: Clock = time.perf_counter, pause_s: float = 0
 ) -> dict[str, list[float]]:
-    """Run all functions in each round, and return the seconds of each round; a first extra round is not counted."""
+    """Run all functions in each round, and return the seconds of each round; a first extra round is not counted.
+
+    Args:
+        works: name -> function.
+        rounds: how many rounds are counted.
+        clock: returns the time in seconds.
+        pause_s: seconds of sleep before each function. After a call, torch's threads keep the processors busy for a
+            while, which would slow down the next function.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for turn in range(rounds + 1):
         for name, work in works.items():
+            time.sleep(pause_s)
             start = clock()
             work()
             if turn:

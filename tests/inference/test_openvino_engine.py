@@ -73,8 +73,10 @@ def test_an_embedding_does_not_depend_on_the_other_images_of_a_call(converted) -
 
 
 @pytest.mark.skipif(not has_bf16(torch.device("cpu")), reason="this processor has no bfloat16")
-def test_bf16_keeps_the_direction(converted) -> None:
-    model, images, _ = converted
+@pytest.mark.parametrize("name", ["osnet_x0_25", *(pytest.param(name, marks=pytest.mark.long) for name in KINDS[1:])])
+def test_bf16_keeps_the_direction(name: str) -> None:
+    model = contract_model(name)
+    images = torch.from_numpy(input_batch(*model.input_size))
 
     got = Embedder.of_model(model, spec_of(model), precision="bf16")(images)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 import torch
 
@@ -138,6 +138,15 @@ class _Queue:
 _queue = _Queue()
 
 
+Precision = Literal["exact", "fp32", "tf32", "bf16", "fp16"]
+"""How a model computes: unchanged (``exact``), or in faster code with the named number format.
+
+The faster float32 code rounds differently than the model. ``tf32`` and ``fp16`` exist on GPUs alone.
+"""
+
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
     """How torch computes inside a ``with`` block, regardless of the user's settings; by default in full float32.
@@ -152,6 +161,16 @@ class Arithmetic:
     tf32: bool = False
     autocast: torch.dtype | None = None
     timed: bool = False
+
+    @classmethod
+    def of_precision(cls, precision: Precision, *, timed: bool = False) -> Self:
+        """Return how torch computes in a precision; ``exact`` and ``fp32`` are both full float32.
+
+        Args:
+            precision: the precision.
+            timed: see `Arithmetic`.
+        """
+        return cls(tf32=precision == "tf32", autocast=_AUTOCAST.get(precision), timed=timed)
 
     @contextmanager
     def on(self, device: torch.device) -> Iterator[None]:
@@ -172,12 +191,6 @@ class Arithmetic:
         ):
             yield
 
-
-Precision = Literal["exact", "fp32", "tf32", "bf16", "fp16"]
-"""How a model computes: unchanged (``exact``), or in faster code with the named number format.
-
-The faster float32 code rounds differently than the model. ``tf32`` and ``fp16`` exist on GPUs alone.
-"""
 
 _GPU_ONLY = ("tf32", "fp16")
 

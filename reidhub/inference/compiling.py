@@ -15,7 +15,7 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 _LONG_S = 10.0  # loading stored code takes less
-_STILL = "the embedder compiles in its first call, which takes a minute or more; in later processes it takes seconds"
+_STILL = "the embedder compiles in its first call, which takes a minute or more"
 
 _log = logging.getLogger(__name__)
 

@@ -46,6 +46,7 @@ class Embedder:
         self.engine = f"{engine.name} {engine.version}"
         self._engine = engine
         self._spec = spec
+        self._workers = min(count_processors(), _MOST_WORKERS)
         self._last_call = local()
 
     @classmethod
@@ -102,10 +103,8 @@ class Embedder:
         skipped: dict[int, DatasetError] = {}
         self._last_call.skipped = skipped
         if isinstance(images, Tensor):
-            self._check_images(images)
-            check_normalised(images, self._spec)
             return self.embed_on_device(images).cpu()
-        embeddings = self._embed_batches(list_images(images), _count_workers(), skipped if on_error == "skip" else None)
+        embeddings = self._embed_batches(list_images(images), self._workers, skipped if on_error == "skip" else None)
         for error in skipped.values():
             _log.warning("image skipped: %s", error.message)
         return embeddings
@@ -142,7 +141,7 @@ class Embedder:
         """
         crops = cut_boxes(frame, xyxy, color, on_empty)
         places = [place for place, crop in enumerate(crops) if crop is not None]
-        embeddings = self._embed_batches([crop for crop in crops if crop is not None], _count_workers())
+        embeddings = self._embed_batches([crop for crop in crops if crop is not None], self._workers)
         if len(places) == len(crops):
             return embeddings
         rows = torch.full((len(crops), self.dimensions), torch.nan, dtype=torch.float32, device="cpu")
@@ -218,11 +217,7 @@ class Embedder:
                 f"got {str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}",
                 hint=_suggest_shape(images, wanted),
             )
-
-
-def _count_workers() -> int:
-    """Return how many threads decode images."""
-    return min(count_processors(), _MOST_WORKERS)
+        check_normalised(images, self._spec)
 
 
 def _suggest_shape(images: Tensor, wanted: tuple[int, ...]) -> str | None:

@@ -19,7 +19,6 @@ from reidhub.torch_settings import Arithmetic, Precision, check_precision, limit
 
 _CPU_BATCH = 32  # images; more would only take memory
 _GPU_BATCH = 128  # images; on an H100 faster than 64 or 32 (osnet_x1_0, resnet50)
-_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 _log = logging.getLogger(__name__)
 
@@ -150,8 +149,8 @@ def make_engine(
         return OpenvinoEngine.of_model(model, spec, precision, cached)
     except ConversionError as error:
         _log.warning("the model runs in torch, more slowly than in OpenVINO: %s", error)
-        arithmetic = Arithmetic(autocast=_AUTOCAST.get(precision))
-        return TorchEngine(fold_normalisations(model), model, spec, arithmetic, batch=check_batch(batch) or _CPU_BATCH)
+        arithmetic = Arithmetic.of_precision(precision)
+        return TorchEngine(fold_normalisations(model), model, spec, arithmetic, batch=batch or _CPU_BATCH)
 
 
 def make_plain_engine(
@@ -198,8 +197,8 @@ def _make_compiled_engine(model: ReidModel, spec: PixelSpec, precision: Precisio
         Compiled(module, device),
         model,
         spec,
-        Arithmetic(tf32=precision == "tf32", autocast=_AUTOCAST.get(precision), timed=True),
-        batch=check_batch(batch) or _GPU_BATCH,
+        Arithmetic.of_precision(precision, timed=True),
+        batch=batch or _GPU_BATCH,
         memory_format=torch.channels_last,
         fills_up=True,
     )

@@ -54,7 +54,8 @@ class OpenvinoEngine:
         self._compile = cache(self._compile_variant)
         self._request = read_request(model)
         self._turn = Lock()
-        self.batch = 8 * count_processors() * self._request
+        self._together = count_processors() * self._request  # images in one request for each processor
+        self.batch = 8 * self._together
 
     @classmethod
     def of_model(cls, model: ReidModel, spec: PixelSpec, precision: Precision, cached: Path | None = None) -> Self:
@@ -111,8 +112,7 @@ class OpenvinoEngine:
         if pixels.dtype == torch.uint8:
             pixels = pixels.permute(0, 2, 3, 1)  # (N, 3, H, W) -> (N, H, W, 3), the order in which decoders store them
         rows, out = pixels.contiguous().numpy(), embeddings.numpy()
-        together = count_processors() * self._request
-        many = len(rows) - len(rows) % together
+        many = len(rows) - len(rows) % self._together
         with self._turn:
             self._run(rows[:many], out[:many], "THROUGHPUT", self._request)
             self._run(rows[many:], out[many:], "LATENCY" if len(rows) - many == 1 else "THROUGHPUT", 1)

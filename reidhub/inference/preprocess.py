@@ -2,7 +2,7 @@
 
 PIL decodes the images to 8-bit RGB, and resizes them with its antialiased bilinear filter. Other ways give other pixels
 and lower scores: OpenCV, resizing of float tensors, BGR, or swapped height and width. `reidhub.inference.fast_jpeg` is
-faster than PIL; it is used only for images for which it gives exactly the same pixels as PIL.
+faster than PIL; images that would get other pixels than PIL's are left to PIL.
 """
 
 from collections import defaultdict

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from reidhub.metrics.inputs import Embeddings
+from reidhub.metrics.sparse_matrix import SparseMatrix
 
 _ROWS = 128  # images whose distances to all others are in memory at a time
 _QUERIES = 64  # queries whose re-ranked distances are computed at a time
@@ -84,7 +85,7 @@ class Reranker:
         blend = self._parameters.blend
         return ((1 - shared / (2 - shared)) * (1 - blend) + original * blend).float()
 
-    def _weigh_neighbours(self, neighbours: Tensor) -> "_SparseMatrix":
+    def _weigh_neighbours(self, neighbours: Tensor) -> SparseMatrix:
         """Compute the vectors of all images, without averaging them with the vectors of the nearest images.
 
         The vector of an image contains the weights of the images in its set (see `_grow_sets`), and 0 for all other
@@ -105,7 +106,7 @@ class Reranker:
         rows, columns = (torch.cat(part) for part in zip(*parts, strict=True))
         weights = torch.exp(-self._original.compute_pairs(rows, columns))
         sums = weights.new_zeros(len(neighbours)).index_add_(0, rows, weights)
-        return _SparseMatrix(rows, columns, weights / sums[rows], len(neighbours))
+        return SparseMatrix(rows, columns, weights / sums[rows], len(neighbours))
 
     def _sum_shared_weights(self, queries: Tensor) -> Tensor:
         """For each query and each gallery image, sum the elementwise minimum of their two vectors.
@@ -252,58 +253,3 @@ def _grow_sets(
     row, place = (candidates >= 0).nonzero(as_tuple=True)
     keys = torch.unique(images[row] * len(neighbours) + candidates[row, place])
     return keys // len(neighbours), keys % len(neighbours)
-
-
-@dataclass(frozen=True, slots=True)
-class _SparseMatrix:
-    """A sparse matrix (N, N); its entries are ordered by row, then by column.
-
-    Args:
-        rows: int64 (E,), row of each entry.
-        columns: int64 (E,), column of each entry.
-        values: float64 (E,), value of each entry.
-        size: N.
-    """
-
-    rows: Tensor
-    columns: Tensor
-    values: Tensor
-    size: int
-
-    def average_rows(self, groups: Tensor) -> "_SparseMatrix":
-        """Return the matrix whose row i is the mean of k rows of this matrix.
-
-        Args:
-            groups: int64 (N, k); ``groups[i]`` are the indices of the k rows.
-        """
-        source, entry = self.find_entries(groups.flatten())
-        keys, inverse = torch.unique(source // groups.shape[1] * self.size + self.columns[entry], return_inverse=True)
-        sums = self.values.new_zeros(len(keys)).index_add_(0, inverse, self.values[entry] / groups.shape[1])
-        return _SparseMatrix(keys // self.size, keys % self.size, sums, self.size)
-
-    def find_entries(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Find all entries of some rows, row after row.
-
-        Args:
-            rows: int64 (n,), indices of rows.
-
-        Returns:
-            Two int64 tensors with a value for each found entry: the place of its row in the argument ``rows``, and its
-            index in ``self.values``.
-        """
-        rows = rows.contiguous()
-        first = torch.searchsorted(self.rows, rows)
-        counts = torch.searchsorted(self.rows, rows, right=True) - first
-        which = torch.repeat_interleave(counts)
-        nth = torch.arange(len(which), device=which.device) - (counts.cumsum(0) - counts)[which]
-        return which, first[which] + nth
-
-    def drop_rows_above(self, row: int) -> "_SparseMatrix":
-        """Return a copy of the matrix in which all rows before ``row`` are empty; the shape does not change."""
-        kept = self.rows >= row
-        return _SparseMatrix(self.rows[kept], self.columns[kept], self.values[kept], self.size)
-
-    def transpose(self) -> "_SparseMatrix":
-        """Return the transposed matrix."""
-        order = self.columns.argsort(stable=True)
-        return _SparseMatrix(self.columns[order], self.rows[order], self.values[order], self.size)

@@ -29,8 +29,6 @@ from reidhub.zoo.checkpoint import Checkpoint
 BEST_CLASSES = 5
 """Number of classes that are kept for each image; top-5 accuracy needs five."""
 
-_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
 
 def read_model(checkpoint: Checkpoint, file: Path) -> ReidModel:
     """Load the model of a checkpoint, and return it in eval mode, on the CPU.
@@ -78,7 +76,7 @@ class MovableEmbedder:
         self._batch = batch
         self._precision = precision
         self._cached = cached
-        self._arithmetic = Arithmetic(tf32=precision == "tf32", autocast=_AUTOCAST.get(precision))
+        self._arithmetic = Arithmetic.of_precision(precision)
         self._device = torch.device("cpu")
         self._embedder: Embedder | None = None
 

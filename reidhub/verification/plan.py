@@ -93,9 +93,9 @@ class Selection:
 def plan(selection: Selection, datasets: Sequence[str] = ()) -> Plan:
     """Plan the jobs of some checkpoints.
 
-    A checkpoint is measured on each dataset for which its manifest entry has published scores. A checkpoint that was
-    trained only on ImageNet is always measured on ImageNet. If ``datasets`` is not empty, only these datasets are used.
-    A checkpoint that the user named is then measured on each of them, even without published scores.
+    The manifest entry of a checkpoint lists its published scores; the checkpoint is measured on their datasets. If it
+    was trained only on ImageNet, it is always measured on ImageNet. If ``datasets`` is not empty, only these datasets
+    are used, and a checkpoint that the user named is measured on each of them, even without published scores.
 
     Args:
         selection: the checkpoints.

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from support.small_model import make_images, make_small_model, relative_error, run_plainly, spec_of
+from support.small_model import relative_error, run_plainly, spec_of
 from torch import Tensor, nn
 
 from reidhub.inference import Embedder
@@ -17,16 +17,6 @@ from reidhub.inference.engine import TorchEngine
 from reidhub.inference.preprocess import normalise
 from reidhub.models.base import ReidModel
 from reidhub.torch_settings import Arithmetic
-
-
-@pytest.fixture
-def small() -> ReidModel:
-    return make_small_model()
-
-
-@pytest.fixture
-def images() -> Tensor:
-    return make_images()
 
 
 def messages(caplog: pytest.LogCaptureFixture) -> list[str]:

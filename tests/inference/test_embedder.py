@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from support.contract import LAYOUTS, contract_model, input_batch
-from support.small_model import make_images, make_small_model, relative_error, run_plainly, spec_of
+from support.small_model import relative_error, run_plainly, spec_of
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
@@ -29,16 +29,6 @@ def architecture(request: pytest.FixtureRequest) -> tuple[ReidModel, Tensor, Ten
     model = contract_model(request.param)
     images = torch.from_numpy(input_batch(*model.input_size))
     return model, images, run_plainly(model, images)
-
-
-@pytest.fixture
-def small() -> ReidModel:
-    return make_small_model()
-
-
-@pytest.fixture
-def images() -> Tensor:
-    return make_images()
 
 
 def test_exact_gives_the_bits_of_the_plain_module(architecture) -> None:

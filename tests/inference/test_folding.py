@@ -3,22 +3,11 @@
 import pytest
 import torch
 from support.contract import contract_model
-from support.small_model import make_images, make_small_model, relative_error, run_plainly
-from torch import Tensor, nn
+from support.small_model import relative_error, run_plainly
+from torch import nn
 
 from reidhub.inference.folding import fold_normalisations
 from reidhub.models import ARCHITECTURES
-from reidhub.models.base import ReidModel
-
-
-@pytest.fixture
-def small() -> ReidModel:
-    return make_small_model()
-
-
-@pytest.fixture
-def images() -> Tensor:
-    return make_images()
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -38,11 +38,6 @@ def converted(request: pytest.FixtureRequest) -> tuple[ReidModel, Tensor, Embedd
 
 
 @pytest.fixture
-def small() -> ReidModel:
-    return make_small_model()
-
-
-@pytest.fixture
 def cached(tmp_path: Path) -> Path:
     """A path like that of a checkpoint's file in the cache."""
     return tmp_path / f"{'ab' * 32}.pth"

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from reidhub.inference.openvino_model import convert, import_openvino
+from reidhub.inference.openvino_model import convert, import_openvino, open_core
 from reidhub.inference.preprocess import PixelSpec
 from reidhub.models.base import ReidModel
 from reidhub.torch_settings import count_processors
@@ -36,7 +36,7 @@ def openvino_runs(
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": count_processors(),
         }
-        queue = openvino.AsyncInferQueue(openvino.Core().compile_model(fixed, "CPU", settings))
+        queue = openvino.AsyncInferQueue(open_core().compile_model(fixed, "CPU", settings))
 
         def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
             embeddings = np.empty((len(images), model.embedding_dim), np.float32)

@@ -13,7 +13,15 @@ from torch import Tensor
 
 from reidhub.cache.conversions import name_conversion
 from reidhub.errors import CacheError
-from reidhub.inference.openvino_model import ConversionError, convert, import_openvino, keep, read_kept, read_request
+from reidhub.inference.openvino_model import (
+    ConversionError,
+    convert,
+    import_openvino,
+    keep,
+    open_core,
+    read_kept,
+    read_request,
+)
 from reidhub.inference.preprocess import PixelSpec, normalise
 from reidhub.models.base import ReidModel
 from reidhub.torch_settings import Arithmetic, Precision, count_processors
@@ -139,7 +147,7 @@ class OpenvinoEngine:
             "INFERENCE_PRECISION_HINT": self._precision,
             "INFERENCE_NUM_THREADS": count_processors(),
         }
-        return self._openvino.AsyncInferQueue(self._openvino.Core().compile_model(model, "CPU", settings))
+        return self._openvino.AsyncInferQueue(open_core().compile_model(model, "CPU", settings))
 
     def _take_pixels(self, model: Any) -> Any:
         """Change a model so that it takes uint8 (N, H, W, 3) and normalises the pixels itself."""

@@ -16,6 +16,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,20 @@ def import_openvino() -> Any:
             return importlib.import_module("openvino")
         except (ImportError, OSError, RuntimeError) as error:
             raise ConversionError(f"OpenVINO cannot be imported: {error}") from error
+
+
+@cache
+def open_core() -> Any:
+    """Return the ``openvino.Core`` of this process; it is never closed.
+
+    Each ``Core`` gives the thread that opens it a stack for signals. When the ``Core`` closes, this memory is freed. If
+    two are closed in the order in which they were opened, the thread keeps a stack that is freed already. Then the next
+    signal, such as Ctrl-C, ends the process with a segmentation fault (seen with OpenVINO 2026.4.1 on Linux).
+
+    Raises:
+        ConversionError: OpenVINO is not installed, or cannot be loaded on this machine.
+    """
+    return import_openvino().Core()
 
 
 @contextmanager
@@ -171,9 +186,9 @@ def read_kept(path: Path) -> Any | None:
     Raises:
         ConversionError: OpenVINO cannot be imported.
     """
-    openvino, files = import_openvino(), read_conversion(path)
+    files = read_conversion(path)
     try:
-        return files and openvino.Core().read_model(model=files.xml, weights=files.weights)
+        return files and open_core().read_model(model=files.xml, weights=files.weights)
     except RuntimeError:  # an intact zip file with something else in it
         return None
 
@@ -198,7 +213,7 @@ def keep(converted: Any, path: Path) -> None:
     ):
         try:
             openvino.serialize(converted, xml.path, weights.path)
-            openvino.Core().read_model(xml.path, weights.path)  # fails if the last bytes had no room on the disk
+            open_core().read_model(xml.path, weights.path)  # fails if the last bytes had no room on the disk
         except RuntimeError as error:
             raise CacheError(f"cannot write {path}: {error}") from error
         archive.write(xml.path, "model.xml")

@@ -236,3 +236,30 @@ def test_nothing_is_sent_and_nothing_is_written_outside_the_cache(tmp_path: Path
 
     assert run.stdout.strip() == "openvino [] []"
     assert list(home.iterdir()) == []
+
+
+_INTERRUPT = """
+import faulthandler, gc, signal, sys
+faulthandler.enable()  # as pytest does
+sys.path.insert(0, {tests!r})
+from support.small_model import make_images, make_small_model, spec_of
+from reidhub.inference import Embedder
+model = make_small_model()
+for _ in range(2):
+    embedder = Embedder.of_model(model, spec_of(model))
+    embedder(make_images())
+del embedder
+gc.collect()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_still_interrupts_after_embedders_are_gone() -> None:
+    program = _INTERRUPT.format(tests=str(Path(__file__).parents[1]))
+
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert (run.returncode, run.stdout) == (0, "interrupted\n"), run.stderr

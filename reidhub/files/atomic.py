@@ -4,7 +4,7 @@ The bytes go to a temporary file on the target's disk and are flushed to the dis
 target in one step. So other processes never see half a file. An older target does not change until the new file is
 complete. If a write fails, for example on a full disk, the temporary file is removed. It is also removed after any
 other exception or Ctrl-C, and when the process exits. Only a killed process leaves its temporary file, which
-`remove_leftovers` removes later.
+`remove_leftovers` removes later. As for every new file, the umask of the process decides who may read and write it.
 """
 
 import atexit
@@ -26,7 +26,6 @@ TEMPORARY = ".incoming-"
 LEFTOVER_S = 3600.0
 """Seconds without a write after which a temporary file counts as left by a killed process."""
 
-_MODE = 0o644  # other users read caches, mirrors and reports too, but `mkstemp` creates files with mode 0600
 _NAME_LENGTH = 40  # characters of the target's name in the temporary name; a file name has at most 255 bytes
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # disk full, quota used up, limit of `ulimit -f` reached
 
@@ -60,11 +59,8 @@ class AtomicFile:
     """
 
     def __init__(self, folder: Path, prefix: str = TEMPORARY, suffix: str = "") -> None:
-        from tempfile import mkstemp  # takes milliseconds to import, and `reidhub show` does not need it
-
-        handle, name = mkstemp(prefix=prefix, suffix=suffix, dir=folder)
-        self.path = Path(name)
-        self.file: IO[bytes] = os.fdopen(handle, "w+b")
+        self.path = folder.absolute() / f"{prefix}{os.urandom(8).hex()}{suffix}"
+        self.file: IO[bytes] = self.path.open("x+b")
         _unfinished[self.path] = os.getpid()
 
     def __enter__(self) -> Self:
@@ -96,7 +92,6 @@ class AtomicFile:
         """
         self.sync()
         self.file.close()
-        self.path.chmod(_MODE)
         if exclusive:
             _check_new(self.path, target)
         self.path.replace(target)

@@ -77,15 +77,16 @@ def test_a_full_disk_leaves_the_old_files_and_nothing_else(tmp_path):
     assert (hint, left) == ("hint: make room on that disk", "[('a.txt', 5)]")
 
 
-def test_everybody_may_read_the_file_whatever_the_umask(target):
-    mask = os.umask(0o077)
+@pytest.mark.parametrize(("mask", "mode"), [(0o077, 0o600), (0o022, 0o644), (0o002, 0o664)])
+def test_the_umask_decides_who_may_read_a_file_before_and_after_it_is_complete(mask, mode, target):
+    before = os.umask(mask)
     try:
         write_text(target, "text")
         with AtomicFile(target.parent) as unpublished:
-            assert unpublished.path.stat().st_mode & 0o777 == 0o600
+            modes = [path.stat().st_mode & 0o777 for path in (target, unpublished.path)]
     finally:
-        os.umask(mask)
-    assert target.stat().st_mode & 0o777 == 0o644
+        os.umask(before)
+    assert modes == [mode, mode]
 
 
 def test_a_text_keeps_its_line_ends_and_a_long_name_is_no_trouble(tmp_path):

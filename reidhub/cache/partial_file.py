@@ -8,7 +8,6 @@ download, it first copies the good bytes into a new file of its own and compares
 removes the old file. If the first process still runs, its work is lost, but the bytes of two processes are never mixed.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from typing import IO, Any, Self
 from reidhub.errors import CacheError
 from reidhub.files.atomic import TEMPORARY, AtomicFile, explain_write_errors
 from reidhub.files.digest import BLOCK, Digest, sha256
+from reidhub.files.regular_file import open_regular_file
+from reidhub.files.strict_json import from_json, to_json
 
 NOTES = ".notes"
 """Suffix of the file with the notes for resuming a download, one line of JSON per note."""
@@ -57,8 +58,8 @@ class PartialFile:
             info = path.stat()
         except OSError:
             return None
-        name, offset, sha256, state = _read_note(path.with_suffix(NOTES))
-        return cls(path, name, offset, sha256, state, info.st_size, info.st_mtime_ns)
+        note = _read_note(path.with_suffix(NOTES))
+        return cls(path, note.name, note.offset, note.sha256, note.state, info.st_size, info.st_mtime_ns)
 
     @property
     def resumable(self) -> bool:
@@ -83,14 +84,26 @@ class PartialFile:
                 self.remove()
 
 
-def _read_note(path: Path) -> tuple[str, int, str, dict[str, Any]]:
-    """Read name, offset, sha256 and state from the last complete note; empty values if there is no such note."""
-    with suppress(OSError):
-        for line in reversed(path.read_bytes().splitlines()):
-            with suppress(ValueError, TypeError, KeyError):
-                note = json.loads(line)
-                return str(note["name"]), int(note["offset"]), str(note["sha256"]), dict(note["state"])
-    return "", 0, "", {}
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """A note says how many bytes of a partial file are good, and how the download can be resumed; see `PartialFile`."""
+
+    name: str
+    offset: int
+    sha256: str
+    state: dict[str, Any]
+
+
+_NO_NOTE = _Note("", 0, "", {})
+
+
+def _read_note(path: Path) -> _Note:
+    """Read the last complete note; an empty note if there is none."""
+    with suppress(OSError), open_regular_file(path) as file:
+        for line in reversed(file.read().splitlines()):
+            with suppress(ValueError):
+                return from_json(_Note, line)
+    return _NO_NOTE
 
 
 class IncomingFile:
@@ -127,7 +140,8 @@ class IncomingFile:
         has_note = self._notes is not None
         self._close_notes()
         if has_note and self.path.exists():
-            self._new.file.close()
+            with suppress(OSError):  # the notes count no byte that is only in the buffer
+                self._new.file.close()
         else:
             self.discard()
 
@@ -149,12 +163,12 @@ class IncomingFile:
         Args:
             state: data that the source needs to continue.
         """
-        note = {"name": self._name, "offset": self.size, "sha256": self._hash.hexdigest(), "state": state}
+        note = _Note(self._name, self.size, self._hash.hexdigest(), state)
         with suppress(OSError):  # without the note, the next run only has more to download
             if self._notes is None:
                 self._notes = self.path.with_suffix(NOTES).open("ab", buffering=0)
                 self._new.keep()
-            self._notes.write(json.dumps(note).encode() + b"\n")  # appending is cheaper than replacing a file
+            self._notes.write(to_json(note) + b"\n")  # appending is cheaper than replacing a file
 
     def discard(self) -> None:
         """Remove the file and its file with notes."""
@@ -233,7 +247,8 @@ class IncomingFile:
 
     def _close_notes(self) -> None:
         if self._notes is not None:
-            self._notes.close()
+            with suppress(OSError):  # a note that was lost only means that the next run has more to download
+                self._notes.close()
             self._notes = None
 
     @contextmanager

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Literal
 
 from reidhub.cache.conversions import is_conversion, is_outdated, read_conversion
-from reidhub.cache.store import Cache, Entry
+from reidhub.cache.records import Entry
+from reidhub.cache.store import Cache
 from reidhub.errors import CacheError
 from reidhub.files.atomic import LEFTOVER_S
 from reidhub.files.digest import Digest

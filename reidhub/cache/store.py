@@ -13,42 +13,21 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from reidhub.cache.partial_file import NOTES, ROOM, IncomingFile, PartialFile
+from reidhub.cache.records import Entry, Pin
 from reidhub.errors import DiskFullError, IntegrityError, SourceError
 from reidhub.files.atomic import TEMPORARY, explain_write_errors, write_json
 from reidhub.files.digest import Digest
 from reidhub.files.locations import cache_root
+from reidhub.files.regular_file import open_regular_file
+from reidhub.files.strict_json import read_json
 from reidhub.zoo.checkpoint import Artifact, Source
 
 _DAY_S = 24 * 3600
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """The cache's record of a stored file.
-
-    The entry is kept in a JSON file of its own. The modification time of the JSON file tells, to within a day, when the
-    stored file was last used.
-
-    Args:
-        sha256: sha256 of the stored file.
-        size: size of the stored file in bytes.
-        mtime_ns: modification time of the stored file; the file is hashed again only if this time or the size changes.
-        checked_by: what the file was compared with: ``sha256``, ``mega-mac`` (the checksum in a Mega link), or
-            ``nothing``.
-        name: the checkpoint that the file was first fetched for.
-        source: the location that the file came from.
-    """
-
-    sha256: str
-    size: int
-    mtime_ns: int
-    checked_by: str
-    name: str
-    source: str
+_OTHER_FOLDER = "set REIDHUB_HOME to another folder"
 
 
 class Cache:
@@ -70,13 +49,16 @@ class Cache:
         A file that was changed since it was stored is hashed again, and removed if it is broken.
 
         Returns:
-            Path of the file; None if there is no intact file.
+            Path of the file; None if there is no intact file that this user can read.
         """
         digest = artifact.digest or self.read_pin(artifact)
         if digest is None:
             return None
         path = self.path(digest)
-        if not path.is_file() or not self._is_intact(path, digest):
+        try:
+            if not self._is_intact(path, digest):
+                return None
+        except OSError:  # it is missing or cannot be read, or another process has removed it just now
             return None
         self._note_use(digest)
         return path
@@ -87,10 +69,8 @@ class Cache:
 
     def read_entry(self, digest: Digest) -> Entry | None:
         """Read the entry of a stored file, which is the cache's record of it; None if there is no readable entry."""
-        try:
-            return Entry(**json.loads(self._entry_path(digest).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            return None
+        entry = read_json(Entry, self._entry_path(digest))
+        return entry if entry and entry.sha256 == digest.hex else None
 
     def read_pin(self, artifact: Artifact) -> Digest | None:
         """Read the pin: the sha256 that the first download of an artifact had, if the manifest has no sha256 for it.
@@ -98,10 +78,8 @@ class Cache:
         Returns:
             None if there is no readable pin.
         """
-        try:
-            return Digest(json.loads(self._pin_path(artifact).read_text(encoding="utf-8"))["sha256"])
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
+        pin = read_json(Pin, self._pin_path(artifact))
+        return Digest(pin.sha256) if pin else None
 
     def remove_pin(self, artifact: Artifact) -> None:
         """Forget the sha256 of an artifact's first download; the next download may then have another sha256.
@@ -133,7 +111,7 @@ class Cache:
         folder, prefix = self.files, TEMPORARY
         if artifact and source:
             folder, prefix = self.partial, f"{_partial_prefix(artifact, source)}-"
-        with explain_write_errors(f"use the cache folder {self.root}", hint="set REIDHUB_HOME to another folder"):
+        with explain_write_errors(f"use the cache folder {self.root}", hint=_OTHER_FOLDER):
             self.files.mkdir(parents=True, exist_ok=True)
             folder.mkdir(exist_ok=True)
             incoming = IncomingFile(folder, prefix, name)
@@ -171,10 +149,13 @@ class Cache:
 
         Raises:
             DiskFullError: the disk has less room.
+            CacheError: the disk of the cache folder cannot be examined.
         """
         from shutil import disk_usage  # takes milliseconds to import, and `reidhub show` does not need it
 
-        free = next(disk_usage(path).free for path in (self.files, *self.files.parents) if path.exists())
+        with explain_write_errors(f"use the cache folder {self.root}", hint=_OTHER_FOLDER):
+            folder = self.files.absolute()
+            free = next(disk_usage(path).free for path in (folder, *folder.parents) if path.exists())
         if free < size:
             raise DiskFullError(f"expected room for {size} bytes in {self.root}, {free} are free", hint=ROOM)
 
@@ -244,17 +225,25 @@ class Cache:
     def _write_pin(self, artifact: Artifact, entry: Entry, undo: ExitStack) -> None:
         """Write the pin (sha256 of the first download); if a pin exists already, check that it has the same sha256."""
         path = self._pin_path(artifact)
-        pin = {"name": entry.name, "sha256": entry.sha256, "checked_by": entry.checked_by}
+        pin = Pin(entry.name, entry.sha256, entry.checked_by)
         self.pins.mkdir(exist_ok=True)
         if path.exists() and self.read_pin(artifact) is None:
+            open_regular_file(path).close()  # an unreadable pin stays: it may have another sha256
             path.unlink(missing_ok=True)  # the pin is damaged
         with suppress(FileExistsError):
-            write_json(path, pin, exclusive=True)
+            write_json(path, asdict(pin), exclusive=True)
             undo.callback(path.unlink, missing_ok=True)
         self._check_pin(Digest(entry.sha256), artifact)
 
     def _is_intact(self, path: Path, digest: Digest) -> bool:
-        entry, state = self.read_entry(digest), path.stat()
+        """Check a stored file, and remove it if it is broken.
+
+        Raises:
+            OSError: the file is missing, cannot be read, or is not a regular file.
+        """
+        with open_regular_file(path) as file:
+            state = os.fstat(file.fileno())
+        entry = self.read_entry(digest)
         if entry and (entry.size, entry.mtime_ns) == (state.st_size, state.st_mtime_ns):
             return True
         if Digest.of_file(path) == digest:

@@ -21,6 +21,8 @@ from reidhub.download.fetch import Fetcher
 from reidhub.errors import CancelledError, IntegrityError, ReidhubError, UsageError
 from reidhub.files.atomic import explain_write_errors, remove_leftovers, write_atomically, write_text
 from reidhub.files.digest import BLOCK, Digest
+from reidhub.files.regular_file import open_regular_file
+from reidhub.files.strict_json import read_json
 from reidhub.zoo.checkpoint import Checkpoint
 
 INDEX = "index.json"
@@ -52,12 +54,19 @@ class IndexEntry:
     checked_by: str
     source: str | None
     licence: str
-    notices: list[str]
+    notices: tuple[str, ...]
 
     def __post_init__(self) -> None:
         Digest(self.sha256)
-        if Path(self.file).name != self.file:
+        if Path(self.file).name != self.file or self.file in ("", "..") or not self.file.isprintable():
             raise ValueError(f"not a plain file name: {self.file!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """The content of a mirror's ``index.json``."""
+
+    files: tuple[IndexEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +187,8 @@ def _explain_errors(folder: Path) -> AbstractContextManager[None]:
 
 def read_index(folder: Path) -> list[IndexEntry]:
     """Read the entries in the index of a mirror; return an empty list if the index is missing or malformed."""
-    try:
-        return [IndexEntry(**entry) for entry in json.loads((folder / INDEX).read_text(encoding="utf-8"))["files"]]
-    except (OSError, ValueError, TypeError, KeyError):
-        return []
+    index = read_json(_Index, folder / INDEX)
+    return list(index.files) if index else []
 
 
 def _copy(source: Path, target: Path) -> Digest:
@@ -214,7 +221,7 @@ def _describe(checkpoint: Checkpoint, path: Path, digest: Digest, source: str | 
         checked_by=checkpoint.artifact.checked_by,
         source=source,
         licence=checkpoint.licence,
-        notices=list(checkpoint.notices),
+        notices=checkpoint.notices,
     )
 
 
@@ -236,7 +243,7 @@ def _is_there(folder: Path, entry: IndexEntry) -> bool:
 
 
 def _write_if_changed(path: Path, text: str) -> None:
-    with suppress(OSError, ValueError):
-        if path.read_text(encoding="utf-8") == text:
+    with suppress(OSError), open_regular_file(path) as file:
+        if file.read() == text.encode():
             return
     write_text(path, text)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from reidhub.files.regular_file import open_regular_file
+
 if TYPE_CHECKING:
     import hashlib
 
@@ -63,9 +65,9 @@ class Digest:
         """Return the sha256 of a file's bytes.
 
         Raises:
-            OSError: the file cannot be read.
+            OSError: the file cannot be read, or is not a regular file.
         """
         import hashlib
 
-        with path.open("rb") as file:
+        with open_regular_file(path) as file:
             return cls(hashlib.file_digest(file, "sha256").hexdigest())

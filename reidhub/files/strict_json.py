@@ -4,11 +4,15 @@ import json
 from collections.abc import Callable, Hashable
 from dataclasses import fields, is_dataclass
 from functools import cache
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, TypeVar, cast, get_args, get_origin
 
+from reidhub.files.regular_file import open_regular_file
+
 T = TypeVar("T")
 _Reader = Callable[[Any], Any]
+_LONGEST = 1 << 24  # bytes; the files that reidhub writes have less than 1 MB
 
 
 def to_json(value: Any) -> bytes:
@@ -16,12 +20,33 @@ def to_json(value: Any) -> bytes:
     return json.dumps(value, default=_fields_of).encode()
 
 
+def read_json(kind: type[T], path: Path) -> T | None:
+    """Read a JSON file that reidhub wrote earlier.
+
+    Anything can have happened to the file since. So everything that `from_json` refuses counts as no file at all.
+
+    Args:
+        kind: see `from_json`.
+        path: the file.
+
+    Returns:
+        A value of type ``kind``. None if the file is missing, cannot be read, is longer than 16 MiB, or has other
+        content.
+    """
+    try:
+        with open_regular_file(path) as file:
+            text = file.read(_LONGEST + 1)
+        return from_json(kind, text) if len(text) <= _LONGEST else None
+    except (OSError, ValueError):
+        return None
+
+
 def from_json(kind: type[T], text: bytes) -> T:
     """Read JSON that `to_json` wrote, and return a value of type ``kind``.
 
     Args:
         kind: ``str``, ``int``, ``float``, ``bool``, a literal of strings, ``X | None``, ``tuple[X, ...]``, a tuple of
-            fixed length such as ``tuple[X, X]``, ``dict[str, X]``, or a dataclass with fields of these types.
+            fixed length such as ``tuple[X, X]``, ``dict[str, X]``, ``Any``, or a dataclass with fields of these types.
         text: a JSON document.
 
     Raises:
@@ -53,6 +78,8 @@ def _reader_of(kind: Any) -> _Reader:
         return lambda data: None if data is None else read(data)
     if origin is Literal:
         return lambda data: data if data in parts else _refuse(data)
+    if kind is Any:
+        return lambda data: data
     if kind in (str, int, float, bool):
         return lambda data: data if type(data) is kind else _refuse(data)  # not isinstance: True is also an int
     raise TypeError(f"{kind} cannot be read from JSON")

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from stat import S_ISREG
 
 from reidhub._version import __version__
 from reidhub.files.atomic import remove_leftovers, write_atomically
 from reidhub.files.digest import Digest
 from reidhub.files.locations import cache_root
+from reidhub.files.regular_file import open_regular_file
 from reidhub.files.strict_json import from_json, to_json
 from reidhub.zoo.checkpoint import Architecture, Checkpoint
 
@@ -124,13 +124,8 @@ def _read_own_file(path: Path) -> bytes:
     Raises:
         OSError: the file is missing, is not a regular file of this user, or cannot be read.
     """
-
-    def open_without_waiting(name: str, flags: int) -> int:  # opening a pipe would wait for its writer
-        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
-
-    with open(path, "rb", opener=open_without_waiting) as file:
-        state = os.fstat(file.fileno())
-        if not S_ISREG(state.st_mode) or (hasattr(os, "geteuid") and state.st_uid != os.geteuid()):
+    with open_regular_file(path) as file:
+        if hasattr(os, "geteuid") and os.fstat(file.fileno()).st_uid != os.geteuid():
             raise PermissionError(f"{path} is not a file of this user")
         return file.read()
 

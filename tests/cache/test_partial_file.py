@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.damaged_json import DAMAGES, replace_content
 from support.full_disks import file_size_limit
 from support.generated_zoo import files_below
 
@@ -61,6 +62,13 @@ def test_a_damaged_note_says_nothing(note, tmp_path):
     left = leave(tmp_path, BODY, 300_000)
     left.path.with_suffix(NOTES).write_text(note)
     assert not PartialFile.read(left.path).resumable
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_notes_with_any_other_content_say_nothing(damage, tmp_path):
+    left = leave(tmp_path, BODY, 300_000)
+    replace_content(left.path.with_suffix(NOTES), damage)
+    assert PartialFile.read(left.path).offset == 0
 
 
 def test_a_note_that_was_cut_short_leaves_the_one_before_it(tmp_path):

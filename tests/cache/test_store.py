@@ -8,8 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from support.damaged_json import DAMAGES, replace_content
 from support.full_disks import file_size_limit
 from support.generated_zoo import File, files_below, write_manifest
+from support.strangers import as_stranger
 
 from reidhub.cache.store import Cache
 from reidhub.errors import CacheError, DiskFullError, IntegrityError
@@ -208,3 +210,97 @@ def test_a_folder_that_cannot_be_used_is_an_error_that_says_what_to_do(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(CacheError, match=r"cannot use the cache folder .*\nhint: set REIDHUB_HOME"):
         put(Cache(tmp_path / "file"), BODY, PINNED)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_record_with_any_other_content_is_no_record(damage, tmp_path):
+    cache = Cache(tmp_path)
+    path = put(cache, BODY, UNPINNED)
+    for file in [*cache.pins.iterdir(), *cache.files.glob("*.json")]:
+        replace_content(file, damage)
+    assert cache.find(UNPINNED) is None
+    assert cache.read_entry(Digest.of_bytes(BODY)) is None
+    assert cache.find(PINNED) == path
+
+
+def test_the_record_of_another_file_is_not_believed(tmp_path):
+    cache = Cache(tmp_path)
+    entries = [put(cache, body, Artifact(Digest.of_bytes(body), None, HOME)) for body in (BODY, BODY[1:])]
+    one, other = (path.with_suffix(".json") for path in entries)
+    other.write_bytes(one.read_bytes())
+    assert cache.read_entry(Digest.of_bytes(BODY)) is not None
+    assert cache.read_entry(Digest.of_bytes(BODY[1:])) is None
+
+
+FIND = """
+import sys; from pathlib import Path; from reidhub.cache.store import Cache
+from reidhub.errors import CacheError
+from reidhub.files.digest import Digest
+from reidhub.zoo.checkpoint import Artifact, Source
+cache, artifact = Cache(Path(sys.argv[1])), Artifact(Digest(sys.argv[2]), None, (Source("local", "file:///x"),))
+print(cache.find(artifact))
+try:
+    cache.check_room(1)
+    with cache.open_incoming() as incoming:
+        print("written")
+except CacheError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("closed", "mode", "wanted"),
+    [
+        ("files/{digest}.pth", 0, "None\nwritten\n"),
+        ("files", 0, "None\ncannot use the cache folder {root}: Permission denied\nhint: set REIDHUB_HOME"),
+        (".", 0, "None\ncannot use the cache folder {root}: Permission denied\nhint: set REIDHUB_HOME"),
+        ("files", 0o500, "{path}\ncannot use the cache folder {root}: Permission denied\nhint: set REIDHUB_HOME"),
+    ],
+    ids=["unreadable file", "closed folder", "closed cache", "read-only folder"],
+)
+def test_what_this_user_cannot_read_is_not_found_and_what_cannot_be_written_is_told(closed, mode, wanted, tmp_path):
+    cache = Cache(tmp_path / "cache")
+    path = put(cache, BODY, PINNED)
+    place = cache.root / closed.format(digest=PINNED.digest)
+    place.chmod(mode)
+    command = as_stranger(sys.executable, "-c", FIND, str(cache.root), str(PINNED.digest))
+    done = subprocess.run(command, capture_output=True, text=True)
+    place.chmod(0o700)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(wanted.format(root=cache.root, path=path))
+    assert path.read_bytes() == BODY
+
+
+def test_a_folder_whose_name_is_too_long_holds_nothing_and_cannot_be_used(tmp_path):
+    cache = Cache(tmp_path / ("a" * 300))
+    assert cache.find(PINNED) is None
+    with pytest.raises(CacheError, match=r"cannot use the cache folder .*name too long\nhint: set REIDHUB_HOME"):
+        put(cache, BODY, PINNED)
+
+
+def test_a_file_that_is_removed_while_it_is_looked_for_is_not_found(tmp_path, monkeypatch):
+    cache = Cache(tmp_path)
+    path = put(cache, BODY, PINNED)
+    os.utime(path, (1, 1))
+    of_file = Digest.of_file
+    monkeypatch.setattr(Digest, "of_file", lambda path: path.unlink() or of_file(path))
+    assert cache.find(PINNED) is None
+
+
+@pytest.mark.parametrize("other", ["folder", "pipe"])
+def test_something_else_in_the_place_of_a_file_is_not_found(other, tmp_path):
+    path = put(Cache(tmp_path), BODY, PINNED)
+    path.unlink()
+    path.mkdir() if other == "folder" else os.mkfifo(path)
+    assert Cache(tmp_path).find(PINNED) is None
+
+
+def test_a_pin_that_cannot_be_read_is_not_replaced(tmp_path):
+    cache = Cache(tmp_path)
+    put(cache, BODY, UNPINNED)
+    (pin,) = cache.pins.iterdir()
+    pin.unlink()
+    pin.mkdir()
+    with pytest.raises(CacheError, match="not a regular file"):
+        put(cache, b"another file", UNPINNED)
+    assert pin.is_dir()

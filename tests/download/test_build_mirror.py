@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from support.damaged_json import DAMAGES, replace_content
 from support.faults import flip, spoiled
 from support.full_disks import file_size_limit
 from support.zoo_entries import DRIVE, FILE_ID, checkpoints, entry, reidhub, write_zoo
@@ -182,6 +184,34 @@ def test_an_index_that_leads_out_of_the_folder_is_not_followed(folder, zoo, tmp_
     (folder / INDEX).write_text(json.dumps(data))
     fill(folder, zoo, tmp_path / "c")
     assert "outside" not in (folder / INDEX).read_text() + (folder / SUMS).read_text()
+
+
+@pytest.mark.parametrize("damage", sorted(set(DAMAGES) - {"a folder"}))
+def test_an_index_with_any_other_content_is_written_anew(damage, folder, tmp_path):
+    (tmp_path / "own.pth").write_bytes(PINNED)
+    zoo = checkpoints(tmp_path, entry("a.own", "local: own.pth", pinned=PINNED))
+    fill(folder, zoo, tmp_path / "c")
+    whole = (folder / INDEX).read_text()
+    replace_content(folder / INDEX, damage)
+    assert fill(folder, zoo, tmp_path / "c") == ["intact"]
+    assert (folder / INDEX).read_text() == whole
+
+
+def test_a_folder_in_the_place_of_the_index_is_told(folder, tmp_path):
+    (folder / INDEX).mkdir(parents=True)
+    with pytest.raises(CacheError, match=r"cannot write the mirror .*Is a directory"):
+        fill(folder, [], tmp_path / "c")
+
+
+@pytest.mark.parametrize("name", ["", "..", "../outside.pth", "a\nb", "a\0b", "a\ud800b", "a\x1b[1mb"])
+def test_a_name_that_is_no_plain_file_name_is_not_taken_from_an_index(name, folder, tmp_path):
+    folder.mkdir(parents=True)
+    with suppress(OSError, ValueError):  # not every one of them can exist
+        (folder / name).write_bytes(bytes(4096))
+    fields = {"name": "b.b", "sha256": "a" * 64, "size": 4096, "checked_by": "nothing", "source": None}
+    (folder / INDEX).write_text(json.dumps({"files": [{**fields, "file": name, "licence": "free", "notices": []}]}))
+    fill(folder, [], tmp_path / "c")
+    assert (folder / SUMS).read_text() == ""
 
 
 def test_no_path_of_this_machine_gets_into_the_index(folder, tmp_path):

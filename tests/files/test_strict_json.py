@@ -1,11 +1,12 @@
 """Value types through JSON and back, and what is refused on the way back."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
+from support.damaged_json import DAMAGES, replace_content
 
-from reidhub.files.strict_json import from_json, to_json
+from reidhub.files.strict_json import from_json, read_json, to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +69,28 @@ def test_anything_else_is_refused_with_a_value_error(change):
 def test_type_that_json_cannot_express_is_an_error_of_the_programmer():
     with pytest.raises(TypeError, match="cannot be read from JSON"):
         from_json(complex, b"1")
+
+
+def test_a_file_comes_back_as_it_was_written(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes(to_json(VALUE))
+    assert read_json(Outer, path) == VALUE
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_file_with_any_other_content_counts_as_no_file(damage, tmp_path):
+    path = tmp_path / "a.json"
+    assert read_json(Outer, path) is None
+    path.write_bytes(to_json(VALUE))
+    replace_content(path, damage)
+    assert read_json(Outer, path) is None
+
+
+def test_a_file_that_is_too_long_is_not_parsed(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes(to_json(VALUE) + b" " * (1 << 24))
+    assert read_json(Outer, path) is None
+
+
+def test_any_value_can_stand_where_any_value_is_allowed():
+    assert from_json(dict[str, Any], b'{"a": [1, null], "b": {"c": 2}}') == {"a": [1, None], "b": {"c": 2}}

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from reidhub.cache.store import Cache, Entry
+from reidhub.cache.records import Entry
+from reidhub.cache.store import Cache
 from reidhub.cli.options import SELECTOR, json_option, select_checkpoints, selectors_argument
 from reidhub.download.fetch import Fetcher
 from reidhub.errors import ReidhubError, UsageError

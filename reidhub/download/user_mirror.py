@@ -23,14 +23,19 @@ def find_in_mirror(checkpoint: Checkpoint) -> Source | None:
         A source of kind ``local`` for a folder, ``https`` for an ``https:`` address, ``http`` for an ``http:`` address.
 
     Raises:
-        UsageError: ``$REIDHUB_MIRROR`` is malformed, or is an address that cannot be a mirror, such as ``ftp://host``.
+        UsageError: ``$REIDHUB_MIRROR`` is malformed, is an address that cannot be a mirror, such as ``ftp://host``, or
+            starts with a home folder that does not exist.
     """
     mirror = os.environ.get(ENVIRONMENT, "").strip()
     if not mirror:
         return None
     kind = _find_kind(mirror)
     if kind == "local" and not mirror.startswith("file:"):
-        return Source(kind, (Path(mirror).expanduser().absolute() / checkpoint.file_name).as_uri())
+        try:
+            folder = Path(mirror).expanduser().absolute()
+        except (RuntimeError, OSError) as error:  # no such home folder; or the working directory is gone
+            raise UsageError(f"${ENVIRONMENT} leads to no folder: {mirror!r}", hint=_HINT) from error
+        return Source(kind, (folder / checkpoint.file_name).as_uri())
     return Source(kind, f"{mirror.rstrip('/')}/{checkpoint.file_name}")
 
 

@@ -14,16 +14,20 @@ def cache_root() -> Path:
         ``$REIDHUB_HOME``, else ``$TORCH_HOME/reidhub``, else ``reidhub`` in torch's default cache folder.
 
     Raises:
-        CacheError: none of these is set and the user has no home folder.
+        CacheError: the path starts with ``~``, and no such home folder is known, for example in a container.
     """
+    home, torch_home = os.environ.get("REIDHUB_HOME"), os.environ.get("TORCH_HOME")
+    caches = os.environ.get("LOCALAPPDATA", "~/AppData/Local") if sys.platform == "win32" else "~/.cache"
+    if home:
+        folder = Path(home)
+    elif torch_home:
+        folder = Path(torch_home) / "reidhub"
+    else:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or caches) / "torch" / "reidhub"
     try:
-        if home := os.environ.get("REIDHUB_HOME"):
-            return Path(home).expanduser()
-        if torch_home := os.environ.get("TORCH_HOME"):
-            return Path(torch_home).expanduser() / "reidhub"
-        base = os.environ.get("XDG_CACHE_HOME") or (
-            os.environ.get("LOCALAPPDATA", "~/AppData/Local") if sys.platform == "win32" else "~/.cache"
-        )
-        return Path(base).expanduser() / "torch" / "reidhub"
-    except RuntimeError as error:  # `expanduser` found no home folder
-        raise CacheError("no folder for the cache: this user has no home folder", hint="set REIDHUB_HOME") from error
+        return folder.expanduser()
+    except RuntimeError as error:
+        raise CacheError(
+            f"no folder for the cache: no home folder is known for the ~ in {folder}",
+            hint="set REIDHUB_HOME to a folder, as a full path",
+        ) from error

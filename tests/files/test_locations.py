@@ -32,3 +32,12 @@ def test_user_without_a_home_folder_is_told_which_variable_to_set(monkeypatch):
 
     with pytest.raises(CacheError, match="hint: set REIDHUB_HOME"):
         cache_root()
+
+
+def test_a_cache_in_a_home_folder_that_does_not_exist_is_told(monkeypatch):
+    monkeypatch.setenv("REIDHUB_HOME", "~no-such-user/x")
+
+    with pytest.raises(
+        CacheError, match=r"no home folder is known for the ~ in ~no-such-user/x\nhint: set REIDHUB_HOME"
+    ):
+        cache_root()

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -50,11 +51,14 @@ class Response:
             `ConnectionDroppedError` cuts the connection at that place.
         headers: headers to send. ``Content-Length`` is added if the body is bytes. If the body is an iterable and the
             headers have no ``Content-Length``, the connection is closed after the body.
+        head: blocks to send one by one in place of the status line and the headers, for a host that answers slowly or
+            wrongly; the connection is closed after the body. None for the usual head.
     """
 
     status: int = 200
     body: bytes | Iterable[bytes] = b""
     headers: dict[str, str] = field(default_factory=dict)
+    head: Iterable[bytes] | None = None
 
 
 Host = Callable[[Request], Response]
@@ -250,6 +254,9 @@ class _Connection(BaseHTTPRequestHandler):
         if isinstance(body, bytes):
             headers.setdefault("Content-Length", str(len(body)))
             body = [body]
+        if response.head is not None:
+            self._send_body(chain(response.head, body), promised=None)
+            return
         if "Content-Length" not in headers:
             headers["Connection"] = "close"
         self.send_response_only(response.status)

@@ -42,16 +42,19 @@ def open_stream(location: str, *, resume: Resume | None = None, patience: Patien
     Raises:
         SourceError: the link is malformed, or Google sends a web page instead of the file; the message quotes the page.
     """
-    file_id = parse_id(location)
+    file_id, attempts = parse_id(location), Attempts(patience)
+
+    def limit_rest() -> Patience:
+        return replace(patience, total_s=attempts.deadline.find_time_left())
 
     def attempt() -> Stream:
         try:
-            return stack.enter_context(_run_gdown(file_id, patience))
+            return stack.enter_context(_run_gdown(file_id, limit_rest()))
         except _NoFileError as error:
-            raise _find_reason(file_id, patience, str(error)) from error
+            raise _find_reason(file_id, limit_rest(), str(error)) from error
 
     with ExitStack() as stack:
-        yield Attempts(patience).repeat(attempt)
+        yield attempts.repeat(attempt)
 
 
 def probe(location: str, *, patience: Patience = PATIENCE) -> int | None:

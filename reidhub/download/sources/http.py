@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError
 
 from reidhub._version import __version__
 from reidhub.download.sources.failures import describe_break, describe_failure, describe_status, name_web_host
-from reidhub.download.sources.patience import Patience
+from reidhub.download.sources.patience import NO_NETWORK, Patience, UnreachableError
 from reidhub.download.sources.retry import Attempts
 from reidhub.errors import SourceError
 
@@ -125,7 +125,7 @@ class Session(requests.Session):
         """
         room, due = _BLOCK, time.monotonic() + _PROMPT_S
         while room > 0 and time.monotonic() < due:
-            self.attempts.check()
+            self.attempts.deadline.start_wait(self.attempts.patience.read_s)
             piece = read(_READ)
             if not piece:
                 return True
@@ -139,14 +139,18 @@ class Session(requests.Session):
         The body is read in blocks, so up to one block more than ``size`` bytes is returned.
 
         Raises:
+            UnreachableError: the bytes do not come within about `Patience.read_s`.
             SourceError: the time for the download is over, or the connection broke (then a `TransientError`).
             CancelledError: the stop event was set.
         """
-        data = bytearray()
+        data, end = bytearray(), time.monotonic() + self.attempts.patience.read_s
         for block in self.read_blocks(response):
             data += block
             if len(data) >= size:
                 break
+            if time.monotonic() > end:
+                host = name_web_host(response.url)
+                raise UnreachableError(f"{host}: no whole answer in time", hint=NO_NETWORK, host_down=True)
         return bytes(data)
 
 

@@ -25,7 +25,8 @@ class Patience:
             a random factor from 0.5 to 1.
         longest_pause_s: limit on a pause; if a host asks for a longer one, the source gives up.
         connect_s: longest time to open a connection.
-        read_s: longest time without a new byte on an open connection.
+        read_s: longest time without a new byte of the file on an open connection; also the longest time for the head of
+            an answer, and for the whole of a short answer such as that of an API.
         first_byte_s: longest time until Google Drive sends the first byte of a file.
         puzzle_s: longest time to solve the puzzle that Mega may ask for (a proof of work).
         total_s: longest time for the whole download.

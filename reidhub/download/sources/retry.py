@@ -13,18 +13,17 @@ changes four things:
 
 import logging
 import random
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import urllib3
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError
 
+from reidhub.download.sources.deadline import Deadline, TimedAdapter
 from reidhub.download.sources.failures import RETRY_STATUSES, describe_failure, describe_status
 from reidhub.download.sources.patience import Patience, TransientError, UnreachableError, format_duration
-from reidhub.errors import CancelledError, SourceError
+from reidhub.errors import SourceError
 
 T = TypeVar("T")
 _TOLD_S = 2.0  # a pause of this length or more is logged as a warning, a shorter one as information
@@ -40,6 +39,7 @@ class Attempts:
 
     Attributes:
         patience: limits on the download.
+        deadline: limits the time of the download and of each wait.
         adapter: the adapter of the library ``requests``, which sends each request and repeats it after a failure.
         host: name of the host of the current request, for messages.
     """
@@ -47,9 +47,9 @@ class Attempts:
     def __init__(self, patience: Patience) -> None:
         self.patience = patience
         self.host = "no host"
-        self._end = time.monotonic() + patience.total_s
+        self.deadline = Deadline(patience)
         self._broken = 0
-        self.adapter = HTTPAdapter(max_retries=self._start_count(connect=1))
+        self.adapter = TimedAdapter(self.deadline, max_retries=self._start_count(connect=1))
 
     def _start_count(self, connect: int | None) -> "_Retry":
         """Return a new `_Retry` with all attempts left.
@@ -67,18 +67,6 @@ class Attempts:
             backoff_factor=self.patience.pause_s,
             backoff_max=self.patience.longest_pause_s,
         )
-
-    def check(self) -> None:
-        """Raise an error if the download must end.
-
-        Raises:
-            CancelledError: the stop event is set.
-            SourceError: the time for the download is over.
-        """
-        if self.patience.stop.is_set():
-            raise CancelledError("the download was stopped")
-        if time.monotonic() > self._end:
-            raise SourceError(f"not done after {format_duration(self.patience.total_s)}")
 
     def note_progress(self) -> None:
         """Forget all failed attempts, because new bytes came.
@@ -128,12 +116,12 @@ class Attempts:
             TransientError: ``after`` itself, if the time for the download would end during the pause.
             CancelledError: the stop event was set.
         """
-        if time.monotonic() + seconds > self._end:
+        if self.deadline.is_over_in(seconds):
             raise after from None
         level = logging.WARNING if seconds >= _TOLD_S else logging.INFO
         _log.log(level, "%s; the next attempt is in %s", after.message, format_duration(seconds))
         self.patience.stop.wait(seconds)
-        self.check()
+        self.deadline.check()
 
 
 class _Retry(urllib3.Retry):

@@ -16,6 +16,7 @@ import pytest
 from support.faults import QUICK, announce, drop, endless, flip, header, spoiled, stall, status, unsized
 from support.generated_zoo import File, files_below, shell, write_manifest
 from support.processes import is_running, list_children
+from support.slow_hosts import drip
 
 from reidhub.cache.store import Cache
 from reidhub.download.fetch import Fetcher, FetchOptions
@@ -299,6 +300,15 @@ def test_a_page_without_end_takes_little_memory_and_is_quoted(line):
     assert '("Without end")' in message[0], done.stderr
     assert max(int(own_mib), int(mib_of_gdown)) < 200
     assert time.monotonic() - start < QUICK.first_byte_s
+
+
+def test_page_that_never_ends_is_left_in_time():
+    broken = page(200, "A new design", '<form id="download-form"></form>')
+    start = time.monotonic()
+    slow = hosts(lambda _: broken, always=lambda _: Response(200, drip(b"<html>", b"a"), {"Content-Type": "text/html"}))
+    with online(slow), pytest.raises(SourceError, match=r"google\.com: no whole answer in time"):
+        read()
+    assert time.monotonic() - start < 10
 
 
 # --- bodies --------------------------------------------------------------------------------------------------------

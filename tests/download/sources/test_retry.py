@@ -115,7 +115,7 @@ def test_all_time_ends():
     attempts = Attempts(Patience(total_s=0.01))
     time.sleep(0.02)
     with pytest.raises(SourceError, match="not done after 0 s"):
-        attempts.check()
+        attempts.deadline.check()
 
 
 @pytest.mark.parametrize("host", [status(503, Retry_After="20"), None], ids=["refused", "not reached"])

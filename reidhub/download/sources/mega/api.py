@@ -88,7 +88,7 @@ class Api:
         attempts = self._http.attempts
         limit_s = attempts.patience.puzzle_s
         _log.warning("Mega asks for a proof of work; that takes at most %s", format_duration(limit_s))
-        self._proof = {"X-Hashcash": solve(headers.get("X-Hashcash", ""), limit_s, attempts.check)}
+        self._proof = {"X-Hashcash": solve(headers.get("X-Hashcash", ""), limit_s, attempts.deadline.check)}
         raise TransientError("Mega asks for one proof of work after another")
 
 

@@ -99,7 +99,21 @@ class IntegrityError(SourceError):
 
 
 class FetchError(ReidhubError):
-    """No source gave the file; the message lists each source with its reason."""
+    """No source gave the file; the message lists each source with its reason.
+
+    Args:
+        message: the checkpoint, then a line for each source.
+        hint: what the user can do.
+        by_hand: lines for a user who fetches the file by hand: its addresses, and the folder of the cache. Only `str`
+            of the error has them, so that they do not get into receipts and reports.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, by_hand: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.by_hand = by_hand
+
+    def __str__(self) -> str:
+        return "\n  ".join([super().__str__(), *self.by_hand])
 
 
 class CancelledError(ReidhubError):

@@ -25,7 +25,7 @@ from reidhub.download.transfer import Transfer
 from reidhub.download.user_mirror import find_in_mirror
 from reidhub.errors import CancelledError, FetchError, SourceError
 from reidhub.files.lock import take_turn
-from reidhub.zoo.checkpoint import Checkpoint, Source
+from reidhub.zoo.checkpoint import Artifact, Checkpoint, Source
 
 _STALLED_S = 120.0  # if another process has written no byte for this time, do not wait for it any longer
 _KINDS = {"http": "https"}  # ``--source https`` also asks a mirror without TLS, which has the kind ``http``
@@ -167,7 +167,12 @@ class Fetcher:
         width = max(len(failure.label) for failure in failures)
         lines = [f"  {failure.label:<{width}}  {' '.join(failure.error.message.split())}" for failure in failures]
         hint = _OFFLINE_HINT if self._offline else _find_hint(failures)
-        return FetchError("\n".join([first, *lines]), hint=hint)
+        return FetchError("\n".join([first, *lines]), hint=hint, by_hand=self._list_by_hand(artifact))
+
+    def _list_by_hand(self, artifact: Artifact) -> tuple[str, ...]:
+        """Return lines with the addresses in the manifest, and with the folder that `reidhub cache add` copies to."""
+        addresses = [source.location for source in artifact.sources if source.kind != "local"]
+        return (*(f"address: {address}" for address in addresses), f"cache folder: {self._cache.root}")
 
 
 def is_offline_by_environment() -> bool:

@@ -126,6 +126,11 @@ def test_a_file_that_is_not_the_one_wanted_is_a_reason_to_ask_the_next_source(tm
         assert fetched(ONE, tmp_path).read_bytes() == ONE.data
 
 
+def by_hand(file, folder):
+    """The last lines of an error: where a user gets the file, and where it belongs."""
+    return [*(f"  address: {file.location(kind)}" for kind in file.kinds), f"  cache folder: {folder}/cache"]
+
+
 def test_the_error_names_every_source_with_its_reason(tmp_path):
     page = status(200, b"<html><title>Google Drive - Quota exceeded</title></html>", Content_Type="text/html")
     busy = say('[{"s":5,"at":"","e":-17,"tl":2460}]')
@@ -137,6 +142,7 @@ def test_the_error_names_every_source_with_its_reason(tmp_path):
         '  gdrive  expected the file, got 57 bytes of text/html ("Quota exceeded")',
         f"  https   {WEB}: 404 Not Found",
         "hint: try again later, or fetch the file by hand, then `reidhub cache add FILE`",
+        *by_hand(ONE, tmp_path),
     ]
     assert files_below(tmp_path / "cache") == {}
 
@@ -392,6 +398,7 @@ def test_offline_opens_no_socket_and_says_what_is_missing(tmp_path, monkeypatch)
         "  gdrive  not asked: offline",
         "  https   not asked: offline",
         "hint: bring the file with `reidhub cache add FILE` or a mirror folder in REIDHUB_MIRROR, or go online",
+        *by_hand(ONE, tmp_path),
     ]
 
 

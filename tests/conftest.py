@@ -41,7 +41,7 @@ def reidhub_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache folder of this test's own."""
     home = tmp_path / "reidhub-home"
     monkeypatch.setenv("REIDHUB_HOME", str(home))
-    for name in ("REIDHUB_MANIFEST", "REIDHUB_MIRROR", "REIDHUB_OFFLINE", "HF_TOKEN"):
+    for name in ("REIDHUB_MANIFEST", "REIDHUB_MIRROR", "REIDHUB_OFFLINE", "HF_TOKEN", "HF_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
     return home
 

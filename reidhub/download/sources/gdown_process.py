@@ -27,6 +27,7 @@ _REQUESTS = 40  # also counts those to a proxy; a small file takes 4, a large on
 def main(file_id: str, connect_s: float, read_s: float, first_byte_s: float, total_s: float) -> None:
     """Download the Drive file with this id to standard output; the four time limits are those of `Patience`."""
     _limit_memory()
+    os.environ["NETRC"] = os.devnull  # so that requests sends no password from ~/.netrc
     threading.Thread(target=_end_with_parent, daemon=True).start()
     deadline = _end_after(first_byte_s)
     import gdown  # after the limits are set, so that they apply to the import too

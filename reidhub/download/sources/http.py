@@ -1,14 +1,16 @@
 """HTTP requests for all sources on the web, with retries, checked redirects, and reading of bodies in blocks.
 
-The library ``requests`` reads the settings for proxies and certificates from environment variables.
+The library ``requests`` reads the settings for proxies and certificates from environment variables. It would also read
+passwords from the file `~/.netrc`, for the first host and for every host of a redirect; none of them is sent.
 """
 
 import re
+import string
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import requests
 from urllib3.exceptions import HTTPError
@@ -43,6 +45,7 @@ class Session(requests.Session):
     def __init__(self, patience: Patience) -> None:
         super().__init__()
         self.attempts = Attempts(patience)
+        self.auth = _send_no_password
         self.headers["User-Agent"] = f"reidhub/{__version__}"
         self.headers["Accept-Encoding"] = "identity"  # no compression, so that offsets and sizes are those of the file
         for scheme in ("https://", "http://"):
@@ -92,7 +95,8 @@ class Session(requests.Session):
                 if response.status_code not in (301, 302, 303, 307, 308) or target is None:
                     yield response
                     return
-                at = (check or check_https)(target, at)
+                raw = target.strip().encode("latin-1")  # the bytes that the host sent, often UTF-8
+                at = (check or check_https)(quote(raw, safe=string.punctuation), at)
         raise SourceError(f"{name_web_host(url)}: more than {_REDIRECTS} redirects")
 
     def read_blocks(self, response: requests.Response) -> Iterator[bytes]:
@@ -152,6 +156,11 @@ class Session(requests.Session):
                 host = name_web_host(response.url)
                 raise UnreachableError(f"{host}: no whole answer in time", hint=NO_NETWORK, host_down=True)
         return bytes(data)
+
+
+def _send_no_password(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Leave a request as it is; as a session's ``auth``, this stops ``requests`` from reading `~/.netrc`."""
+    return request
 
 
 def check_https(url: str, base: str = "") -> str:

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from urllib.parse import urlsplit
 
 import requests
@@ -15,7 +15,8 @@ from reidhub.download.sources.patience import PATIENCE, Patience, TransientError
 from reidhub.errors import IntegrityError, SourceError
 from reidhub.files.sniff import HEAD, refuse_pages
 
-_TOKEN_HOST = "huggingface.co"
+_HUB = "https://huggingface.co"
+_ENDPOINT = "HF_ENDPOINT"
 
 
 def open_stream(
@@ -29,7 +30,7 @@ def open_stream(
         SourceError: the host does not give the file. The error is permanent if the URL is not ``https:``, and after
             most HTTP statuses 4xx, such as 404.
     """
-    return open_checked(location, Session(patience), check_https, resume)
+    return open_checked(_replace_hub(location), Session(patience), check_https, resume)
 
 
 @contextmanager
@@ -166,10 +167,38 @@ def _read_validator(response: requests.Response) -> str | None:
     return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
 
 
+def _replace_hub(location: str) -> str:
+    """Return the location with the user's mirror of the Hugging Face Hub, if there is one, in place of the Hub."""
+    return _find_endpoint() + location.removeprefix(_HUB) if location.startswith(f"{_HUB}/") else location
+
+
+def _find_endpoint() -> str:
+    """Return the address of the user's mirror of the Hugging Face Hub, else of the Hub itself, without a final ``/``.
+
+    The variable ``$HF_ENDPOINT`` names the mirror, as for the package huggingface_hub.
+
+    Raises:
+        SourceError: the variable is not an ``https:`` address.
+    """
+    endpoint = os.environ.get(_ENDPOINT, "").strip().rstrip("/")
+    if not endpoint:
+        return _HUB
+    try:
+        parts = urlsplit(check_https(endpoint))
+        if parts.query or parts.fragment:
+            raise ValueError
+    except (SourceError, ValueError):
+        hint = "an address such as https://host/path, without a password"
+        raise SourceError(f"${_ENDPOINT} is not an https address", hint=hint, permanent=True) from None
+    return endpoint
+
+
 def _find_token(url: str) -> dict[str, str]:
-    """Return the header with the user's ``$HF_TOKEN`` for Hugging Face; no header for other hosts."""
-    token = os.environ.get("HF_TOKEN", "").strip()
-    if not token or urlsplit(url)[:2] != ("https", _TOKEN_HOST):
+    """Return the header with the user's ``$HF_TOKEN`` for Hugging Face and the host in ``$HF_ENDPOINT``, else none."""
+    token, hubs = os.environ.get("HF_TOKEN", "").strip(), [_HUB]
+    with suppress(SourceError):  # `_replace_hub` reports it, but only for a file of the Hub
+        hubs.append(_find_endpoint())
+    if not token or urlsplit(url)[:2] not in [urlsplit(hub)[:2] for hub in hubs]:
         return {}
     if not (token.isascii() and token.isprintable()):
         raise SourceError("HF_TOKEN holds characters that no token has", permanent=True)
@@ -182,7 +211,7 @@ def probe(location: str, *, patience: Patience = PATIENCE) -> int | None:
     Raises:
         SourceError: the host does not give the file.
     """
-    return probe_checked(location, Session(patience), check_https)
+    return probe_checked(_replace_hub(location), Session(patience), check_https)
 
 
 def probe_checked(location: str, session: Session, check: Check) -> int | None:

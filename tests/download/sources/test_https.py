@@ -106,7 +106,11 @@ def test_a_wait_until_a_date_is_understood():
     assert error.retry_after_s > 1e9
 
 
-@pytest.mark.parametrize("text", ["soon", "-5", "", "1e9", "Fri, 99 Foo"])
+NO_WAIT = ["soon", "-5", "", "1e9", "Fri, 99 Foo", f"Fri, 31 Dec {'9' * 20} 23:59:59 GMT", "9" * 5000 + " Dec 2100"]
+NO_WAIT += ["Fri, 31 Dec 2100 23:59:59 +99999999999999"]
+
+
+@pytest.mark.parametrize("text", NO_WAIT)
 def test_a_wait_that_makes_no_sense_is_ignored(text):
     with online(host(status(503, Retry_After=text))):
         assert read() == DATA
@@ -165,6 +169,12 @@ def test_a_redirect_may_name_only_a_path():
         assert read() == DATA
 
 
+def test_redirect_may_name_a_path_in_utf_8():
+    files = Static({"/%C3%A9%20%25.pth": DATA}, redirects={"/zoo/a.pth": "/é %25.pth".encode().decode("latin-1")})
+    with online({"example.org": files}):
+        assert read() == DATA
+
+
 def test_redirects_in_a_circle_end():
     circle = Static({}, redirects={"/zoo/a.pth": URL})
     with online({"example.org": circle}) as internet, pytest.raises(SourceError, match="more than 10 redirects"):
@@ -176,6 +186,54 @@ def test_a_redirect_to_a_sign_in_page_is_told_by_its_words():
     page = b"<html><title>Log in</title></html>"
     with online({**redirected(URL), **host(data=page)}), pytest.raises(IntegrityError, match='"Log in"'):
         probe(HF, patience=QUICK)
+
+
+MIRROR = "https://hub.example.net/hf"
+
+
+def mirrored(monkeypatch, endpoint=MIRROR):
+    """A mirror of the Hub, which redirects to another host, as the Hub does."""
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    path = HF.removeprefix("https://huggingface.co")
+    return {"hub.example.net": Static({}, redirects={f"/hf{path}": CDN}), "cdn.example.net": Static({"/blob": DATA})}
+
+
+@pytest.mark.parametrize("endpoint", [MIRROR, f" {MIRROR}/"])
+def test_mirror_of_the_hub_is_asked_in_its_place_with_the_token(endpoint, monkeypatch):
+    with online({**mirrored(monkeypatch, endpoint), **redirected(CDN)}) as internet:
+        assert read(HF) == DATA
+        assert probe(HF, patience=QUICK) == len(DATA)
+    tokens = [(request.host, request.headers.get("Authorization")) for request in internet.log]
+    assert tokens == [("hub.example.net", "Bearer hf_secret"), ("cdn.example.net", None)] * 2
+
+
+def test_mirror_of_the_hub_is_asked_for_no_other_file(monkeypatch):
+    with online({**mirrored(monkeypatch), **host()}) as internet:
+        assert read() == DATA
+    assert [(request.host, request.headers.get("Authorization")) for request in internet.log] == [("example.org", None)]
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://hub.example.net", "hub.example.net", "https://[", "https://u:hunter2@h/", "https://h/?a=b"]
+)
+def test_mirror_of_the_hub_without_tls_is_refused_and_the_hub_is_not_asked_instead(endpoint, monkeypatch):
+    world = mirrored(monkeypatch, endpoint)
+    with online({**world, **redirected(CDN), **host()}) as internet:
+        with pytest.raises(SourceError, match=r"\$HF_ENDPOINT is not an https address") as caught:
+            read(HF)
+        assert internet.log == []
+        assert read() == DATA
+    assert "hunter2" not in str(caught.value)
+
+
+def test_entry_in_netrc_does_not_replace_the_token(monkeypatch, tmp_path):
+    (tmp_path / "netrc").write_text("machine huggingface.co login ann password hunter2\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    with online(redirected(CDN)) as internet:
+        assert read(HF) == DATA
+    assert [request.headers.get("Authorization") for request in internet.log] == ["Bearer hf_secret", None]
 
 
 # --- connections that break ----------------------------------------------------------------------------------------
@@ -247,6 +305,13 @@ def test_a_range_that_is_ignored_midway_costs_the_bytes_again():
     with online({"example.org": spoiled(no_ranges, drop(2_000_000), drop(2_500_000))}) as internet:
         assert read() == DATA
     assert len(internet.log) == 3
+
+
+def test_malformed_header_is_ignored_and_no_address_is_logged(caplog):
+    head = b"HTTP/1.1 200 OK\r\nno colon here\r\nContent-Length: 1\r\n\r\n"
+    with online({"example.org": lambda _: Response(200, b"\x80", head=[head])}):
+        assert read(f"{URL}?key=secret") == b"\x80"
+    assert caplog.text == ""
 
 
 def test_a_file_that_is_replaced_midway_is_not_joined():

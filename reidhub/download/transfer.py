@@ -124,11 +124,13 @@ class Transfer:
         """Return the size of the file in bytes: from the manifest, else from the host (``offered``), else None.
 
         Raises:
-            IntegrityError: both sizes are known and differ.
+            IntegrityError: both sizes are known and differ, or the host offers more than `LARGEST` bytes.
         """
         known = self._artifact.size
         if None not in (known, offered) and known != offered:
             raise IntegrityError(f"expected {known} bytes, the host offers {offered}")
+        if known is None and (offered or 0) > LARGEST:
+            raise IntegrityError(f"expected at most {LARGEST} bytes, the host offers {offered}")
         return offered if known is None else known
 
     def _start_mac(self, incoming: IncomingFile) -> "ContentMac | None":

@@ -14,6 +14,7 @@ HEAD = 1024  # bytes that are enough to recognise a page
 PAGE = 256 * 1024  # largest number of bytes that are read of a web page, to find its title and length
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # never in a text, but near the start of every binary file
+_TITLE = re.compile(rb"<title[^>]{0,100}>([^<]{0,1000})", re.IGNORECASE)  # limits: a hostile page costs no time
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
@@ -36,7 +37,7 @@ def refuse_pages(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 def read_title(data: bytes) -> str:
     """Return the title of a web page in printable characters; empty if the page has none."""
-    found = re.search(rb"<title[^>]*>(.*?)</title>", data, re.IGNORECASE | re.DOTALL)
+    found = _TITLE.search(data)
     return make_printable(html.unescape(found[1].decode("utf-8", "replace"))) if found else ""
 
 

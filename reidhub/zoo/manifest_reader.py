@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, TypeVar, cast
+from urllib.parse import urlsplit
 
 from reidhub.files.digest import Digest
 from reidhub.files.strict_yaml import Value, parse_yaml
@@ -147,9 +148,16 @@ def _read_source(value: Value) -> Source:
     name, link = kind.choice(tuple(_LINKS)), location.text()
     if name == "local" and "://" not in link:
         link = (value.file.parent / link).absolute().as_uri()
-    if not _LINKS[name].fullmatch(link):
+    if not (_LINKS[name].fullmatch(link) and _is_url(link)):
         location.fail(f"{link!r} is not a link of kind {name}")
     return Source(name, link)
+
+
+def _is_url(link: str) -> bool:
+    try:
+        return bool(urlsplit(link).scheme)
+    except ValueError:  # such as https://[a/b
+        return False
 
 
 def _read_layout(value: Value) -> StateDictLayout:

@@ -202,6 +202,7 @@ BROKEN = {
     ),
     "a plain http link": ("- local: tiny.pth", '- https: "http://example.com/x"', "not a link of kind https"),
     "a link with a password": ("- local: tiny.pth", '- https: "https://me:pw@example.com/x"', "not a link of kind"),
+    "a link that is no address": ("- local: tiny.pth", '- https: "https://[::1/x"', "not a link of kind https"),
     "a Drive link without an id": ("- local: tiny.pth", '- gdrive: "https://drive.google.com/uc"', "kind gdrive"),
     "the same source twice": ("- local: tiny.pth", "- local: tiny.pth\n      - local: tiny.pth", "given twice"),
     "no source": ("sources:\n      - local: tiny.pth", "sources: []", ":9: a checkpoint has at least one source"),

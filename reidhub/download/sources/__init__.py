@@ -2,18 +2,20 @@
 
 A source module gets only the location (URL or path) of a file; it uses neither checkpoints nor the cache. No file name
 or path is taken from a server's answer. The bytes that a server sends are not trusted, but checked by
-`reidhub.download.transfer`.
+`reidhub.download.transfer`. Every failure of a source is a `SourceError`, so that the next source can be asked.
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from importlib import import_module
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from reidhub.download.sources.patience import PATIENCE, Patience
-from reidhub.errors import UsageError
+from reidhub.errors import ReidhubError, SourceError, UsageError
 from reidhub.zoo.checkpoint import Source
 
 SOURCES = {
@@ -85,7 +87,37 @@ def open_stream(
     Raises:
         UsageError: the kind of the source is unknown.
     """
-    return _find_module(source.kind).open_stream(source.location, resume=resume, patience=patience)
+    return _open_guarded(_find_module(source.kind), source.location, resume, patience)
+
+
+@contextmanager
+def _open_guarded(module: SourceModule, location: str, resume: Resume | None, patience: Patience) -> Iterator[Stream]:
+    with ExitStack() as connection:
+        with _explain_failures():
+            stream = connection.enter_context(module.open_stream(location, resume=resume, patience=patience))
+        yield replace(stream, chunks=_read_guarded(stream.chunks))
+
+
+def _read_guarded(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    with _explain_failures():
+        yield from chunks
+
+
+@contextmanager
+def _explain_failures() -> Iterator[None]:
+    """Turn an exception that no source raises on purpose into a `SourceError`.
+
+    A host's strange answer must not stop the whole run. The message names the type of the exception and its place in
+    the code. It does not quote the exception, because some exceptions contain the password of a proxy.
+    """
+    try:
+        yield
+    except ReidhubError:
+        raise
+    except Exception as error:
+        place = extract_tb(error.__traceback__)[-1]
+        where = f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
+        raise SourceError(f"it failed in an unexpected way ({where})") from None
 
 
 def probe(source: Source, *, patience: Patience = PATIENCE) -> int | None:
@@ -101,7 +133,9 @@ def probe(source: Source, *, patience: Patience = PATIENCE) -> int | None:
         SourceError: the source does not give the file; ``permanent`` and ``retry_after_s`` are set if known.
         IntegrityError: the source sends a web page or an empty file instead of the checkpoint's file.
     """
-    return _find_module(source.kind).probe(source.location, patience=patience)
+    module = _find_module(source.kind)
+    with _explain_failures():
+        return module.probe(source.location, patience=patience)
 
 
 def _find_module(kind: str) -> SourceModule:

@@ -80,12 +80,15 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
         return float(text[:9])
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # OverflowError: a year of twenty digits
         return None
     aware = date if date.tzinfo else date.replace(tzinfo=UTC)
     return max(0.0, (aware - datetime.now(UTC)).total_seconds())
 
 
 def name_web_host(url: str | None) -> str:
-    """Return the host name in a URL; ``no host`` if the URL has none."""
-    return urlsplit(url or "").hostname or "no host"
+    """Return the host name in a URL; ``no host`` if the URL has none or is malformed."""
+    try:
+        return urlsplit(url or "").hostname or "no host"
+    except ValueError:
+        return "no host"

@@ -148,6 +148,7 @@ ODD = ["", "null", "[]", "{}", "[[]]", "0", "true", '"-9"', "[-3,-3]", '[{"s":-1
 ODD += ['[{"s":true,"g":"https://a"}]', '[{"s":9,"g":["https://a"]}]']
 
 
+ODD += ["-" + "9" * 4000, f'[{{"e":-{"9" * 4000}}}]', f'[{{"s":{"9" * 4000},"g":"https://a"}}]', '{"e":-9.5}']
 ODD += ["[" * 60_000, f'[{{"e":-17,"tl":1{"0" * 400}}}]', f'[{{"s":1{"0" * 5000},"g":"https://a"}}]']
 
 
@@ -166,6 +167,17 @@ def test_an_address_without_tls_is_never_followed():
     offer = json.dumps([{"s": len(DATA), "at": "", "g": f"http://{Mega.STORAGE}/dl/AbCdEfGh"}])
     error, internet = refused(api_always=say(offer))
     assert "without TLS" in error.message
+    assert len(internet.log) == 1
+
+
+ADDRESSES = ["https://[::1", "https://", "", "https://u:p@example.org/a", "//example.org/a", "https://[\\ud800]/"]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_malformed_address_is_never_followed(address):
+    error, internet = refused(api_always=say(f'[{{"s":{len(DATA)},"at":"","g":"{address}"}}]'))
+    assert error.message == "Mega offers an address that is malformed or without TLS, which is not followed"
+    assert not error.permanent
     assert len(internet.log) == 1
 
 

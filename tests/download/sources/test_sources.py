@@ -4,18 +4,22 @@ import os
 import subprocess
 import sys
 import threading
+import time
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from support.faults import QUICK
+from support.faults import QUICK, announce, say, spoiled
 from support.generated_zoo import File
 from support.processes import list_children
 from support.source_kinds import DATA, KINDS, PAGE, offered
 
 from reidhub.cache.store import Cache
 from reidhub.download.fetch import Fetcher, FetchOptions
-from reidhub.download.sources import open_stream
+from reidhub.download.sources import SOURCES, Stream, open_stream, probe
+from reidhub.download.transfer import LARGEST
 from reidhub.errors import FetchError, SourceError, UsageError
+from reidhub.testing.hosts import Mega
 from reidhub.testing.internet import online
 from reidhub.zoo.checkpoint import Artifact, Source
 
@@ -155,3 +159,94 @@ def test_no_source_imports_gdown_until_a_drive_link_is_opened():
         "print([m for m in ('gdown', 'bs4', 'numpy', 'torch') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+@pytest.mark.parametrize("kind", ["mega", "gdrive", "https"])
+@pytest.mark.parametrize("variable", ["HOME", "NETRC"])
+def test_no_password_from_netrc_is_sent(kind, variable, tmp_path, monkeypatch):
+    passwords = tmp_path / ".netrc"
+    passwords.write_text("default login ann password hunter2\n")
+    passwords.chmod(0o600)
+    monkeypatch.delenv("NETRC", raising=False)
+    monkeypatch.setenv(variable, str(tmp_path if variable == "HOME" else passwords))
+    source, hosts = offered(kind, DATA, tmp_path)
+    with online(hosts) as internet:
+        assert read(source) == (DATA, len(DATA))
+        assert probe(source, patience=QUICK) == len(DATA)
+    assert internet.log
+    assert not [request for request in internet.log if "Authorization" in request.headers]
+
+
+class Unexpected:
+    """A source module whose functions fail as no source does on purpose."""
+
+    @staticmethod
+    def probe(location, *, patience):
+        raise KeyError(location)
+
+    @staticmethod
+    @contextmanager
+    def open_stream(location, *, resume, patience):
+        if "opening" in location:
+            raise RecursionError(location)
+
+        def chunks():
+            yield b"\x80"
+            raise UnicodeError(location)
+
+        yield Stream(chunks())
+
+
+@pytest.mark.parametrize(("when", "what"), [("opening", "RecursionError"), ("reading", "UnicodeError")])
+def test_failure_that_nobody_expected_is_the_reason_of_its_source_and_the_next_is_asked(
+    when, what, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setitem(sys.modules, "unexpected_source", Unexpected)
+    monkeypatch.setitem(SOURCES, "gdrive", "unexpected_source")
+    odd, (good, hosts) = Source("gdrive", f"secret {when}"), offered("https", DATA, tmp_path)
+    any_one = File("any", DATA).checkpoint(tmp_path)
+    checkpoint = replace(any_one, artifact=replace(any_one.artifact, sources=(odd, good)))
+    with online(hosts), caplog.at_level("INFO", "reidhub"):
+        assert Fetcher(Cache(tmp_path / "cache")).fetch(checkpoint).read_bytes() == DATA
+    assert f"gdrive: it failed in an unexpected way ({what} in test_sources.py, line " in caplog.text
+    assert "secret" not in caplog.text
+    with pytest.raises(SourceError, match=r"unexpected way \(KeyError in test_sources.py, line"):
+        probe(odd)
+
+
+def test_failure_of_the_reader_is_not_taken_for_one_of_the_source(tmp_path):
+    source, hosts = offered("https", DATA, tmp_path)
+    with online(hosts), pytest.raises(KeyError), open_stream(source, patience=QUICK) as stream:
+        next(stream.chunks)
+        raise KeyError
+
+
+@pytest.mark.parametrize("kind", ["mega", "https"])
+def test_huge_file_that_nobody_knows_is_no_reason_to_call_the_disk_full(kind, tmp_path):
+    """A size of the manifest may find the disk too small; a size that only a host states must not end the run."""
+    source, hosts = offered(kind, DATA, tmp_path)
+    huge = say(f'[{{"s":{10**17},"g":"https://{Mega.STORAGE}/dl/AbCdEfGh"}}]') if kind == "mega" else announce(10**17)
+    host = Mega.API if kind == "mega" else "example.org"
+    with online({**hosts, host: spoiled(hosts[host], always=huge)}), pytest.raises(FetchError) as caught:
+        fetch_from(source, tmp_path)
+    assert f"expected at most {LARGEST} bytes, the host offers {10**17}" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        (b"<title>&#" + b"9" * 5000 + b";</title>", ""),
+        (b"<title" * 40_000, ""),
+        (b"<title>" * 30_000, ""),
+        (b"<TITLE class=a>Log &amp; in</TITLE>", ' ("Log & in")'),
+    ],
+    ids=["huge number", "unclosed tags", "many titles", "usual"],
+)
+def test_title_of_a_page_takes_no_time_and_no_number_is_too_large(page, words, tmp_path):
+    source, hosts = offered("https", page, tmp_path)
+    start = time.process_time()
+    with online(hosts), pytest.raises(FetchError, match="text/html") as caught:
+        fetch_from(source, tmp_path)
+    assert time.process_time() - start < 1
+    if words:
+        assert caught.value.message.endswith(f"text/html{words}")

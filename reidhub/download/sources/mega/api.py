@@ -5,9 +5,9 @@ import logging
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
-from reidhub.download.sources.http import Session, describe_refusal
+from reidhub.download.sources.http import Session, check_https, describe_refusal
 from reidhub.download.sources.mega.hashcash import solve
 from reidhub.download.sources.patience import TransientError, format_duration
 from reidhub.errors import SourceError
@@ -35,6 +35,8 @@ _PERMANENT = {
 }
 _QUOTA = -17
 _LONGEST_S = 10**9  # limit on a wait; a float cannot hold every int
+_LARGEST = 10**18  # bytes; an answer with a larger size is no offer
+_LOWEST = -(10**6)  # an answer with a lower number is no error code; the real codes are above -100
 
 _log = logging.getLogger(__name__)
 
@@ -126,16 +128,22 @@ def _read_offer(parsed: Any) -> Offer:
     found = parsed[0] if isinstance(parsed, list) and len(parsed) == 1 else parsed
     if isinstance(found, dict):
         code = found.get("err", found.get("e"))
-        if type(code) is int and code < 0:
+        if _is_code(code):
             raise _describe_code(code, found.get("tl"))
         size, url = found.get("s"), found.get("g")
-        if type(size) is int and size >= 0 and isinstance(url, str):
-            if not url.startswith("https://"):
-                raise SourceError("Mega offers an address without TLS, which is not followed")
-            return Offer(size, url)
-    if type(found) is int and found < 0:
+        if type(size) is int and 0 <= size < _LARGEST and isinstance(url, str):
+            try:
+                return Offer(size, check_https(url))
+            except SourceError:
+                message = "Mega offers an address that is malformed or without TLS, which is not followed"
+                raise SourceError(message) from None
+    if _is_code(found):
         raise _describe_code(found, None)
     raise SourceError("the API's answer names neither a file nor an error")
+
+
+def _is_code(value: Any) -> TypeGuard[int]:
+    return type(value) is int and _LOWEST < value < 0
 
 
 def _describe_code(code: int, wait_s: Any) -> SourceError:

@@ -64,11 +64,15 @@ def main() -> None:
     sections = [f"# Results\n\nWritten by `make bench`. Machine: {machine()}.\n"]
     print(sections[0], flush=True)
     for script, *arguments in runs():
-        done = subprocess.run(
-            [sys.executable, str(HERE / script), *arguments], stdout=subprocess.PIPE, text=True, check=True
-        )
-        print(done.stdout, flush=True)
-        sections.append(f"{done.stdout.strip()}\n")
+        command = [sys.executable, str(HERE / script), *arguments]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+            lines = []
+            for line in running.stdout or ():  # each row is shown when it is measured
+                print(line, end="", flush=True)
+                lines.append(line)
+        if running.returncode:
+            sys.exit(f"{' '.join(command)} failed with exit code {running.returncode}")
+        sections.append(f"{''.join(lines).strip()}\n")
     (HERE / "RESULTS.md").write_text("\n".join(sections))
 
 

@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 
 Clock = Callable[[], float]
 
@@ -31,14 +32,14 @@ def times(
 
 
 def medians(
-    works: Mapping[str, Callable[[], object]], rounds: int, clock: Clock = time.perf_counter
+    works: Mapping[str, Callable[[], object]], rounds: int, clock: Clock = time.perf_counter, pause_s: float = 0
 ) -> dict[str, float]:
     """Run all functions in each round, and return the median seconds of each; see `times`."""
-    return {name: statistics.median(taken) for name, taken in times(works, rounds, clock).items()}
+    return {name: statistics.median(taken) for name, taken in times(works, rounds, clock, pause_s).items()}
 
 
 def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table in Markdown on stdout; each row is printed as soon as it is known."""
     print(f"\n## {title}\n")
-    for row in (header, ["---"] * len(header), *rows):
+    for row in chain((header, ["---"] * len(header)), rows):
         print("| " + " | ".join(row) + " |", flush=True)

@@ -100,7 +100,12 @@ def passes(given: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         images = write_images(Path(folder) / "images", given.images, given.size)
         settings = Settings.for_device(given.device, Path(folder), batch_size=given.batch_size)
-        models = [MovableEmbedder(build(given.model, 751).eval(), SPEC, classify=False) for _ in range(given.models)]
+        models = [
+            MovableEmbedder(
+                build(given.model, 751).eval(), SPEC, classify=False, cached=Path(folder) / f"{place:064}.pth"
+            )
+            for place in range(given.models)
+        ]
         opened = count_openings()
 
         def one_pass(members: list[MovableEmbedder]) -> None:

@@ -1,8 +1,8 @@
 """One pass over the images of a dataset: each image is decoded once, and every model embeds it.
 
-If the device has room for all models, they stay on it during the whole pass. If not, the models are split into groups,
-and up to 64 decoded batches are kept in memory. Each group in turn is moved to the device and embeds these batches.
-Then the next batches are decoded. So each image is decoded only once in this case too.
+If there is memory for all models, they stay ready during the whole pass. If not, the models are split into groups, and
+up to 64 decoded batches are kept in memory. Each group in turn is moved to the GPU, or compiled for the CPU, and embeds
+these batches. Then the next batches are decoded. So each image is decoded only once in this case too.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -86,6 +86,15 @@ class MovableEmbedder:
             self._model.to(device)
             self._device, self._embedder = device, None
 
+    def rest(self) -> None:
+        """Free the memory of the GPU and of the compiled model, until the next `move` or call."""
+        self.move(torch.device("cpu"))
+        self._embedder = None
+
+    def estimate_memory(self, device: torch.device) -> int:
+        """Estimate the bytes that the model needs to be ready on a device, without the activations on a GPU."""
+        return self.size if device.type == "cuda" else 150_000_000 + 5 * self.size  # seen on CPUs: see experiments.md
+
     def make_embedder(self) -> Embedder:
         """Return the embedder for the model's device; the first call after a `move` makes a new embedder."""
         if self._embedder is None:
@@ -129,6 +138,7 @@ def best_classes(logits: Tensor | tuple[Tensor, ...]) -> Tensor:
 
 _CHUNK = 64  # batches kept in memory if there are several groups: 1.6 GB for batches of 256 images of 256x128
 _MEMORY_SHARE = 0.5  # share of a GPU's free memory for weights; the rest is for activations
+_CPU_MEMORY = 2_000_000_000  # bytes for the compiled models of a group
 
 Batch = tuple[Tensor, int]
 """uint8 pixels (N, 3, H, W), and the index of the first of these images in the dataset."""
@@ -189,15 +199,16 @@ class DatasetPass:
 
 
 def _group_by_memory(members: Sequence[PassMember], device: torch.device) -> list[list[PassMember]]:
-    """Group the members so that each group's weights fit into half of the free GPU memory. On a CPU, make one group."""
-    room = _MEMORY_SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float("inf")
+    """Group the members so that each group fits into half of the free GPU memory, or on a CPU into 2 GB."""
+    room = _MEMORY_SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _CPU_MEMORY
     groups: list[list[PassMember]] = []
     used = 0.0
     for member in members:
-        used += member.embedder.size
+        needed = member.embedder.estimate_memory(device)
+        used += needed
         if not groups or used > room:
             groups.append([])
-            used = member.embedder.size
+            used = needed
         groups[-1].append(member)
     return groups
 
@@ -219,14 +230,14 @@ def _split(batches: Iterator[Batch], *, chunked: bool) -> Iterator[Iterable[Batc
 
 @contextmanager
 def _on_device(group: Sequence[PassMember], device: torch.device) -> Iterator[None]:
-    """Keep the models of a group on the device during the ``with`` block, and then move them back to the CPU."""
+    """Keep the models of a group on the device during the ``with`` block, and then free their memory."""
     for member in group:
         member.embedder.move(device)
     try:
         yield
     finally:
         for member in group:
-            member.embedder.move(torch.device("cpu"))
+            member.embedder.rest()
 
 
 def _embed(group: Sequence[PassMember], pixels: Tensor, first: int) -> None:

@@ -134,6 +134,7 @@ def _load(prepared: PreparedJob, settings: Settings, journal: Journal) -> _Loade
         cached=prepared.path,
     )
     engine = embedder.make_embedder().engine if settings.device.type == "cpu" else f"torch {torch.__version__}"
+    embedder.rest()  # a pass can have many models, and memory for only some of them
     conditions = _describe_conditions(prepared, engine, settings)
     rows_key = make_key(
         (checkpoint.name, prepared.file.sha256, prepared.copy.name, prepared.copy.fingerprint),

@@ -1,6 +1,8 @@
 """Files of rows that are cut off anywhere, passes that open each image once, models that take turns."""
 
+import gc
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -132,9 +134,25 @@ def test_models_are_grouped_by_what_fits_into_half_of_the_free_memory(tmp_path, 
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(5 * models[0].size), 0))
     groups = dataset_pass._group_by_memory(members, torch.device("cuda"))
     assert groups == [members[:2], members[2:]]
-    assert dataset_pass._group_by_memory(members, torch.device("cpu")) == [members]
     for member in members:
         member.log.close()
+
+
+def test_on_a_cpu_models_are_grouped_by_the_memory_of_their_compiled_form(tmp_path) -> None:
+    models = embedders(26)  # 26 times 155 MB
+    members = [PassMember(model, log(tmp_path / str(place))) for place, model in enumerate(models)]
+    groups = dataset_pass._group_by_memory(members, torch.device("cpu"))
+    assert [len(group) for group in groups] == [12, 12, 2]
+    for member in members:
+        member.log.close()
+
+
+def test_after_a_pass_no_model_is_kept_compiled(images, tmp_path) -> None:
+    models = embedders(2)
+    kept = [weakref.ref(model.make_embedder()) for model in models]
+    embedded(models, images, tmp_path)
+    gc.collect()
+    assert [one() for one in kept] == [None, None]
 
 
 def test_a_model_that_is_ahead_waits_until_the_others_have_caught_up(images, opened, tmp_path) -> None:

@@ -13,25 +13,28 @@ import torch
 from torch import Tensor
 
 
-def match_ranks(distances: Tensor, pids: Tensor, camids: Tensor, pid: int, camid: int) -> Tensor:
+def match_ranks(distances: Tensor, pids: Tensor, camids: Tensor, pid: int, camid: int | None) -> Tensor:
     """Rank the gallery for one query, and return the ranks of the query's matches.
 
-    Junk is removed first: gallery images with both the pid and the camid of the query. The other gallery images with
-    the query's pid are the query's matches. Images at equal distances rank in gallery order.
+    Junk is removed first: gallery images with a negative pid, and those with both the pid and the camid of the query.
+    The other gallery images with the query's pid are the query's matches. Images at equal distances rank in gallery
+    order.
 
     Args:
         distances: floating (G,), from the query to each gallery image.
         pids: int64 (G,), pids of the gallery.
         camids: int64 (G,), camids of the gallery.
         pid: pid of the query.
-        camid: camid of the query.
+        camid: camid of the query; None to ignore cameras. Published scores do not ignore them.
 
     Returns:
         int64 (M,), ascending: the rank of each match, from 1. Empty for a query without a match; CMC and mAP skip
         such a query.
     """
     nearest_first = distances.argsort(stable=True)
-    junk = (pids == pid) & (camids == camid)
+    junk = pids < 0
+    if camid is not None:
+        junk |= (pids == pid) & (camids == camid)
     ranking = nearest_first[~junk[nearest_first]]
     return 1 + (pids[ranking] == pid).nonzero()[:, 0]
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from reidhub.errors import EvaluationError
 from reidhub.metrics.distances import DistanceMatrix
-from reidhub.metrics.inputs import Array, Distance, Labels, read_embeddings, read_labels
+from reidhub.metrics.inputs import Array, Cameras, Distance, Labels, read_embeddings, read_labels, remove_junk
 from reidhub.metrics.ranking import MatchRanker
 from reidhub.metrics.reranking import Reranker, Reranking
 
@@ -26,10 +26,12 @@ class Evaluation:
         first_match_rank: int64 (Q,), rank of the nearest match, from 1; 0 for a query that was skipped.
         average_precision: float64 (Q,) in [0, 1]: mean of the precisions at the query's matches (step AP, as published
             tables use it); NaN for a query that was skipped.
+        cameras: ``ignore`` if images from the camera of a query counted too. Published scores are with ``use``.
     """
 
     first_match_rank: Tensor
     average_precision: Tensor
+    cameras: Cameras = "use"
 
     @property
     def num_valid_queries(self) -> int:
@@ -61,17 +63,19 @@ def evaluate(
     gallery: Array,
     query_pids: Array,
     gallery_pids: Array,
-    query_camids: Array,
-    gallery_camids: Array,
+    query_camids: Array | None = None,
+    gallery_camids: Array | None = None,
     distance: Distance = "euclidean",
     *,
     rerank: bool = False,
+    cameras: Cameras = "use",
 ) -> Evaluation:
     """Rank the gallery for each query and score the rankings; `reidhub.metrics.definition` defines the scores.
 
     Gallery images with both the pid and the camera of a query are left out for this query. A query is skipped if the
-    gallery has no image of its pid from another camera. Images at equal distances rank in gallery order. If two gallery
-    embeddings are equal, each query has exactly the same distance to both.
+    gallery has no image of its pid from another camera. A negative pid marks junk, as in Market-1501: such gallery
+    images are left out for all queries, and such queries are skipped. Images at equal distances rank in gallery order.
+    If two gallery embeddings are equal, each query has exactly the same distance to both.
 
     The same machine with the same number of threads always gives the same ranks. Another machine may swap two images
     whose distances differ only by rounding. Distances are float32, or float64 if query or gallery is float64. Re-ranked
@@ -82,18 +86,22 @@ def evaluate(
         gallery: embeddings (G, D).
         query_pids: integers (Q,).
         gallery_pids: integers (G,).
-        query_camids: integers (Q,).
-        gallery_camids: integers (G,).
+        query_camids: integers (Q,); not needed with ``cameras="ignore"``.
+        gallery_camids: integers (G,); not needed with ``cameras="ignore"``.
         distance: ``euclidean`` (squared; the embeddings are not normalised) or ``cosine``.
         rerank: True to apply k-reciprocal re-ranking (k1=20, k2=6, lambda=0.3). Published scores are without it, unless
             they mention it. Re-ranking compares every image with all other images, so the time grows with the square
             of the number of images.
+        cameras: ``use`` to leave out gallery images from the camera of the query, as described above; this is the
+            protocol of published scores. ``ignore`` to count every gallery image of the pid of the query, for images
+            of one camera or of unknown cameras. The gallery must then not contain the query images themselves.
 
     Raises:
         EvaluationError: shapes or dtypes do not fit, values are not finite or too large, or no query has a match.
     """
     embeddings = read_embeddings(query, gallery, distance)
-    labels = read_labels(embeddings, (query_pids, gallery_pids, query_camids, gallery_camids))
+    labels = read_labels(embeddings, (query_pids, gallery_pids, query_camids, gallery_camids), cameras)
+    embeddings, labels = remove_junk(embeddings, labels)
     matrix = Reranker(embeddings, Reranking()) if rerank else DistanceMatrix(embeddings)
     return score_tiles(matrix.tiles(), labels)
 
@@ -113,11 +121,16 @@ def score_tiles(tiles: Iterable[tuple[slice, Tensor]], labels: Labels) -> Evalua
     scores = [_score(ranker.rank(queries, distances).cpu()) for queries, distances in tiles]
     first, precision = (torch.cat(parts) for parts in zip(*scores, strict=True))
     if not (first > 0).any():
-        raise EvaluationError(
-            f"none of {len(first)} queries has a gallery image of its pid from another camera",
-            hint="pids and camids of query and gallery may be swapped, or of different datasets",
-        )
-    return Evaluation(first, precision)
+        raise _make_no_match_error(labels)
+    return Evaluation(first, precision, labels.cameras)
+
+
+def _make_no_match_error(labels: Labels) -> EvaluationError:
+    wanted = "a gallery image of its pid" + (" from another camera" if labels.cameras == "use" else "")
+    hint = "pids and camids of query and gallery may be swapped, or of different datasets"
+    if torch.isin(labels.query_pids, labels.gallery_pids).any():
+        hint = 'all matches are from the camera of their query; cameras="ignore" (--cameras ignore) counts them'
+    return EvaluationError(f"none of {len(labels.query_pids)} queries has {wanted}", hint=hint)
 
 
 def _score(ranks: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """The embeddings and labels of a retrieval, read from arrays of any library and checked before they are used."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
@@ -14,6 +14,8 @@ from reidhub.errors import EvaluationError
 Array = Tensor | NDArray[Any] | Sequence[Any]
 Distance = Literal["euclidean", "cosine"]
 DISTANCES: tuple[str, ...] = get_args(Distance)
+Cameras = Literal["use", "ignore"]
+CAMERAS: tuple[str, ...] = get_args(Cameras)
 
 _ROWS = 8192  # rows checked at a time: a mask of the whole gallery would need much memory
 _LABELS = ("query_pids", "gallery_pids", "query_camids", "gallery_camids")
@@ -36,12 +38,16 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The pids and camids of the query images (Q,) and the gallery images (G,); int64, all on one device."""
+    """The pids and camids of the query images (Q,) and the gallery images (G,); int64, all on one device.
+
+    If ``cameras`` is ``ignore``, no camid of the query is equal to one of the gallery.
+    """
 
     query_pids: Tensor
     gallery_pids: Tensor
     query_camids: Tensor
     gallery_camids: Tensor
+    cameras: Cameras = "use"
 
 
 def read_embeddings(query: Array, gallery: Array, distance: str) -> Embeddings:
@@ -84,28 +90,60 @@ def _read_vectors(name: str, values: Array) -> Tensor:
     return tensor.cpu() if tensor.device.type == "mps" else tensor  # MPS has no float64
 
 
-def read_labels(embeddings: Embeddings, values: tuple[Array, Array, Array, Array]) -> Labels:
+def read_labels(
+    embeddings: Embeddings, values: tuple[Array, Array, Array | None, Array | None], cameras: str = "use"
+) -> Labels:
     """Read pids and camids, and copy them to the device of the embeddings.
 
     Args:
         embeddings: query and gallery; each embedding needs one pid and one camid.
         values: pids of the query, pids of the gallery, camids of the query, camids of the gallery.
+        cameras: ``use``, or ``ignore`` to read no camids.
 
     Raises:
-        EvaluationError: an array has no integer dtype, or its shape is not (Q,) or (G,).
+        EvaluationError: an array is missing or has no integer dtype, its shape is not (Q,) or (G,), or ``cameras`` is
+            neither ``use`` nor ``ignore``.
     """
+    if cameras not in CAMERAS:
+        raise EvaluationError(f"expected cameras of {', '.join(CAMERAS)}, got {cameras!r}")
     lengths = 2 * (len(embeddings.query), len(embeddings.gallery))
-    read = (_read_integers(*given) for given in zip(_LABELS, values, lengths, strict=True))
-    return Labels(*(labels.to(embeddings.query.device) for labels in read))
+    if cameras == "ignore":  # the whole query from one camera, the whole gallery from another
+        values = (values[0], values[1], np.zeros(lengths[0], np.int64), np.ones(lengths[1], np.int64))
+    read = [_read_integers(*given) for given in zip(_LABELS, values, lengths, strict=True)]
+    query_pids, gallery_pids, query_camids, gallery_camids = (part.to(embeddings.query.device) for part in read)
+    return Labels(query_pids, gallery_pids, query_camids, gallery_camids, cast(Cameras, cameras))
 
 
-def _read_integers(name: str, values: Array, length: int) -> Tensor:
+def remove_junk(embeddings: Embeddings, labels: Labels) -> tuple[Embeddings, Labels]:
+    """Leave out the gallery images with a negative pid.
+
+    Raises:
+        EvaluationError: no gallery image is left.
+    """
+    kept = labels.gallery_pids >= 0
+    if kept.all():
+        return embeddings, labels
+    if not kept.any():
+        raise EvaluationError("expected gallery images with pids from 0, got only negative pids, which mark junk")
+    return (
+        replace(embeddings, gallery=embeddings.gallery[kept]),
+        replace(labels, gallery_pids=labels.gallery_pids[kept], gallery_camids=labels.gallery_camids[kept]),
+    )
+
+
+def _read_integers(name: str, values: Array | None, length: int) -> Tensor:
+    if values is None:
+        hint = 'cameras="ignore" needs no camids' if name.endswith("camids") else None
+        raise EvaluationError(f"expected {name}, got None", hint=hint)
     tensor = _read_array(name, values)
     if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
         raise EvaluationError(f"expected {name} of an integer dtype, got {tensor.dtype}")
     if tensor.shape != (length,):
         raise EvaluationError(f"expected {name} of shape ({length},), got {tuple(tensor.shape)}")
-    return tensor.long().contiguous()
+    signed = tensor.long().contiguous()
+    if tensor.dtype == torch.uint64 and (signed < 0).any():
+        raise EvaluationError(f"expected {name} below 2^63, got a larger number")
+    return signed
 
 
 def _read_array(name: str, values: Array) -> Tensor:

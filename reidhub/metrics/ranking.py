@@ -1,7 +1,7 @@
 """Ranks of the matches of many queries at once, as `reidhub.metrics.definition` defines them.
 
 A match is a gallery image with the query's pid from another camera. A gallery image with the query's pid from the same
-camera is junk and is left out.
+camera is junk and is left out. `evaluate` has already left out the gallery images with a negative pid.
 
 The rank of a match is one more than the number of nearer gallery images. To count these images, only the distances are
 sorted (``sort``). The order of the images (``argsort``) is not needed, and computing it would be much slower.

@@ -60,3 +60,15 @@ def test_average_precision_is_that_of_scikit_learn_where_nothing_is_tied(seed: i
         if truth.any():
             expected = average_precision_score(truth, -distances)
             assert average_precision(ranks) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_negative_pid_is_junk_for_every_query_and_a_query_with_one_has_no_match() -> None:
+    pids, camids = torch.tensor([-1, 1, -1, 2, 1]), torch.tensor([1, 0, 0, 1, 1])
+    distances = torch.arange(5.0)
+    assert match_ranks(distances, pids, camids, 1, 0).tolist() == [2]
+    assert match_ranks(distances, pids, camids, -1, 0).tolist() == []
+
+
+def test_without_a_camid_images_of_every_camera_match() -> None:
+    pids, camids = torch.tensor([-1, 1, -1, 2, 1]), torch.tensor([1, 0, 0, 1, 1])
+    assert match_ranks(torch.arange(5.0), pids, camids, 1, None).tolist() == [1, 3]

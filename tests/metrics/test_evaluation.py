@@ -69,7 +69,8 @@ def assert_as_defined(result: Evaluation, world: World, distance: str) -> None:
     if distance == "cosine":
         query, gallery = normalize(query), normalize(gallery)
     labels = [torch.from_numpy(world[name]) for name in ("gallery_pids", "gallery_camids")]
-    people = zip(world["query_pids"].tolist(), world["query_camids"].tolist(), strict=True)
+    camids = [None if result.cameras == "ignore" else camid for camid in world["query_camids"].tolist()]
+    people = zip(world["query_pids"].tolist(), camids, strict=True)
     rankings = [
         definition.match_ranks((row - gallery).square().sum(1), *labels, *person)
         for row, person in zip(query, people, strict=True)
@@ -101,16 +102,16 @@ def worlds(draw: st.DrawFn) -> World:
         drawn = draw(st.lists(values, min_size=count * dimensions, max_size=count * dimensions))
         return ((np.array(drawn, np.float32) + offset) * scale).astype(np.float32).reshape(count, dimensions)
 
-    def labels(count: int, most: int) -> np.ndarray[Any, Any]:
-        return np.array(draw(st.lists(st.integers(0, most), min_size=count, max_size=count)))
+    def labels(count: int, least: int, most: int) -> np.ndarray[Any, Any]:
+        return np.array(draw(st.lists(st.integers(least, most), min_size=count, max_size=count)))
 
     return {
         "query": vectors(queries),
         "gallery": vectors(gallery),
-        "query_pids": labels(queries, 3),
-        "gallery_pids": labels(gallery, 3),
-        "query_camids": labels(queries, 1),
-        "gallery_camids": labels(gallery, 1),
+        "query_pids": labels(queries, -1, 3),
+        "gallery_pids": labels(gallery, -1, 3),
+        "query_camids": labels(queries, 0, 1),
+        "gallery_camids": labels(gallery, 0, 1),
     }
 
 
@@ -118,7 +119,7 @@ def worlds(draw: st.DrawFn) -> World:
 @given(worlds())
 def test_any_small_world_scores_as_counted_one_by_one(world: World) -> None:
     if not any(twin(world, "euclidean")[0]):
-        with pytest.raises(EvaluationError, match="has a gallery image of its pid"):
+        with pytest.raises(EvaluationError, match=r"has a gallery image of its pid|got only negative pids"):
             evaluate(**world)
         return
     assert_like_twin(evaluate(**world), world, "euclidean")
@@ -246,6 +247,55 @@ def test_queries_without_a_match_are_skipped_not_counted_as_misses() -> None:
     assert result.mAP == 1.0
 
 
+@pytest.mark.parametrize("rerank", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_junk_in_the_gallery_changes_nothing_and_a_junk_query_is_skipped(seed: int, rerank: bool) -> None:
+    clean = retrieval_case(seed, 20, 200, 10, 3)
+    expected = evaluate(**clean, rerank=rerank)
+    rng = np.random.default_rng(seed)
+    places = np.sort(rng.integers(0, 200, 40))  # junk among the others: copies of queries, so it is near them
+    junk = clean["query"][rng.integers(0, 20, 40)]
+    mixed = clean | {
+        "gallery": np.insert(clean["gallery"], places, junk, axis=0),
+        "gallery_pids": np.insert(clean["gallery_pids"], places, rng.choice([-1, -7], 40)),
+        "gallery_camids": np.insert(clean["gallery_camids"], places, rng.integers(0, 3, 40)),
+    }
+    result = evaluate(**mixed, rerank=rerank)
+    assert torch.equal(result.first_match_rank, expected.first_match_rank)
+    assert torch.equal(result.average_precision.nan_to_num(2), expected.average_precision.nan_to_num(2))
+
+    mixed["query_pids"] = mixed["query_pids"].copy()
+    mixed["query_pids"][5] = -1
+    result = evaluate(**mixed, rerank=rerank)
+    assert result.first_match_rank[5] == 0 and result.average_precision[5].isnan()
+
+
+@pytest.mark.parametrize("cameras", ["use", "ignore"])
+@pytest.mark.parametrize("seed", range(5))
+def test_worlds_with_junk_score_as_counted_one_by_one_and_as_defined(seed: int, cameras: Any) -> None:
+    world = crowded_world(seed)
+    world["gallery_pids"] -= 2
+    world["query_pids"] -= 2
+    result = evaluate(**world, cameras=cameras)
+    assert_like_twin(result, world, "euclidean")
+    world["query"] = world["query"].astype(np.float64)
+    assert_as_defined(evaluate(**world, cameras=cameras), world, "euclidean")
+
+
+def test_ignored_cameras_count_images_of_the_same_camera_and_the_result_says_so() -> None:
+    world = crowded_world(2)
+    result = evaluate(**world, cameras="ignore")
+    assert_like_twin(result, world, "euclidean")
+    assert (result.cameras, evaluate(**world).cameras) == ("ignore", "use")
+    assert result.mAP != evaluate(**world).mAP
+    without = {name: values for name, values in world.items() if "camids" not in name}
+    assert evaluate(**without, cameras="ignore").mAP == result.mAP
+    one_camera = world | {"query_camids": np.zeros(12, int), "gallery_camids": np.zeros(60, int)}
+    assert evaluate(**one_camera, cameras="ignore").mAP == result.mAP
+    with pytest.raises(EvaluationError, match=r'from another camera\nhint: all matches .* cameras="ignore"'):
+        evaluate(**one_camera)
+
+
 def test_cmc_of_a_small_gallery_keeps_its_last_value() -> None:
     result = evaluate(np.zeros((1, 1)), [[1.0], [2.0], [3.0]], [1], [2, 2, 1], [0], [0, 0, 1])
     assert result.hits.dtype == torch.int64
@@ -288,6 +338,11 @@ def test_views_and_read_only_arrays_are_taken_and_left_as_they_are() -> None:
         ({"query_pids": ["a"] * 12}, "query_pids cannot be read"),
         ({"distance": "manhattan"}, "a distance of euclidean, cosine, got 'manhattan'"),
         ({"query_camids": np.full(12, 9), "gallery_camids": np.full(60, 9)}, "none of 12 queries"),
+        ({"query_pids": np.full(12, 9)}, "none of 12 queries .*\nhint: pids and camids .* may be swapped"),
+        ({"gallery_pids": np.full(60, -1)}, "pids from 0, got only negative pids"),
+        ({"query_camids": None}, 'query_camids, got None\nhint: cameras="ignore" needs no camids'),
+        ({"cameras": "all"}, "cameras of use, ignore, got 'all'"),
+        ({"gallery_pids": np.full(60, 2**63, np.uint64)}, r"gallery_pids below 2\^63"),
     ],
 )
 def test_inputs_that_make_no_sense_are_errors_that_say_so(change: World, message: str) -> None:

@@ -4,19 +4,20 @@ Each job has two entries in the journal: its embeddings (for a classification, t
 `Measurement`, from which its scores are computed.
 
 Each entry is a file, and its key is the name of the file. The key is a hash of everything that the entry depends on:
-the checkpoint's digest, the dataset's fingerprint and the settings. So a run never uses an entry that was measured with
-other weights, images or settings.
+the checkpoint's digest, the dataset's fingerprint, the settings and the versions of the software. So a run never uses
+an entry that was measured with other weights, images, settings or code.
 
-A file of embeddings grows batch by batch. Each batch is a block: its rows as little-endian float32, then their CRC-32.
-A block is intact if it is complete and has the right CRC. When the file is opened again, the first block that is not
-intact is cut off, with all blocks after it. So no wrong row remains after a run was killed or a computer lost power.
+What is read is intact, or it is measured again. A file of embeddings grows batch by batch. Each batch is a block: its
+rows as little-endian float32, then their digest. A file with a `Measurement` has one digest. A digest is a sha256 of
+the content, the key and the position in the file, so blocks and files that were damaged, swapped or renamed are
+noticed. When a file of embeddings is opened again, the first block that is not intact is cut off, with all blocks after
+it.
 """
 
 import hashlib
 import json
 import re
 import shutil
-import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -28,13 +29,15 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from reidhub.errors import UsageError
+from reidhub.errors import CacheError, UsageError
 from reidhub.files.atomic import TEMPORARY, explain_write_errors, write_text
+from reidhub.files.regular_file import open_regular_file
+from reidhub.files.strict_json import read_json, to_json
 from reidhub.verification.plan import Plan
 from reidhub.verification.results import Measurement
 from reidhub.verification.settings import Settings
 
-_CRC = 4  # bytes of a CRC-32
+_DIGEST = hashlib.sha256().digest_size  # bytes
 
 
 def _explain_errors(folder: Path) -> AbstractContextManager[None]:
@@ -43,11 +46,24 @@ def _explain_errors(folder: Path) -> AbstractContextManager[None]:
     return explain_write_errors(f"write the journal {folder}", hint=hint)
 
 
+def _compute_digest(key: str, position: int, content: bytes) -> bytes:
+    """Compute the digest of a part of an entry.
+
+    Args:
+        key: the key of the entry.
+        position: where the part begins: the index of a block's first row; 0 for a `Measurement`.
+        content: the bytes of the part.
+    """
+    digest = hashlib.sha256(f"{key} {position}\n".encode())
+    digest.update(content)
+    return digest.digest()
+
+
 class RowLog:
     """A file of rows, float32 (N, D): embeddings, or the best classes of images.
 
     Args:
-        path: the file; created if it does not exist.
+        path: the file; created if it does not exist. Its name without the suffix is the key of the entry.
         total: number of rows of the complete file.
         dimensions: D, the number of values in a row.
         batch_size: number of rows in a block; the last block may have fewer.
@@ -56,7 +72,7 @@ class RowLog:
         rows: number of intact rows that the file has now.
 
     Raises:
-        CacheError: the file cannot be written.
+        CacheError: the file cannot be read or written.
     """
 
     def __init__(self, path: Path, total: int, dimensions: int, batch_size: int) -> None:
@@ -64,8 +80,8 @@ class RowLog:
         self.dimensions = dimensions
         self._total = total
         self._batch_size = batch_size
-        self.rows, self._size = self._measure_intact()
         with _explain_errors(path.parent):
+            self.rows, self._size = self._measure_intact()
             self._file = path.open("ab", buffering=0)  # unbuffered: closing the file writes nothing more
             self._file.truncate(self._size)
 
@@ -84,7 +100,7 @@ class RowLog:
             CacheError: the block cannot be written; the part that was written is removed again.
         """
         block = np.ascontiguousarray(rows.numpy(), dtype="<f4").tobytes()
-        block += zlib.crc32(block).to_bytes(_CRC, "little")
+        block += _compute_digest(self.path.stem, self.rows, block)
         with _explain_errors(self.path.parent):
             try:
                 written = 0
@@ -98,13 +114,23 @@ class RowLog:
         self._size += len(block)
 
     def read(self) -> Tensor:
-        """Read all rows that are in the file now, float32 (N, D)."""
+        """Read all rows that are in the file now, float32 (N, D).
+
+        Raises:
+            CacheError: the file cannot be read, or it was damaged after it was opened.
+        """
         read = np.empty((self.rows, self.dimensions), np.float32)
-        with self.path.open("rb") as file:
-            for start in range(0, self.rows, self._batch_size):
-                part = read[start : start + self._batch_size]
-                part[:] = np.frombuffer(file.read(part.nbytes), "<f4").reshape(part.shape)
-                file.seek(_CRC, 1)
+        intact = 0
+        with explain_write_errors(f"read the journal {self.path.parent}"):
+            for block in self._read_blocks(self.rows):
+                part = np.frombuffer(block, "<f4").reshape(-1, self.dimensions)
+                read[intact : intact + len(part)] = part
+                intact += len(part)
+        if intact < self.rows:
+            raise CacheError(
+                f"{self.path} was damaged during the run: {intact} of {self.rows} rows are intact",
+                hint="run the same command again; it measures the damaged part again",
+            )
         return torch.from_numpy(read)
 
     def close(self) -> None:
@@ -121,18 +147,20 @@ class RowLog:
     def _measure_intact(self) -> tuple[int, int]:
         """Count the rows and bytes of the intact blocks at the start of the file."""
         rows = size = 0
-        if not self.path.exists():
-            return 0, 0
-        with self.path.open("rb") as file:
-            while rows < self._total:
-                count = min(self._batch_size, self._total - rows)
-                block = file.read(4 * count * self.dimensions)
-                if file.read(_CRC) != zlib.crc32(block).to_bytes(_CRC, "little"):
-                    break
-                if len(block) < 4 * count * self.dimensions:
-                    break
-                rows, size = rows + count, size + len(block) + _CRC
+        if self.path.exists():
+            for block in self._read_blocks(self._total):
+                rows, size = rows + len(block) // (4 * self.dimensions), size + len(block) + _DIGEST
         return rows, size
+
+    def _read_blocks(self, rows: int) -> Iterator[bytes]:
+        """Yield the blocks of the first rows, without their digests, up to the first block that is not intact."""
+        with open_regular_file(self.path) as file:
+            for first in range(0, rows, self._batch_size):
+                size = 4 * self.dimensions * min(self._batch_size, self._total - first)
+                block, digest = file.read(size), file.read(_DIGEST)
+                if len(block) < size or digest != _compute_digest(self.path.stem, first, block):
+                    return
+                yield block
 
 
 _LOCK = "lock"
@@ -156,6 +184,19 @@ def choose_folder(root: Path, plan: Plan, settings: Settings) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
+class _StoredMeasurement:
+    """The content of a file with a `Measurement`, as JSON; the digest is of the JSON of the measurement alone."""
+
+    digest: str
+    measurement: Measurement
+
+    @classmethod
+    def of(cls, key: str, measurement: Measurement) -> "_StoredMeasurement":
+        """Make the content of the file with this key."""
+        return cls(_compute_digest(key, 0, to_json(measurement)).hex(), measurement)
+
+
+@dataclass(frozen=True, slots=True)
 class Journal:
     """The journal of one run. `open_journal` opens it and locks it, so that no other run uses it."""
 
@@ -171,17 +212,16 @@ class Journal:
             batch_size: number of rows in a block.
 
         Raises:
-            CacheError: the file cannot be written.
+            CacheError: the file cannot be read or written.
         """
         return RowLog(self._rows_path(key), total, dimensions, batch_size)
 
     def read_measurement(self, key: str) -> Measurement | None:
-        """Read the `Measurement` that has this key; return None if its file is missing or broken."""
-        try:
-            fields = json.loads(self._measurement_path(key).read_text(encoding="utf-8"))
-            return Measurement(**{**fields, **{name: tuple(fields[name]) for name in _TUPLES}})
-        except (OSError, ValueError, TypeError, KeyError):
+        """Read the `Measurement` that has this key; return None if its file is missing or not intact."""
+        stored = read_json(_StoredMeasurement, self._measurement_path(key))
+        if stored is None or stored.digest != _StoredMeasurement.of(key, stored.measurement).digest:
             return None
+        return stored.measurement
 
     def write_measurement(self, key: str, measurement: Measurement) -> None:
         """Write a `Measurement` to the file with this key.
@@ -190,22 +230,24 @@ class Journal:
             CacheError: the file cannot be written.
         """
         with _explain_errors(self.folder):
-            write_text(self._measurement_path(key), json.dumps(asdict(measurement)))
+            write_text(self._measurement_path(key), to_json(_StoredMeasurement.of(key, measurement)).decode())
 
     def discard(self) -> None:
-        """Remove all entries, at the end of a complete run. The next run then measures everything again."""
-        for path in self.folder.iterdir():
-            if _OWN.fullmatch(path.name):
-                path.unlink()
+        """Remove all entries, at the end of a complete run. The next run then measures everything again.
+
+        Raises:
+            CacheError: an entry cannot be removed.
+        """
+        with _explain_errors(self.folder):
+            for path in self.folder.iterdir():
+                if _OWN.fullmatch(path.name) and path.is_file():
+                    path.unlink()
 
     def _rows_path(self, key: str) -> Path:
         return self.folder / f"{key}.rows"
 
     def _measurement_path(self, key: str) -> Path:
         return self.folder / f"{key}.json"
-
-
-_TUPLES = ("first_match_rank", "average_precision", "hits")
 
 
 @contextmanager

@@ -126,14 +126,26 @@ class Manifest:
         trained = [c.name for c in own if c.trained_on == (tag,)]
         if trained or (own and not difflib.get_close_matches(selector, [c.name for c in own], n=1, cutoff=0.85)):
             return f"of {model} there is {', '.join(trained or [c.name for c in own])}"
+        if globs := self._find_tags(selector):
+            return f"to find checkpoints by what they were trained on, write {' or '.join(globs)}"
         names = [*self.by_name, *sorted({_model_of(name) for name in self.by_name})]
         near = difflib.get_close_matches(selector, names, n=4, cutoff=0.5)
         return f"did you mean {', '.join(near)}?" if near else "`reidhub list` shows every checkpoint"
+
+    def _find_tags(self, selector: str) -> list[str]:
+        """Find the tags that a selector names, such as ``Market-1501``, and return a glob for each, in quotes."""
+        wanted = _simplify(selector)
+        tags = dict.fromkeys(name.rpartition(".")[2] for name in self.by_name)
+        return [f"'*.{tag}'" for tag in tags if wanted and _simplify(tag).startswith(wanted)]
 
 
 def is_glob(selector: str) -> bool:
     """Return True if a selector has wildcards, so that it may match several checkpoints."""
     return any(sign in selector for sign in "*?[")
+
+
+def _simplify(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 def _model_of(name: str) -> str:

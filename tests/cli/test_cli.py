@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -119,8 +120,25 @@ def test_show_as_data_carries_the_computed_costs():
 
 @pytest.mark.parametrize("columns", ["60", "80", "100"])
 def test_table_is_drawn_on_a_terminal_and_names_stay_whole(columns):
+    shown = drawn(columns, "list", "osnet_x1_0.*")
+
+    assert "osnet_x1_0.msmt17_combineall" in shown and "─" in shown
+    assert columns == "60" or {"market1501", "dukemtmcreid", "unpinned"} <= set(shown.split())
+
+
+@pytest.mark.parametrize("columns", ["80", "100", "200"])
+def test_no_word_of_the_whole_list_is_broken_from_80_columns_on(columns):
+    written = {word.strip(";") for word in reidhub("list").stdout.split()}
+    shown = drawn(columns, "list")
+
+    assert written - set(shown.split()) == set()
+    assert max(map(len, shown.splitlines())) <= int(columns)
+
+
+def drawn(columns: str, *arguments: str) -> str:
+    """What a command shows on a terminal, without colours."""
     master, slave = pty.openpty()
-    command = [sys.executable, "-m", "reidhub", "list", "osnet_x1_0.*"]
+    command = [sys.executable, "-m", "reidhub", *arguments]
     with subprocess.Popen(command, stdout=slave, stderr=subprocess.DEVNULL, env={**os.environ, "COLUMNS": columns}):
         os.close(slave)
         shown = b""
@@ -130,9 +148,7 @@ def test_table_is_drawn_on_a_terminal_and_names_stay_whole(columns):
         except OSError:  # the other side is closed
             pass
     os.close(master)
-
-    assert "osnet_x1_0.msmt17_combineall" in shown.decode() and "─" in shown.decode()
-    assert columns == "60" or {"market1501", "dukemtmcreid", "unpinned"} <= set(shown.decode().split())
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode())
 
 
 def test_missing_data_root_is_told_before_anything_heavy_is_imported():
@@ -182,6 +198,7 @@ finally:
     [
         (("show", "osnet_x1_0.market"), "hint: did you mean osnet_x1_0.market1501"),
         (("list", "zzz.*"), "no checkpoint is called 'zzz.*'"),
+        (("list", "market1501"), "hint: to find checkpoints by what they were trained on, write '*.market1501'\n"),
         (("download", "osnet"), "did you mean osnet_x1_0"),
         (("lst",), "did you mean list?"),
         (("download",), "SELECTOR"),

@@ -332,6 +332,21 @@ def test_an_unknown_tag_of_a_known_model_brings_what_there_is_of_it():
         zoo().find("hacnn.nosuch")
 
 
+@pytest.mark.parametrize(
+    ("selector", "globs"),
+    [
+        ("market1501", "'*.market1501'"),
+        ("DukeMTMC-reID", "'*.dukemtmcreid'"),
+        ("market", "'*.market1501'"),
+        ("MSMT17*", "'*.msmt17' or '*.msmt17_combineall'"),
+    ],
+)
+def test_a_dataset_in_the_place_of_a_name_brings_the_glob_for_it(selector, globs):
+    with pytest.raises(UnknownCheckpointError) as unknown:
+        zoo().find(selector)
+    assert unknown.value.hint == f"to find checkpoints by what they were trained on, write {globs}"
+
+
 def test_a_dataset_finds_the_tag_else_the_only_checkpoint_trained_on_it_alone():
     assert zoo().find_trained("osnet_x1_0", "msmt17").name == "osnet_x1_0.msmt17"
     assert zoo().find_trained("osnet_ain_x1_0", "msmt17").name == "osnet_ain_x1_0.msmt17_combineall"

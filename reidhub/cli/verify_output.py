@@ -9,7 +9,7 @@ import click
 
 from reidhub.cli.describe import write_unpinned_notice
 from reidhub.cli.tables import format_size, print_table
-from reidhub.verification.results import Figure, Measured, NotMeasured, Report, Result
+from reidhub.verification.results import PARTIAL_COPY, Figure, Measured, NotMeasured, Report, Result
 
 if TYPE_CHECKING:
     from reidhub.verification.dry_run import JobPreview
@@ -34,7 +34,7 @@ def print_notices(checkpoints: Sequence["Checkpoint"]) -> None:
 
 
 def print_report(report: Report, *, as_data: bool) -> None:
-    """Print the results of a verification, as a table or as JSON."""
+    """Print the results of a verification, as a table or as JSON; below the table, say once what each copy lacks."""
     if as_data:
         from reidhub.verification.receipt import as_json
 
@@ -43,6 +43,8 @@ def print_report(report: Report, *, as_data: bool) -> None:
     header = ("checkpoint", "dataset", "metric", "reported", "measured", "hits", "verdict", "note")
     rows = [row for result in report.results for row in _rows(result)]
     print_table(header, rows, right=("reported", "measured", "hits"))
+    for copy in {result.copy.name: result.copy for result in report.measured if result.copy.partial}.values():
+        click.echo(f"note: {PARTIAL_COPY} of {copy.name}: {copy.partial}", err=True)
 
 
 def print_checks(checks: Sequence["FileCheck"], *, as_data: bool) -> None:
@@ -107,7 +109,7 @@ def _cells(figure: Figure, result: Result) -> tuple[str, ...]:
 
 
 def _note(result: Result) -> str:
-    notes = [result.reason.splitlines()[0]] if result.reason else []
+    notes = [result.short_reason.splitlines()[0]] if result.short_reason else []
     if isinstance(result, Measured) and result.conditions.precision not in ("fp32", "exact"):
         notes.append(f"in {result.conditions.precision}")
     return "; ".join(notes)

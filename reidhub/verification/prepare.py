@@ -8,13 +8,13 @@ from typing import Generic, TypeVar
 from reidhub.cache.store import Cache
 from reidhub.datasets import ClassificationSet, RetrievalSet, read_dataset
 from reidhub.download.fetch import Fetcher
-from reidhub.errors import IntegrityError, ReidhubError
+from reidhub.errors import IntegrityError, ManifestError, ReidhubError
 from reidhub.files.digest import Digest
 from reidhub.inference.preprocess import PixelSpec, imagenet_spec
 from reidhub.verification.plan import Job
 from reidhub.verification.results import CheckpointFile, DatasetCopy
 from reidhub.verification.settings import Settings
-from reidhub.verification.verdicts import why_never_scored
+from reidhub.verification.verdicts import find_unfit_metrics, why_never_scored
 from reidhub.zoo.checkpoint import Checkpoint
 
 Data = RetrievalSet | ClassificationSet
@@ -97,6 +97,7 @@ class Preparation:
         Raises:
             NeverScoredError: this checkpoint must not be measured on this dataset.
             DatasetError: the dataset is missing, or differs from the published one.
+            ManifestError: a published score has a metric that this dataset does not have.
             FetchError: no source gave the file.
             IntegrityError: the file has changed since it was put into the cache.
         """
@@ -105,6 +106,7 @@ class Preparation:
         data = self._data(job.dataset, job.dataset)
         if isinstance(data, ClassificationSet) and job.dataset not in job.checkpoint.trained_on:
             raise NeverScoredError(f"its classifier knows the classes of another dataset than {job.dataset}")
+        _check_metrics(job, data)
         path, file = self._files(job.checkpoint.name, job.checkpoint)
         return PreparedJob(job, data, path, file)
 
@@ -114,6 +116,15 @@ class Preparation:
     def _fetch(self, checkpoint: Checkpoint) -> tuple[Path, CheckpointFile]:
         path = self._resolver.fetch(checkpoint)
         return path, hash_file(path, checkpoint, self._cache)
+
+
+def _check_metrics(job: Job, data: Data) -> None:
+    """Raise ManifestError if a published score has a metric that the dataset does not have."""
+    if unfit := find_unfit_metrics(job.score, classification=isinstance(data, ClassificationSet)):
+        raise ManifestError(
+            f"{job.checkpoint.manifest}: {job.dataset} has no score {', '.join(unfit)}",
+            hint="scores of a classification are top1 and top5; scores of a retrieval are rank1, rank5, rank10 and mAP",
+        )
 
 
 def hash_file(path: Path, checkpoint: Checkpoint, cache: Cache) -> CheckpointFile:

@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Literal, get_args
 from reidhub.verification.plan import Job
 
 if TYPE_CHECKING:
+    from reidhub.metrics.inputs import Cameras
     from reidhub.torch_settings import Precision
 
 Verdict = Literal["reproduced", "close", "deviates", "not comparable", "not run"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 """All verdicts, in the order of tables. The verdict on several scores together is the one that comes last here."""
+
+PARTIAL_COPY = "partial copy"
+"""With a colon, this starts the last part of a reason: how an incomplete copy of a dataset differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,7 @@ class Conditions:
         distance: ``euclidean`` or ``cosine``; None for classification.
         normalize: True if embeddings were scaled to length 1 before distances were computed.
         rerank: True if k-reciprocal re-ranking was applied.
+        cameras: ``use``, or ``ignore`` if images from the camera of a query count too; None for classification.
     """
 
     device: str
@@ -110,6 +115,7 @@ class Conditions:
     distance: str | None
     normalize: bool
     rerank: bool
+    cameras: "Cameras | None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +209,14 @@ class JobResult:
     def shown_figures(self) -> tuple[Figure, ...]:
         """The `Figure` objects that tables show: those with a published score, or all if the job has no such score."""
         return tuple(figure for figure in self.figures if figure.reported or self.job.score is None)
+
+    @property
+    def short_reason(self) -> str | None:
+        """`reason` without the details of a partial copy, which are the same for all results on that copy."""
+        if self.reason is None:
+            return None
+        before, partial, _ = self.reason.partition(f"{PARTIAL_COPY}: ")
+        return before + PARTIAL_COPY if partial else before
 
     @property
     def by_name(self) -> bool:

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, NoReturn
 
 import torch
@@ -136,14 +136,25 @@ def _load(prepared: PreparedJob, settings: Settings, journal: Journal) -> _Loade
     engine = embedder.make_embedder().engine if settings.device.type == "cpu" else f"torch {torch.__version__}"
     embedder.rest()  # a pass can have many models, and memory for only some of them
     conditions = _describe_conditions(prepared, engine, settings)
-    rows_key = make_key(
-        (checkpoint.name, prepared.file.sha256, prepared.copy.name, prepared.copy.fingerprint),
-        (conditions.pixels, conditions.batch_size, conditions.precision),
-        (conditions.device, conditions.device_name, conditions.threads, conditions.engine),
-    )
-    counts_key = make_key(rows_key, conditions.distance, conditions.normalize, conditions.rerank)
+    rows_key = _make_rows_key(prepared, conditions)
+    counts_key = make_key(rows_key, conditions.distance, conditions.normalize, conditions.rerank, conditions.cameras)
     log = journal.open_rows(rows_key, len(prepared.images), embedder.dimensions, settings.batch_size)
     return _LoadedJob(prepared, PassMember(embedder, log), conditions, rows_key, counts_key, model.embedding_dim)
+
+
+def _make_rows_key(prepared: PreparedJob, conditions: Conditions) -> str:
+    """Make the key of the embeddings: a hash of everything that they depend on.
+
+    The fingerprint of a dataset says nothing about the order of its images, and each row belongs to one image.
+    """
+    checkpoint, root = prepared.job.checkpoint, str(prepared.data.root)
+    return make_key(
+        (checkpoint.name, prepared.file.sha256, asdict(checkpoint.layout)),
+        (prepared.copy.name, prepared.copy.fingerprint, [str(path).removeprefix(root) for path in prepared.images]),
+        (conditions.pixels, conditions.batch_size, conditions.precision),
+        (conditions.device, conditions.device_name, conditions.threads, conditions.engine),
+        describe_environment(()).versions,
+    )
 
 
 def _describe_conditions(prepared: PreparedJob, engine: str, settings: Settings) -> Conditions:
@@ -159,6 +170,7 @@ def _describe_conditions(prepared: PreparedJob, engine: str, settings: Settings)
         distance=None if classify else prepared.job.checkpoint.distance,
         normalize=settings.normalize and not classify,
         rerank=settings.rerank and not classify,
+        cameras=None if classify else settings.cameras,
     )
 
 
@@ -233,7 +245,7 @@ def _make_not_measured(job: Job, error: ReidhubError, prepared: PreparedJob | No
 def _make_measured(loaded: _LoadedJob, measurement: Measurement, timing: Timing) -> Measured:
     """Make the result of a job that was measured, with its verdict."""
     job, copy, conditions = loaded.job, loaded.prepared.copy, loaded.conditions
-    reason = why_not_comparable(job.score, copy, normalize=conditions.normalize, rerank=conditions.rerank)
+    reason = why_not_comparable(job.score, copy, conditions)
     figures = compare_figures(job.score, measurement, comparable=reason is None)
     return Measured(
         job=job,

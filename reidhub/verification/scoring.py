@@ -29,8 +29,8 @@ def score_retrieval(rows: Tensor, data: RetrievalSet, distance: Distance, settin
         rows = normalize(rows)
     query, gallery = rows[: len(data.query)], rows[len(data.query) :]
     labels = (_read_labels(data.query, "pid"), _read_labels(data.gallery, "pid"))
-    cameras = (_read_labels(data.query, "camid"), _read_labels(data.gallery, "camid"))
-    found = evaluate(query, gallery, *labels, *cameras, distance, rerank=settings.rerank)
+    camids = (_read_labels(data.query, "camid"), _read_labels(data.gallery, "camid"))
+    found = evaluate(query, gallery, *labels, *camids, distance, rerank=settings.rerank, cameras=settings.cameras)
     return Measurement(
         first_match_rank=tuple(found.first_match_rank.tolist()),
         average_precision=tuple(found.average_precision.tolist()),

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from reidhub.errors import DeviceMemoryError, UsageError
+from reidhub.metrics.inputs import Cameras
 from reidhub.torch_settings import Precision, has_bf16
 
 
@@ -27,6 +28,7 @@ class Settings:
         allow_partial: accept copies of datasets whose number of images differs from the published one.
         normalize: scale embeddings to length 1 before distances are computed.
         rerank: apply k-reciprocal re-ranking.
+        cameras: ``ignore`` to score also the images from the camera of a query, see `evaluate`.
 
     Raises:
         UsageError: the precision is tf32 and the device is not a GPU.
@@ -40,6 +42,7 @@ class Settings:
     allow_partial: bool = False
     normalize: bool = False
     rerank: bool = False
+    cameras: Cameras = "use"
 
     def __post_init__(self) -> None:
         if self.precision == "tf32" and self.device.type != "cuda":

@@ -9,12 +9,13 @@ not rounded.
 from collections.abc import Iterable
 from fractions import Fraction
 
-from reidhub.verification.results import VERDICTS, DatasetCopy, Figure, Measurement, Verdict
+from reidhub.verification.results import PARTIAL_COPY, VERDICTS, Conditions, DatasetCopy, Figure, Measurement, Verdict
 from reidhub.zoo.checkpoint import METRICS, Checkpoint, Score
 
 _CLOSE = Fraction(1, 10)  # percentage points
 _COMPARABLE_VERSIONS = {"msmt17": "V1"}  # scores of MSMT17 were published for V1; V2 has blurred faces
-_RANK_OF = {"rank1": 1, "rank5": 5, "rank10": 10, "top1": 1, "top5": 5}
+_RANKS = {"rank1": 1, "rank5": 5, "rank10": 10}  # the metrics of a retrieval, beside mAP
+_PLACES = {"top1": 1, "top5": 5}  # the metrics of a classification
 
 
 def judge(score: Score, metric: str, measured: Fraction) -> Verdict:
@@ -45,17 +46,32 @@ def compare_figures(
 
     Returns:
         One `Figure` for each metric: rank1, rank5, rank10 and mAP for a retrieval, top1 and top5 for a classification.
-        If the score of another metric is published, this metric is included too.
+        If the score of another metric is published, this metric is included too, but it is not measured.
     """
-    kind = ("top1", "top5") if _is_classification(score, measurement) else ("rank1", "rank5", "rank10", "mAP")
+    kind = _list_metrics(classification=_is_classification(score, measurement))
     shown = [metric for metric in METRICS if metric in kind or (score and metric in score.values)]
     return tuple(_compare(metric, score, measurement, comparable=comparable) for metric in shown)
+
+
+def find_unfit_metrics(score: Score | None, *, classification: bool) -> list[str]:
+    """List the metrics of published scores that this kind of dataset does not have, such as rank1 of a classification.
+
+    Args:
+        score: the published scores; None if there are none.
+        classification: True for a classification dataset, False for a retrieval.
+    """
+    known = _list_metrics(classification=classification)
+    return [metric for metric in (score.values if score else ()) if metric not in known]
+
+
+def _list_metrics(*, classification: bool) -> tuple[str, ...]:
+    return tuple(_PLACES) if classification else (*_RANKS, "mAP")
 
 
 def _is_classification(score: Score | None, measurement: Measurement | None) -> bool:
     if measurement is not None:
         return measurement.mAP is None
-    return score is not None and "top1" in score.values
+    return score is not None and any(metric in _PLACES for metric in score.values)
 
 
 def _compare(metric: str, score: Score | None, measurement: Measurement | None, *, comparable: bool) -> Figure:
@@ -70,10 +86,16 @@ def _compare(metric: str, score: Score | None, measurement: Measurement | None, 
 
 
 def _measure(metric: str, measurement: Measurement) -> tuple[Fraction | None, int | None]:
-    """Return the measured percentage and the number of correct queries of one metric; for mAP, the second is None."""
-    if metric == "mAP":
-        return None if measurement.mAP is None else 100 * Fraction(measurement.mAP), None
-    hits = measurement.hits[_RANK_OF[metric] - 1]
+    """Return the measured percentage and the number of correct queries of one metric.
+
+    For mAP, the second is None. For a metric of retrievals on a classification, or the reverse, both are None.
+    """
+    if measurement.mAP is not None and metric == "mAP":
+        return 100 * Fraction(measurement.mAP), None
+    ranks = _PLACES if measurement.mAP is None else _RANKS
+    if metric not in ranks:
+        return None, None
+    hits = measurement.hits[ranks[metric] - 1]
     return Fraction(100 * hits, measurement.queries), hits
 
 
@@ -96,25 +118,32 @@ def why_never_scored(checkpoint: Checkpoint, dataset: str) -> str | None:
     return None
 
 
-def why_not_comparable(score: Score | None, copy: DatasetCopy, *, normalize: bool, rerank: bool) -> str | None:
-    """Return the reason why published scores cannot be compared with a measurement; None if they can.
+def why_not_comparable(score: Score | None, copy: DatasetCopy, conditions: Conditions) -> str | None:
+    """Return the reasons why published scores cannot be compared with a measurement; None if they can.
 
     Args:
         score: the published scores; None if there are none.
         copy: the copy of the dataset on which the checkpoint was measured.
-        normalize: True if embeddings were scaled to length 1 before distances were computed.
-        rerank: True if re-ranking was applied.
+        conditions: how the checkpoint was measured.
     """
+    reasons = [f"no figure is published for {copy.name}"] if score is None else []
     version = _COMPARABLE_VERSIONS.get(copy.name, copy.version)
-    if score is None:
-        return f"no figure is published for {copy.name}"
-    if score.not_comparable:
-        return score.not_comparable
-    if copy.version != version:
-        return f"measured on {copy.title} {copy.version}; published figures are on {version}"
+    if score and score.not_comparable:
+        reasons.append(score.not_comparable)
+    if score and copy.version != version:
+        reasons.append(f"measured on {copy.title} {copy.version}; published figures are on {version}")
+    if changes := _list_changes(conditions):
+        reasons.append(f"measured with {' and '.join(changes)}" + ("; published figures are without" if score else ""))
     if copy.partial:
-        return f"partial copy: {copy.partial}"
-    if normalize or rerank:
-        what = " and ".join(["normalised embeddings"] * normalize + ["re-ranking"] * rerank)
-        return f"measured with {what}; published figures are without"
-    return None
+        reasons.append(f"{PARTIAL_COPY}: {copy.partial}")
+    return "; ".join(reasons) or None
+
+
+def _list_changes(conditions: Conditions) -> list[str]:
+    """List the choices of the user that change scores."""
+    changes = {
+        "normalised embeddings": conditions.normalize,
+        "re-ranking": conditions.rerank,
+        "ignored cameras": conditions.cameras == "ignore",
+    }
+    return [change for change, chosen in changes.items() if chosen]

@@ -32,7 +32,17 @@ HOSTILE = '"><img src=x onerror=alert(1)><script>alert(2)<!--&amp;\u202e\x07'
 REASON = f"none of 2 sources gave it {HOSTILE}\n  mega  gone\n  https 404"
 CAMERAS, PEOPLE = 3, 5
 CONDITIONS = Conditions(
-    "cpu", HOSTILE, 2, "torch 2.14.1", "fp32", 32, "RGB, 256x128", "euclidean", normalize=False, rerank=False
+    "cpu",
+    HOSTILE,
+    2,
+    "torch 2.14.1",
+    "fp32",
+    32,
+    "RGB, 256x128",
+    "euclidean",
+    normalize=False,
+    rerank=False,
+    cameras="use",
 )
 Embeddings = tuple[torch.Tensor, torch.Tensor]
 
@@ -87,6 +97,7 @@ def measured(data: RetrievalSet, vectors: Embeddings, conditions: Conditions = C
         gallery_camids,
         distance,
         rerank=conditions.rerank,
+        cameras=conditions.cameras or "use",
     )
     return Measurement(
         tuple(found.first_match_rank.tolist()),
@@ -109,7 +120,7 @@ def result(name: str, data: RetrievalSet, counts: Measurement, reported: dict[st
     copy = DatasetCopy("corridor", data.title, None, data.fingerprint, None, {"query": 11, "gallery": 60})
     copy = replace(copy, **fields)
     score = Score("corridor", reported, f"a table {HOSTILE}") if reported else None
-    reason = why_not_comparable(score, copy, normalize=False, rerank=False)
+    reason = why_not_comparable(score, copy, CONDITIONS)
     figures = compare_figures(score, counts, comparable=reason is None)
     return Measured(
         job=Job(checkpoint(name, notices=(f"a notice {HOSTILE}",)), "corridor", score, by_name=True),

@@ -13,11 +13,14 @@ import subprocess
 import termios
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from support import verify_runs
 from support.verify_runs import (
     NAME,
     SMALL,
@@ -26,14 +29,17 @@ from support.verify_runs import (
     command,
     entry,
     environment,
+    read,
     run_here,
     write_images,
     write_manifest,
     write_weights,
 )
 
+from reidhub.datasets import RetrievalSet
 from reidhub.metrics import evaluate
 from reidhub.torch_settings import has_bf16
+from reidhub.verification import receipt
 from reidhub.verification.journal import Journal, open_journal
 
 OTHER = "osnet_x0_25.other"
@@ -108,8 +114,48 @@ def test_the_journal_serves_those_runs_alone_that_would_measure_the_same(verify,
     assert images_embedded(verify, journal, NAME) > 20
     assert images_embedded(verify, journal, NAME) == 0
     assert images_embedded(verify, journal, NAME, "--rerank") == 0  # other ranks of the same embeddings
+    assert images_embedded(verify, journal, NAME, "--cameras", "ignore") == 0
     assert images_embedded(verify, journal, OTHER) > 20
     assert images_embedded(verify, journal, NAME, "--batch-size", "7") > 20
+
+
+def test_the_journal_serves_no_run_with_other_code_or_another_order_of_images(
+    place: Path, verify, journal: Path, tmp_path: Path, monkeypatch
+) -> None:
+    assert images_embedded(verify, journal, NAME) > 20
+    with monkeypatch.context() as patch:
+        patch.setattr(receipt, "__version__", "another version")
+        assert images_embedded(verify, journal, NAME) > 20
+    with monkeypatch.context() as patch:  # MSMT17's order is that of a list file, and not part of the fingerprint
+        patch.setattr(verify_runs, "read", read_backwards)
+        assert images_embedded(verify, journal, NAME) > 20
+    source = f'[{{local: "{(place / f"{NAME}.pth").as_uri()}"}}]'
+    layout = entry(
+        NAME,
+        claim(rank1="20.0"),
+        input=SMALL,
+        sources=source,
+        file="{original: untrained.pth, layout: {encoding: ascii}}",
+    )
+    with monkeypatch.context() as patch:  # the same file, but other tensors of it could be meant
+        patch.setenv("REIDHUB_MANIFEST", str(write_manifest(tmp_path, layout)))
+        assert images_embedded(verify, journal, NAME) > 20
+    assert images_embedded(verify, journal, NAME) == 0
+
+
+def read_backwards(*arguments: Any, **options: Any) -> RetrievalSet:
+    data = read(*arguments, **options)
+    return replace(data, gallery=data.gallery[::-1])
+
+
+def test_counts_that_were_changed_on_the_disk_are_computed_again(verify, journal: Path) -> None:
+    options = (NAME, "--json", "--journal", str(journal))
+    before = verify(*options).stdout
+    (path,) = journal.glob("*.json")
+    stored = json.loads(path.read_text())
+    stored["measurement"]["hits"] = [stored["measurement"]["queries"]] * 50
+    path.write_text(json.dumps(stored))
+    assert verify(*options).stdout == before
 
 
 def test_the_journal_tells_checkpoint_files_of_one_name_and_copies_of_a_dataset_apart(
@@ -178,6 +224,20 @@ def test_reranking_changes_ranks_and_is_not_comparable(verify) -> None:
     (plain,) = json.loads(verify(NAME, "--json").stdout)
     assert (result["verdict"], plain["verdict"]) != (plain["verdict"], plain["verdict"])
     assert result["counts"]["mAP"] != plain["counts"]["mAP"]
+
+
+def test_ignored_cameras_are_told_and_not_comparable(verify, tmp_path: Path) -> None:
+    options = ("--cameras", "ignore", "--keep-embeddings", str(tmp_path), "--html", str(tmp_path), "--json")
+    (result,) = json.loads(verify(NAME, *options).stdout)
+    (plain,) = json.loads(verify(NAME, "--json").stdout)
+    assert (result["conditions"]["cameras"], plain["conditions"]["cameras"]) == ("ignore", "use")
+    assert result["verdict"] == "not comparable" and "ignored cameras" in result["reason"]
+    assert result["counts"]["mAP"] != plain["counts"]["mAP"]
+    with np.load(tmp_path / f"{NAME}.corridor.npz") as kept:
+        arrays = (kept[name] for name in ("query", "gallery", "query_pids", "gallery_pids"))
+        assert evaluate(*arrays, cameras="ignore").mAP == result["counts"]["mAP"]
+    page = (tmp_path / "index.html").read_text()
+    assert "images from the camera of the query count too" in page and "○ same camera" not in page
 
 
 def test_another_precision_is_recorded_and_never_taken_for_this_one(verify, journal: Path) -> None:

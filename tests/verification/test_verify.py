@@ -2,16 +2,20 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
+from support.html_pages import read
+from support.reports import CONDITIONS
 from support.verify_runs import NAME, Done, claim, counted, entry, run_here, write_images, write_manifest, write_weights
 
 from reidhub.errors import DatasetError, UnknownCheckpointError, UsageError
 from reidhub.verification.plan import Plan, Selection, plan
-from reidhub.verification.results import DatasetCopy
-from reidhub.verification.verdicts import judge, why_not_comparable
+from reidhub.verification.results import DatasetCopy, Measurement
+from reidhub.verification.verdicts import compare_figures, judge, why_not_comparable
 from reidhub.zoo.checkpoint import Score
 from reidhub.zoo.manifest import zoo
 from tools.demo_checkpoint import reference_evaluation
@@ -51,16 +55,46 @@ def copy(name: str = "msmt17", version: str | None = "V1", partial: str | None =
 
 
 def test_a_score_is_comparable_on_a_whole_copy_of_the_right_version_alone() -> None:
-    score, plain = Score("msmt17", {"rank1": "74.9"}, "a table"), {"normalize": False, "rerank": False}
-    assert why_not_comparable(score, copy(), **plain) is None
-    assert why_not_comparable(score, copy("market1501", None), **plain) is None
-    assert "V2; published figures are on V1" in str(why_not_comparable(score, copy(version="V2"), **plain))
-    assert "partial copy: 3 missing" in str(why_not_comparable(score, copy(partial="3 missing"), **plain))
-    assert "re-ranking" in str(why_not_comparable(score, copy(), normalize=False, rerank=True))
-    assert "normalised" in str(why_not_comparable(score, copy(), normalize=True, rerank=False))
-    assert "no figure is published" in str(why_not_comparable(None, copy(), **plain))
+    score = Score("msmt17", {"rank1": "74.9"}, "a table")
+
+    def why(score: Score | None, copy: DatasetCopy, **changes: Any) -> str | None:
+        return why_not_comparable(score, copy, replace(CONDITIONS, **changes))
+
+    assert why(score, copy()) is None
+    assert why(score, copy("market1501", None)) is None
+    assert "V2; published figures are on V1" in str(why(score, copy(version="V2")))
+    assert "partial copy: 3 missing" in str(why(score, copy(partial="3 missing")))
+    assert "re-ranking" in str(why(score, copy(), rerank=True))
+    assert "normalised" in str(why(score, copy(), normalize=True))
+    assert "ignored cameras" in str(why(score, copy(), cameras="ignore"))
+    assert "no figure is published" in str(why(None, copy()))
     foreign = Score("msmt17", {"rank1": "74.9"}, "a table", not_comparable="another recipe")
-    assert why_not_comparable(foreign, copy(), **plain) == "another recipe"
+    assert why(foreign, copy()) == "another recipe"
+
+
+def test_every_reason_why_a_score_is_not_comparable_is_given() -> None:
+    foreign = Score("msmt17", {"rank1": "74.9"}, "a table", not_comparable="another recipe")
+    changed = replace(CONDITIONS, cameras="ignore", rerank=True)
+    assert why_not_comparable(foreign, copy(version="V2", partial="3 missing"), changed) == (
+        "another recipe; measured on MSMT17 V2; published figures are on V1; "
+        "measured with re-ranking and ignored cameras; published figures are without; partial copy: 3 missing"
+    )
+    assert why_not_comparable(None, copy(), changed) == (
+        "no figure is published for msmt17; measured with re-ranking and ignored cameras"
+    )
+
+
+def test_a_metric_that_a_dataset_does_not_have_is_not_measured() -> None:
+    classified = Measurement((1, 0, 2), (), 3, (1, 2, 2, 2, 2), None, 512)
+    score = Score("imagenet", {"rank1": "33.3", "rank10": "90.0", "mAP": "50.0", "top5": "66.7"}, "a table")
+    found = {figure.metric: (figure.measured, figure.verdict) for figure in compare_figures(score, classified)}
+    assert found.pop("top1") == (pytest.approx(100 / 3), None)
+    assert found.pop("top5") == (pytest.approx(200 / 3), "reproduced")
+    assert found == dict.fromkeys(("rank1", "rank10", "mAP"), (None, "not comparable"))
+
+    retrieved = Measurement((1, 2), (1.0, 0.5), 2, (1, *[2] * 49), 0.75, 512)
+    (*_, top1) = compare_figures(Score("msmt17", {"top1": "50.0"}, "a table"), retrieved)
+    assert (top1.metric, top1.measured, top1.verdict) == ("top1", None, "not comparable")
 
 
 def test_all_plans_every_reported_score_and_imagenet_for_every_classifier() -> None:
@@ -206,6 +240,25 @@ def test_a_partial_copy_is_refused_or_makes_scores_incomparable(verify, figures,
     (result,) = json.loads(allowed.stdout)
     assert allowed.returncode == 0 and result["verdict"] == "not comparable"
     assert result["reason"].startswith("partial copy: gallery") and result["figures"][0]["measured"] is not None
+
+
+def test_a_partial_copy_is_described_once_and_named_in_each_row(verify, figures, tmp_path: Path) -> None:
+    root = write_images(tmp_path / "data")
+    next((root / "corridor" / "bounding_box_test").glob("0000*")).unlink()
+    report = tmp_path / "report"
+    done = verify(printed(figures), NAME, "--allow-partial", "--html", str(report), root=root)
+
+    rows = done.stdout.splitlines()[1:]
+    assert len(rows) == 4 and all(row.endswith("not comparable  partial copy") for row in rows)
+    assert done.stderr.count("note: partial copy of corridor: gallery: expected") == 1
+    notes = read((report / "index.html").read_text()).one("table", id="figures").all("td", "note")
+    assert [note.text for note in notes] == ["partial copy"] * 4
+
+
+def test_a_score_of_another_kind_of_dataset_is_an_error_in_the_manifest(verify) -> None:
+    done = verify({"rank1": "50.0", "top5": "90.0"}, NAME)
+    assert done.returncode == 1 and "not run" in done.stdout
+    assert "zoo.yaml:2: corridor has no score top5\nhint: scores of a classification are top1" in done.stderr
 
 
 def test_a_checkpoint_trained_on_all_images_is_never_scored_on_them(verify) -> None:

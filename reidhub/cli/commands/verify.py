@@ -23,6 +23,7 @@ from reidhub.files.atomic import explain_write_errors
 from reidhub.zoo.manifest import zoo
 
 if TYPE_CHECKING:
+    from reidhub.metrics.inputs import Cameras
     from reidhub.torch_settings import Precision
     from reidhub.verification.file_checks import Level
     from reidhub.verification.journal import Journal
@@ -59,6 +60,13 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images per batch.")
 @click.option("--normalize", is_flag=True, help="Scale embeddings to length 1 first.")
 @click.option("--rerank", is_flag=True, help="Rank by k-reciprocal re-ranking.")
+@click.option(
+    "--cameras",
+    type=click.Choice(["use", "ignore"]),
+    default="use",
+    show_default=True,
+    help="ignore: count images from the camera of the query too, for datasets of one camera.",
+)
 @click.option(
     "--level",
     type=click.Choice(["files", "weights", "scores"]),
@@ -109,6 +117,7 @@ class _Options:
     batch_size: int | None
     normalize: bool
     rerank: bool
+    cameras: "Cameras"
     journal: Path | None
     keep_embeddings: Path | None
     level: Literal["files", "weights", "scores"]
@@ -127,6 +136,7 @@ class _Options:
             "--batch-size": self.batch_size,
             "--normalize": self.normalize,
             "--rerank": self.rerank,
+            "--cameras": self.cameras != "use",
             "--journal": self.journal,
             "--keep-embeddings": self.keep_embeddings,
             "--dry-run": self.dry_run,
@@ -162,6 +172,7 @@ class _Options:
             allow_partial=self.allow_partial,
             normalize=self.normalize,
             rerank=self.rerank,
+            cameras=self.cameras,
         )
 
 

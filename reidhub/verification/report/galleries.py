@@ -34,7 +34,7 @@ class RankedImage:
         record: the gallery image.
         distance: distance from the query, by which the gallery is ranked.
         mark: ``right``: the image has the query's pid. ``wrong``: it has another pid. ``same camera``: it has the
-            query's pid and camera, and is left out of the scores.
+            query's pid and camera, and is left out of the scores. If cameras are ignored, it is ``right``.
         rank: rank from 1. Images with the mark ``same camera`` have the rank None and are not counted.
     """
 
@@ -134,7 +134,11 @@ def rank_gallery(
     places = [*best, *worst]
     measured = Embeddings(*embeddings, cast(Distance, conditions.distance))
     distances = _compute_distances(measured, places, rerank=conditions.rerank)
-    queries = [_rank_query(place, row, data, measurement) for place, row in zip(places, distances, strict=True)]
+    ignore = conditions.cameras == "ignore"
+    queries = [
+        _rank_query(place, row, data, measurement, ignore_cameras=ignore)
+        for place, row in zip(places, distances, strict=True)
+    ]
     return Gallery(data.root, tuple(queries[: len(best)]), tuple(queries[len(best) :]))
 
 
@@ -165,7 +169,9 @@ def _compute_distances(embeddings: Embeddings, places: Sequence[int], *, rerank:
     return (matrix.row(place).cpu() for place in places)
 
 
-def _rank_query(place: int, distances: Tensor, data: RetrievalSet, measurement: Measurement) -> RankedQuery:
+def _rank_query(
+    place: int, distances: Tensor, data: RetrievalSet, measurement: Measurement, *, ignore_cameras: bool
+) -> RankedQuery:
     """Rank the gallery for one query, and choose the gallery images to show; see `RankedQuery`.
 
     Args:
@@ -173,11 +179,12 @@ def _rank_query(place: int, distances: Tensor, data: RetrievalSet, measurement: 
         distances: float32 (G,), the distances to the whole gallery, on the CPU.
         data: the query and gallery records.
         measurement: has the average precision and the rank of the nearest match of each query.
+        ignore_cameras: True if images from the query's camera are scored too.
     """
     query, first = data.query[place], measurement.first_match_rank[place]
     shown: list[RankedImage] = []
     counted, found = 0, False
-    for image in _order_gallery(query, distances, data.gallery):
+    for image in _order_gallery(query, distances, data.gallery, ignore_cameras=ignore_cameras):
         is_first = image.mark == "right" and not found
         if (counted < _RANKS and len(shown) < _IMAGES) or is_first:
             shown.append(image)
@@ -187,17 +194,19 @@ def _rank_query(place: int, distances: Tensor, data: RetrievalSet, measurement: 
     return RankedQuery(query, place, measurement.average_precision[place], first, tuple(shown))
 
 
-def _order_gallery(query: Record, distances: Tensor, gallery: Sequence[Record]) -> Iterator[RankedImage]:
+def _order_gallery(
+    query: Record, distances: Tensor, gallery: Sequence[Record], *, ignore_cameras: bool
+) -> Iterator[RankedImage]:
     """Yield the whole gallery, nearest image first; images at the same distance keep the gallery's order."""
     rank = 0
     for column in distances.argsort(stable=True).tolist():
-        mark = _mark(query, gallery[column])
+        mark = _mark(query, gallery[column], ignore_cameras=ignore_cameras)
         rank += mark != "same camera"
         distance = max(0.0, float(distances[column]))  # rounding can give a negative distance
         yield RankedImage(gallery[column], distance, mark, None if mark == "same camera" else rank)
 
 
-def _mark(query: Record, image: Record) -> Mark:
+def _mark(query: Record, image: Record, *, ignore_cameras: bool) -> Mark:
     if image.pid != query.pid:
         return "wrong"
-    return "same camera" if image.camid == query.camid else "right"
+    return "same camera" if image.camid == query.camid and not ignore_cameras else "right"

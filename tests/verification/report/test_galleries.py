@@ -114,3 +114,16 @@ def test_many_images_of_one_camera_do_not_fill_the_page(data: RetrievalSet) -> N
     gallery = rank_gallery(vectors, crowded, measured(crowded, vectors), CONDITIONS)
     shown = [query for query in (*gallery.best, *gallery.worst) if query.place == 0]
     assert all(len(query.images) <= 21 for query in (*gallery.best, *gallery.worst)) and len(shown) <= 1
+
+
+def test_with_ignored_cameras_every_image_of_the_person_is_right(data: RetrievalSet) -> None:
+    conditions = replace(CONDITIONS, cameras="ignore")
+    vectors = embeddings(data, 5, noise=2.0)
+    counts = measured(data, vectors, conditions)
+    assert counts.hits != measured(data, vectors).hits
+    gallery = rank_gallery(vectors, data, counts, conditions)
+    for query in (*gallery.best, *gallery.worst):
+        nearest = [data.gallery[column] for column in brute_force(vectors, "euclidean", query.place)]
+        marks = ["right" if image.pid == query.record.pid else "wrong" for image in nearest]
+        assert as_tuples(query)[:10] == list(zip(nearest, marks, range(1, 11), strict=False))
+        assert query.first_match_rank == counts.first_match_rank[query.place] == marks.index("right") + 1

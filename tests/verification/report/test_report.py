@@ -86,6 +86,24 @@ def test_a_result_says_under_what_it_was_measured(page: Node, found) -> None:
     assert "torch" in environment and SHOWN in environment
 
 
+def test_what_a_partial_copy_lacks_is_said_once_for_each_result(page: Node, found) -> None:
+    (result,) = (result for result in found[0].measured if result.copy.partial)
+    partial = result.copy.partial.replace(HOSTILE, SHOWN)
+    assert result.reason == f"partial copy: {result.copy.partial}"
+    assert _article(page, 3).text.count(partial) == page.text.count(partial) == 1
+    notes = [note.text for note in page.one("table", id="figures").all("td", "note")]
+    assert notes.count("partial copy") == len(result.shown_figures)
+
+
+def test_cameras_have_the_numbers_of_the_file_names(page: Node, found) -> None:
+    gallery = found[1][found[0].results[0].job.key]
+    captions = _article(page, 0).all("figcaption")
+    assert [caption.all("span")[1].text for caption in captions] == [
+        f"camera {record.camid + 1}" for record in gallery.images
+    ]
+    assert "camera 1" in page.text and "camera 0" not in page.text
+
+
 def _article(page: Node, place: int) -> Node:
     return page.one("article", **{"aria-labelledby": f"result-{place}"})
 

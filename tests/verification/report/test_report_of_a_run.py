@@ -1,6 +1,7 @@
 """``reidhub verify --html``: a real run of a real model over real images, told as a page."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,9 @@ def test_a_run_is_told_as_a_page_and_the_next_one_as_the_same(verify, place: Pat
         assert fact in told
     images = article(page).all("img")
     assert len(images) > 30 and all((place / "corridor" / (img.attributes["alt"] or "")).exists() for img in images)
+    for figure in article(page).all("figure"):
+        camera = re.search(r"_c(\d+)s", figure.one("img").attributes["alt"] or "")
+        assert camera and f"camera {camera[1]}" in figure.text
     verify(NAME, "--html", str(tmp_path / "two"))
     assert (tmp_path / "one" / "index.html").read_bytes() == (tmp_path / "two" / "index.html").read_bytes()
 

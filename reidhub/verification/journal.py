@@ -272,6 +272,7 @@ def open_journal(folder: Path) -> Iterator[Journal]:
     try:
         yield Journal(folder)
     finally:
-        lock.release()
-        if {path.name for path in folder.iterdir()} <= {_LOCK}:
-            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # the run has ended; at worst an empty folder stays
+            lock.release()
+            if {path.name for path in folder.iterdir()} <= {_LOCK}:
+                shutil.rmtree(folder, ignore_errors=True)

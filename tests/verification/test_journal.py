@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from reidhub.errors import CacheError
-from reidhub.verification.journal import Journal, RowLog, make_key
+from reidhub.verification.journal import Journal, RowLog, make_key, open_journal
 from reidhub.verification.results import Measurement
 
 TOTAL, DIMENSIONS, BATCH = 10, 3, 4
@@ -146,3 +147,8 @@ def test_a_pipe_in_the_place_of_a_file_is_an_error_and_no_endless_wait(journal: 
     os.mkfifo(path_of(journal, KEYS[0]))
     with pytest.raises(CacheError, match=r"cannot write the journal .*: not a regular file"):
         open_log(journal, KEYS[0])
+
+
+def test_a_journal_that_somebody_removed_during_the_run_is_no_reason_to_fail(tmp_path: Path) -> None:
+    with open_journal(tmp_path / "journal") as journal:
+        shutil.rmtree(journal.folder)

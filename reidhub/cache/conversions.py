@@ -7,18 +7,23 @@ precision. A zip file has a checksum for each file in it, so a damaged conversio
 """
 
 import re
+import struct
 import zipfile
 import zlib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
+from reidhub.files.regular_file import open_regular_file
+
 FORMAT = 1
 """Version number of the conversions; it is increased when a new version of reidhub converts models differently."""
 
-_NAME = re.compile(r"[0-9a-f]{64}\.openvino-(?P<version>[^-]+)-(?P<format>\d+)-.+\.zip")
+_NAME = re.compile(
+    r"[0-9a-f]{64}\.openvino-(?P<version>[^-]+)-(?P<format>\d+)-[^-]+-(?P<height>\d+)x(?P<width>\d+)-(fp32|bf16)\.zip"
+)
 # what zipfile raises for damaged files
-_DAMAGED = (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_DAMAGED = (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error)
 
 
 class Conversion(NamedTuple):
@@ -53,7 +58,9 @@ def name_conversion(cached: Path, architecture: str, size: tuple[int, int], prec
 def read_conversion(path: Path) -> Conversion | None:
     """Read a conversion; None if it is missing or damaged."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular_file(path) as file, zipfile.ZipFile(file) as archive:
+            if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+                return None  # reidhub does not compress; so the files are not larger than the archive
             return Conversion(archive.read("model.xml"), archive.read("model.bin"))
     except _DAMAGED:
         return None
@@ -71,3 +78,15 @@ def is_outdated(path: Path) -> bool:
         return name is not None and (name["version"], name["format"]) != (version("openvino"), str(FORMAT))
     except PackageNotFoundError:  # another Python environment may use the conversion
         return False
+
+
+def read_image_size(path: Path) -> tuple[int, int]:
+    """Return the height and width of the images, in pixels, from the name of a conversion for OpenVINO.
+
+    Raises:
+        ValueError: it is not the name of a conversion.
+    """
+    name = _NAME.fullmatch(path.name)
+    if name is None:
+        raise ValueError(f"not the name of a conversion: {path.name}")
+    return int(name["height"]), int(name["width"])

@@ -7,16 +7,15 @@ A file may have converted copies, which have the original's sha256 in their name
 weights, and models for OpenVINO.
 """
 
-import json
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from reidhub.cache.conversions import is_conversion, is_outdated, read_conversion
+from reidhub.cache.conversions import is_conversion, is_outdated
 from reidhub.cache.records import Entry
 from reidhub.cache.store import Cache
 from reidhub.errors import CacheError
@@ -55,6 +54,11 @@ class StoredFile:
         return self.paths[0]
 
     @property
+    def copies(self) -> tuple[Path, ...]:
+        """Paths of the converted copies: the safetensors file and the models for OpenVINO."""
+        return tuple(path for path in self.paths if path.suffix == ".safetensors" or is_conversion(path))
+
+    @property
     def name(self) -> str:
         """Name of the checkpoint that the file was first fetched for; ``?`` if the cache has no record of the file."""
         return str(self.entry.name) if self.entry else "?"
@@ -91,11 +95,11 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class CheckedFile:
-    """The result of hashing a file in the cache and its converted copy, if there is one.
+    """The result of checking a file in the cache and its converted copies.
 
     Args:
         file: the file.
-        state: ``intact`` (the file and its copy), ``broken`` or ``unreadable``.
+        state: ``intact`` (the file and its copies), ``broken`` or ``unreadable``.
         reason: why the state is not ``intact``, in words; None if it is.
         paths: the files to remove if the state is ``broken``. If the checkpoint's own file is broken, these are all
             files of the checkpoint. If only converted copies are broken, these are the broken copies and their records.
@@ -122,10 +126,25 @@ def list_stored(cache: Cache) -> list[StoredFile]:
     return sorted((file for file in found if file), key=lambda file: (file.name, file.digest.hex))
 
 
-def check(files: Iterable[StoredFile]) -> Iterator[CheckedFile]:
-    """Hash every file and its converted copy; yield the results in the order of the files."""
+FindWrongCopies = Callable[[StoredFile], tuple[Path, ...]]
+"""A function that compares the converted copies of an intact checkpoint's file with the file itself.
+
+It returns the files to remove: the copies that are damaged or do not agree with the original, and their records."""
+
+
+def check(files: Iterable[StoredFile], find_wrong_copies: FindWrongCopies) -> Iterator[CheckedFile]:
+    """Check every file and its converted copies; yield the results in the order of the files.
+
+    Args:
+        files: the files; each is hashed.
+        find_wrong_copies: called in several threads, only for files that are intact and have copies.
+    """
+
+    def check_one(file: StoredFile) -> CheckedFile:
+        return _check(file, find_wrong_copies)
+
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="reidhub-check") as pool:
-        yield from pool.map(_check, files)
+        yield from pool.map(check_one, files)
 
 
 def find_leftovers(cache: Cache) -> list[Removal]:
@@ -144,11 +163,18 @@ def find_leftovers(cache: Cache) -> list[Removal]:
     return found
 
 
-def find_prunable(cache: Cache, *, unused_since_s: float | None = None, max_size: int | None = None) -> list[Removal]:
+def find_prunable(
+    cache: Cache,
+    find_wrong_copies: FindWrongCopies,
+    *,
+    unused_since_s: float | None = None,
+    max_size: int | None = None,
+) -> list[Removal]:
     """Find the files to remove: leftovers, broken files, outdated models for OpenVINO and, on request, unused files.
 
     Args:
-        cache: the cache; every file in it is hashed, except the files that ``unused_since_s`` selects.
+        cache: the cache; every file in it is checked, except the files that ``unused_since_s`` selects.
+        find_wrong_copies: see `check`.
         unused_since_s: find also files that were not used for this number of seconds.
         max_size: find also the least recently used files, until the remaining files have at most this number of bytes.
 
@@ -159,7 +185,7 @@ def find_prunable(cache: Cache, *, unused_since_s: float | None = None, max_size
     leftovers = find_leftovers(cache)
     unused = _find_unused(files, unused_since_s) if unused_since_s is not None else []
     gone = {removal.paths for removal in unused}
-    checked = check(file for file in files if file.paths not in gone)
+    checked = check((file for file in files if file.paths not in gone), find_wrong_copies)
     broken = [result.removal for result in checked if result.state == "broken"]
     gone |= {removal.paths for removal in broken}
     rest = [file for file in files if file.paths not in gone]
@@ -236,31 +262,16 @@ def _describe(cache: Cache, digest: Digest, paths: tuple[Path, ...]) -> StoredFi
     return StoredFile(digest, paths, sum(map(_read_size, paths)), entry, last_used, not unchanged)
 
 
-def _check(file: StoredFile) -> CheckedFile:
+def _check(file: StoredFile, find_wrong_copies: FindWrongCopies) -> CheckedFile:
     try:
-        digest, copies = Digest.of_file(file.path), _find_broken_copies(file)
+        digest = Digest.of_file(file.path)
+        if digest != file.digest:
+            return CheckedFile(file, "broken", f"broken: expected sha256 {file.digest}, got {digest}", file.paths)
+        if file.copies and (wrong := find_wrong_copies(file)):
+            return CheckedFile(file, "broken", "its conversion is broken", wrong)
     except OSError as error:
         return CheckedFile(file, "unreadable", f"cannot be read: {error.strerror}")
-    if digest != file.digest:
-        return CheckedFile(file, "broken", f"broken: expected sha256 {file.digest}, got {digest}", file.paths)
-    if copies:
-        return CheckedFile(file, "broken", "its conversion is broken", copies)
     return CheckedFile(file, "intact")
-
-
-def _find_broken_copies(file: StoredFile) -> tuple[Path, ...]:
-    """Return the broken converted copies of a checkpoint's file, and the record of a broken safetensors copy."""
-    broken = [path for path in file.paths if is_conversion(path) and read_conversion(path) is None]
-    path = file.path.with_suffix(".safetensors")
-    note = path.with_suffix(".safetensors.json")
-    if path in file.paths:
-        digest = Digest.of_file(path)
-        try:
-            agrees = json.loads(note.read_text(encoding="utf-8"))["sha256"] == digest.hex
-        except (OSError, ValueError, TypeError, KeyError):
-            agrees = False
-        broken += [] if agrees else [path, note]
-    return tuple(broken)
 
 
 def _make_removal(file: StoredFile, reason: str) -> Removal:

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from reidhub.cache.conversions import read_conversion
+from reidhub.cache.partial_file import ROOM
 from reidhub.errors import CacheError, ReidhubError
 from reidhub.files.atomic import AtomicFile, explain_write_errors, write_atomically
 from reidhub.inference.preprocess import PixelSpec
@@ -205,7 +206,7 @@ def keep(converted: Any, path: Path) -> None:
     """
     openvino, folder = import_openvino(), path.parent
     with (
-        explain_write_errors(f"write {path}"),
+        explain_write_errors(f"write {path}", hint=ROOM),
         AtomicFile(folder, suffix=".xml") as xml,  # only the zip file that contains both is published
         AtomicFile(folder, suffix=".bin") as weights,
         write_atomically(path) as new,
@@ -215,6 +216,6 @@ def keep(converted: Any, path: Path) -> None:
             openvino.serialize(converted, xml.path, weights.path)
             open_core().read_model(xml.path, weights.path)  # fails if the last bytes had no room on the disk
         except RuntimeError as error:
-            raise CacheError(f"cannot write {path}: {error}") from error
+            raise CacheError(f"cannot write {path}: {error}", hint=ROOM) from error
         archive.write(xml.path, "model.xml")
         archive.write(weights.path, "model.bin")

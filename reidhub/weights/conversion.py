@@ -1,25 +1,26 @@
-"""Converts checkpoint files in the cache to safetensors files.
-
-A model is loaded faster from a safetensors file, because the file can be mapped into memory.
+"""Converts checkpoint files in the cache to safetensors files, from which a model is loaded faster.
 
 The converted file is in the folder of the original. It gets its final name only when it is complete. It contains only
 weights that loaded strictly into their model, and its metadata has the sha256 of the original. If the size or the
 modification time of a converted file has changed, it is hashed before use. A broken converted file is written again.
+
+The file is read, not mapped into memory: if another program shortens a mapped file, the process is killed (SIGBUS).
 """
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from reidhub.cache.partial_file import ROOM
 from reidhub.errors import WeightsError
 from reidhub.files.atomic import AtomicFile, explain_write_errors, write_json
 from reidhub.files.digest import Digest
-from reidhub.weights.containers import map_safetensors
+from reidhub.files.strict_json import read_json
+from reidhub.weights.containers import read_safetensors
 from reidhub.weights.state_dict import read_weights
 from reidhub.zoo.checkpoint import StateDictLayout
 
@@ -28,10 +29,27 @@ ORIGINAL = "sha256_of_original"
 """Key in the metadata of a converted file; its value is the sha256 of the original file."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """The record of a converted file, kept in a JSON file beside it.
+
+    Args:
+        original: sha256 of the original file.
+        layout: how the original file stores its tensors.
+        sha256: sha256 of the converted file.
+        size: size of the converted file in bytes.
+        mtime_ns: modification time of the converted file.
+    """
+
+    original: str
+    layout: StateDictLayout
+    sha256: str
+    size: int
+    mtime_ns: int
+
+
 def read_cached_weights(path: Path, layout: StateDictLayout) -> dict[str, Tensor]:
     """Read the weights of a file in the cache: from its converted copy if there is one, else from the file itself.
-
-    The copy is mapped into memory, which is faster.
 
     Args:
         path: the original file in the cache.
@@ -42,7 +60,7 @@ def read_cached_weights(path: Path, layout: StateDictLayout) -> dict[str, Tensor
     """
     if found := find_conversion(path, layout):
         with suppress(WeightsError):
-            return map_safetensors(found)
+            return read_safetensors(found)
     return read_weights(path, layout=layout)
 
 
@@ -54,18 +72,19 @@ def find_conversion(path: Path, layout: StateDictLayout) -> Path | None:
         layout: how the original file stores its tensors.
     """
     converted = path.with_suffix(SUFFIX)
+    note = read_json(_Note, find_note(converted))
+    if note is None or (note.original, note.layout) != (path.stem, layout):
+        return None
     try:
-        noted = json.loads(_find_note(converted).read_text(encoding="utf-8"))
         state = converted.stat()
-        if (noted["original"], noted["layout"]) != (path.stem, asdict(layout)):
-            return None
-        if (noted["size"], noted["mtime_ns"]) != (state.st_size, state.st_mtime_ns):
-            if Digest.of_file(converted).hex != noted["sha256"]:
+        if (note.size, note.mtime_ns) != (state.st_size, state.st_mtime_ns):
+            if Digest.of_file(converted).hex != note.sha256:
                 return None
             with suppress(OSError):  # if the folder is not writable, the next use hashes the file again
-                write_json(_find_note(converted), noted | {"size": state.st_size, "mtime_ns": state.st_mtime_ns})
+                note = replace(note, size=state.st_size, mtime_ns=state.st_mtime_ns)
+                write_json(find_note(converted), asdict(note))
         return converted
-    except (OSError, ValueError, TypeError, KeyError):
+    except OSError:
         return None
 
 
@@ -92,10 +111,38 @@ def convert(path: Path, tensors: Mapping[str, Tensor], layout: StateDictLayout) 
         new.file.write(data)
         new.sync()
         state = new.path.stat()
-        known = {"original": path.stem, "layout": asdict(layout), "sha256": Digest.of_bytes(data).hex}
-        write_json(_find_note(converted), known | {"size": state.st_size, "mtime_ns": state.st_mtime_ns})
+        note = _Note(path.stem, layout, Digest.of_bytes(data).hex, state.st_size, state.st_mtime_ns)
+        write_json(find_note(converted), asdict(note))
         new.publish(converted)
     return converted
+
+
+def is_faithful(path: Path) -> bool:
+    """Compare the converted file of a cached file with the file itself.
+
+    The note beside a converted file cannot prove that the converted file is right, because whoever changes the one can
+    change the other too. Therefore the weights are read from the original again. They must have the same names, types,
+    shapes and values, and the bytes must be those that the note promises.
+
+    Args:
+        path: the original file in the cache; it must be intact.
+
+    Raises:
+        OSError: the converted file cannot be read.
+    """
+    converted = path.with_suffix(SUFFIX)
+    note = read_json(_Note, find_note(converted))
+    if note is None or (note.original, note.sha256) != (path.stem, Digest.of_file(converted).hex):
+        return False
+    try:
+        wanted, got = read_weights(path, layout=note.layout), read_safetensors(converted)
+    except WeightsError:
+        return False
+    return wanted.keys() == got.keys() and all(_is_same(got[name], tensor) for name, tensor in wanted.items())
+
+
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    return one.dtype == other.dtype and torch.equal(one, other)
 
 
 def read_original_digest(path: Path) -> Digest | None:
@@ -112,5 +159,6 @@ def read_original_digest(path: Path) -> Digest | None:
         return None
 
 
-def _find_note(converted: Path) -> Path:
+def find_note(converted: Path) -> Path:
+    """Return the path of the record of a converted file, whether the record exists or not."""
     return converted.with_suffix(SUFFIX + ".json")

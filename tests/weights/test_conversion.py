@@ -10,12 +10,14 @@ import safetensors
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from support.damaged_json import DAMAGES, replace_content
 from support.full_disks import file_size_limit
 from support.hostile_files import saved, weights
 
 from reidhub.errors import CacheError, DiskFullError, WeightsError
 from reidhub.files.digest import Digest
 from reidhub.weights import convert, find_conversion, read_cached_weights
+from reidhub.weights.conversion import is_faithful
 from reidhub.zoo.checkpoint import StateDictLayout
 
 LAYOUT = StateDictLayout()
@@ -49,7 +51,7 @@ def test_converted_file_names_the_original(path):
     assert converted.parent == path.parent
 
 
-def test_mapped_weights_can_be_changed_without_changing_the_file(path):
+def test_weights_of_a_conversion_can_be_changed_without_changing_the_file(path):
     converted = convert(path, read_cached_weights(path, LAYOUT), LAYOUT)
     before = converted.read_bytes()
 
@@ -140,7 +142,7 @@ def test_weights_that_cannot_be_read_are_never_converted(path):
 
 
 @pytest.mark.parametrize("moment", ["before", "behind"])
-def test_conversion_removed_while_it_is_mapped_leaves_the_original_to_read(path, monkeypatch, moment):
+def test_conversion_removed_while_it_is_read_leaves_the_original_to_read(path, monkeypatch, moment):
     convert(path, read_cached_weights(path, LAYOUT), LAYOUT)
 
     def removed(name, *given, **options):
@@ -170,7 +172,7 @@ def test_another_file_that_takes_the_place_of_a_conversion_meanwhile_is_not_beli
     assert same(read_cached_weights(path, LAYOUT))
 
 
-def test_conversion_cut_short_while_it_is_mapped_leaves_the_original_to_read(path, monkeypatch):
+def test_conversion_cut_short_while_it_is_read_leaves_the_original_to_read(path, monkeypatch):
     converted = convert(path, read_cached_weights(path, LAYOUT), LAYOUT)
 
     def cut(name, *given, **options):
@@ -180,6 +182,62 @@ def test_conversion_cut_short_while_it_is_mapped_leaves_the_original_to_read(pat
 
     monkeypatch.setattr(safetensors, "safe_open", cut)
 
+    assert same(read_cached_weights(path, LAYOUT))
+
+
+def test_weights_outlive_a_conversion_that_is_cut_short_after_it_was_read(path):
+    """If the file was mapped into memory, the process would be killed with SIGBUS."""
+    converted = convert(path, {"big": torch.ones(100_000)}, LAYOUT)
+    code = f"""
+import os, sys
+from pathlib import Path
+from reidhub.weights import read_cached_weights
+from reidhub.zoo.checkpoint import StateDictLayout
+tensors = read_cached_weights(Path({str(path)!r}), StateDictLayout())
+os.truncate({str(converted)!r}, 100)
+print(tensors["big"].sum().item())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout) == (0, "100000.0\n"), done.stderr
+
+
+def change_value(tensors):
+    tensors["conv.weight"][0, 0, 0, 0] += 1
+
+
+def change_type(tensors):
+    tensors["conv.weight"] = tensors["conv.weight"].double()
+
+
+def remove_tensor(tensors):
+    del tensors["bn.running_mean"]
+
+
+def add_tensor(tensors):
+    tensors["more"] = torch.ones(1)
+
+
+@pytest.mark.parametrize("change", [change_value, change_type, remove_tensor, add_tensor])
+def test_a_conversion_forged_together_with_its_note_is_not_faithful(path, change):
+    tensors = read_cached_weights(path, LAYOUT)
+    convert(path, tensors, LAYOUT)
+    assert is_faithful(path)
+    find_conversion(path, LAYOUT).unlink()
+    change(tensors)
+    convert(path, tensors, LAYOUT)
+
+    assert find_conversion(path, LAYOUT), "loading a model believes the note"
+    assert not is_faithful(path)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_note_with_any_other_content_is_no_note(path, damage):
+    converted = convert(path, read_cached_weights(path, LAYOUT), LAYOUT)
+    replace_content(converted.with_suffix(".safetensors.json"), damage)
+
+    assert find_conversion(path, LAYOUT) is None
+    assert not is_faithful(path)
     assert same(read_cached_weights(path, LAYOUT))
 
 

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import click
@@ -69,8 +70,11 @@ def list_(*, as_data: bool) -> None:
 @click.option("--remove", is_flag=True, help="Remove the broken ones.")
 @json_option
 def check_(*, remove: bool, as_data: bool) -> None:
-    """Check the sha256 of every file in the cache. The exit code is 1 if a file is broken or cannot be read."""
-    results = list(check(list_stored(Cache())))
+    """Check the sha256 of every file in the cache, and compare its conversions with it.
+
+    The exit code is 1 if a file or a conversion is broken, or cannot be read.
+    """
+    results = list(check(list_stored(Cache()), _find_wrong_copies))
     wrong = [result for result in results if result.state != "intact"]
     removed = [result for result in wrong if remove and result.state == "broken"]
     for result in removed:
@@ -106,7 +110,7 @@ def prune(*, unused_since: int | None, max_size: int | None, dry_run: bool, as_d
     Leftovers are removed when they are more than one hour old. --unused-since and --max-size also remove intact files.
     The time of a file's last use is recorded at most once a day.
     """
-    found = find_prunable(Cache(), unused_since_s=unused_since, max_size=max_size)
+    found = find_prunable(Cache(), _find_wrong_copies, unused_since_s=unused_since, max_size=max_size)
     _carry_out(found, dry_run=dry_run, as_data=as_data)
 
 
@@ -125,6 +129,12 @@ def remove(selectors: tuple[str, ...], *, forget: bool, as_data: bool) -> None:
         if forget:
             cache.remove_pin(checkpoint.artifact)
     _carry_out(found, dry_run=False, as_data=as_data)
+
+
+def _find_wrong_copies(file: StoredFile) -> tuple[Path, ...]:
+    from reidhub.inference.copy_check import find_wrong_copies  # imports torch
+
+    return find_wrong_copies(file)
 
 
 def _carry_out(removals: list[Removal], *, dry_run: bool, as_data: bool) -> None:

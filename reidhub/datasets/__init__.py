@@ -64,10 +64,13 @@ def read_dataset(name: str, data_root: Path, *, allow_partial: bool = False) -> 
         DatasetError: the name is unknown, or the copy is incomplete or damaged.
     """
     module, reader = _find_reader(name)
-    if not data_root.is_dir():
-        raise DatasetNotFoundError(f"{name}: the data root {data_root} is not a folder")
     read: Reader = getattr(module, reader)
-    return read(data_root, allow_partial=allow_partial)
+    try:
+        if not data_root.is_dir():
+            raise DatasetNotFoundError(f"{name}: the data root {data_root} is not a folder")
+        return read(data_root, allow_partial=allow_partial)
+    except OSError as error:  # a closed folder, a file that disappears, a name that is too long
+        raise DatasetError(f"{name}: {error.filename} cannot be read: {error.strerror or error}") from error
 
 
 def describe_folder(name: str) -> str:

@@ -14,7 +14,7 @@ from reidhub.datasets.records import RetrievalSet
 
 FOLDER = "dukemtmc-reid/DukeMTMC-reID, with query and bounding_box_test in it"
 _PLACES = ("dukemtmc-reid/DukeMTMC-reID", "DukeMTMC-reID", "dukemtmcreid/DukeMTMC-reID", "dukemtmc-reid", "")
-_NAMING = Naming(re.compile(r"(?P<pid>\d+)_c(?P<camera>\d+)_f\d+"), "0005_c2_f0046985.jpg")
+_NAMING = Naming(re.compile(r"(?P<pid>\d{1,9})_c(?P<camera>\d{1,9})_f\d+"), "0005_c2_f0046985.jpg")
 
 
 def read(data_root: Path, *, allow_partial: bool = False) -> RetrievalSet:

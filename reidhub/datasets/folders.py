@@ -1,11 +1,16 @@
 """Find the folder of a dataset below the data root, and list images in a fixed order."""
 
-from collections.abc import Sequence
-from pathlib import Path
+import re
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path, PurePosixPath
 
 from reidhub.errors import DatasetError, DatasetNotFoundError
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+
+_DEEPEST = 3  # levels below the data root; archives that were unpacked twice have one level more than usual
+_SHOWN = 8  # entries of the data root in a message
+_HINT = "the data root is the folder with your datasets, or the dataset's own folder"
 
 
 def find_root(name: str, data_root: Path, places: Sequence[str], holds: Sequence[str]) -> Path:
@@ -14,23 +19,66 @@ def find_root(name: str, data_root: Path, places: Sequence[str], holds: Sequence
     Args:
         name: key of the dataset registry, for the message.
         data_root: the folder with the user's datasets, or the dataset's own folder.
-        places: folders below ``data_root``, in the order in which they are tried; ``""`` is ``data_root`` itself.
+        places: folders below ``data_root``; see `list_places`.
         holds: names of the files and folders that the dataset's folder must contain.
 
     Raises:
         DatasetNotFoundError: no folder contains all of ``holds``; the message lists what each folder lacks.
     """
     lines = []
-    for place in places:
-        folder = data_root / place
+    for folder in list_places(data_root, places):
         missing = [entry for entry in holds if not (folder / entry).exists()]
         if not missing:
             return folder
-        lines.append(f"  {folder}: {'no ' + ', no '.join(missing) if folder.is_dir() else 'no such folder'}")
-    raise DatasetNotFoundError(
-        "\n".join([f"{name}: no folder with {' and '.join(holds)} below {data_root}", *lines]),
-        hint="the data root is the folder with your datasets, or the dataset's own folder",
-    )
+        lines.append(f"{folder}: {'no ' + ', no '.join(missing) if folder.is_dir() else 'no such folder'}")
+    raise explain_not_found(f"{name}: no folder with {' and '.join(holds)} below {data_root}", lines, data_root)
+
+
+def list_places(data_root: Path, places: Sequence[str]) -> list[Path]:
+    """List the folders where a dataset may be, in the order in which they are tried.
+
+    After the usual places come all folders whose names are similar to those of the usual places, because archives are
+    unpacked twice (``Market-1501-v15.09.15/Market-1501-v15.09.15``) or renamed (``Market1501``).
+
+    Args:
+        data_root: the folder with the user's datasets, or the dataset's own folder.
+        places: the usual folders below ``data_root``, in the order in which they are tried; ``""`` is ``data_root``.
+            They need not exist.
+
+    Raises:
+        DatasetError: a folder cannot be read.
+    """
+    names = {_simplify(part) for place in places for part in PurePosixPath(place).parts}
+    usual = [data_root / place for place in places]
+    return list(dict.fromkeys([*usual, *_list_similar(data_root, names, _DEEPEST)]))
+
+
+def explain_not_found(message: str, lines: Sequence[str], data_root: Path, hint: str = _HINT) -> DatasetNotFoundError:
+    """Return the error for a dataset that was not found.
+
+    Args:
+        message: what was looked for.
+        lines: one for each folder that was tried.
+        data_root: its entries are listed.
+        hint: what the user can do.
+    """
+    found = [entry.name for entry in list_entries(data_root)]
+    more = f", and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    listed = f"{data_root} contains {', '.join(found[:_SHOWN]) or 'nothing'}{more}"
+    return DatasetNotFoundError("\n  ".join([message, *lines, listed]), hint=hint)
+
+
+def _list_similar(folder: Path, names: Collection[str], depth: int) -> Iterator[Path]:
+    """Yield the folders below a folder with one of the names, at most ``depth`` levels down; the deepest come first."""
+    for entry in list_entries(folder) if depth else ():
+        if _simplify(entry.name) in names and entry.is_dir():
+            yield from _list_similar(entry, names, depth - 1)
+            yield entry
+
+
+def _simplify(name: str) -> str:
+    """Return a name in lower case, with letters and digits only: ``Market-1501`` and ``market_1501`` are the same."""
+    return re.sub(r"[\W_]", "", name.lower())
 
 
 def list_images(folder: Path) -> list[Path]:

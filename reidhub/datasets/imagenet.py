@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 from reidhub.datasets.counts import Copy, Counts, find_published_counts
-from reidhub.datasets.folders import list_entries, list_images
+from reidhub.datasets.folders import explain_not_found, list_entries, list_images, list_places
 from reidhub.datasets.records import ClassificationSet, LabelledImage, compute_fingerprint
-from reidhub.errors import DatasetError, DatasetNotFoundError
+from reidhub.errors import DatasetError
 
 FOLDER = "imagenet/val, with a folder for each of the 1000 classes in it (n01440764, ...)"
 _PLACES = ("imagenet/val", "val", "imagenet", "")
@@ -23,15 +23,15 @@ def read(data_root: Path, *, allow_partial: bool = False) -> ClassificationSet:
         DatasetNotFoundError: no folder below ``data_root`` holds a copy.
         DatasetError: the number of classes is wrong, or the copy is incomplete and ``allow_partial`` is False.
     """
-    for place in _PLACES:
-        root = data_root / place
+    places = list_places(data_root, _PLACES)
+    for root in places:
         if root.is_dir() and _list_classes(root):
             expected = (find_published_counts("imagenet") or {}).get("val")
             return read_layout(root, name="imagenet", title="ImageNet", counts=expected, allow_partial=allow_partial)
-    raise DatasetNotFoundError(
-        "\n  ".join(
-            ["imagenet: no folder with class folders (n01440764, ...)"] + [str(data_root / place) for place in _PLACES]
-        ),
+    raise explain_not_found(
+        f"imagenet: no folder with class folders (n01440764, ...) below {data_root}",
+        [str(place) for place in places],
+        data_root,
         hint="the validation images must be in one folder per class",
     )
 

@@ -20,8 +20,8 @@ TITLE = "MSMT17"
 _PLACES = ("msmt17/MSMT17_V1", "msmt17/MSMT17_V2", "MSMT17_V1", "MSMT17_V2", "msmt17", "")
 _LISTS = {"query": "list_query.txt", "gallery": "list_gallery.txt"}
 _VERSIONS = {"V1": "test", "V2": "mask_test_v2"}
-_LINE = re.compile(r"(?P<file>\S+) +(?P<pid>\d+)")
-_NAME = re.compile(r"\d+_\d+_(?P<camera>\d+)_")
+_LINE = re.compile(r"(?P<file>\S+) +(?P<pid>\d{1,9})")
+_NAME = re.compile(r"\d+_\d+_(?P<camera>\d{1,9})_")
 
 
 def read(data_root: Path, *, allow_partial: bool = False) -> RetrievalSet:
@@ -55,7 +55,8 @@ def _find_version(root: Path) -> str:
 
 def _describe_missing(split: str, listed: tuple[Record, ...], found: tuple[Record, ...]) -> str:
     first = next(record.path for record in listed if not record.path.is_file())
-    return f"{split}: {len(listed) - len(found)} of {len(listed)} listed files are missing, such as {first}"
+    shown = str(first).encode(errors="surrogateescape").decode(errors="replace")  # not every name is UTF-8
+    return f"{split}: {len(listed) - len(found)} of {len(listed)} listed files are missing, such as {shown}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +69,9 @@ class _List:
     def read_records(self) -> Iterator[Record]:
         """Read one record from each line of the list, in the order of the lines."""
         try:
-            lines = self.file.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DatasetError(f"{self.file} cannot be read: {error}") from error
+            lines = self.file.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+        except OSError as error:
+            raise DatasetError(f"{self.file} cannot be read: {error.strerror or error}") from error
         seen: set[str] = set()
         for number, line in enumerate(lines, start=1):
             if line.strip():

@@ -154,7 +154,7 @@ def write_text(path: Path, text: str) -> None:
         OSError: the file cannot be written.
     """
     with write_atomically(path) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))  # names of files need not be UTF-8
 
 
 def write_json(path: Path, data: dict[str, Any], *, exclusive: bool = False) -> None:

@@ -20,7 +20,7 @@ from reidhub.diagnosis.origins import (
     find_training_sets,
 )
 from reidhub.diagnosis.resemblance import Resemblance, find_nearest
-from reidhub.diagnosis.wrapping import Wrapping, find_wrapping
+from reidhub.diagnosis.wrapping import Wrapping, find_wrapping, suggest_layout
 from reidhub.errors import StateDictError, WeightsError
 from reidhub.files.digest import Digest
 from reidhub.files.sniff import make_printable
@@ -110,29 +110,28 @@ def _read_tensors(blank: Diagnosis, path: Path, start: bytes) -> Diagnosis:
         refusal = explain_refusal(start) or error.message.removeprefix(f"{path}: ")
         return replace(blank, problem=refusal, hint=error.hint)
     found = find_nearest(tensors)
-    below = {name.removeprefix(found.prefix): t for name, t in tensors.items() if name.startswith(found.prefix)}
+    classes = count_classes(found.select(tensors))
     read = replace(
         blank,
         tensors=len(tensors),
-        wrapping=find_wrapping(path, tensors),
+        wrapping=find_wrapping(path, layout),
         architecture=found.architecture if found.whole else None,
         nearest=found.architecture if _ALIKE <= found.share < 1 else None,
-        num_classes=count_classes(below),
-        training_sets=find_training_sets(count_classes(below)),
+        num_classes=classes,
+        training_sets=find_training_sets(classes),
     )
-    problem, hint = _find_problem(read, tensors, below, found)
+    problem, hint = _find_problem(read, tensors, found)
     return replace(read, problem=problem, hint=hint)
 
 
 def _find_problem(
-    read: Diagnosis, tensors: Mapping[str, Tensor], below: Mapping[str, Tensor], found: Resemblance
+    read: Diagnosis, tensors: Mapping[str, Tensor], found: Resemblance
 ) -> tuple[str, str] | tuple[None, None]:
     """Try to load the tensors as `reidhub.load` does, and describe the problem if they do not load.
 
     Args:
         read: the diagnosis so far.
         tensors: all tensors of the file.
-        below: the tensors whose names start with ``found.prefix``; the keys are the names without the prefix.
         found: the most similar architecture.
 
     Returns:
@@ -142,18 +141,39 @@ def _find_problem(
         first = list(tensors.items())[:_SHOWN]
         listed = ", ".join(f"{make_printable(name)} {tuple(tensor.shape)}" for name, tensor in first)
         return f"no architecture of the zoo resembles its {len(tensors)} tensors: {listed}, ...", _OTHER
+    below = found.select(tensors)
+    wanted = {name: tensor for name, tensor in below.items() if name not in found.others}
+    if (misfit := _find_misfit(read, found, wanted)) is not None:
+        return _find_misfit(read, found, below) or misfit, _suggest_for_misfit(read, found)
+    if not found.prefix and len(wanted) == len(tensors):
+        return None, None
+    return _explain_surroundings(read, tensors, {found.prefix + name for name in wanted}, found)
+
+
+def _find_misfit(read: Diagnosis, found: Resemblance, tensors: Mapping[str, Tensor]) -> str | None:
+    """Return the message of the error if these tensors do not load into the most similar architecture; else None."""
     what = f"{found.architecture}, under {found.prefix!r}" if found.prefix else found.architecture
     try:
-        load_weights(build(found.architecture, read.num_classes or 1000, device="meta"), below, what=what)
+        load_weights(build(found.architecture, read.num_classes or 1000, device="meta"), tensors, what=what)
     except StateDictError as error:
-        return error.message, _suggest_for_misfit(read, found)
-    if not found.prefix:
-        return None, None
-    if len(below) == len(tensors):
-        layout = f"layout: {{strip_prefix: {found.prefix!r}}}"
-        return f"every name has {found.prefix!r} before it", f"a manifest entry of your own with `{layout}` loads it"
-    problem = f"it holds {found.architecture} under {found.prefix!r}, and {len(tensors) - len(below)} other tensors"
-    return problem, f"save the tensors under {found.prefix!r} only, without that prefix"
+        return error.message
+    return None
+
+
+def _explain_surroundings(
+    read: Diagnosis, tensors: Mapping[str, Tensor], wanted: set[str], found: Resemblance
+) -> tuple[str, str]:
+    """Return problem and hint for a file that loads once a prefix, or the tensors not in ``wanted``, are gone."""
+    removed = read.wrapping.prefix if read.wrapping else ""
+    prefix = removed + found.prefix
+    spare = [removed + name for name in tensors if name not in wanted]
+    where = f" under {prefix!r}" if prefix else ""
+    problem = f"it holds {found.architecture}{where}, and {len(spare)} other tensors"
+    if not spare:
+        problem = f"every name has {prefix!r} before it"
+    if layout := suggest_layout(prefix, [removed + name for name in wanted], spare):
+        return problem, f"a manifest entry of your own with `{layout}` loads it"
+    return problem, f"save the tensors of {found.architecture} only, without a prefix"
 
 
 def _suggest_for_misfit(read: Diagnosis, found: Resemblance) -> str:
@@ -203,7 +223,7 @@ def _write_notes(read: Diagnosis, path: Path, start: bytes) -> Iterator[str]:
     if read.format == "lfs-pointer" and (target := read_pointer(start)):
         names = [checkpoint.name for checkpoint in find_by_digest(target)]
         yield f"it points to sha256 {target}, which is {', '.join(names) or 'no file of the zoo'}"
-    if read.format == "safetensors" and (original := read_original_digest(path)):
+    if read.format == "safetensors" and read.tensors and (original := read_original_digest(path)):
         file = ", ".join(checkpoint.name for checkpoint in find_by_digest(original)) or f"sha256 {original}"
         yield f"it says that it was converted from {file}; its bytes do not prove it"
     if read.wrapping and read.wrapping.latin1:

@@ -7,7 +7,7 @@ from pathlib import Path
 from reidhub.errors import IntegrityError
 from reidhub.files.digest import Digest
 from reidhub.files.sniff import HEAD, PAGE, refuse_pages
-from reidhub.weights.containers import detect_container
+from reidhub.weights.containers import detect_container, is_torchscript
 
 FORMATS = {
     "zip": "zip, as torch.save writes since PyTorch 1.6",
@@ -80,6 +80,6 @@ def _detect_zip_format(path: Path) -> str:
             names = {name.partition("/")[2] for name in archive.namelist()}
     except Exception:  # incomplete or damaged; `read_weights` raises an error that explains it
         return "zip"
-    if "constants.pkl" in names or any(name.startswith("code/") for name in names):
+    if is_torchscript(names):
         return "torchscript"
     return "zip" if "data.pkl" in names else "archive"

@@ -42,6 +42,12 @@ class Resemblance:
         """True if all compared tensors have the same names and shapes."""
         return self.same == self.total
 
+    def select(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the tensors whose names start with ``prefix``, under their names without it."""
+        return {
+            name.removeprefix(self.prefix): tensor for name, tensor in tensors.items() if name.startswith(self.prefix)
+        }
+
     @property
     def share(self) -> float:
         """Share of equal tensors: ``same`` / ``total``, in [0, 1]."""

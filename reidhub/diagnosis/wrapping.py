@@ -1,13 +1,16 @@
 """Find how a file stores its tensors: under which key, with which prefix before the names, in which text encoding."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
 
 from reidhub.weights.containers import open_container
+from reidhub.weights.state_dict import find_entries
+from reidhub.zoo.checkpoint import StateDictLayout
+
+_MOST_SKIPPED = 8  # names in a hint
+_PLAIN = re.compile(r"[\w.-]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,28 +28,16 @@ class Wrapping:
     latin1: bool
 
 
-def find_wrapping(path: Path, tensors: Mapping[str, Tensor]) -> Wrapping | None:
-    """Find under which key and with which name prefix a file stores ``tensors``; None if the search fails."""
-    with open_container(path, "latin1") as container:
-        content = container.content
-    below = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, dict)}
-    for root, mapping in {"": content, **below}.items():
-        if (prefix := _find_prefix(mapping, tensors)) is not None:
-            return Wrapping(root, prefix, _needs_latin1(path))
-    return None
+def find_wrapping(path: Path, layout: StateDictLayout) -> Wrapping:
+    """Find under which key and with which name prefix a file stores its tensors.
 
-
-def _find_prefix(mapping: Mapping[Any, Any], tensors: Mapping[str, Tensor]) -> str | None:
-    """Return the prefix of a mapping's keys: key = prefix + name of a tensor; None if this is wrong for any key.
-
-    For the keys ``module.a``, ``module.b`` and tensors ``a``, ``b``, the prefix is ``module.``. If keys and names are
-    equal, it is empty. Keys and names must be in the same order.
+    Args:
+        path: a file that `reidhub.read_weights` can read with this layout.
+        layout: what is known of the file.
     """
-    first, wanted = next(iter(mapping), None), next(iter(tensors))
-    if not isinstance(first, str) or not first.endswith(wanted) or len(mapping) != len(tensors):
-        return None
-    prefix = first.removesuffix(wanted)
-    return prefix if all(name == prefix + key for name, key in zip(mapping, tensors, strict=True)) else None
+    with open_container(path, layout.encoding) as container:
+        entries = find_entries(container.content, layout)
+    return Wrapping(entries.root, entries.prefix, _needs_latin1(path))
 
 
 def _needs_latin1(path: Path) -> bool:
@@ -55,3 +46,28 @@ def _needs_latin1(path: Path) -> bool:
             return False
     except UnicodeDecodeError:
         return True
+
+
+def suggest_layout(prefix: str, wanted: Collection[str], spare: Collection[str]) -> str | None:
+    """Write the layout of a manifest entry that reads some tensors of a file and leaves out the others.
+
+    Args:
+        prefix: prefix to remove from the names in ``wanted``.
+        wanted: names of the tensors to read, as the file has them.
+        spare: names of the other tensors, as the file has them.
+
+    Returns:
+        A text such as ``layout: {strip_prefix: 'model.', skip: ['centers']}``. None if there are too many names to
+        list, or if a name has characters that mean something in YAML.
+    """
+    taken = {_name_module(name) for name in wanted}
+    skip = list(dict.fromkeys(name if _name_module(name) in taken else _name_module(name) or name for name in spare))
+    if len(skip) > _MOST_SKIPPED or not all(map(_PLAIN.fullmatch, (prefix, *skip))):
+        return None
+    fields = ([f"strip_prefix: {prefix!r}"] if prefix else []) + ([f"skip: {skip}"] if skip else [])
+    return f"layout: {{{', '.join(fields)}}}"
+
+
+def _name_module(name: str) -> str:
+    """Return the first module in the name of a tensor, with the dot after it; empty if there is none."""
+    return name[: name.find(".") + 1]

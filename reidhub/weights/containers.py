@@ -6,7 +6,7 @@ Each offset or length in a file is compared with the size of the file before it 
 import math
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,12 @@ from torch import Tensor
 
 from reidhub.errors import IntegrityError, WeightsError
 from reidhub.files.sniff import HEAD, refuse_pages
-from reidhub.weights.unpickler import Storage, StorageType, read_pickle
+from reidhub.weights.stand_ins import Storage
+from reidhub.weights.storages import AGAIN, Storages, explain_missing
+from reidhub.weights.unpickler import read_pickle
+
+MOST_TENSORS = 50_000  # the largest file of the zoo has 900
+MOST_DIMENSIONS = 32  # of a tensor; the weights of a convolution have four
 
 _ZIP = b"PK\x03\x04"
 _LOCAL_HEADER = 30  # bytes of the header before the file name, section 4.3.7 of the zip specification
@@ -25,6 +30,7 @@ _MAGIC = 0x1950A86A20F9469CFC6C  # legacy files: torch.serialization.MAGIC_NUMBE
 _PROTOCOL = 1001  # torch.serialization.PROTOCOL_VERSION
 _LEGACY_START = 32  # a legacy file has _MAGIC within this number of bytes, in every pickle protocol
 _LONGEST_HEADER = 100_000_000  # bytes; the limit in the safetensors format
+_MOST_MARKS = 20 * MOST_TENSORS  # brackets and commas in a safetensors header; it has about 10 for each tensor
 _SAFETENSORS_DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -64,10 +70,8 @@ class Container:
         place = self.places.get(storage.key, slice(0, 0))
         start = place.start + storage.offset * dtype.itemsize
         length = storage.numel * dtype.itemsize
-        if place.stop > self.size:
-            raise WeightsError(f"it is cut short: it ends at {self.size} bytes, within its tensors", hint=_AGAIN)
         if start + length > place.stop:
-            raise WeightsError(f"the bytes of storage {storage.key[:40]!r} are missing, or too few", hint=_AGAIN)
+            raise explain_missing(storage.key)
         self.file.seek(start)
         return torch.frombuffer(bytearray(self.file.read(length)), dtype=dtype)
 
@@ -116,33 +120,51 @@ def detect_container(start: bytes, size: int) -> Literal["zip", "legacy", "safet
 def _open_zip(file: BinaryIO, size: int, encoding: str) -> Container:
     """Open a zip archive, which contains the file ``data.pkl`` and one file for each storage, all uncompressed."""
     with zipfile.ZipFile(file) as archive:
-        records = _read_records(archive, size)
-        if "constants.pkl" in records or any(name.startswith("code/") for name in records):
-            raise WeightsError("it is a TorchScript program, which is not run", hint=_STATE_DICT)
+        records = _list_records(archive)
+        if is_torchscript(records):
+            raise WeightsError("it is a TorchScript program, which is not run", hint=STATE_DICT)
         if "data.pkl" not in records:
-            raise WeightsError("it is a zip archive, but not one of torch.save", hint=_STATE_DICT)
+            raise WeightsError("it is a zip archive, but not one of torch.save", hint=STATE_DICT)
+        _check_records(archive, size)
         if "byteorder" in records and archive.read(records["byteorder"]) != b"little":
             raise WeightsError("it was written on a big-endian machine")
     pickled = _find_record(file, size, records["data.pkl"])
-    content = read_pickle(file, pickled.start, encoding, persistent=_parse_storage).value
     data = {name.removeprefix("data/"): info for name, info in records.items() if name.startswith("data/")}
-    return Container(file, size, content, {key: _find_record(file, size, info) for key, info in data.items()})
+    places = {key: _find_record(file, size, info) for key, info in data.items()}
+    storages = Storages()
+    content = read_pickle(file, pickled.start, encoding, persistent=storages).value
+    storages.check_sizes(places)
+    return Container(file, size, content, places)
 
 
-def _read_records(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """Check that all files in a zip archive are intact and uncompressed; return path below the top folder -> file."""
+def is_torchscript(records: Collection[str]) -> bool:
+    """Return True if these files are those of a TorchScript program.
+
+    Args:
+        records: paths of the files in a zip archive, below its top folder.
+    """
+    return "constants.pkl" in records or any(name.startswith("code/") for name in records)
+
+
+def _list_records(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """List the files in a zip archive with one top folder: path below this folder -> file."""
     infos = archive.infolist()
     names = [info.filename.partition("/")[2] for info in infos]
     folders = {info.filename.partition("/")[0] for info in infos}
     if len(folders) != 1 or len(set(names)) != len(names):
-        raise WeightsError("it is a zip archive, but not one of torch.save", hint=_STATE_DICT)
+        raise WeightsError("it is a zip archive, but not one of torch.save", hint=STATE_DICT)
+    return dict(zip(names, infos, strict=True))
+
+
+def _check_records(archive: zipfile.ZipFile, size: int) -> None:
+    """Check that all files in a zip archive of ``size`` bytes are intact and uncompressed."""
+    infos = archive.infolist()
     if any(info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size for info in infos):
         raise WeightsError("its records are compressed, which torch.save never does")
     if sum(info.file_size for info in infos) > size:
         raise WeightsError("its records are longer than the file")
     if (damaged := archive.testzip()) is not None:
-        raise WeightsError(f"record {damaged[:60]!r} is damaged: its CRC-32 is wrong", hint=_AGAIN)
-    return dict(zip(names, infos, strict=True))
+        raise WeightsError(f"record {damaged[:60]!r} is damaged: its CRC-32 is wrong", hint=AGAIN)
 
 
 def _find_record(file: BinaryIO, size: int, info: zipfile.ZipInfo) -> slice:
@@ -151,14 +173,14 @@ def _find_record(file: BinaryIO, size: int, info: zipfile.ZipInfo) -> slice:
     header = file.read(_LOCAL_HEADER)
     start = info.header_offset + _LOCAL_HEADER + sum(int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
     if not header.startswith(_ZIP) or start + info.file_size > size:
-        raise WeightsError(f"record {info.filename[:60]!r} is damaged", hint=_AGAIN)
+        raise WeightsError(f"record {info.filename[:60]!r} is damaged", hint=AGAIN)
     return slice(start, start + info.file_size)
 
 
 def _open_legacy(file: BinaryIO, size: int, encoding: str) -> Container:
     """Open a legacy file, which contains five pickles, then for each storage the number of elements and the bytes."""
     at, parts = 0, []
-    storages = _LegacyStorages()
+    storages = Storages()
     for persistent in (None, None, None, storages, None):
         part = read_pickle(file, at, encoding, persistent=persistent)
         parts.append(part.value)
@@ -168,55 +190,27 @@ def _open_legacy(file: BinaryIO, size: int, encoding: str) -> Container:
         raise WeightsError(f"it has another version of the legacy format than {_PROTOCOL}")
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise WeightsError("it was written on a big-endian machine")
-    return Container(file, size, content, dict(_find_storages(file, at, keys, storages.widths)))
+    places = dict(_find_storages(file, slice(at, size), keys, storages.element_sizes))
+    storages.check_sizes(places)
+    return Container(file, size, content, places)
 
 
-class _LegacyStorages:
-    """Converts a legacy file's references to storages into `Storage`, and records the size of their elements.
+def _find_storages(
+    file: BinaryIO, place: slice, keys: Any, element_sizes: Mapping[str, int]
+) -> Iterator[tuple[str, slice]]:
+    """Yield the key and the byte range of each storage in a legacy file; ``place`` is the range of all storages.
 
-    Attributes:
-        widths: key of a storage -> bytes of one element.
+    Raises:
+        WeightsError: the file ends before the last storage does.
     """
-
-    def __init__(self) -> None:
-        self.widths: dict[str, int] = {}
-
-    def __call__(self, pid: Any) -> Storage:
-        if isinstance(pid, tuple) and pid and pid[0] == "module":
-            raise WeightsError("it holds a whole module, which only running code can create", hint=_STATE_DICT)
-        storage = _parse_storage(pid[:5])
-        if storage.dtype is None:
-            raise WeightsError("a storage has no dtype")
-        self.widths[storage.key] = storage.dtype.itemsize
-        view = pid[5] if len(pid) > 5 else None
-        if view is None:
-            return storage
-        _, offset, numel = view
-        if not (_is_count(offset) and _is_count(numel) and offset + numel <= storage.numel):
-            raise WeightsError("a view lies outside its storage")
-        return Storage(storage.key, storage.dtype, offset, numel)
-
-
-def _parse_storage(pid: Any) -> Storage:
-    """Convert a pickle's reference ``("storage", type, key, device, elements)`` into a `Storage`."""
-    kind, storage_type, key, _, numel = pid
-    fits = kind == "storage" and isinstance(storage_type, StorageType) and isinstance(key, str) and _is_count(numel)
-    if not fits:
-        raise WeightsError("the pickle refers to bytes in an unknown way")
-    return Storage(key, storage_type.dtype, 0, numel)
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 1 << 62
-
-
-def _find_storages(file: BinaryIO, at: int, keys: Any, widths: Mapping[str, int]) -> Iterator[tuple[str, slice]]:
+    at = place.start
     for key in keys:
         file.seek(at)
-        numel = int.from_bytes(file.read(8), "little")
-        place = slice(at + 8, at + 8 + numel * widths[key])
-        yield key, place
-        at = place.stop
+        start = at + 8
+        at = start + int.from_bytes(file.read(8), "little") * element_sizes[key]
+        if at > place.stop:
+            raise WeightsError(f"it is cut short: it ends at {place.stop} bytes, within its tensors", hint=AGAIN)
+        yield key, slice(start, at)
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -230,9 +224,9 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return _read_tensors(path)
     except SafetensorError as error:
-        raise WeightsError(f"it is damaged: {error}", hint=_AGAIN) from error
+        raise WeightsError(f"it is damaged: {error}", hint=AGAIN) from error
     except (OSError, ValueError, RuntimeError) as error:  # the last two are raised if the file was changed meanwhile
-        raise WeightsError(f"it cannot be read: {error}", hint=_AGAIN) from error
+        raise WeightsError(f"it cannot be read: {error}", hint=AGAIN) from error
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
@@ -244,26 +238,45 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     from safetensors import safe_open
 
     tensors = {}
-    with path.open("rb") as file, safe_open(path, framework="np") as header:
-        state = os.fstat(file.fileno())
-        if not os.path.samestat(state, path.stat()):
-            raise WeightsError("another file replaced it while it was read", hint="read it again")
-        memory = bytearray(state.st_size)
-        if file.readinto(memory) < len(memory):
-            raise WeightsError("it became shorter while it was read", hint="read it again")
-        at = 8 + int.from_bytes(memory[:8], "little")
-        for name in header.offset_keys():
-            entry = header.get_slice(name)
-            shape, kind = entry.get_shape(), entry.get_dtype()
-            dtype = _SAFETENSORS_DTYPES.get(kind)
-            if dtype is None:
-                raise WeightsError(f"tensor {name!r} is of the type {kind}, which no weights of the zoo have")
-            numel = math.prod(shape)
-            empty = torch.empty(0, dtype=dtype, device="cpu")
-            tensor = torch.frombuffer(memory, dtype=dtype, count=numel, offset=at) if numel else empty
-            tensors[name] = tensor.view(shape)
-            at += numel * dtype.itemsize
+    with path.open("rb") as file:
+        _check_header(file)
+        with safe_open(path, framework="np") as header:
+            state = os.fstat(file.fileno())
+            if not os.path.samestat(state, path.stat()):
+                raise WeightsError("another file replaced it while it was read", hint="read it again")
+            names = header.offset_keys()
+            if len(names) > MOST_TENSORS:
+                raise WeightsError(f"it holds {len(names)} tensors; at most {MOST_TENSORS} are read")
+            memory = bytearray(state.st_size)
+            file.seek(0)
+            if file.readinto(memory) < len(memory):
+                raise WeightsError("it became shorter while it was read", hint="read it again")
+            at = 8 + int.from_bytes(memory[:8], "little")
+            for name in names:
+                tensors[name] = _view_tensor(memory, at, name, header.get_slice(name))
+                at += tensors[name].nbytes
     return tensors
+
+
+def _check_header(file: BinaryIO) -> None:
+    """Raise WeightsError if the header of a safetensors file has so many values that parsing it would take long."""
+    header = file.read(min(int.from_bytes(file.read(8), "little"), _LONGEST_HEADER))
+    if sum(header.count(mark) for mark in (b"{", b"[", b",")) > _MOST_MARKS:
+        raise WeightsError(f"its header is longer than that of {MOST_TENSORS} tensors, the most that are read")
+
+
+def _view_tensor(memory: bytearray, at: int, name: str, entry: Any) -> Tensor:
+    """Make the tensor at byte ``at`` of a safetensors file; ``entry`` tells its shape and dtype."""
+    shape, kind = entry.get_shape(), entry.get_dtype()
+    dtype = _SAFETENSORS_DTYPES.get(kind)
+    if dtype is None:
+        raise WeightsError(f"tensor {name!r} is of the type {kind}, which no weights of the zoo have")
+    if len(shape) > MOST_DIMENSIONS:
+        raise WeightsError(f"tensor {name!r} has {len(shape)} dimensions; at most {MOST_DIMENSIONS} are read")
+    numel = math.prod(shape)
+    if not numel:
+        return torch.empty(shape, dtype=dtype, device="cpu")
+    return torch.frombuffer(memory, dtype=dtype, count=numel, offset=at).view(shape)
 
 
 def _is_safetensors(start: bytes, size: int) -> bool:
@@ -275,13 +288,13 @@ def _explain_unknown(start: bytes) -> WeightsError:
     try:
         list(refuse_pages(iter([start])))
     except IntegrityError as error:
-        return WeightsError(error.message, hint=_AGAIN)
+        return WeightsError(error.message, hint=AGAIN)
     if start.startswith(b"\x80"):
-        return WeightsError("it is a pickle, but not one of torch.save", hint=_STATE_DICT)
+        return WeightsError("it is a pickle, but not one of torch.save", hint=STATE_DICT)
     if start[257:262] == b"ustar":
-        return WeightsError("it is a tar archive, which PyTorch wrote before 0.1.10", hint=_STATE_DICT)
+        return WeightsError("it is a tar archive, which PyTorch wrote before 0.1.10", hint=STATE_DICT)
     return WeightsError("it has none of the formats of checkpoints")
 
 
-_STATE_DICT = "save the state dict alone with the program it came from: torch.save(model.state_dict(), path)"
-_AGAIN = "fetch the file again"
+STATE_DICT = "save the state dict alone with the program it came from: torch.save(model.state_dict(), path)"
+"""Hint for a file with an object that only running code can create."""

@@ -1,6 +1,9 @@
 """Reads the tensors of a checkpoint file of any format and checks each of them."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,9 @@ from torch import Tensor
 
 from reidhub.errors import WeightsError
 from reidhub.files.sniff import make_printable
-from reidhub.weights.containers import Container, open_container
-from reidhub.weights.unpickler import ArraySpec, DTypeSpec, Storage, TensorSpec
+from reidhub.weights.containers import MOST_DIMENSIONS, MOST_TENSORS, STATE_DICT, Container, open_container
+from reidhub.weights.stand_ins import ArraySpec, DTypeSpec, Opaque, OtherTensor, Storage, TensorSpec
+from reidhub.weights.storages import AGAIN
 from reidhub.zoo.checkpoint import StateDictLayout
 
 _ANY = StateDictLayout()
@@ -20,54 +24,152 @@ _ANY = StateDictLayout()
 def read_weights(path: Path | str, *, layout: StateDictLayout = _ANY) -> dict[str, Tensor]:
     """Read the weights from a checkpoint file: zip or legacy format of `torch.save`, or safetensors.
 
-    Files that Python 2.7 wrote can be read too. Other content (epoch, optimizer, arguments) is ignored. NumPy arrays
-    become tensors.
+    Files that Python 2.7 wrote can be read too. Other content (epoch, optimizer, paths, objects of any class) is
+    ignored. NumPy arrays become tensors.
 
     Args:
         path: the checkpoint file.
         layout: how the file stores its tensors. If ``root`` is None, the tensors may be at the top level or under one
-            key, such as ``state_dict``. If ``strip_prefix`` is None and every name starts with ``module.``, this prefix
-            is removed.
+            key, such as ``state_dict``. If ``strip_prefix`` is None and every name starts with ``module.`` or
+            ``_orig_mod.``, this prefix is removed.
 
     Returns:
         A non-empty mapping of names to dense, finite, real CPU tensors, in the file's order.
 
     Raises:
-        WeightsError: the file has another format, is damaged, or needs code from the file to be run.
+        WeightsError: the file has another format, is damaged, or has its weights in an object that only code from the
+            file can create.
     """
     path = Path(path)
     try:
         with open_container(path, layout.encoding) as container:
-            return find_state_dict(container, layout)
+            return _make_tensors(find_entries(container.content, layout).tensors, container)
     except WeightsError as error:
         raise type(error)(f"{path}: {error.message}", hint=error.hint) from error
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # damaged bytes make pickle, zipfile and torch raise nearly anything
-        raise WeightsError(f"{path}: damaged, or not a checkpoint ({type(error).__name__})", hint=_AGAIN) from error
+        raise WeightsError(f"{path}: damaged, or not a checkpoint ({type(error).__name__})", hint=AGAIN) from error
 
 
-_AGAIN = "fetch the file again"
-
-
-MOST_TENSORS = 50_000  # the largest file of the zoo has 900
 _LONGEST_NAME = 1000  # characters
 _SLACK = 1 << 20  # bytes that all tensors may have beyond `_MOST_COPIES` times the size of the file
 _MOST_COPIES = 2  # above 1, because a file stores tied weights only once
 
-_PREFIX = "module."  # nn.DataParallel adds it to every name
-_WRAPPERS = 2  # most nn.DataParallel inside each other
+_PREFIXES = ("module.", "_orig_mod.")  # nn.DataParallel and torch.compile put them before every name
+_WRAPPERS = 3  # most of these prefixes before a name
+_AVERAGED = "n_averaged"  # count that torch.optim.swa_utils.AveragedModel saves beside the names with ``module.``
 _USUAL_ROOT = "state_dict"
+_SHOWN = 6  # keys in a message
+_TENSORS = (TensorSpec, ArraySpec, OtherTensor, Tensor)
 _ARRAYS = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "b1"})
 
 
-def find_state_dict(container: Container, layout: StateDictLayout) -> dict[str, Tensor]:
-    """Find the weights in an open file, in the form that `reidhub.read_weights` returns.
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """The mapping of a file that has its weights.
+
+    Args:
+        root: key under which the file has the mapping; empty if the whole content of the file is this mapping.
+        prefix: prefix that was removed from every name.
+        tensors: name without the prefix -> tensor, or a description of it that is not checked yet.
+    """
+
+    root: str
+    prefix: str
+    tensors: Mapping[str, Any]
+
+
+def find_entries(content: Any, layout: StateDictLayout) -> Entries:
+    """Find the weights in the content of a file.
 
     Raises:
-        WeightsError: the file has no weights, or a tensor is not dense, finite and real.
+        WeightsError: the file has no weights, or several mappings of weights.
     """
-    entries = _strip_prefix(_find_root(container.content, layout.root), layout.strip_prefix)
+    root, found = _find_root(content, layout)
+    found = _drop_average_count(found)
+    prefix = _find_prefix(found, layout.strip_prefix)
+    return Entries(root, prefix, {name.removeprefix(prefix): value for name, value in found.items()})
+
+
+def _find_root(content: Any, layout: StateDictLayout) -> tuple[str, dict[str, Any]]:
+    """Find the mapping of names to tensors in a file's content: the content itself, or one of its values."""
+    if not isinstance(content, dict):
+        hint = STATE_DICT if isinstance(content, Opaque) else None
+        raise WeightsError(f"it holds {_name_kind(content)} instead of a mapping of names to tensors", hint=hint)
+    if (root := layout.root) is not None:
+        where, chosen = ("at its top", content) if root == "" else (f"under {root!r}", content.get(root))
+        if (found := _select_tensors(chosen, layout.skip)) is None:
+            raise WeightsError(f"{_describe(chosen)} {where}; expected names and tensors")
+        return root, found
+    if (found := _select_tensors(content, layout.skip)) is not None:
+        return "", found
+    distinct = {id(value): (key, value) for key, value in content.items()}  # a file can repeat one mapping many times
+    selected = {key: _select_tensors(value, layout.skip) for key, value in distinct.values()}
+    below = {key: found for key, found in selected.items() if found is not None}
+    if not below:
+        raise WeightsError(f"{_describe(content)}; expected a mapping of names to tensors", hint=STATE_DICT)
+    if len(below) > 1 and _USUAL_ROOT not in below:
+        raise _explain_choice(below)
+    key = _USUAL_ROOT if _USUAL_ROOT in below else next(iter(below))
+    return str(key), below[key]
+
+
+def _select_tensors(value: Any, skip: tuple[str, ...]) -> dict[str, Any] | None:
+    """Return a mapping without the names to skip; None unless the rest is a non-empty mapping of names to tensors."""
+    if not isinstance(value, dict):
+        return None
+    kept = {name: part for name, part in value.items() if not _is_skipped(name, skip)} if skip else value
+    fits = bool(kept) and all(_is_name(name) and isinstance(part, _TENSORS) for name, part in kept.items())
+    return kept if fits else None
+
+
+def _is_name(key: Any) -> bool:
+    return type(key) is str and len(key) <= _LONGEST_NAME
+
+
+def _is_skipped(key: Any, skip: tuple[str, ...]) -> bool:
+    return type(key) is str and any(key == part or (part.endswith(".") and key.startswith(part)) for part in skip)
+
+
+def _explain_choice(below: Mapping[Any, dict[str, Any]]) -> WeightsError:
+    """Return the error for several mappings of tensors; the hint chooses the largest."""
+    root = _name_key(max(below, key=lambda key: len(below[key])))
+    entry = f"choose one, in a manifest entry of your own (`layout: {{root: {root}}}`)"
+    call = f"or with read_weights(path, layout=StateDictLayout(root={root!r}))"
+    more = ", ..." if len(below) > _SHOWN else ""
+    listed = ", ".join(map(_name_key, islice(below, _SHOWN))) + more
+    return WeightsError(f"it holds several mappings of tensors: {listed}", hint=f"{entry} {call}")
+
+
+def _drop_average_count(entries: dict[str, Any]) -> dict[str, Any]:
+    """Remove the count of averaged models, if the names are those of torch.optim.swa_utils.AveragedModel."""
+    others = {name: value for name, value in entries.items() if name != _AVERAGED}
+    return others if others and all(name.startswith(_PREFIXES[0]) for name in others) else entries
+
+
+def _find_prefix(entries: Mapping[str, Any], wanted: str | None) -> str:
+    """Return the prefix to remove from all names: the ``wanted`` one, or all `_PREFIXES` if ``wanted`` is None.
+
+    Raises:
+        WeightsError: a name does not start with the ``wanted`` prefix.
+    """
+    prefix = wanted or ""
+    for _ in range(_WRAPPERS if wanted is None else 0):
+        longer = (prefix + part for part in _PREFIXES)
+        prefix = next((part for part in longer if all(name.startswith(part) for name in entries)), prefix)
+    odd = next((name for name in entries if not name.startswith(prefix)), None)
+    if odd is not None:
+        raise WeightsError(f"expected names that start with {prefix!r}, got {make_printable(odd)!r}")
+    return prefix
+
+
+def _make_tensors(entries: Mapping[str, Any], container: Container) -> dict[str, Tensor]:
+    """Make and check the tensors from their descriptions.
+
+    Raises:
+        WeightsError: there are too many tensors, or a tensor is not dense, finite and real.
+    """
     if len(entries) > MOST_TENSORS:
         raise WeightsError(f"it holds {len(entries)} tensors; at most {MOST_TENSORS} are read")
     budget = _Budget(_MOST_COPIES * container.size + _SLACK)
@@ -75,49 +177,6 @@ def find_state_dict(container: Container, layout: StateDictLayout) -> dict[str, 
     for name, tensor in tensors.items():
         _check_values(name, tensor)
     return tensors
-
-
-def _find_root(content: Any, root: str | None) -> dict[str, Any]:
-    """Find the mapping of names to tensors in a file's content: the content itself, or one of its values."""
-    if not isinstance(content, dict):
-        raise WeightsError(f"it holds {_name_kind(content)} instead of a mapping of names to tensors")
-    if root is not None:
-        where, found = ("at its top", content) if root == "" else (f"under {root!r}", content.get(root))
-        if not _holds_tensors(found):
-            raise WeightsError(f"{_describe(found)} {where}; expected names and tensors")
-        return dict(found or {})
-    if _holds_tensors(content):
-        return content
-    below = {key: value for key, value in content.items() if _holds_tensors(value)}
-    if not below:
-        raise WeightsError(f"{_describe(content)}; expected a mapping of names to tensors")
-    if len(below) > 1 and _USUAL_ROOT not in below:
-        raise WeightsError(f"it holds several mappings of tensors: {', '.join(map(_name_key, below))}")
-    return dict(below[_USUAL_ROOT] if _USUAL_ROOT in below else next(iter(below.values())))
-
-
-def _holds_tensors(value: Any) -> bool:
-    """Return True if the value is a non-empty mapping of names to tensors only."""
-    if not isinstance(value, dict) or not value:
-        return False
-    return all(_is_name(name) and isinstance(part, TensorSpec | ArraySpec | Tensor) for name, part in value.items())
-
-
-def _is_name(key: Any) -> bool:
-    return type(key) is str and len(key) <= _LONGEST_NAME
-
-
-def _strip_prefix(entries: dict[str, Any], prefix: str | None) -> dict[str, Any]:
-    """Remove ``prefix`` from all names. None stands for ``module.``, but only if all names start with ``module.``."""
-    if prefix is None:
-        for _ in range(_WRAPPERS):
-            if all(name.startswith(_PREFIX) for name in entries):
-                entries = {name.removeprefix(_PREFIX): value for name, value in entries.items()}
-        return entries
-    if not all(name.startswith(prefix) for name in entries):
-        odd = next(name for name in entries if not name.startswith(prefix))
-        raise WeightsError(f"expected names that start with {prefix!r}, got {odd!r}")
-    return {name.removeprefix(prefix): value for name, value in entries.items()}
 
 
 class _Budget:
@@ -135,6 +194,8 @@ class _Budget:
 def _make_tensor(name: str, value: Any, container: Container, budget: _Budget) -> Tensor:
     if isinstance(value, Tensor):
         return value
+    if isinstance(value, OtherTensor):
+        raise WeightsError(f"tensor {name!r} is {value.kind}, which is not read")
     if isinstance(value, ArraySpec):
         return _convert_array(name, value, budget)
     return _read_tensor(name, value, container, budget)
@@ -158,8 +219,7 @@ def _read_tensor(name: str, spec: TensorSpec, container: Container, budget: _Bud
     if not numel:
         return torch.empty(size, dtype=dtype, device="cpu")
     elements = container.read_elements(Storage(storage.key, dtype, storage.offset + offset, last - offset + 1), dtype)
-    tensor = elements.as_strided(size, stride)
-    return tensor if tensor.is_contiguous() else tensor.contiguous()
+    return _set_usual_strides(elements.as_strided(size, stride))
 
 
 def _convert_array(name: str, array: ArraySpec, budget: _Budget) -> Tensor:
@@ -174,13 +234,27 @@ def _convert_array(name: str, array: ArraySpec, budget: _Budget) -> Tensor:
         raise WeightsError(f"array {name!r} has {len(data)} bytes for the shape {shape}")
     flat = np.frombuffer(data, dtype).astype(dtype.newbyteorder("="))
     native = flat.reshape(shape, order="F") if array.fortran else flat.reshape(shape)
-    tensor = torch.from_numpy(native).contiguous()
+    tensor = _set_usual_strides(torch.from_numpy(native))
     budget.spend(tensor.numel(), tensor.dtype, name)
     return tensor
 
 
+def _set_usual_strides(tensor: Tensor) -> Tensor:
+    """Return the tensor with the strides that a new tensor of its shape has.
+
+    A dimension of 1 may have any stride. `Tensor.contiguous` keeps it, but kernels choose their algorithm by it, and
+    the last digits of a result depend on the algorithm.
+    """
+    usual = torch.empty(tensor.shape, device="meta").stride()
+    return tensor if tensor.stride() == usual else tensor.clone(memory_format=torch.contiguous_format)
+
+
 def _are_counts(values: Any) -> bool:
-    return isinstance(values, tuple) and len(values) <= 32 and all(type(v) is int and 0 <= v < 1 << 40 for v in values)
+    return (
+        isinstance(values, tuple)
+        and len(values) <= MOST_DIMENSIONS
+        and all(type(v) is int and 0 <= v < 1 << 40 for v in values)
+    )
 
 
 def _check_values(name: str, tensor: Tensor) -> None:
@@ -196,7 +270,12 @@ def _describe(content: Any) -> str:
     """Describe content that has no weights, for an error message; it shows only the first keys, shortened."""
     if not isinstance(content, dict):
         return f"it holds {_name_kind(content)}"
-    return f"it holds a mapping with {', '.join(map(_name_key, list(content)[:6])) or 'nothing in it'}"
+    parts = [_name_entry(key, value) for key, value in islice(content.items(), _SHOWN)]
+    return f"it holds a mapping with {', '.join(parts) or 'nothing in it'}"
+
+
+def _name_entry(key: Any, value: Any) -> str:
+    return f"{_name_key(key)} ({_name_kind(value)})" if isinstance(value, Opaque) else _name_key(key)
 
 
 def _name_key(key: Any) -> str:
@@ -206,6 +285,8 @@ def _name_key(key: Any) -> str:
 def _name_kind(value: Any) -> str:
     if value is None:
         return "nothing"
-    if isinstance(value, TensorSpec | ArraySpec | Tensor):
+    if isinstance(value, _TENSORS):
         return "a single tensor"
+    if isinstance(value, Opaque):
+        return f"an object of the class {make_printable(value.kind)!r}"
     return "an object of another kind" if type(value).__module__.startswith("reidhub") else f"a {type(value).__name__}"

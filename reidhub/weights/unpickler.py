@@ -5,27 +5,32 @@ much time and memory. A file with too many tuples is refused, because hashing a 
 interpreter's stack. A file is also refused if it uses a very high index of the unpickler's memo, because the memo
 would get large.
 
-Each class or function that the pickle names is replaced by a stand-in from `_ALLOWED`; any other name is an error. No
-stand-in imports anything or allocates memory of a size that the file chooses.
+Each class or function that the pickle names is replaced by a stand-in from `reidhub.weights.stand_ins`. Objects of
+unknown classes are read, but nothing of them is kept.
 """
 
 import io
 import pickle
 import pickletools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-import torch
-
 from reidhub.errors import WeightsError
+from reidhub.files.sniff import make_printable
+from reidhub.weights.stand_ins import MAPPINGS, STAND_INS, Function, Opaque, StandInMapping
 
 MOST_OPCODES = 2_000_000  # a checkpoint takes about 30 for each tensor; the largest of the zoo has 20,000 in all
 MOST_TUPLES = 50_000  # CPython's stack overflows between 100,000 and 200,000 nested tuples
+MOST_CLASSES = 1_000  # of unknown names; each takes a stand-in of its own, of about 1 KB
 
 _TUPLES = frozenset({"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"})
 _PUTS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
-_REFUSED = frozenset({"EXT1", "EXT2", "EXT4", "INST", "OBJ", "NEWOBJ_EX", "NEXT_BUFFER", "READONLY_BUFFER", "PERSID"})
+_REFUSED = frozenset({"EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER", "PERSID"})
+
+# No function of these modules is ever called. Their names only show that a file was made to attack its readers.
+_ATTACKS = frozenset({"os", "posix", "nt", "subprocess", "pty", "runpy", "importlib"})
+_ATTACKING_BUILTINS = frozenset({"eval", "exec", "execfile", "compile", "open", "__import__"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,77 +70,6 @@ def scan_pickle(stream: BinaryIO) -> Extent:
 
 
 @dataclass(frozen=True, slots=True)
-class StorageType:
-    """A stand-in for a storage class such as ``torch.FloatStorage``: its dtype, or None for an untyped storage."""
-
-    dtype: torch.dtype | None
-
-
-@dataclass(frozen=True, slots=True)
-class Storage:
-    """A reference to the bytes of one or more tensors in the file; the bytes are not read yet.
-
-    Args:
-        key: name of the storage in the file.
-        dtype: dtype of the elements; None for an untyped storage, which consists of bytes.
-        offset: number of elements to skip at the start of the stored bytes.
-        numel: number of elements after the skipped ones.
-    """
-
-    key: str
-    dtype: torch.dtype | None
-    offset: int
-    numel: int
-
-
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """The description of a tensor in a pickle. It is not checked yet, and the values are not read yet."""
-
-    storage: Any
-    offset: Any
-    size: Any
-    stride: Any
-    dtype: Any
-
-
-class Opaque:
-    """A stand-in for an object that is no weight; it keeps none of the object's data."""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-class ArraySpec:
-    """A stand-in for a NumPy array: its shape, dtype and bytes as the file has them, not checked yet."""
-
-    shape: Any = None
-    dtype: Any = None
-    fortran: Any = False
-    data: Any = b""
-
-    def __init__(self, *_: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        _, self.shape, self.dtype, self.fortran, self.data = state
-
-
-class DTypeSpec:
-    """A stand-in for a NumPy dtype: its code, such as ``f4``, and its byte order."""
-
-    def __init__(self, code: Any, *_: Any) -> None:
-        self.code = code
-        self.order: Any = "|"
-
-    def __setstate__(self, state: Any) -> None:
-        self.order = state[1]
-
-
-@dataclass(frozen=True, slots=True)
 class Pickled:
     """The value of one pickle, and the position in the file at which the pickle ends."""
 
@@ -143,9 +77,7 @@ class Pickled:
     end: int
 
 
-def read_pickle(
-    file: BinaryIO, at: int, encoding: str, *, persistent: Callable[[Any], Storage] | None = None
-) -> Pickled:
+def read_pickle(file: BinaryIO, at: int, encoding: str, *, persistent: Callable[[Any], Any] | None = None) -> Pickled:
     """Read the pickle that starts at a position of a file.
 
     Args:
@@ -155,7 +87,7 @@ def read_pickle(
         persistent: converts a reference to a storage into a `Storage`; None if the pickle must have no such reference.
 
     Raises:
-        WeightsError: the pickle is damaged or too complex, or names a class or function that is not allowed.
+        WeightsError: the pickle is damaged or too complex, or names a function that starts programs or runs code.
     """
     file.seek(at)
     extent = scan_pickle(file)
@@ -165,23 +97,33 @@ def read_pickle(
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, data: bytes, encoding: str, extent: Extent, persistent: Callable[[Any], Storage] | None) -> None:
+    def __init__(self, data: bytes, encoding: str, extent: Extent, persistent: Callable[[Any], Any] | None) -> None:
         super().__init__(io.BytesIO(data), fix_imports=False, encoding=encoding)
         self._persistent = persistent
         self._pairs_left = extent.opcodes  # a pickle without reused lists has at least one opcode for each pair
+        self._opaque: dict[str, type[Opaque]] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         full = f"{module}.{name}"
-        if full in _MAPPINGS:
-            return self._make_mapping
-        if full in _ALLOWED:
-            return _ALLOWED[full]
-        if full in _REFUSED_KINDS:
-            raise WeightsError(f"it holds {_REFUSED_KINDS[full]}, which is not read")
-        raise WeightsError(
-            f"it holds an object of the class {full[:100]!r}, which only running code can create",
-            hint="save the state dict alone: torch.save(model.state_dict(), path)",
-        )
+        if full in MAPPINGS:
+            return Function(self._make_mapping)
+        if full in STAND_INS:
+            return STAND_INS[full]
+        builtin = module in ("builtins", "__builtin__") and name.partition(".")[0] in _ATTACKING_BUILTINS
+        if builtin or module.partition(".")[0] in _ATTACKS:
+            raise WeightsError(
+                f"it names the function {make_printable(full)!r}, as only files do that attack their readers",
+                hint="do not open it with other programs: torch.load(..., weights_only=False) would run its code",
+            )
+        return self._find_opaque(full)
+
+    def _find_opaque(self, full: str) -> type[Opaque]:
+        """Return the stand-in for an unknown class or function."""
+        if full not in self._opaque:
+            if len(self._opaque) >= MOST_CLASSES:
+                raise WeightsError("the pickle names more classes than any checkpoint")
+            self._opaque[full] = type("Opaque", (Opaque,), {"__slots__": (), "kind": full})
+        return self._opaque[full]
 
     def persistent_load(self, pid: Any) -> Any:
         if self._persistent is None:
@@ -200,101 +142,6 @@ class _Unpickler(pickle.Unpickler):
         return mapping
 
 
-class StandInMapping(dict[Any, Any]):
-    """A stand-in for a mapping; it drops the mapping's attributes, such as ``_metadata`` of a state dict."""
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
 def _unpack_pair(pair: Any) -> tuple[Any, Any]:
     key, value = pair
     return key, value
-
-
-def _describe_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> TensorSpec:
-    return TensorSpec(storage, offset, size, stride, None)
-
-
-def _describe_tensor_with_dtype(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> TensorSpec:
-    return TensorSpec(storage, offset, size, stride, rest[2])
-
-
-def _unwrap_parameter(data: Any, *_: Any) -> Any:
-    return data
-
-
-def _encode(text: Any, encoding: Any = "latin1", *_: Any) -> bytes:
-    """Turn text into bytes: pickle protocol 2 cannot store bytes, so Python 3 stores them as latin1 text."""
-    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise WeightsError("the pickle writes bytes in a way that no checkpoint does")
-    return text.encode("latin1")
-
-
-def _keep(value: Any = (), *_: Any) -> Any:
-    """Stand-in for ``torch.Size``: the pickle calls it with a tuple, and gets the same tuple back."""
-    return value
-
-
-_STORAGES = {
-    "Double": torch.float64,
-    "Float": torch.float32,
-    "Half": torch.float16,
-    "BFloat16": torch.bfloat16,
-    "Long": torch.int64,
-    "Int": torch.int32,
-    "Short": torch.int16,
-    "Char": torch.int8,
-    "Byte": torch.uint8,
-    "Bool": torch.bool,
-    "ComplexFloat": torch.complex64,
-    "ComplexDouble": torch.complex128,
-}
-
-_MAPPINGS = frozenset(
-    {"collections.OrderedDict", "collections.Counter", "collections.defaultdict", "__builtin__.dict", "builtins.dict"}
-)
-
-
-def _allow_in(modules: Iterable[str], name: str, stand_in: Any) -> Mapping[str, Any]:
-    return {f"{module}.{name}": stand_in for module in modules}
-
-
-_NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
-_BUILTIN = ("__builtin__", "builtins")
-
-_ALLOWED: dict[str, Any] = {
-    **{f"torch.{name}Storage": StorageType(dtype) for name, dtype in _STORAGES.items()},
-    **{str(dtype): dtype for dtype in _STORAGES.values()},
-    **{f"torch.{name}": getattr(torch, name) for name in ("uint16", "uint32", "uint64")},
-    "torch.storage.UntypedStorage": StorageType(None),
-    "torch.UntypedStorage": StorageType(None),
-    "torch._utils._rebuild_tensor": _describe_tensor,
-    "torch._utils._rebuild_tensor_v2": _describe_tensor,
-    "torch._utils._rebuild_tensor_v3": _describe_tensor_with_dtype,
-    "torch._utils._rebuild_parameter": _unwrap_parameter,
-    "torch._utils._rebuild_parameter_with_state": _unwrap_parameter,
-    "torch.Size": _keep,
-    "torch.device": Opaque,
-    "_codecs.encode": _encode,
-    "argparse.Namespace": Opaque,
-    "types.SimpleNamespace": Opaque,
-    "numpy.dtype": DTypeSpec,
-    "numpy.ndarray": ArraySpec,
-    **_allow_in(_NUMPY, "scalar", Opaque),
-    **_allow_in(_NUMPY, "_reconstruct", ArraySpec),
-    **_allow_in(_BUILTIN, "set", Opaque),
-    **_allow_in(_BUILTIN, "frozenset", Opaque),
-    **_allow_in(_BUILTIN, "complex", Opaque),
-    **_allow_in(_BUILTIN, "bytearray", Opaque),
-    **_allow_in(_BUILTIN, "list", Opaque),
-}
-
-_REFUSED_KINDS = {
-    "torch._utils._rebuild_sparse_tensor": "a sparse tensor",
-    "torch._utils._rebuild_sparse_csr_tensor": "a sparse tensor",
-    "torch._utils._rebuild_qtensor": "a quantized tensor",
-    "torch._utils._rebuild_meta_tensor_no_storage": "a tensor without data",
-    "torch._utils._rebuild_wrapper_subclass": "a tensor of a class of its own",
-    "torch._tensor._rebuild_from_type_v2": "a tensor of a class of its own",
-}

@@ -91,11 +91,14 @@ class StateDictLayout:
             is this mapping.
         strip_prefix: prefix to remove from every tensor's name; ``""`` if there is none.
         encoding: text encoding of byte strings that Python 2 wrote.
+        skip: names of tensors to leave out, as in the file. One that ends with a dot stands for all names that start
+            with it.
     """
 
     root: str | None = None
     strip_prefix: str | None = None
     encoding: Literal["ascii", "latin1"] = "latin1"
+    skip: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ _REQUIRED = (
 )
 _CHECKPOINT = (*_REQUIRED, "combineall", "from_scratch", "notices")
 _FILE = ("original", "sha256", "size", "evidence", "sha256_prefix", "layout")
-_LAYOUT = ("root", "strip_prefix", "encoding")
+_LAYOUT = ("root", "strip_prefix", "encoding", "skip")
 _INPUT = ("height", "width", "mean", "std", "interpolation")
 _SCORE = ("dataset", *METRICS, "source", "not_comparable")
 _NAME = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
@@ -167,6 +167,7 @@ def _read_layout(value: Value) -> StateDictLayout:
         root=_read_optional(fields, "root", Value.text),
         strip_prefix=_read_optional(fields, "strip_prefix", Value.text),
         encoding=cast(Literal["ascii", "latin1"], encoding),
+        skip=_read_texts(fields["skip"], "a list of names", at_least=1) if "skip" in fields else (),
     )
 
 

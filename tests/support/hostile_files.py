@@ -106,12 +106,11 @@ def _with_code(marker: Path) -> Iterator[tuple[str, bytes]]:
     yield "code in an extension", zip_with(b"\x80\x02\x82\x01)R.")
     yield "code in the opcodes of old classes", zip_with(b"(S'x'\nios\nmknod\n.")
     yield "code in a plain pickle", code
+    for name in ("FloatStorage", "float32", "Size"):
+        changed = b"\x80\x02}X\x01\x00\x00\x00wctorch\n" + name.encode() + b"\nctorch\nfloat64\n\x85bs."
+        yield f"a change of the class torch.{name}", zip_with(changed)
     yield "a whole module", saved(nn.Sequential(nn.Linear(2, 2)))
     yield "a whole module in a legacy file", saved(nn.Sequential(nn.Linear(2, 2)), legacy=True)
-    yield (
-        "a scheduler",
-        saved({"state_dict": weights(), "scheduler": Call(torch.optim.lr_scheduler.LambdaLR, None, None)}),
-    )
 
 
 def weights_without_data() -> Any:
@@ -171,6 +170,7 @@ def _impossible_tensors() -> Iterator[tuple[str, bytes]]:
     yield "a negative size", zip_with(tensor_pickle((-4,), (1,)), s0=bytes(64))
     yield "a storage larger than its record", zip_with(tensor_pickle((huge,), (1,), numel=huge), s0=bytes(64))
     yield "a storage that is missing", zip_with(tensor_pickle((16,), (1,)))
+    yield "a storage that claims more than its record", zip_with(tensor_pickle((4,), (1,), numel=99), s0=bytes(64))
     yield "33 dimensions", zip_with(tensor_pickle((1,) * 33, (1,) * 33), s0=bytes(64))
     three = [pickle.dumps(part, 2) for part in (MAGIC, PROTOCOL, SYSTEM)]
     keys = pickle.dumps(["0"], 2)
@@ -191,7 +191,9 @@ def _impossible_tensors() -> Iterator[tuple[str, bytes]]:
 
 def _other_things() -> Iterator[tuple[str, bytes]]:
     code = {"code/__torch__.py": b"def forward(self): ...", "constants.pkl": pickle.dumps((), 2)}
-    yield "TorchScript", zip_of({**code, "data.pkl": pickle.dumps({}, 2), "version": b"3"})
+    for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        program = zip_of({**code, "data.pkl": pickle.dumps({}, 2), "version": b"3"}, compression=compression)
+        yield f"TorchScript with compression {compression}", program
     tar = io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w") as archive:
         archive.addfile(tarfile.TarInfo("storages"), io.BytesIO())
@@ -208,6 +210,9 @@ def _other_things() -> Iterator[tuple[str, bytes]]:
     yield "two mappings of tensors", saved({"student": weights(), "teacher": weights()})
     yield "names that are no texts", saved({3: torch.ones(2)})
     yield "a safetensors header that lies", struct.pack("<Q", 1 << 20) + b'{"w":{' + bytes(1 << 20)
+    entry = '"%d":{"dtype":"F32","shape":[%s],"data_offsets":[0,0]}'
+    yield "300,000 names in a safetensors header", _safetensors(",".join(entry % (n, 0) for n in range(300_000)))
+    yield "20,000 dimensions in a safetensors header", _safetensors(entry % (0, "0" + ",1" * 20_000))
     record = saved(weights())
     yield "another protocol of the legacy format", legacy_with(pickle.dumps(MAGIC, 2), pickle.dumps(1000, 2))
     big = pickle.dumps({**SYSTEM, "little_endian": False}, 2)
@@ -215,3 +220,9 @@ def _other_things() -> Iterator[tuple[str, bytes]]:
     yield "a big-endian zip", record.replace(b"little", b"bigend")
     yield "two folders in a zip", zip_of({"a/data.pkl": b"", "b/data.pkl": b""}, folder="")
     yield "a zip of documents", zip_of({"word/document.xml": b"<w/>"}, folder="doc/")
+
+
+def _safetensors(entries: str) -> bytes:
+    """Make a safetensors file without data."""
+    header = f"{{{entries}}}".encode()
+    return struct.pack("<Q", len(header)) + header

@@ -277,7 +277,7 @@ def test_start_of_a_training_gives_logits_and_on_request_the_embedding(own_zoo):
 
     model = reidhub.load("osnet_x0_25.start", num_classes=4).train()
 
-    logits, embedding = model(IMAGES, return_embedding=True)
+    logits, embedding = model.classify_and_embed(IMAGES)
     assert model(IMAGES).shape == logits.shape == (2, 4)
     assert embedding.shape == (2, 512)
     logits.sum().backward()

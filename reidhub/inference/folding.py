@@ -19,7 +19,7 @@ def fold_normalisations(model: nn.Module) -> fx.GraphModule:
     Args:
         model: in eval mode; not changed.
     """
-    traced = fx.symbolic_trace(copy.deepcopy(model), concrete_args={"return_embedding": False})
+    traced = fx.symbolic_trace(copy.deepcopy(model))
     for target in {str(node.target): None for node in traced.graph.nodes if node.op == "call_module"}:
         layer, calls = traced.get_submodule(target), _find_calls(traced, target)
         readers = [reader for call in calls for reader in call.users]

@@ -1,6 +1,6 @@
 """The base class of all architectures of the zoo."""
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from reidhub.models.blocks import pool_average
 
@@ -49,19 +49,36 @@ class ReidModel(nn.Module):
         `init.initialise` calls this method at its end. In the base class, the method does nothing.
         """
 
-    def forward(self, images: Tensor, *, return_embedding: bool = False) -> Logits | tuple[Logits, Tensor]:
+    def classify_and_embed(self, images: Tensor) -> tuple[Logits, Tensor]:
+        """Compute the scores of the training classes and the embeddings, for losses that need both.
+
+        Hooks and wrappers such as ``DistributedDataParallel`` act only on calls of a model itself. With them, call this
+        method in the ``forward`` of a module of your own.
+
+        Args:
+            images: (N, 3, H, W), normalised as the checkpoint expects.
+
+        Returns:
+            `Logits` and embeddings (N, D).
+        """
+        embedding = self.embed(images)
+        return self.classify(embedding), embedding
+
+    def forward(self, images: Tensor) -> Logits:
         """Compute embeddings in eval mode; compute logits (the scores of the training classes) in train mode.
 
         Args:
             images: (N, 3, H, W), normalised as the checkpoint expects.
-            return_embedding: in train mode, return ``(logits, embedding)``, for losses that need both; ignored in
-                eval mode.
 
         Returns:
             Embeddings (N, D) in eval mode, `Logits` in train mode.
         """
         embedding = self.embed(images)
-        if not self.training:
-            return embedding
-        logits = self.classify(embedding)
-        return (logits, embedding) if return_embedding else logits
+        return self.classify(embedding) if self.training else embedding
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """Return the graph that `torch.jit.script` compiles in place of this model; it computes as in the present mode.
+
+        TorchScript cannot compile the Python code of the models. PyTorch calls this method.
+        """
+        return fx.symbolic_trace(self)

@@ -188,6 +188,17 @@ class HACNN(ReidModel):
         whole, parts = embedding.tensor_split(2, 1)
         return self.classifier_global(whole), self.classifier_local(parts)
 
+    def __prepare_scriptable__(self) -> nn.Module:
+        """Raise an error, because TorchScript cannot compile the functions of this model.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(
+            "torch.jit.script cannot compile hacnn",
+            hint="use torch.jit.trace(model.eval(), images) or torch.export.export(model.eval(), (images,))",
+        )
+
     def _run_global_branch(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return two lists: the output maps of the stem and of the stages, and the region centres of each stage.
 

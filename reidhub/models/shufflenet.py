@@ -30,7 +30,6 @@ class ShuffleUnit(nn.Module):
         new = out_channels - in_channels if stride == 2 else out_channels
         self.conv1 = nn.Conv2d(in_channels, mid, 1, groups=first_groups, bias=False)
         self.bn1 = nn.BatchNorm2d(mid)
-        self.shuffle = nn.ChannelShuffle(GROUPS)
         self.conv2 = nn.Conv2d(mid, mid, 3, stride, padding=1, groups=mid, bias=False)
         self.bn2 = nn.BatchNorm2d(mid)
         self.conv3 = nn.Conv2d(mid, new, 1, groups=GROUPS, bias=False)
@@ -40,12 +39,20 @@ class ShuffleUnit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Run the unit: (N, in, h, w) -> (N, out, h/stride, w/stride)."""
         out = self.bn1(self.conv1(x)).relu()  # (N, in, h, w) -> (N, mid, h, w)
-        out = self.bn2(self.conv2(self.shuffle(out)))  # -> (N, mid, h/stride, w/stride)
+        out = self.bn2(self.conv2(_shuffle_channels(out)))  # -> (N, mid, h/stride, w/stride)
         out = self.bn3(self.conv3(out))  # -> (N, new, h/stride, w/stride)
         if self.stride == 1:
             return (x + out).relu()
         pooled = F.avg_pool2d(x, 3, 2, 1)  # (N, in, h, w) -> (N, in, h/2, w/2)
         return torch.cat((pooled, out), 1).relu()  # -> (N, in + new, h/2, w/2)
+
+
+def _shuffle_channels(x: Tensor) -> Tensor:
+    """Distribute the channels of each group over all groups: (N, C, h, w) -> (N, C, h, w).
+
+    It is the same as `torch.nn.ChannelShuffle`, which ``torch.onnx.export(dynamo=False)`` cannot export.
+    """
+    return torch.unflatten(x, 1, (GROUPS, -1)).transpose(1, 2).flatten(1, 2)  # -> (N, g, C/g, h, w) -> (N, C, h, w)
 
 
 class ShuffleNet(ReidModel):

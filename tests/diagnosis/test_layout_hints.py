@@ -11,6 +11,7 @@ from support.local_zoos import Entry, state_of, write_zoo
 from torch import nn
 
 import reidhub
+from reidhub.diagnosis import Diagnosis
 
 NAME = "osnet_x0_25.mine"
 
@@ -19,7 +20,7 @@ def named(prefix: str, **more: torch.Tensor) -> dict[str, torch.Tensor]:
     return {**{prefix + name: tensor for name, tensor in state_of("osnet_x0_25", 3).items()}, **more}
 
 
-def diagnose(folder: Path, content: bytes) -> reidhub.diagnosis.Diagnosis:
+def diagnose(folder: Path, content: bytes) -> Diagnosis:
     path = folder / "stray.pth"
     path.write_bytes(content)
     return reidhub.doctor(path)

@@ -31,7 +31,7 @@ def test_train_mode_gives_logits_and_trains_every_parameter(name):
     model = build(name, 5)
     images = images_for(model)
 
-    logits, embedding = model(images, return_embedding=True)
+    logits, embedding = model.classify_and_embed(images)
 
     both = logits if isinstance(logits, tuple) else (logits,)
     assert [part.shape for part in both] == [(2, 5)] * len(both)
@@ -41,13 +41,13 @@ def test_train_mode_gives_logits_and_trains_every_parameter(name):
     assert [key for key, parameter in model.named_parameters() if parameter.grad is None] == []
 
 
-def test_train_mode_gives_logits_alone_unless_asked(name):
+def test_train_mode_gives_the_same_logits_with_and_without_the_embedding(name):
     model = build(name, 5)
     images = images_for(model)
 
     torch.manual_seed(0)
     alone = model(images)
-    pair = model(images, return_embedding=True)
+    pair = model.classify_and_embed(images)
 
     assert torch.equal(torch.stack(tuple(alone)), torch.stack(tuple(pair[0])))
 

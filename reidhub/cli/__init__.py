@@ -1,17 +1,17 @@
 """The command line: one module per command, imported when that command runs.
 
-Data goes to stdout, log and progress to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage.
+Data goes to stdout, log and progress to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.
 """
 
-import signal
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
 
 import click
 
 from reidhub._version import __version__
+from reidhub.cli.output import OutputError, protect_streams
+from reidhub.cli.signals import end_on_signals
 from reidhub.errors import ReidhubError
 from reidhub.files.atomic import is_disk_full
 from reidhub.zoo.manifest import add_manifests
@@ -80,24 +80,37 @@ def cli(ctx: click.Context, *, manifests: tuple[Path, ...], verbose: bool) -> No
 
 
 def main() -> None:
-    """Run the command line; after a `ReidhubError` or on a full disk, print a message and set the exit code."""
-    signal.signal(signal.SIGTERM, _stop)
+    """Run the command line, and end the process with its exit code."""
+    protect_streams()
+    with end_on_signals():
+        sys.exit(_run())
+
+
+def _run() -> int:
+    """Run the command line; after a `ReidhubError` or on a full disk, print a message. Return the exit code."""
     try:
-        cli(prog_name="reidhub")
+        return _call_command()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:  # after Ctrl-C, for which `end_on_signals` has the exit code
+        click.echo("Aborted!", err=True)
+        return 1
     except ReidhubError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+        if not (isinstance(error, OutputError) and error.is_unread):
+            click.echo(f"error: {error}", err=True)
+        return error.exit_code
     except OSError as error:
         if not is_disk_full(error):
             raise
         click.echo(f"error: cannot write: {error.strerror}\nhint: make room on that disk", err=True)
-        sys.exit(1)
+        return 1
 
 
-def _stop(number: int, frame: object) -> NoReturn:
-    """Handle the signal SIGTERM: raise SystemExit, so that temporary files and locks are removed.
-
-    A second SIGTERM ends the process immediately.
-    """
-    signal.signal(number, signal.SIG_DFL)
-    sys.exit(128 + number)
+def _call_command() -> int:
+    try:
+        code = cli(prog_name="reidhub", standalone_mode=False)
+    except SystemExit as end:
+        code = end.code
+    sys.stdout.flush()  # `tqdm.write` does not
+    return int(code or 0)

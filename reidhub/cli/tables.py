@@ -30,7 +30,7 @@ def _draw(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    console = Console(color_system=None)  # colours are escape sequences, and `SafeStream` shows these as text
     columns = [column for column in zip(header, *rows, strict=True) if any(column[1:]) or not rows]
     widths = [max(len(line) for cell in column for line in cell.split("\n")) for column in columns]
     gaps = len(columns) - 1

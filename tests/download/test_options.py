@@ -159,7 +159,7 @@ def test_ctrl_c_ends_at_once_and_leaves_beginnings_alone(tmp_path, reidhub_home)
             wait_for(lambda: partial(reidhub_home) > 1_000_000)
             process.send_signal(signal.SIGINT)
             output = process.communicate(timeout=10)[1].decode()
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert output.strip() == "Aborted!"
     assert {Path(name).parent.name for name in files_below(reidhub_home)} <= {"partial", "locks", "manifest"}
 

@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple, Self, get_args
 import torch
 
 from reidhub.errors import UsageError
+from reidhub.thread_locks import call_in_forks, make_fork_safe_lock
 
 _backends: Any = torch.backends
 
@@ -55,9 +56,14 @@ _Wanted = Mapping[_Switch, Any]
 
 @dataclass(eq=False, slots=True)
 class _Thread:
-    """The ``with`` blocks that one Python thread has entered, outermost first, and the values that each block needs."""
+    """The ``with`` blocks that one Python thread has entered, outermost first, and the values that each block needs.
+
+    Attributes:
+        changing: True while the thread waits for its turn or sets switches.
+    """
 
     blocks: dict[object, _Wanted] = field(default_factory=dict)
+    changing: bool = False
 
     def merge_blocks(self) -> dict[_Switch, Any]:
         """Combine the values of all blocks; if two blocks set the same switch, the inner block overrides the outer."""
@@ -73,7 +79,7 @@ class _Queue:
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(make_fork_safe_lock())
         self._wanted: dict[_Thread, _Wanted] = {}
         self._users_values: dict[_Switch, Any] = {}
         self._local = threading.local()
@@ -84,8 +90,16 @@ class _Queue:
 
         Before the block starts, this thread waits for earlier threads that need other values. At the end of a block
         inside another block, the outer block's values are set again, so the thread may wait there too.
+
+        Raises:
+            UsageError: a signal handler needs settings, but it has interrupted its thread while they were changing.
         """
         thread, block = self._this_thread(), object()
+        if thread.changing:
+            raise UsageError(
+                "a signal handler used a model while its thread was changing torch's settings",
+                hint="let the handler only set a flag, and use the model later",
+            )
         thread.blocks[block] = wanted
         try:
             self._update(thread)
@@ -106,14 +120,21 @@ class _Queue:
         with self._changed:
             if wanted == self._wanted.get(thread, {}):
                 return
-            self._give_up(thread)
-            if not wanted:
-                return
-            self._wanted[thread] = wanted
-            self._changed.wait_for(lambda: self._is_next(thread))
-            for switch, value in wanted.items():
-                self._users_values.setdefault(switch, switch.read())
-                switch.write(value)
+            thread.changing = True
+            try:
+                self._give_up(thread)
+                if wanted:
+                    self._set(thread, wanted)
+            finally:
+                thread.changing = False
+
+    def _set(self, thread: _Thread, wanted: _Wanted) -> None:
+        """Put a thread at the end of the queue, wait for its turn, and set its switches."""
+        self._wanted[thread] = wanted
+        self._changed.wait_for(lambda: self._is_next(thread))
+        for switch, value in wanted.items():
+            self._users_values.setdefault(switch, switch.read())
+            switch.write(value)
 
     def _give_up(self, thread: _Thread) -> None:
         """Remove a thread from the queue; restore the user's value of each switch that no running thread uses."""
@@ -123,6 +144,13 @@ class _Queue:
             if switch in self._users_values:  # absent if the thread was interrupted while it waited
                 switch.restore(self._users_values.pop(switch))
         self._changed.notify_all()
+
+    def forget_other_threads(self) -> None:
+        """Remove the threads that do not exist after a fork; restore the user's value of each switch that they set."""
+        own = self._this_thread()
+        with self._changed:
+            for thread in [thread for thread in self._wanted if thread is not own]:
+                self._give_up(thread)
 
     def _is_next(self, thread: _Thread) -> bool:
         """Return True if no earlier thread in the queue needs another value of one of this thread's switches."""
@@ -136,6 +164,7 @@ class _Queue:
 
 
 _queue = _Queue()
+call_in_forks(_queue.forget_other_threads)
 
 
 Precision = Literal["exact", "fp32", "tf32", "bf16", "fp16"]
@@ -267,7 +296,7 @@ def find_device(name: torch.device | str | None) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).splitlines()[0].partition(". ")[0]  # torch's message is long
         hint = "choose cpu" if str(name).startswith("cuda") else "choose cpu or cuda"
         raise UsageError(f"no device {str(name)!r}: {reason}", hint=hint) from error

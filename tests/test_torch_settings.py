@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 import torch
+from support.forks import run_in_fork
 from support.paths import ROOT
 
+from reidhub.errors import UsageError
 from reidhub.torch_settings import Arithmetic
 
 CPU = torch.device("cpu")
@@ -367,3 +369,59 @@ def test_the_only_private_name_of_torch_goes_with_torch_2_10() -> None:
     assert oldest is not None and (int(oldest[1]), int(oldest[2])) < (2, 11), (
         "get_capabilities is there: delete the name"
     )
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_has_the_users_settings_and_waits_for_no_thread_of_its_parent() -> None:
+    first = Block(Arithmetic())
+    assert first.inside.wait(20)
+    waiting = Block(Arithmetic(tf32=True))
+    assert not waiting.inside.wait(0.1)
+
+    def enter() -> list[list[str]]:
+        before = precisions()
+        with Arithmetic(tf32=True).on(CPU):
+            return [before, precisions()]
+
+    assert run_in_fork(enter) == [["bf16", "tf32"], ["tf32", "tf32"]]
+    first.end()
+    waiting.end()
+    assert first.seen == [["ieee"] * 2] * 2 and waiting.seen == [["tf32"] * 2] * 2
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_thread_that_forks_in_a_block_keeps_its_settings_in_the_forked_process() -> None:
+    other = Block(Arithmetic(tf32=True))
+    assert other.inside.wait(20)
+
+    def leave() -> list[list[str]]:
+        inside = precisions()
+        with Arithmetic(tf32=True).on(CPU):
+            return [inside, precisions()]
+
+    other.may_end.set()
+    with Arithmetic().on(CPU):
+        assert run_in_fork(leave) == [["ieee", "ieee"], ["tf32", "tf32"]]
+
+
+def test_a_signal_handler_cannot_use_settings_while_its_thread_waits_for_them() -> None:
+    first = Block(Arithmetic())
+    assert first.inside.wait(20)
+    refused: list[UsageError] = []
+
+    def handle(*_: object) -> None:
+        with pytest.raises(UsageError, match="while its thread was changing") as caught, Arithmetic().on(CPU):
+            pass
+        refused.append(caught.value)
+        first.may_end.set()
+
+    before = signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        with Arithmetic(tf32=True).on(CPU):
+            assert precisions() == ["tf32", "tf32"]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+    assert len(refused) == 1 and precisions() == ["bf16", "tf32"]

@@ -34,6 +34,7 @@ class Compiled:
 
     def __init__(self, module: nn.Module, device: torch.device, backend: str | Callable[..., Any] = "inductor") -> None:
         self._module = module
+        self._arguments = (module, device, backend)
         settings = _SETTINGS.get(device.type, {}) if backend == "inductor" else {}
         self._compiled: Forward = torch.compile(module, fullgraph=True, dynamic=False, backend=backend, **settings)
         self._run: Forward = self._run_first
@@ -50,6 +51,9 @@ class Compiled:
             self._run = self._module
             embeddings = self._module(images)
         return embeddings
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Compiled, self._arguments  # another process must compile again
 
     def _run_first(self, images: Tensor) -> Tensor:
         start, still = time.perf_counter(), threading.Timer(_LONG_S, _log.warning, [_STILL])

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 from threading import local
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, SupportsIndex
 
 import torch
 from numpy.typing import ArrayLike
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 class Embedder:
-    """Embeds any number of images; several threads can use it at once.
+    """Embeds any number of images; several threads can use it at once. It can be pickled.
 
     Args:
         engine: runs the model; see `reidhub.inference.engine`.
@@ -48,6 +48,9 @@ class Embedder:
         self._spec = spec
         self._workers = min(count_processors(), _MOST_WORKERS)
         self._last_call = local()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._engine, self._spec)
 
     @classmethod
     def of_model(
@@ -183,12 +186,12 @@ class Embedder:
 
         Raises:
             DatasetError: a file cannot be decoded.
-            UsageError: ``paths`` is a single path, or ``workers`` is below 1.
+            UsageError: ``paths`` is a single path or no collection, or ``workers`` is not a whole number above 0.
         """
-        if isinstance(paths, str | Path):
-            raise UsageError(f"embed_files takes a list of image files, got {str(paths)!r}", hint="[path] for one")
-        if workers < 1:
-            raise UsageError(f"embed_files needs workers above 0, got {workers}")
+        if isinstance(paths, str | Path) or not isinstance(paths, Iterable):
+            raise UsageError(f"embed_files takes a list of image files, got {paths!r}", hint="[path] for one")
+        if not isinstance(workers, SupportsIndex) or workers < 1:
+            raise UsageError(f"embed_files needs a whole number of workers above 0, got {workers!r}")
         return self._embed_batches(paths, workers)
 
     def _embed_batches(

@@ -1,9 +1,9 @@
 """Engines: models that are ready to run on their device. Making an engine never changes the given model."""
 
 import logging
+from functools import partial
 from pathlib import Path
-from threading import Lock
-from typing import Protocol
+from typing import Protocol, SupportsIndex
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from reidhub.inference.openvino_engine import OpenvinoEngine
 from reidhub.inference.openvino_model import ConversionError
 from reidhub.inference.preprocess import PixelSpec, normalise_into
 from reidhub.models.base import ReidModel
+from reidhub.thread_locks import Turns
 from reidhub.torch_settings import Arithmetic, Precision, check_precision, limit_threads
 
 _CPU_BATCH = 32  # images; more would only take memory
@@ -84,7 +85,7 @@ class TorchEngine:
         self._arithmetic = arithmetic
         self._memory_format = memory_format
         self._fills_up = fills_up
-        self._turn = Lock()
+        self._turns = Turns("this embedder")
 
     @torch.inference_mode(False)  # for tensors of inference mode torch would compile the model again
     @torch.no_grad()
@@ -111,7 +112,7 @@ class TorchEngine:
         else:
             batch[:count].copy_(images)
         batch[count:].zero_()
-        with self._arithmetic.on(self.device), self._turn:  # this order: nobody waits while it holds the lock
+        with self._arithmetic.on(self.device), self._turns.take():  # this order: nobody waits while it holds the lock
             embeddings.copy_(self._run(batch)[:count])
 
 
@@ -168,22 +169,24 @@ def make_plain_engine(
         UsageError: the model is in train mode or not float32, or ``batch`` is below 1.
     """
     _check_model(model)
-
-    def run(images: Tensor) -> Tensor:
-        _check_mode(model)  # the user may have changed it since
-        embeddings: Tensor = model(images)
-        return embeddings
-
     chosen = check_batch(batch) or (_CPU_BATCH if _find_device(model).type == "cpu" else _GPU_BATCH)
-    return TorchEngine(run, model, spec, arithmetic, batch=chosen)
+    return TorchEngine(partial(_run_unchanged, model), model, spec, arithmetic, batch=chosen)
+
+
+def _run_unchanged(model: ReidModel, images: Tensor) -> Tensor:
+    _check_mode(model)  # the user may have changed it since
+    embeddings: Tensor = model(images)
+    return embeddings
 
 
 def check_batch(batch: int | None) -> int | None:
     """Check the number of images in a batch, and return it unchanged; None is allowed.
 
     Raises:
-        UsageError: ``batch`` is below 1.
+        UsageError: ``batch`` is not a whole number, or below 1.
     """
+    if batch is not None and not isinstance(batch, SupportsIndex):
+        raise UsageError(f"a batch is a whole number of images, got {batch!r}")
     if batch is not None and batch < 1:
         raise UsageError(f"an embedder needs a batch above 0, got {batch}")
     return batch

@@ -1,33 +1,49 @@
 """Runs a converted model with OpenVINO on the CPU."""
 
+import os
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
-from threading import Lock
 from typing import Any, Self
+from weakref import WeakSet
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reidhub.cache.conversions import name_conversion
-from reidhub.errors import CacheError
+from reidhub.cache.conversions import Conversion, name_conversion
+from reidhub.errors import CacheError, UsageError
 from reidhub.inference.openvino_model import (
     ConversionError,
     convert,
     import_openvino,
     keep,
     open_core,
+    read_bytes,
     read_kept,
     read_request,
+    write_bytes,
 )
 from reidhub.inference.preprocess import PixelSpec, normalise
 from reidhub.models.base import ReidModel
+from reidhub.thread_locks import Turns, call_in_forks
 from reidhub.torch_settings import Arithmetic, Precision, count_processors
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
-_TOLERANCES = {"f32": 1e-3, "bf16": 0.2}  # relative error; a wrong conversion is off by more than 1
+_TOLERANCES = {"fp32": 1e-3, "bf16": 0.2}  # relative error; a wrong conversion is off by more than 1
+
+
+_engines: "WeakSet[OpenvinoEngine]" = WeakSet()
+_never_closed: list[Any] = []
+
+
+def _keep_compiled_models() -> None:
+    """Keep the models that the parent of a fork has compiled: closing one would wait for threads that are missing."""
+    _never_closed.extend(engine._compile for engine in _engines)
+
+
+call_in_forks(_keep_compiled_models)
 
 
 class OpenvinoEngine:
@@ -58,10 +74,12 @@ class OpenvinoEngine:
         self.dimensions = dimensions
         self._model = model
         self._spec = spec
-        self._precision = _PRECISIONS[precision]
+        self._precision: Precision = precision
         self._compile = cache(self._compile_variant)
         self._request = read_request(model)
-        self._turn = Lock()
+        self._turns = Turns("this embedder")
+        self._process = os.getpid()
+        _engines.add(self)
         self._together = count_processors() * self._request  # images in one request for each processor
         self.batch = 8 * self._together
 
@@ -80,11 +98,11 @@ class OpenvinoEngine:
                 nothing.
 
         Raises:
-            ConversionError: OpenVINO cannot be imported, or it cannot convert the model correctly.
+            ConversionError: OpenVINO cannot be used in this process, or it cannot convert the model correctly.
         """
+        open_core()
         kept = None
         if cached is not None:
-            import_openvino()
             with suppress(PackageNotFoundError):  # an OpenVINO that pip has not installed: its version is not known
                 kept = name_conversion(cached, type(model).__name__, (spec.height, spec.width), precision)
         if kept is not None and (converted := read_kept(kept)) is not None:
@@ -114,14 +132,26 @@ class OpenvinoEngine:
                 f"the converted model computes other embeddings, with a relative error of {difference:.1e}"
             )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (write_bytes(self._model), self.dimensions, self._spec, self._precision)
+
     def __call__(self, images: Tensor, embeddings: Tensor) -> None:
-        """Embed images (N, 3, H, W), and write the result into ``embeddings`` (N, D); see `Engine`."""
+        """Embed images (N, 3, H, W), and write the result into ``embeddings`` (N, D); see `Engine`.
+
+        Raises:
+            UsageError: this process was forked after the engine was made.
+        """
+        if os.getpid() != self._process:
+            raise UsageError(
+                "this embedder was made before the process was forked, and OpenVINO's threads do not survive a fork",
+                hint="start the workers with spawn, or make the embedder in each worker",
+            )
         pixels = images.detach().cpu()
         if pixels.dtype == torch.uint8:
             pixels = pixels.permute(0, 2, 3, 1)  # (N, 3, H, W) -> (N, H, W, 3), the order in which decoders store them
         rows, out = pixels.contiguous().numpy(), embeddings.numpy()
         many = len(rows) - len(rows) % self._together
-        with self._turn:
+        with self._turns.take():
             self._run(rows[:many], out[:many], "THROUGHPUT", self._request)
             self._run(rows[many:], out[many:], "LATENCY" if len(rows) - many == 1 else "THROUGHPUT", 1)
 
@@ -144,7 +174,7 @@ class OpenvinoEngine:
             model = self._take_pixels(model)
         settings = {
             "PERFORMANCE_HINT": hint,
-            "INFERENCE_PRECISION_HINT": self._precision,
+            "INFERENCE_PRECISION_HINT": _PRECISIONS[self._precision],
             "INFERENCE_NUM_THREADS": count_processors(),
         }
         return self._openvino.AsyncInferQueue(open_core().compile_model(model, "CPU", settings))
@@ -158,6 +188,11 @@ class OpenvinoEngine:
         normalise = steps.input().preprocess().convert_element_type(openvino.Type.f32)
         normalise.scale(255.0).mean(list(self._spec.mean)).scale(list(self._spec.std))
         return steps.build()
+
+
+def _restore(model: Conversion, dimensions: int, spec: PixelSpec, precision: Precision) -> OpenvinoEngine:
+    """Make the engine in the process that unpickles it."""
+    return OpenvinoEngine(read_bytes(model), dimensions, spec, precision)
 
 
 def _copy(request: Any, out: NDArray[Any]) -> None:

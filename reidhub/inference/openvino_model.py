@@ -10,8 +10,9 @@ with the class that ``convert_model`` calls.
 import copy
 import importlib
 import math
+import os
 import sys
-import threading
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -23,19 +24,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reidhub.cache.conversions import read_conversion
+from reidhub.cache.conversions import Conversion, read_conversion
 from reidhub.cache.partial_file import ROOM
 from reidhub.errors import CacheError, ReidhubError
 from reidhub.files.atomic import AtomicFile, explain_write_errors, write_atomically
 from reidhub.inference.preprocess import PixelSpec
 from reidhub.models.base import ReidModel
+from reidhub.thread_locks import make_fork_safe_lock
 
 _TELEMETRY = "openvino_telemetry"
 _REQUEST = ["reidhub", "images_per_request"]  # where a model's own information has this number
 _SMALL_MAP = 0.7e6  # bytes of the largest feature map of an image
 _LARGE_WEIGHTS = 32e6  # bytes
 
-_importing = threading.Lock()
+_importing = make_fork_safe_lock()
 
 
 class ConversionError(ReidhubError):
@@ -59,7 +61,6 @@ def import_openvino() -> Any:
             raise ConversionError(f"OpenVINO cannot be imported: {error}") from error
 
 
-@cache
 def open_core() -> Any:
     """Return the ``openvino.Core`` of this process; it is never closed.
 
@@ -68,9 +69,18 @@ def open_core() -> Any:
     signal, such as Ctrl-C, ends the process with a segmentation fault (seen with OpenVINO 2026.4.1 on Linux).
 
     Raises:
-        ConversionError: OpenVINO is not installed, or cannot be loaded on this machine.
+        ConversionError: OpenVINO is not installed, or cannot be loaded on this machine; or the parent process of a fork
+            has used it, and its threads are missing here.
     """
-    return import_openvino().Core()
+    core, process = _open_core()
+    if process != os.getpid():
+        raise ConversionError("the parent of this forked process has used OpenVINO, and its threads are missing here")
+    return core
+
+
+@cache
+def _open_core() -> tuple[Any, int]:
+    return import_openvino().Core(), os.getpid()
 
 
 @contextmanager
@@ -189,9 +199,22 @@ def read_kept(path: Path) -> Any | None:
     """
     files = read_conversion(path)
     try:
-        return files and open_core().read_model(model=files.xml, weights=files.weights)
+        return files and read_bytes(files)
     except RuntimeError:  # an intact zip file with something else in it
         return None
+
+
+def read_bytes(files: Conversion) -> Any:
+    """Read a converted model; the opposite of `write_bytes`."""
+    return open_core().read_model(model=files.xml, weights=files.weights)
+
+
+def write_bytes(converted: Any) -> Conversion:
+    """Return the bytes of a converted model."""
+    with tempfile.TemporaryDirectory() as folder:
+        xml, weights = Path(folder, "model.xml"), Path(folder, "model.bin")
+        import_openvino().serialize(converted, xml, weights)
+        return Conversion(xml.read_bytes(), weights.read_bytes())
 
 
 def keep(converted: Any, path: Path) -> None:

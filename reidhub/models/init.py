@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from reidhub.models.base import ReidModel
+from reidhub.thread_locks import make_fork_safe_lock
 
 _Norm = (nn.BatchNorm1d, nn.BatchNorm2d, nn.InstanceNorm2d)
-_one_at_a_time = threading.RLock()
+_one_at_a_time = make_fork_safe_lock()
 
 
 @torch.no_grad()

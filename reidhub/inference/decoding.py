@@ -6,7 +6,6 @@ equal to PIL's, bit for bit. The orientation in EXIF data is ignored, as in the 
 
 import io
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,14 @@ from PIL import Image, UnidentifiedImageError
 
 from reidhub.errors import DatasetError, UsageError
 from reidhub.inference import fast_jpeg
+from reidhub.thread_locks import make_fork_safe_lock
 
 Rgb = Image.Image | NDArray[np.uint8]
 """A decoded image: a PIL image of mode RGB, or an array (h, w, 3) with any strides."""
 
 _SIXTEEN_BITS = 257  # 65535 / 255
-_loading = Lock()  # PIL reads a file at first use; two threads must not do that with the same image
+_loading = make_fork_safe_lock()  # PIL reads a user's image at first use; two threads must not do that together
+_SIXTEEN_BIT_FILES = ("PNG", "PPM")  # formats whose 16-bit grey values PIL also gives as mode I
 
 
 def read_file(path: Path) -> bytes:
@@ -39,14 +40,18 @@ def decode(image: bytes | Image.Image, name: str) -> Rgb:
     """Decode an image to RGB.
 
     Args:
-        image: the content of an image file, or a PIL image of any mode but F.
+        image: the content of an image file, or a PIL image of any mode but F and I.
         name: the image's name in error messages.
 
     Raises:
-        DatasetError: the image is damaged, is no image, or has float pixels (mode F).
+        DatasetError: the image is damaged, is no image, has no pixels, or has 32-bit pixels (mode F or I).
     """
     try:
-        return _convert(image) if isinstance(image, Image.Image) else _decode_file(image)
+        if not isinstance(image, Image.Image):
+            return _decode_file(image)
+        with _loading:
+            image.load()
+        return _convert(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what PIL's decoders raise
         reason = "it is no image" if isinstance(error, UnidentifiedImageError) else error
         raise DatasetError(f"{name} cannot be decoded: {reason}") from error
@@ -66,12 +71,14 @@ def _convert(image: Image.Image) -> Rgb:
     PIL would set all values above 255 to 255, so that most pixels of a 16-bit image become white.
 
     Raises:
-        ValueError: the image has float pixels (mode F).
+        ValueError: the image has no pixels, or 32-bit pixels (mode F or I).
     """
-    with _loading:
-        image.load()
-    if image.mode == "F":
-        raise ValueError("it has float pixels (mode F), and their range is unknown")
+    image.load()
+    if 0 in image.size:
+        raise ValueError(f"it has no pixels: its size is {image.width} x {image.height}")
+    if image.mode == "F" or (image.mode == "I" and image.format not in _SIXTEEN_BIT_FILES):
+        kind = "float pixels" if image.mode == "F" else "32-bit pixels"
+        raise ValueError(f"it has {kind} (mode {image.mode}), and their range is unknown")
     if image.mode.startswith("I"):
         return view_rgb(np.asarray(image).clip(0, 65535).astype(np.uint16), "the image")
     return image if image.mode == "RGB" else image.convert("RGB")

@@ -94,8 +94,10 @@ def test_16_bit_grey_is_divided_by_257_in_arrays_pil_images_and_files(tmp_path: 
     Image.fromarray(wide).save(tmp_path / "wide.tif")
     want = published(Image.fromarray((wide // 257).astype(np.uint8)))
 
-    images = [wide, wide[..., None], wide.astype(">u2"), Image.fromarray(wide), Image.fromarray(wide.astype(np.int32))]
-    for image in [*images, tmp_path / "wide.png", tmp_path / "wide.tif"]:
+    (tmp_path / "wide.pgm").write_bytes(b"P5 10 20 65535 " + wide.astype(">u2").tobytes())  # PIL gives mode I
+
+    images = [wide, wide[..., None], wide.astype(">u2"), Image.fromarray(wide)]
+    for image in [*images, *(tmp_path / f"wide.{ending}" for ending in ("png", "tif", "pgm"))]:
         assert torch.equal(EMBED(image), want)
     assert torch.equal(transform(SPEC)(Image.fromarray(wide)).flatten()[None], want)
 
@@ -291,6 +293,28 @@ def test_float_pil_images_are_refused() -> None:
     floats = Image.fromarray(noise(20, 10).astype(np.float32))
     with pytest.raises(UsageError, match=r"images\[0\] cannot be decoded: it has float pixels"):
         EMBED(floats)
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [(np.int32, "32-bit"), (np.float32, "float")])
+def test_images_with_32_bits_are_refused_in_files_too(dtype: type, kind: str, tmp_path: Path) -> None:
+    image = Image.fromarray(noise(20, 10).astype(dtype))
+    image.save(tmp_path / "wide.tif")
+    for given_as in (image, tmp_path / "wide.tif"):
+        with pytest.raises(DatasetError, match=f"cannot be decoded: it has {kind} pixels"):
+            EMBED(given_as)
+        with pytest.raises(DatasetError, match=f"cannot be decoded: it has {kind} pixels"):
+            transform(SPEC)(given_as)
+
+
+@pytest.mark.parametrize("box", [(5, 5, 5, 9), (5, 5, 9, 5)], ids=["no width", "no height"])
+def test_a_crop_without_pixels_is_an_error_or_skipped(box: tuple[int, int, int, int]) -> None:
+    empty = picture().crop(box)
+    for call in (EMBED, transform(SPEC)):
+        with pytest.raises(DatasetError, match=f"it has no pixels: its size is {empty.width} x {empty.height}"):
+            call(empty)
+    assert torch.equal(EMBED([picture(), empty], on_error="skip"), published(picture()))
+    with pytest.raises(UsageError, match="no pixels"):
+        EMBED([picture(), np.asarray(picture())[box[1] : box[3], box[0] : box[2]]])
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])

@@ -6,11 +6,20 @@ The functions differ only in the architecture; ``torch.hub.help`` shows the docu
 """
 
 from collections.abc import Callable as _Callable
+from pathlib import Path as _Path
 from typing import TYPE_CHECKING
 
 import reidhub as _reidhub
 from reidhub.errors import UsageError as _UsageError
-from reidhub.models import ARCHITECTURES as _ARCHITECTURES
+
+_here, _imported = _Path(__file__).resolve().parent, _Path(_reidhub.__file__).resolve().parents[1]
+if _here != _imported:
+    raise _UsageError(
+        f"torch.hub wants reidhub from {_here}, but this process has already imported it from {_imported}",
+        hint="start a new process, or use reidhub.load of the imported one",
+    )
+
+from reidhub.models import ARCHITECTURES as _ARCHITECTURES  # noqa: E402
 
 if TYPE_CHECKING:
     from reidhub.models.base import ReidModel as _ReidModel
@@ -57,6 +66,10 @@ Returns:
 
 def _entry_point(architecture: str) -> "_Callable[..., _ReidModel]":
     def load(dataset: str | None = None, *, pretrained: bool = True, num_classes: int | None = None) -> "_ReidModel":
+        if not isinstance(pretrained, bool):
+            raise _UsageError(
+                f"pretrained is True or False, got {pretrained!r}", hint=f"dataset={pretrained!r} chooses the weights"
+            )
         if pretrained:
             return _reidhub.load(architecture, dataset, num_classes=num_classes)
         if dataset is not None:

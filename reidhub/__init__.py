@@ -1,12 +1,17 @@
 """Pretrained models for person re-identification, with published scores that anyone can measure again.
 
-Each public name is imported when it is first used, so ``import reidhub`` alone is fast.
+Each public name is imported when it is first used, so ``import reidhub`` alone is fast. Older versions of
+Python can parse this file and ``hubconf.py``, and are told which version is needed.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from reidhub._version import __version__
+
+if sys.version_info < (3, 11):  # noqa: UP036  # torch.hub does not look at `python_requires`
+    raise ImportError("reidhub needs Python 3.11 or later, but this is Python %d.%d" % sys.version_info[:2])  # noqa: UP031
 
 if TYPE_CHECKING:
     from reidhub import compat, metrics

@@ -1,5 +1,6 @@
 """torch.hub: from a folder, and from torch.hub's own cache as a user's first call leaves it there."""
 
+import ast
 import inspect
 import json
 import os
@@ -128,3 +129,71 @@ def test_help_tells_the_shapes_of_the_architecture(name):
 
     assert f"(N, 3, {height}, {width})" in summary
     assert f"-> (N, {model.embedding_dim})" in summary
+
+
+@pytest.mark.parametrize("wrong", ["market1501", 1, None])
+def test_pretrained_that_names_a_dataset_is_an_error_that_says_how_to_choose_weights(wrong):
+    with pytest.raises(UsageError, match=r"pretrained is True or False, got (.|\n)*dataset=") as caught:
+        load("osnet_x0_25", pretrained=wrong)
+    assert repr(wrong) in caught.value.message
+
+
+TWO_VERSIONS = """
+import sys, torch
+sys.path.insert(0, sys.argv[1])
+import reidhub
+sys.path.pop(0)
+torch.hub.load(sys.argv[2], "osnet_x0_25", source="local", pretrained=False)
+"""
+
+
+def test_a_second_version_in_one_process_is_an_error_that_names_both_folders(torch_home, tmp_path):
+    first, second = torch_home / "hub" / "org_reidhub_main", tmp_path / "second"
+    shutil.copytree(first, second)
+    environment = {**os.environ, "PYTHONPATH": str(GUARD)}
+
+    def run(*folders: Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", TWO_VERSIONS, *map(str, folders)]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+
+    said = run(first, second).stderr
+    assert f"torch.hub wants reidhub from {second}, but this process has already imported it from {first}" in said
+    assert "hint: start a new process" in said
+    assert run(first, first).returncode == 0
+    (tmp_path / "link").symlink_to(first)
+    assert run(first, tmp_path / "link").returncode == 0
+
+
+@pytest.mark.parametrize("file", ["hubconf.py", "reidhub/__init__.py", "reidhub/_version.py"])
+def test_older_versions_of_python_can_parse_what_tells_them_which_version_is_needed(file):
+    ast.parse((ROOT / file).read_text(encoding="utf-8"), feature_version=(3, 7))
+
+
+OLD_PYTHON = """
+import runpy, sys
+sys.version_info = (3, 10, 13, "final", 0)
+runpy.run_path(sys.argv[1])
+"""
+NEEDED = "reidhub needs Python 3.11 or later, but this is Python 3.10"
+
+
+def test_hubconf_names_the_python_that_is_needed():
+    done = subprocess.run(
+        [sys.executable, "-c", OLD_PYTHON, str(ROOT / "hubconf.py")], capture_output=True, text=True, cwd=ROOT
+    )
+
+    assert done.stderr.splitlines()[-1] == f"ImportError: {NEEDED}"
+
+
+@pytest.mark.parametrize("version", ["3.8", "3.9", "3.10"])
+def test_a_real_older_python_is_told_which_python_is_needed(version, tmp_path):
+    python = shutil.which(f"python{version}")
+    if python is None or subprocess.run([python, "-c", "pass"], capture_output=True).returncode:
+        pytest.skip(f"there is no Python {version}")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+
+    done = subprocess.run(
+        [python, "-B", "-c", "import hubconf"], capture_output=True, text=True, cwd=ROOT, env=environment
+    )
+
+    assert done.stderr.splitlines()[-1] == f"ImportError: {NEEDED.removesuffix('3.10')}{version}"

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from reidhub.errors import UsageError
 from reidhub.models.base import ReidModel
 from reidhub.zoo.checkpoint import Complexity
 
@@ -28,8 +29,10 @@ def complexity(model: ReidModel, input: tuple[int, int] | Tensor | None = None) 
         The parameters of the model, and the multiply-adds for one image.
 
     Raises:
-        UsageError: the model is hacnn and ``input`` is not its ``input_size``.
+        UsageError: the model is hacnn and ``input`` is not its ``input_size``, or an argument has another type.
     """
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"complexity takes a model, got {model!r}", hint="reidhub.build(name) makes a model of a name")
     twin = _copy_without_data(model)
     images = _make_images(model.input_size if input is None else input)
     calls: Counter[nn.Module] = Counter()
@@ -56,4 +59,8 @@ def _copy_without_data(model: ReidModel) -> ReidModel:
 
 def _make_images(input: tuple[int, int] | Tensor) -> Tensor:
     """Make images without values: (1, 3, H, W), or the shape of ``input``."""
-    return torch.empty(input.shape if isinstance(input, Tensor) else (1, 3, *input), device="meta")
+    try:
+        height, width = input.shape[-2:] if isinstance(input, Tensor) else input
+        return torch.empty(input.shape if isinstance(input, Tensor) else (1, 3, height, width), device="meta")
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(f"input is (height, width) or a tensor (N, 3, H, W), got {input!r}") from error

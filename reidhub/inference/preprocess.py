@@ -5,6 +5,7 @@ and lower scores: OpenCV, resizing of float tensors, BGR, or swapped height and 
 faster than PIL; images that would get other pixels than PIL's are left to PIL.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,16 +78,22 @@ class Transform:
         """Resize and normalise an image, or decode an image file first.
 
         Args:
-            image: a PIL image of any mode but F, or the path of an image file.
+            image: a PIL image of any mode but F and I, or the path of an image file.
 
         Returns:
             float32 (3, H, W), RGB.
 
         Raises:
             DatasetError: the image cannot be decoded.
+            UsageError: the argument is neither an image nor a path.
         """
         if isinstance(image, Image.Image):
             decoded = decode(image, "the image")
+        elif not isinstance(image, str | os.PathLike):
+            raise UsageError(
+                f"a transform takes a PIL image or a path, got {type(image).__name__}",
+                hint="PIL.Image.fromarray(array) for uint8 pixels (h, w, 3) in RGB order",
+            )
         else:
             decoded = decode(read_file(Path(image)), str(image))
         pixels = make_room(1, self.spec)

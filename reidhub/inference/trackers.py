@@ -130,6 +130,6 @@ def adapt(embedder: "Embedder", package: str) -> Any:
     Raises:
         UsageError: there is no adapter for this package.
     """
-    if package not in _ADAPTERS:
+    if package not in list(_ADAPTERS):
         raise UsageError(f"no adapter for trackers of {package!r}", hint=f"known are {', '.join(_ADAPTERS)}")
     return _ADAPTERS[package](embedder)

@@ -2,7 +2,7 @@
 
 from contextlib import nullcontext
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from reidhub.errors import UsageError
 
@@ -45,10 +45,10 @@ def build(
             ``load_state_dict(..., assign=True)``.
 
     Raises:
-        UsageError: no architecture has this name, or ``num_classes`` is below 1.
+        UsageError: no architecture has this name, or ``num_classes`` is not a whole number above 0.
     """
-    if num_classes < 1:
-        raise UsageError(f"{architecture}: a classifier of {num_classes} classes was asked for; it needs 1 or more")
+    if not isinstance(num_classes, SupportsIndex) or num_classes < 1:
+        raise UsageError(f"{architecture}: a classifier of {num_classes!r} classes was asked for; it needs 1 or more")
     definition = _find_definition(architecture)
 
     import torch
@@ -63,7 +63,7 @@ def build(
 
 def _find_definition(architecture: str) -> Any:
     """Return the callable that builds the named architecture."""
-    if architecture not in ARCHITECTURES:
+    if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
         raise _explain_unknown(architecture)
     module, _, name = ARCHITECTURES[architecture].partition(":")
     return getattr(import_module(module), name)
@@ -73,6 +73,6 @@ def _explain_unknown(architecture: str) -> UsageError:
     """Return the error for an unknown architecture; its hint lists similar names, or all names."""
     from difflib import get_close_matches
 
-    near = get_close_matches(architecture, ARCHITECTURES, n=3, cutoff=0.5)
+    near = get_close_matches(str(architecture), ARCHITECTURES, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(ARCHITECTURES)}"
     return UsageError(f"no architecture is called {architecture!r}", hint=hint)

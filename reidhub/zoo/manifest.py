@@ -54,6 +54,7 @@ class Manifest:
             UnknownCheckpointError: the selector matches nothing, or it is the name of a model that has several
                 checkpoints and no default. The hint suggests names.
         """
+        _check_text(selector)
         if selector in self.by_name:
             return [self.by_name[selector]]
         if is_glob(selector):
@@ -76,6 +77,8 @@ class Manifest:
             UnknownCheckpointError: there is no such model, or the model has no such checkpoint, or more than one. The
                 hint suggests names.
         """
+        _check_text(model)
+        _check_text(dataset)
         if model in self.by_name:
             raise UnknownCheckpointError(
                 f"{model!r} is the name of a checkpoint, not of a model", hint="leave the dataset out"
@@ -94,6 +97,7 @@ class Manifest:
 
     def architecture(self, name: str) -> Architecture | None:
         """Return the architecture of this name; None if the manifest does not describe it."""
+        _check_text(name)
         return next((architecture for architecture in self.architectures if architecture.name == name), None)
 
     def _of_model(self, model: str) -> list[Checkpoint]:
@@ -146,6 +150,11 @@ def is_glob(selector: str) -> bool:
 
 def _simplify(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+def _check_text(name: object) -> None:
+    if not isinstance(name, str):
+        raise UnknownCheckpointError(f"a name such as 'osnet_x1_0' was expected, got {name!r}")
 
 
 def _model_of(name: str) -> str:

@@ -8,10 +8,10 @@ of a body, or as a proxy that answers CONNECT. Here every read from the socket g
 import io
 import socket
 import time
-from functools import partial
 from http.client import HTTPResponse
 from typing import Any, cast
 
+import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool
 
@@ -76,15 +76,29 @@ class TimedAdapter(HTTPAdapter):
     def __init__(self, deadline: Deadline, **options: Any) -> None:
         super().__init__(**options)
         self._deadline = deadline
+        self._answer: _TimedAnswer | None = None
+
+    def send(self, *arguments: Any, **options: Any) -> requests.Response:
+        """Send a request; if urllib3 refuses the answer, close its connection, which urllib3 would leave open."""
+        try:
+            return super().send(*arguments, **options)
+        except BaseException:
+            if self._answer:
+                self._answer.close()
+            raise
 
     def get_connection_with_tls_context(self, *arguments: Any, **options: Any) -> HTTPConnectionPool:
         """Return a pool of connections whose answers are `_TimedAnswer` objects."""
         pool = cast(HTTPConnectionPool, super().get_connection_with_tls_context(*arguments, **options))
         connection = pool.ConnectionCls
         if "response_class" not in vars(connection):
-            timed = {"response_class": staticmethod(partial(_TimedAnswer, self._deadline))}
+            timed = {"response_class": staticmethod(self._make_answer)}
             pool.ConnectionCls = type("TimedConnection", (connection,), timed)
         return pool
+
+    def _make_answer(self, sock: socket.socket, *arguments: Any, **options: Any) -> "_TimedAnswer":
+        self._answer = _TimedAnswer(self._deadline, sock, *arguments, **options)
+        return self._answer
 
 
 class _TimedAnswer(HTTPResponse):

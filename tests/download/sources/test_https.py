@@ -1,8 +1,10 @@
 """Plain web hosts over the loopback internet."""
 
+import gc
 import json
 import random
 import re
+import ssl
 import time
 from dataclasses import replace
 
@@ -305,6 +307,17 @@ def test_a_range_that_is_ignored_midway_costs_the_bytes_again():
     with online({"example.org": spoiled(no_ranges, drop(2_000_000), drop(2_500_000))}) as internet:
         assert read() == DATA
     assert len(internet.log) == 3
+
+
+def find_open_sockets():
+    return {found for found in gc.get_objects() if type(found) is ssl.SSLSocket and found.fileno() != -1}
+
+
+def test_answer_with_two_lengths_is_an_error_and_its_connection_is_closed():
+    before = find_open_sockets()
+    error, _ = refused(always=lambda _: Response(head=[b"HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\n"]))
+    assert error.message == "example.org: the connection broke"
+    assert find_open_sockets() <= before
 
 
 def test_malformed_header_is_ignored_and_no_address_is_logged(caplog):

@@ -8,6 +8,7 @@ import click
 from reidhub.cache.store import Cache
 from reidhub.cli.describe import describe_file, find_cost, make_json, write_unpinned_notice
 from reidhub.cli.options import SELECTOR, json_option, select_checkpoints
+from reidhub.errors import CacheError
 from reidhub.zoo.checkpoint import METRICS, Checkpoint
 from reidhub.zoo.manifest import zoo
 
@@ -76,13 +77,16 @@ def _describe_gflops(checkpoint: Checkpoint) -> Iterator[str]:
 
 def _list_file_fields(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     artifact = checkpoint.artifact
-    cached = Cache().find(artifact)
+    try:
+        cached = str(Cache().find(artifact) or "no")
+    except CacheError as error:  # this user has no home folder
+        cached = f"no; {error.message}"
     return [
         ("file", describe_file(checkpoint)),
         ("sha256", artifact.digest.hex if artifact.digest else "not known"),
         ("size", f"{artifact.size:,} bytes" if artifact.size else "not known"),
         *([("evidence", artifact.evidence)] if artifact.evidence else []),
         *((("source" if i == 0 else ""), f"{s.kind:<6}  {s.location}") for i, s in enumerate(artifact.sources)),
-        ("cached", str(cached) if cached else "no"),
+        ("cached", cached),
         ("manifest", checkpoint.manifest),
     ]

@@ -22,7 +22,6 @@ def read_embeddings(result: Measured, journal: Journal) -> tuple[Tensor, Tensor]
 
     Raises:
         ValueError: the result is a classification, for which the journal has no embeddings.
-        CacheError: the journal was damaged after the measurement.
     """
     if not result.is_retrieval:
         raise ValueError(f"{result.job.dataset} is a classification: the journal has no embeddings of it")

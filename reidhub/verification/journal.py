@@ -114,27 +114,27 @@ class RowLog:
         self._size += len(block)
 
     def read(self) -> Tensor:
-        """Read all rows of the complete file, float32 (N, D).
+        """Read all rows that are in the file now, float32 (N, D).
 
         Raises:
-            CacheError: the file cannot be read, rows are missing, or it was damaged after it was opened.
+            CacheError: the file cannot be read, or it was damaged after it was opened.
         """
-        read = np.empty((self._total, self.dimensions), np.float32)
+        read = np.empty((self.rows, self.dimensions), np.float32)
         intact = 0
         with explain_write_errors(f"read the journal {self.path.parent}"):
-            for block in self._read_blocks():
+            for block in self._read_blocks(self.rows):
                 part = np.frombuffer(block, "<f4").reshape(-1, self.dimensions)
                 read[intact : intact + len(part)] = part
                 intact += len(part)
-        if intact < self._total:
+        if intact < self.rows:
             raise CacheError(
-                f"{self.path} was damaged during the run: {intact} of {self._total} rows are intact",
+                f"{self.path} was damaged during the run: {intact} of {self.rows} rows are intact",
                 hint="run the same command again; it measures the damaged part again",
             )
         return torch.from_numpy(read)
 
     def close(self) -> None:
-        """Close the file, and remove it if it has no rows; `read` still works on a closed file.
+        """Close the file, and remove it if it has no rows; `read` still works on the rows of a closed file.
 
         Raises:
             CacheError: the file cannot be closed or removed.
@@ -148,14 +148,14 @@ class RowLog:
         """Count the rows and bytes of the intact blocks at the start of the file."""
         rows = size = 0
         if self.path.exists():
-            for block in self._read_blocks():
+            for block in self._read_blocks(self._total):
                 rows, size = rows + len(block) // (4 * self.dimensions), size + len(block) + _DIGEST
         return rows, size
 
-    def _read_blocks(self) -> Iterator[bytes]:
-        """Yield the blocks, without their digests, up to the first block that is missing or not intact."""
+    def _read_blocks(self, rows: int) -> Iterator[bytes]:
+        """Yield the blocks of the first rows, without their digests, up to the first block that is not intact."""
         with open_regular_file(self.path) as file:
-            for first in range(0, self._total, self._batch_size):
+            for first in range(0, rows, self._batch_size):
                 size = 4 * self.dimensions * min(self._batch_size, self._total - first)
                 block, digest = file.read(size), file.read(_DIGEST)
                 if len(block) < size or digest != _compute_digest(self.path.stem, first, block):

@@ -56,7 +56,7 @@ def test_a_model_for_openvino_that_was_not_changed_is_right(stored: StoredFile) 
     assert find_wrong_copies(stored) == ()
 
 
-@pytest.mark.parametrize("part", ["layers", "weights"])
+@pytest.mark.parametrize("part", ["layers", pytest.param("weights", marks=pytest.mark.long)])
 def test_a_forged_model_for_openvino_is_wrong_although_its_checksums_are_right(part: str, stored: StoredFile) -> None:
     kept = read_conversion(stored.copies[0])
     assert kept is not None

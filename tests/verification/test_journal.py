@@ -152,12 +152,3 @@ def test_a_pipe_in_the_place_of_a_file_is_an_error_and_no_endless_wait(journal: 
 def test_a_journal_that_somebody_removed_during_the_run_is_no_reason_to_fail(tmp_path: Path) -> None:
     with open_journal(tmp_path / "journal") as journal:
         shutil.rmtree(journal.folder)
-
-
-def test_a_file_without_all_rows_is_not_read(journal: Journal) -> None:
-    path = path_of(journal, KEYS[0])
-    path.write_bytes(path.read_bytes()[:-1])
-    log = open_log(journal, KEYS[0])
-    log.close()
-    with pytest.raises(CacheError, match="8 of 10 rows are intact"):
-        log.read()

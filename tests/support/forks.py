@@ -5,6 +5,7 @@ import pickle
 import signal
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import torch
@@ -23,7 +24,8 @@ def run_in_fork(work: Callable[[], T], timeout_s: int = 20) -> T:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        with suppress(ValueError):  # not the main thread
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(timeout_s)
         torch.set_num_threads(1)
         _send(work, writing)

@@ -1,5 +1,6 @@
 """Models in the formats of others: traced, scripted, as ONNX, and as graphs for training."""
 
+import copy
 import warnings
 from collections.abc import Iterator
 
@@ -97,4 +98,6 @@ def test_onnx_without_dynamo_gives_the_same_embeddings_for_other_batch_sizes(nam
 
     session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (got,) = session.run(None, {"images": images_for(model, 3).numpy()})
-    assert relative_error(torch.from_numpy(got), model(images_for(model, 3))) < 1e-4
+    want = model(images_for(model, 3))
+    exact = copy.deepcopy(model).double()(images_for(model, 3).double())
+    assert relative_error(torch.from_numpy(got), exact) < 1e-4 + relative_error(want, exact)

@@ -15,12 +15,12 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from support import verify_runs
+from support.reports import CONDITIONS, retrieval
+from support.reports import checkpoint as one
 from support.verify_runs import (
     NAME,
     SMALL,
@@ -29,18 +29,20 @@ from support.verify_runs import (
     command,
     entry,
     environment,
-    read,
     run_here,
     write_images,
     write_manifest,
     write_weights,
 )
 
-from reidhub.datasets import RetrievalSet
 from reidhub.metrics import evaluate
 from reidhub.torch_settings import has_bf16
-from reidhub.verification import receipt
+from reidhub.verification import receipt, run
 from reidhub.verification.journal import Journal, open_journal
+from reidhub.verification.plan import Job
+from reidhub.verification.prepare import PreparedJob
+from reidhub.verification.results import CheckpointFile
+from reidhub.zoo.checkpoint import StateDictLayout
 
 OTHER = "osnet_x0_25.other"
 TWIN = "osnet_x0_25.twin"  # the same file as OTHER, scored by another distance
@@ -119,33 +121,17 @@ def test_the_journal_serves_those_runs_alone_that_would_measure_the_same(verify,
     assert images_embedded(verify, journal, NAME, "--batch-size", "7") > 20
 
 
-def test_the_journal_serves_no_run_with_other_code_or_another_order_of_images(
-    place: Path, verify, journal: Path, tmp_path: Path, monkeypatch
-) -> None:
-    assert images_embedded(verify, journal, NAME) > 20
-    with monkeypatch.context() as patch:
-        patch.setattr(receipt, "__version__", "another version")
-        assert images_embedded(verify, journal, NAME) > 20
-    with monkeypatch.context() as patch:  # MSMT17's order is that of a list file, and not part of the fingerprint
-        patch.setattr(verify_runs, "read", read_backwards)
-        assert images_embedded(verify, journal, NAME) > 20
-    source = f'[{{local: "{(place / f"{NAME}.pth").as_uri()}"}}]'
-    layout = entry(
-        NAME,
-        claim(rank1="20.0"),
-        input=SMALL,
-        sources=source,
-        file="{original: untrained.pth, layout: {encoding: ascii}}",
-    )
-    with monkeypatch.context() as patch:  # the same file, but other tensors of it could be meant
-        patch.setenv("REIDHUB_MANIFEST", str(write_manifest(tmp_path, layout)))
-        assert images_embedded(verify, journal, NAME) > 20
-    assert images_embedded(verify, journal, NAME) == 0
-
-
-def read_backwards(*arguments: Any, **options: Any) -> RetrievalSet:
-    data = read(*arguments, **options)
-    return replace(data, gallery=data.gallery[::-1])
+def test_the_key_of_embeddings_depends_on_code_layout_and_order_of_images(tmp_path: Path, monkeypatch) -> None:
+    data, checkpoint = retrieval(tmp_path), one("osnet_x1_0.one")
+    job, file = Job(checkpoint, "corridor", None, by_name=False), CheckpointFile("a" * 64, 1, "sha256")
+    prepared = PreparedJob(job, data, tmp_path, file)
+    layout = replace(checkpoint, layout=StateDictLayout(root="model_ema"))  # other tensors of the same file
+    backwards = replace(data, gallery=data.gallery[::-1])  # the fingerprint says nothing about the order
+    changed = [replace(prepared, data=backwards), replace(prepared, job=replace(prepared.job, checkpoint=layout))]
+    keys = [run._make_rows_key(each, CONDITIONS) for each in (prepared, prepared, *changed)]
+    monkeypatch.setattr(receipt, "__version__", "another version")
+    keys.append(run._make_rows_key(prepared, CONDITIONS))
+    assert keys[0] == keys[1] and len(set(keys)) == 4
 
 
 def test_counts_that_were_changed_on_the_disk_are_computed_again(verify, journal: Path) -> None:
@@ -227,15 +213,14 @@ def test_reranking_changes_ranks_and_is_not_comparable(verify) -> None:
 
 
 def test_ignored_cameras_are_told_and_not_comparable(verify, tmp_path: Path) -> None:
-    options = ("--cameras", "ignore", "--keep-embeddings", str(tmp_path), "--html", str(tmp_path), "--json")
-    (result,) = json.loads(verify(NAME, *options).stdout)
-    (plain,) = json.loads(verify(NAME, "--json").stdout)
-    assert (result["conditions"]["cameras"], plain["conditions"]["cameras"]) == ("ignore", "use")
+    folders = ("--keep-embeddings", str(tmp_path), "--html", str(tmp_path), "--no-images")
+    (result,) = json.loads(verify(NAME, "--cameras", "ignore", *folders, "--json").stdout)
+    assert result["conditions"]["cameras"] == "ignore"
     assert result["verdict"] == "not comparable" and "ignored cameras" in result["reason"]
-    assert result["counts"]["mAP"] != plain["counts"]["mAP"]
     with np.load(tmp_path / f"{NAME}.corridor.npz") as kept:
-        arrays = (kept[name] for name in ("query", "gallery", "query_pids", "gallery_pids"))
-        assert evaluate(*arrays, cameras="ignore").mAP == result["counts"]["mAP"]
+        arrays = [kept[name] for name in ("query", "gallery", "query_pids", "gallery_pids")]
+        camids = [kept[name] for name in ("query_camids", "gallery_camids")]
+        assert evaluate(*arrays, cameras="ignore").mAP == result["counts"]["mAP"] != evaluate(*arrays, *camids).mAP
     page = (tmp_path / "index.html").read_text()
     assert "images from the camera of the query count too" in page and "○ same camera" not in page
 

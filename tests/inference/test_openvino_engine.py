@@ -22,7 +22,7 @@ from reidhub.models import ARCHITECTURES
 from reidhub.models.base import ReidModel
 from reidhub.torch_settings import has_bf16
 
-KINDS = ("osnet_x0_25", "osnet_ain_x0_25", "osnet_ibn_x1_0", "hacnn", "shufflenet", "mobilenetv2_x1_0")
+KINDS = ("osnet_x0_25", "osnet_ain_x0_25", "hacnn")
 
 
 @pytest.fixture(

@@ -63,7 +63,7 @@ class Turns:
 
 
 _all_turns: WeakSet[Turns] = WeakSet()
-_forking = local()  # .turns: what the thread that forks has taken
+_forking = local()  # .turns: the turns that the forking thread has taken
 
 
 def _take_all_turns() -> None:

@@ -174,7 +174,7 @@ def test_device_precision_or_batch_that_cannot_be_is_told_before_anything_is_fet
     assert not list(reidhub_home.glob("files/*"))
 
 
-def test_second_load_maps_what_the_first_one_converted(own_zoo, reidhub_home):
+def test_second_load_reads_the_copy_that_the_first_one_converted(own_zoo, reidhub_home):
     own_zoo(Entry(NAME, file_of("osnet_x0_25", 5)))
     reidhub.load(NAME)
     (original,) = (reidhub_home / "files").glob("*.pth")

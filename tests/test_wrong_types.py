@@ -30,7 +30,7 @@ WRONG = [None, 2.5, b"osnet_x1_0", ["osnet_x1_0"], {}, object(), np.zeros((4, 4,
     ],
     ids=lambda call: call.__name__,
 )
-def test_a_wrong_first_argument_is_told(call: Callable[[object], object], wrong: object) -> None:
+def test_an_error_names_a_wrong_first_argument(call: Callable[[object], object], wrong: object) -> None:
     with pytest.raises(ReidhubError):
         call(wrong)
 
@@ -54,7 +54,7 @@ def test_a_wrong_first_argument_is_told(call: Callable[[object], object], wrong:
         (lambda: build("osnet_x1_0", 2.5), r"2\.5 classes"),
     ],
 )
-def test_a_wrong_further_argument_is_told(call: Callable[[], object], said: str) -> None:
+def test_an_error_names_a_wrong_further_argument(call: Callable[[], object], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         call()
 

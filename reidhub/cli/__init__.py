@@ -1,6 +1,7 @@
 """The command line: one module per command, imported when that command runs.
 
-Data goes to stdout, log and progress to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.
+Data goes to stdout, log and progress to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by
+Ctrl-C, 143 stopped by SIGTERM.
 """
 
 import sys

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from reidhub.errors import ReidhubError
 from reidhub.files.atomic import is_disk_full
 
-# all control characters but tab and line feed; from U+061C on, they change the direction of the text around them
+# all control characters but tab and line feed; those from U+061C on change the direction of text, or start a new line
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 # tqdm writes one of these to reach the line of a progress bar: the start of the line, or the lines above
 _MOVE_TO_BAR = re.compile(r"\r|(\x1b\[A)+\Z")
@@ -43,7 +43,8 @@ class SafeStream:
 
     Args:
         stream: the stream to write to.
-        required: True to raise an `OutputError` if a write fails; False for messages, without which the work goes on.
+        required: True to raise an `OutputError` if a write fails; False for messages: if one
+            cannot be written, the work goes on.
     """
 
     def __init__(self, stream: TextIO, *, required: bool) -> None:
@@ -89,8 +90,8 @@ def escape_controls(text: str) -> str:
 def protect_streams() -> None:
     """Put `SafeStream` objects in place of standard output and standard error, and open streams that are closed.
 
-    In place of a closed stream, the null device is opened. Else the next file that is opened would get the number of
-    the stream, and libraries and subprocesses would write into this file.
+    In place of a closed stream, the null device is opened. Otherwise the next opened file would get the stream's file
+    descriptor, and libraries and subprocesses would write into this file.
     """
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:

@@ -13,10 +13,10 @@ _AGAIN_S = 0.05
 
 
 class _Signals:
-    """Notes the first signal that ends the process.
+    """Records that a signal has asked the process to end.
 
     Attributes:
-        exit_code: of the process; None if there was no signal.
+        exit_code: the exit code for the latest signal; None if there was no signal.
     """
 
     exit_code: int | None = None

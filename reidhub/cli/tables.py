@@ -7,7 +7,7 @@ from typing import Literal
 import click
 
 _WORD = 12  # characters; shorter words are not broken if the terminal has room
-_NARROW = 6  # characters; columns become narrower only if all others are this narrow
+_NARROW = 6  # characters; a column becomes narrower only if all columns but the first are this narrow
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:

@@ -34,7 +34,7 @@ def print_notices(checkpoints: Sequence["Checkpoint"]) -> None:
 
 
 def print_report(report: Report, *, as_data: bool) -> None:
-    """Print the results of a verification, as a table or as JSON; below the table, say once what each copy lacks."""
+    """Print the results of a verification as a table or as JSON. Below a table, each incomplete copy is described."""
     if as_data:
         from reidhub.verification.receipt import as_json
 

@@ -37,8 +37,8 @@ def find_root(name: str, data_root: Path, places: Sequence[str], holds: Sequence
 def list_places(data_root: Path, places: Sequence[str]) -> list[Path]:
     """List the folders where a dataset may be, in the order in which they are tried.
 
-    After the usual places come all folders whose names are similar to those of the usual places, because archives are
-    unpacked twice (``Market-1501-v15.09.15/Market-1501-v15.09.15``) or renamed (``Market1501``).
+    After the usual places come all folders with similar names, because users rename folders (``Market1501``) or unpack
+    an archive into a folder of the same name (``Market-1501-v15.09.15/Market-1501-v15.09.15``).
 
     Args:
         data_root: the folder with the user's datasets, or the dataset's own folder.
@@ -69,7 +69,13 @@ def explain_not_found(message: str, lines: Sequence[str], data_root: Path, hint:
 
 
 def _list_similar(folder: Path, names: Collection[str], depth: int) -> Iterator[Path]:
-    """Yield the folders below a folder with one of the names, at most ``depth`` levels down; the deepest come first."""
+    """Yield the folders below ``folder`` that have one of the ``names``; inner folders come before outer ones.
+
+    Args:
+        folder: where to search.
+        names: results of `_simplify`.
+        depth: number of levels to search.
+    """
     for entry in list_entries(folder) if depth else ():
         if _simplify(entry.name) in names and entry.is_dir():
             yield from _list_similar(entry, names, depth - 1)

@@ -92,7 +92,7 @@ def compute_fingerprint(root: Path, splits: Mapping[str, Iterable[Record | Label
     Returns:
         Hexadecimal sha256 of the sorted lines ``split TAB path below root TAB labels TAB size NEWLINE``. Paths have
         forward slashes. The labels are pid and camid with a comma between them, or the class label. The size is in
-        bytes. Names that are not UTF-8 are hashed as the bytes that the folder has. The same copy has the same
+        bytes. A name that is not UTF-8 is hashed as its bytes on the disk. The same copy has the same
         fingerprint on every machine.
     """
     lines = sorted(_make_line(root, split, image) for split, images in splits.items() for image in images)

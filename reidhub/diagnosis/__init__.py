@@ -163,14 +163,14 @@ def _find_misfit(read: Diagnosis, found: Resemblance, tensors: Mapping[str, Tens
 def _explain_surroundings(
     read: Diagnosis, tensors: Mapping[str, Tensor], wanted: set[str], found: Resemblance
 ) -> tuple[str, str]:
-    """Return problem and hint for a file that loads once a prefix, or the tensors not in ``wanted``, are gone."""
+    """Return problem and hint for a file that would load without a prefix, or without the tensors not in ``wanted``."""
     removed = read.wrapping.prefix if read.wrapping else ""
     prefix = removed + found.prefix
     spare = [removed + name for name in tensors if name not in wanted]
     where = f" under {prefix!r}" if prefix else ""
     problem = f"it holds {found.architecture}{where}, and {len(spare)} other tensors"
     if not spare:
-        problem = f"every name has {prefix!r} before it"
+        problem = f"every name starts with {prefix!r}"
     if layout := suggest_layout(prefix, [removed + name for name in wanted], spare):
         return problem, f"a manifest entry of your own with `{layout}` loads it"
     return problem, f"save the tensors of {found.architecture} only, without a prefix"

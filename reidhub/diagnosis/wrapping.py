@@ -58,7 +58,7 @@ def suggest_layout(prefix: str, wanted: Collection[str], spare: Collection[str])
 
     Returns:
         A text such as ``layout: {strip_prefix: 'model.', skip: ['centers']}``. None if there are too many names to
-        list, or if a name has characters that mean something in YAML.
+        list, or if a name has characters with a meaning in YAML.
     """
     taken = {_name_module(name) for name in wanted}
     skip = list(dict.fromkeys(name if _name_module(name) in taken else _name_module(name) or name for name in spare))

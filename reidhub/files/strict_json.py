@@ -23,7 +23,7 @@ def to_json(value: Any) -> bytes:
 def read_json(kind: type[T], path: Path) -> T | None:
     """Read a JSON file that reidhub wrote earlier.
 
-    Anything can have happened to the file since. So everything that `from_json` refuses counts as no file at all.
+    The file may have been damaged or replaced since. If `from_json` refuses its content, it counts as missing.
 
     Args:
         kind: see `from_json`.

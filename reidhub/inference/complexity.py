@@ -29,7 +29,7 @@ def complexity(model: ReidModel, input: tuple[int, int] | Tensor | None = None) 
         The parameters of the model, and the multiply-adds for one image.
 
     Raises:
-        UsageError: the model is hacnn and ``input`` is not its ``input_size``, or an argument has another type.
+        UsageError: the model is hacnn and ``input`` is not its ``input_size``, or an argument has a wrong type.
     """
     if not isinstance(model, nn.Module):
         raise UsageError(f"complexity takes a model, got {model!r}", hint="reidhub.build(name) makes a model of a name")

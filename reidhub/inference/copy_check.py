@@ -21,7 +21,7 @@ from reidhub.zoo.checkpoint import Checkpoint
 from reidhub.zoo.manifest import zoo
 
 _NUMBERED = re.compile(rb'<attribute name="fused_names"[^>]*>| name="[^"]*"')
-"""Names in a model; OpenVINO numbers some in the order in which a process makes layers, and none has an effect."""
+"""The names in a model. They do not change its results, and OpenVINO numbers some of them differently each time."""
 
 _converting = Lock()  # for torch's tracer
 
@@ -49,7 +49,7 @@ def find_wrong_copies(file: StoredFile) -> tuple[Path, ...]:
 
 
 def _is_right(path: Path, file: StoredFile) -> bool:
-    """Convert a model for OpenVINO again, and compare; if it cannot be converted, only test the checksum."""
+    """Convert a model for OpenVINO again, and compare both; if this is impossible, only test its checksums."""
     kept = read_conversion(path)
     if kept is None or is_outdated(path):
         return kept is not None

@@ -40,7 +40,8 @@ def decode(image: bytes | Image.Image, name: str) -> Rgb:
     """Decode an image to RGB.
 
     Args:
-        image: the content of an image file, or a PIL image of any mode but F and I.
+        image: the content of an image file, or a PIL image of any mode but F and I. Mode I is accepted if
+            PIL has read the image from a PNG or PPM file, because its pixels then have 16 bits.
         name: the image's name in error messages.
 
     Raises:

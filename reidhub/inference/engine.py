@@ -112,7 +112,8 @@ class TorchEngine:
         else:
             batch[:count].copy_(images)
         batch[count:].zero_()
-        with self._arithmetic.on(self.device), self._turns.take():  # this order: nobody waits while it holds the lock
+        # in this order, no thread waits for settings while it has the turn
+        with self._arithmetic.on(self.device), self._turns.take():
             embeddings.copy_(self._run(batch)[:count])
 
 

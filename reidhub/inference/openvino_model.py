@@ -69,8 +69,8 @@ def open_core() -> Any:
     signal, such as Ctrl-C, ends the process with a segmentation fault (seen with OpenVINO 2026.4.1 on Linux).
 
     Raises:
-        ConversionError: OpenVINO is not installed, or cannot be loaded on this machine; or the parent process of a fork
-            has used it, and its threads are missing here.
+        ConversionError: OpenVINO is not installed, or cannot be loaded on this machine; or this process was forked from
+            one that had used OpenVINO, and the threads of OpenVINO are missing here.
     """
     core, process = _open_core()
     if process != os.getpid():

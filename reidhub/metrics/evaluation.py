@@ -26,7 +26,7 @@ class Evaluation:
         first_match_rank: int64 (Q,), rank of the nearest match, from 1; 0 for a query that was skipped.
         average_precision: float64 (Q,) in [0, 1]: mean of the precisions at the query's matches (step AP, as published
             tables use it); NaN for a query that was skipped.
-        cameras: ``ignore`` if images from the camera of a query counted too. Published scores are with ``use``.
+        cameras: ``ignore`` if images from the camera of a query counted too. Published scores use ``use``.
     """
 
     first_match_rank: Tensor

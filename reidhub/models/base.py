@@ -77,8 +77,9 @@ class ReidModel(nn.Module):
         return self.classify(embedding) if self.training else embedding
 
     def __prepare_scriptable__(self) -> nn.Module:
-        """Return the graph that `torch.jit.script` compiles in place of this model; it computes as in the present mode.
+        """Return the graph that `torch.jit.script` compiles in place of this model.
 
-        TorchScript cannot compile the Python code of the models. PyTorch calls this method.
+        The graph keeps the mode, train or eval, that the model has now. TorchScript cannot compile the Python code of
+        the models. PyTorch calls this method.
         """
         return fx.symbolic_trace(self)

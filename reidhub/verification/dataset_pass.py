@@ -93,7 +93,9 @@ class MovableEmbedder:
 
     def estimate_memory(self, device: torch.device) -> int:
         """Estimate the bytes that the model needs to be ready on a device, without the activations on a GPU."""
-        return self.size if device.type == "cuda" else 150_000_000 + 5 * self.size  # seen on CPUs: see experiments.md
+        if device.type == "cuda":
+            return self.size
+        return 150_000_000 + 5 * self.size  # measured: 150 MB for an OSNet, 600 MB for resnet50
 
     def make_embedder(self) -> Embedder:
         """Return the embedder for the model's device; the first call after a `move` makes a new embedder."""

@@ -7,11 +7,11 @@ Each entry is a file, and its key is the name of the file. The key is a hash of 
 the checkpoint's digest, the dataset's fingerprint, the settings and the versions of the software. So a run never uses
 an entry that was measured with other weights, images, settings or code.
 
-What is read is intact, or it is measured again. A file of embeddings grows batch by batch. Each batch is a block: its
-rows as little-endian float32, then their digest. A file with a `Measurement` has one digest. A digest is a sha256 of
-the content, the key and the position in the file, so blocks and files that were damaged, swapped or renamed are
-noticed. When a file of embeddings is opened again, the first block that is not intact is cut off, with all blocks after
-it.
+Only intact parts are used; all others are measured again. A file of embeddings grows batch by batch. Each batch is a
+block: its rows as little-endian float32, then their digest. A file with a `Measurement` has one digest. A digest is a
+sha256 of the content, the key and the position in the file, so blocks and files that were damaged, swapped or renamed
+are noticed. When a file of embeddings is opened again, the first block that is not intact is cut off, with all blocks
+after it.
 """
 
 import hashlib

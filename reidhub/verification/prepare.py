@@ -122,8 +122,8 @@ def _check_metrics(job: Job, data: Data) -> None:
     """Raise ManifestError if a published score has a metric that the dataset does not have."""
     if unfit := find_unfit_metrics(job.score, classification=isinstance(data, ClassificationSet)):
         raise ManifestError(
-            f"{job.checkpoint.manifest}: {job.dataset} has no score {', '.join(unfit)}",
-            hint="scores of a classification are top1 and top5; scores of a retrieval are rank1, rank5, rank10 and mAP",
+            f"{job.checkpoint.manifest}: {job.dataset} has no metric {', '.join(unfit)}",
+            hint="metrics of a classification are top1 and top5; those of a retrieval are rank1, rank5, rank10 and mAP",
         )
 
 

@@ -20,7 +20,7 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 """All verdicts, in the order of tables. The verdict on several scores together is the one that comes last here."""
 
 PARTIAL_COPY = "partial copy"
-"""With a colon, this starts the last part of a reason: how an incomplete copy of a dataset differs."""
+"""Start of the last part of a reason. A colon and the differences between the copy and the dataset follow."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -296,5 +296,5 @@ def _explain_unknown(start: bytes) -> WeightsError:
     return WeightsError("it has none of the formats of checkpoints")
 
 
-STATE_DICT = "save the state dict alone with the program it came from: torch.save(model.state_dict(), path)"
+STATE_DICT = "in the program that made the file, save the state dict alone: torch.save(model.state_dict(), path)"
 """Hint for a file with an object that only running code can create."""

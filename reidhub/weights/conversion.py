@@ -120,9 +120,9 @@ def convert(path: Path, tensors: Mapping[str, Tensor], layout: StateDictLayout) 
 def is_faithful(path: Path) -> bool:
     """Compare the converted file of a cached file with the file itself.
 
-    The note beside a converted file cannot prove that the converted file is right, because whoever changes the one can
-    change the other too. Therefore the weights are read from the original again. They must have the same names, types,
-    shapes and values, and the bytes must be those that the note promises.
+    The note beside a converted file cannot prove that the converted file is right, because whoever can change one
+    of them can change the other too. Therefore the weights are read from the original again. Both files must have the
+    same names, types, shapes and values, and the converted file must have the sha256 in the note.
 
     Args:
         path: the original file in the cache; it must be intact.

@@ -1,7 +1,7 @@
 """The harmless objects that replace the classes and functions which a pickle names.
 
-No stand-in imports anything or allocates memory of a size that the file chooses. Many stand-ins serve all files of the
-process; a pickle can therefore call them, but not change them.
+No stand-in imports anything or allocates memory of a size that the file chooses. Most stand-ins are shared by all files
+that the process reads, so a pickle can call them, but not change them.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -23,7 +23,7 @@ class StandIn:
 
 
 # The dataclasses are not frozen, because a frozen one with slots gets a `__setstate__` that lets a pickle change it.
-# `eq=False` leaves them the hash of their identity, because the hash of deeply nested values overflows the stack.
+# `eq=False` makes Python hash them by identity, because hashing deeply nested values overflows the stack.
 
 
 @dataclass(slots=True, eq=False)
@@ -84,7 +84,6 @@ class Function(StandIn):
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the function."""
-        """Call the function."""
         return self.run(*arguments)
 
 
@@ -102,8 +101,7 @@ class Opaque:
         pass
 
     def __call__(self, *_: Any) -> "Opaque":
-        """Be the result of a call, too."""
-        """Be the result of a call, too."""
+        """Return this object, because the result of a call is not kept either."""
         return self
 
     def __setstate__(self, state: Any) -> None:
@@ -168,7 +166,7 @@ def _unwrap_parameter(data: Any, *_: Any) -> Any:
 
 
 def _describe_tensor_with_attributes(function: Any, _: Any, arguments: Any, *__: Any) -> Any:
-    """Stand-in for the function that rebuilds a tensor of a subclass, or one with attributes; both are dropped."""
+    """Describe a tensor of a subclass, or one with attributes; the subclass and the attributes are dropped."""
     return function(*arguments) if isinstance(function, Function) else OtherTensor("a tensor of an unknown class")
 
 
@@ -185,7 +183,7 @@ def _make_no_bytes(*_: Any) -> bytes:
 
 
 def _keep(value: Any = (), *_: Any) -> Any:
-    """Stand-in for ``torch.Size``: the pickle calls it with a tuple, and gets the same tuple back."""
+    """Return the first argument: a pickle calls ``torch.Size`` with a tuple, and gets the same tuple back."""
     return value
 
 

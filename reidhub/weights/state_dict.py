@@ -149,7 +149,7 @@ def _drop_average_count(entries: dict[str, Any]) -> dict[str, Any]:
 
 
 def _find_prefix(entries: Mapping[str, Any], wanted: str | None) -> str:
-    """Return the prefix to remove from all names: the ``wanted`` one, or all `_PREFIXES` if ``wanted`` is None.
+    """Return the prefix to remove from all names: the ``wanted`` one; if it is None, the `_PREFIXES` of all names.
 
     Raises:
         WeightsError: a name does not start with the ``wanted`` prefix.

@@ -24,9 +24,10 @@ class Storages:
         self.sizes: dict[str, int] = {}
 
     def __call__(self, pid: Any) -> Any:
-        """Convert ``("storage", type, key, device, elements)``, or the same with a part of the elements at the end.
+        """Convert a reference ``("storage", type, key, device, elements)`` into a `Storage`.
 
-        Legacy files refer to the class of a module in the same way, to keep its source code; this gives the class.
+        A sixth item, if there is one, selects a part of the elements. Legacy files also refer to classes of modules
+        with ``("module", class, ...)``, to keep their source code; the class is then returned.
         """
         if isinstance(pid, tuple) and pid and pid[0] == "module":
             return pid[1]

@@ -112,7 +112,7 @@ class _Unpickler(pickle.Unpickler):
         builtin = module in ("builtins", "__builtin__") and name.partition(".")[0] in _ATTACKING_BUILTINS
         if builtin or module.partition(".")[0] in _ATTACKS:
             raise WeightsError(
-                f"it names the function {make_printable(full)!r}, as only files do that attack their readers",
+                f"it names the function {make_printable(full)!r}; only files that attack their readers do this",
                 hint="do not open it with other programs: torch.load(..., weights_only=False) would run its code",
             )
         return self._find_opaque(full)

@@ -91,8 +91,8 @@ class StateDictLayout:
             is this mapping.
         strip_prefix: prefix to remove from every tensor's name; ``""`` if there is none.
         encoding: text encoding of byte strings that Python 2 wrote.
-        skip: names of tensors to leave out, as in the file. One that ends with a dot stands for all names that start
-            with it.
+        skip: names of tensors to leave out, as the file has them. A name that ends with a dot stands for all names
+            that start with it.
     """
 
     root: str | None = None

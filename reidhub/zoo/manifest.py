@@ -131,7 +131,7 @@ class Manifest:
         if trained or (own and not difflib.get_close_matches(selector, [c.name for c in own], n=1, cutoff=0.85)):
             return f"of {model} there is {', '.join(trained or [c.name for c in own])}"
         if globs := self._find_tags(selector):
-            return f"to find checkpoints by what they were trained on, write {' or '.join(globs)}"
+            return f"to find checkpoints by their training set, write {' or '.join(globs)}"
         names = [*self.by_name, *sorted({_model_of(name) for name in self.by_name})]
         near = difflib.get_close_matches(selector, names, n=4, cutoff=0.5)
         return f"did you mean {', '.join(near)}?" if near else "`reidhub list` shows every checkpoint"

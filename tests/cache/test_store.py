@@ -223,7 +223,7 @@ def test_a_record_with_any_other_content_is_no_record(damage, tmp_path):
     assert cache.find(PINNED) == path
 
 
-def test_the_record_of_another_file_is_not_believed(tmp_path):
+def test_the_record_of_another_file_is_not_used(tmp_path):
     cache = Cache(tmp_path)
     entries = [put(cache, body, Artifact(Digest.of_bytes(body), None, HOME)) for body in (BODY, BODY[1:])]
     one, other = (path.with_suffix(".json") for path in entries)
@@ -258,7 +258,7 @@ except CacheError as error:
     ],
     ids=["unreadable file", "closed folder", "closed cache", "read-only folder"],
 )
-def test_what_this_user_cannot_read_is_not_found_and_what_cannot_be_written_is_told(closed, mode, wanted, tmp_path):
+def test_an_unreadable_file_is_not_found_and_an_unwritable_folder_is_an_error(closed, mode, wanted, tmp_path):
     cache = Cache(tmp_path / "cache")
     path = put(cache, BODY, PINNED)
     place = cache.root / closed.format(digest=PINNED.digest)

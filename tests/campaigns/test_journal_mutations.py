@@ -84,7 +84,7 @@ MUTATIONS: list[Mutation] = [
 ]
 
 
-def test_what_is_read_of_a_mutated_journal_is_what_was_written(tmp_path: Path, long: bool, tell) -> None:
+def test_reading_a_mutated_journal_gives_only_values_that_were_written(tmp_path: Path, long: bool, tell) -> None:
     many, chance = 20_000 if long else 600, random.Random(8)
     journal = Journal(tmp_path)
     rows = {key: torch.randn(TOTAL, DIMENSIONS) for key in KEYS}

@@ -1,4 +1,4 @@
-"""Odd answers of every host: each one is the reason of its source, and the next source gives the file.
+"""Odd answers of every host: each one makes its source fail, and the next source gives the file.
 
 The texts and pages come from tables; further answers are right ones with some bytes changed. The long form changes many
 more, and asks Google Drive more often, because each download from there starts a process.
@@ -125,7 +125,7 @@ def api_texts() -> list[str]:
 
 
 @pytest.mark.parametrize("pinned", [True, False], ids=["sha256", "mac"])
-def test_odd_text_of_megas_api_is_told_and_the_next_source_asked(pinned, long, fetch):
+def test_after_an_odd_text_of_megas_api_the_next_source_is_asked(pinned, long, fetch):
     texts = api_texts() if long else api_texts()[pinned::4]
     with online(world()) as internet:
         for text in texts:
@@ -221,7 +221,7 @@ def odd_heads(chance: random.Random, number: int) -> list[bytes]:
 
 
 @pytest.mark.parametrize(("kind", "host"), [("https", "web"), ("mega", "api"), ("mega", "storage")])
-def test_odd_head_of_an_answer_is_told_and_the_next_source_asked(kind, host, long, fetch):
+def test_after_an_odd_head_of_an_answer_the_next_source_is_asked(kind, host, long, fetch):
     heads = odd_heads(random.Random(f"{kind} {host}"), 200 if long else 12)
     offer = json.dumps([{"s": len(DATA), "at": "", "g": f"https://{Mega.STORAGE}/dl/{HANDLE}"}]).encode()
     body = offer if host == "api" else DATA
@@ -247,7 +247,7 @@ PAGES = [
 ]
 
 
-def test_odd_page_of_drive_is_told_and_the_next_source_asked(long, fetch):
+def test_after_an_odd_page_of_drive_the_next_source_is_asked(long, fetch):
     with online(world()) as internet:
         for page in PAGES if long else PAGES[:2]:
             answer = Response(200, page, {"Content-Type": "text/html"})

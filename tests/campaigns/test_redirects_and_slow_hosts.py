@@ -104,7 +104,7 @@ def targets(long: bool) -> list[tuple[int, bytes]]:
     return [(code, target) for target in TARGETS for code in (301, 302, 303, 307, 308)] + [(302, text) for text in made]
 
 
-def test_redirect_to_anywhere_is_followed_or_told_and_its_body_is_not_read(long, tmp_path, caplog):
+def test_redirect_is_followed_or_an_error_and_its_body_is_never_read(long, tmp_path, caplog):
     taken = Counter()
 
     def redirect(request):

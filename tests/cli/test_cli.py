@@ -198,7 +198,7 @@ finally:
     [
         (("show", "osnet_x1_0.market"), "hint: did you mean osnet_x1_0.market1501"),
         (("list", "zzz.*"), "no checkpoint is called 'zzz.*'"),
-        (("list", "market1501"), "hint: to find checkpoints by what they were trained on, write '*.market1501'\n"),
+        (("list", "market1501"), "hint: to find checkpoints by their training set, write '*.market1501'\n"),
         (("download", "osnet"), "did you mean osnet_x1_0"),
         (("lst",), "did you mean list?"),
         (("download",), "SELECTOR"),

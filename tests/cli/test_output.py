@@ -82,7 +82,7 @@ def test_control_characters_of_a_manifest_do_not_reach_a_terminal(command: str, 
     assert r"\u001b" in shown and not controls(shown)
 
 
-def test_a_host_that_answers_with_escape_sequences_is_told_without_them(tmp_path: Path) -> None:
+def test_an_error_shows_the_answer_of_a_host_without_escape_sequences(tmp_path: Path) -> None:
     file = write_zoo(tmp_path, entry("a.a", "https: https://web.org/a"))
     answer = Response(404, headers={"Location": "https://\x1b[2J.org/", "Content-Type": "text/\x1b]0;owned\x07"})
     with Internet({"web.org": lambda request: answer}) as internet:
@@ -145,7 +145,7 @@ def test_a_closed_stream_is_no_reason_for_a_traceback(command: str, number: int,
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is a thing of Linux")
 @pytest.mark.parametrize("command", ["list", "--help", "--version", "list --help", "links a.a", "cache list --json"])
-def test_a_full_disk_at_standard_output_is_told_once(command: str, tmp_path: Path) -> None:
+def test_a_full_disk_at_standard_output_is_reported_once(command: str, tmp_path: Path) -> None:
     file = write_zoo(tmp_path, entry("a.a", "local: no-such-file"))
     with Path("/dev/full").open("w") as full:
         done = run("--manifest", str(file), *command.split(), stdout=full)
@@ -165,7 +165,7 @@ def test_messages_that_cannot_be_written_do_not_stop_the_work(command: str, code
     assert command != "list" or "a.a" in done.stdout
 
 
-def test_a_reader_that_has_ended_is_no_error_message(tmp_path: Path) -> None:
+def test_no_error_is_printed_if_the_reader_of_the_output_has_ended(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as pipe:
@@ -174,7 +174,7 @@ def test_a_reader_that_has_ended_is_no_error_message(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "")
 
 
-def test_standard_output_that_cannot_be_written_at_all_is_told(tmp_path: Path) -> None:
+def test_standard_output_that_cannot_be_written_at_all_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "only-reading").touch()
     with (tmp_path / "only-reading").open() as file:
         done = run("list", stdout=file)

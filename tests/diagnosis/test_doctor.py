@@ -159,7 +159,7 @@ def test_prefix_that_nothing_takes_off_is_the_problem_and_the_hint_works(stray, 
     found = reidhub.doctor(stray(content))
 
     assert (found.architecture, found.num_classes, found.loadable) == ("osnet_x0_25", 3, False)
-    assert found.problem == "every name has 'model.' before it"
+    assert found.problem == "every name starts with 'model.'"
     own = Path(write_zoo(tmp_path, Entry("osnet_x0_25.mine", content)))
     assert "layout: {strip_prefix: 'model.'}" in found.hint
     own.write_text(own.read_text().replace("file: {", "file: {layout: {strip_prefix: 'model.'}, "))

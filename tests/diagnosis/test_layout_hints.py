@@ -27,8 +27,8 @@ def diagnose(folder: Path, content: bytes) -> Diagnosis:
 
 
 FILES = {
-    "wrapped twice": ({"state_dict": named("module.model.")}, "every name has 'module.model.' before it"),
-    "compiled inside": ({"net": named("_orig_mod.backbone.")}, "every name has '_orig_mod.backbone.' before it"),
+    "wrapped twice": ({"state_dict": named("module.model.")}, "every name starts with 'module.model.'"),
+    "compiled inside": ({"net": named("_orig_mod.backbone.")}, "every name starts with '_orig_mod.backbone.'"),
     "centres of a loss": (named("", centers=torch.ones(3, 2)), "it holds osnet_x0_25, and 1 other tensors"),
     "a loss below a prefix": (
         named("model.", **{"loss.centers": torch.ones(3, 2), "loss.w": torch.ones(1), "step": torch.tensor(3)}),
@@ -59,7 +59,7 @@ def test_layout_in_the_hint_makes_the_file_load(tmp_path, monkeypatch, what):
 
 
 @pytest.mark.parametrize("prefix", ["_orig_mod.", "module._orig_mod."])
-def test_compiled_model_loads_and_its_prefix_is_told(tmp_path, prefix):
+def test_compiled_model_loads_and_the_diagnosis_names_its_prefix(tmp_path, prefix):
     found = diagnose(tmp_path, saved({"ema": 1, "state_dict": named(prefix)}))
 
     assert found.loadable
@@ -72,7 +72,7 @@ def test_averaged_model_loads(tmp_path):
     assert found.loadable and found.wrapping.prefix == "module."
 
 
-def test_mapping_that_was_read_is_told_although_an_equal_one_comes_first(tmp_path):
+def test_diagnosis_names_the_mapping_that_was_read_although_an_equal_one_comes_first(tmp_path):
     found = diagnose(tmp_path, saved({"ema": named(""), "state_dict": named("")}))
 
     assert found.loadable and found.wrapping.root == "state_dict"
@@ -85,7 +85,7 @@ def test_names_that_yaml_would_misread_are_in_no_hint(tmp_path):
     assert found.hint == "save the tensors of osnet_x0_25 only, without a prefix"
 
 
-def test_program_of_torchscript_is_told(tmp_path):
+def test_diagnosis_recognises_a_torchscript_program(tmp_path):
     with warnings.catch_warnings(action="ignore"):  # TorchScript is deprecated
         torch.jit.save(torch.jit.trace(nn.Linear(2, 3).eval(), torch.ones(1, 2)), tmp_path / "program.pt")
 

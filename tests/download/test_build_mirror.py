@@ -197,7 +197,7 @@ def test_an_index_with_any_other_content_is_written_anew(damage, folder, tmp_pat
     assert (folder / INDEX).read_text() == whole
 
 
-def test_a_folder_in_the_place_of_the_index_is_told(folder, tmp_path):
+def test_a_folder_in_the_place_of_the_index_is_an_error(folder, tmp_path):
     (folder / INDEX).mkdir(parents=True)
     with pytest.raises(CacheError, match=r"cannot write the mirror .*Is a directory"):
         fill(folder, [], tmp_path / "c")

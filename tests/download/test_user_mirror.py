@@ -89,7 +89,7 @@ def test_a_mirror_of_no_known_form_is_a_mistake_of_the_user(mirror, tmp_path, mo
         fetched(ONE, tmp_path)
 
 
-def test_a_mirror_in_a_home_folder_that_does_not_exist_is_a_mistake_of_the_user(tmp_path, monkeypatch):
+def test_a_mirror_in_a_home_folder_that_does_not_exist_is_a_usage_error(tmp_path, monkeypatch):
     monkeypatch.setenv("REIDHUB_MIRROR", "~no-such-user/zoo")
     with pytest.raises(UsageError, match=r"\$REIDHUB_MIRROR leads to no folder: '~no-such-user/zoo'\nhint: a folder"):
         fetched(ONE, tmp_path)

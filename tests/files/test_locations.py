@@ -34,7 +34,7 @@ def test_user_without_a_home_folder_is_told_which_variable_to_set(monkeypatch):
         cache_root()
 
 
-def test_a_cache_in_a_home_folder_that_does_not_exist_is_told(monkeypatch):
+def test_a_cache_in_a_home_folder_that_does_not_exist_is_an_error(monkeypatch):
     monkeypatch.setenv("REIDHUB_HOME", "~no-such-user/x")
 
     with pytest.raises(

@@ -272,7 +272,7 @@ def test_junk_in_the_gallery_changes_nothing_and_a_junk_query_is_skipped(seed: i
 
 @pytest.mark.parametrize("cameras", ["use", "ignore"])
 @pytest.mark.parametrize("seed", range(5))
-def test_worlds_with_junk_score_as_counted_one_by_one_and_as_defined(seed: int, cameras: Any) -> None:
+def test_scores_with_junk_are_those_of_the_definition_and_of_counting_one_by_one(seed: int, cameras: Any) -> None:
     world = crowded_world(seed)
     world["gallery_pids"] -= 2
     world["query_pids"] -= 2

@@ -212,7 +212,7 @@ def test_reranking_changes_ranks_and_is_not_comparable(verify) -> None:
     assert result["counts"]["mAP"] != plain["counts"]["mAP"]
 
 
-def test_ignored_cameras_are_told_and_not_comparable(verify, tmp_path: Path) -> None:
+def test_results_with_ignored_cameras_say_so_and_are_not_comparable(verify, tmp_path: Path) -> None:
     folders = ("--keep-embeddings", str(tmp_path), "--html", str(tmp_path), "--no-images")
     (result,) = json.loads(verify(NAME, "--cameras", "ignore", *folders, "--json").stdout)
     assert result["conditions"]["cameras"] == "ignore"

@@ -258,7 +258,7 @@ def test_a_partial_copy_is_described_once_and_named_in_each_row(verify, figures,
 def test_a_score_of_another_kind_of_dataset_is_an_error_in_the_manifest(verify) -> None:
     done = verify({"rank1": "50.0", "top5": "90.0"}, NAME)
     assert done.returncode == 1 and "not run" in done.stdout
-    assert "zoo.yaml:2: corridor has no score top5\nhint: scores of a classification are top1" in done.stderr
+    assert "zoo.yaml:2: corridor has no metric top5\nhint: metrics of a classification are top1" in done.stderr
 
 
 def test_a_checkpoint_trained_on_all_images_is_never_scored_on_them(verify) -> None:

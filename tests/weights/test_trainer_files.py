@@ -135,7 +135,7 @@ def test_no_file_changes_how_later_files_are_read(file, name, state):
 
 
 @pytest.mark.parametrize("prefix", ["_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "module.module._orig_mod."])
-def test_prefix_of_compiled_models_is_taken_off(file, prefix):
+def test_prefix_of_compiled_models_is_removed(file, prefix):
     file.write_bytes(saved({prefix + name: tensor for name, tensor in weights().items()}))
 
     assert same(read_weights(file), weights())

@@ -341,10 +341,10 @@ def test_an_unknown_tag_of_a_known_model_brings_what_there_is_of_it():
         ("MSMT17*", "'*.msmt17' or '*.msmt17_combineall'"),
     ],
 )
-def test_a_dataset_in_the_place_of_a_name_brings_the_glob_for_it(selector, globs):
+def test_a_dataset_in_the_place_of_a_name_gets_a_hint_with_its_glob(selector, globs):
     with pytest.raises(UnknownCheckpointError) as unknown:
         zoo().find(selector)
-    assert unknown.value.hint == f"to find checkpoints by what they were trained on, write {globs}"
+    assert unknown.value.hint == f"to find checkpoints by their training set, write {globs}"
 
 
 def test_a_dataset_finds_the_tag_else_the_only_checkpoint_trained_on_it_alone():

@@ -1,4 +1,4 @@
-"""Limits on the time for which the answers of a web host are read.
+"""Time limits on reading the answers of web hosts.
 
 The timeout of a socket starts again with each byte that comes. So a host that sends a byte now and then could keep a
 download busy for ever: in the status line, between headers, with ``100 Continue`` again and again, after the last chunk
@@ -66,7 +66,7 @@ class Deadline:
 
 
 class TimedAdapter(HTTPAdapter):
-    """Sends requests like its base class; the answers are read until a `Deadline` at most.
+    """Sends requests like its base class, and stops reading the answers at a `Deadline`.
 
     Args:
         deadline: limits the time.
@@ -102,7 +102,7 @@ class TimedAdapter(HTTPAdapter):
 
 
 class _TimedAnswer(HTTPResponse):
-    """An answer of a host, or of a proxy to CONNECT, that is read until the deadline at most.
+    """An answer of a host, or of a proxy to CONNECT; reading it stops at the deadline.
 
     The head must be complete within the socket's timeout, which urllib3 has just set.
     """

@@ -154,7 +154,7 @@ class Session(requests.Session):
                 break
             if time.monotonic() > end:
                 host = name_web_host(response.url)
-                raise UnreachableError(f"{host}: no whole answer in time", hint=NO_NETWORK, host_down=True)
+                raise UnreachableError(f"{host}: the answer was not complete in time", hint=NO_NETWORK, host_down=True)
         return bytes(data)
 
 

@@ -188,13 +188,13 @@ def _find_endpoint() -> str:
         if parts.query or parts.fragment:
             raise ValueError
     except (SourceError, ValueError):
-        hint = "an address such as https://host/path, without a password"
+        hint = "set it to an address such as https://host/path, without a password"
         raise SourceError(f"${_ENDPOINT} is not an https address", hint=hint, permanent=True) from None
     return endpoint
 
 
 def _find_token(url: str) -> dict[str, str]:
-    """Return the header with the user's ``$HF_TOKEN`` for Hugging Face and the host in ``$HF_ENDPOINT``, else none."""
+    """Return the header with ``$HF_TOKEN`` for a URL of Hugging Face or of the host in ``$HF_ENDPOINT``; else none."""
     token, hubs = os.environ.get("HF_TOKEN", "").strip(), [_HUB]
     with suppress(SourceError):  # `_replace_hub` reports it, but only for a file of the Hub
         hubs.append(_find_endpoint())

@@ -198,9 +198,7 @@ class Unexpected:
 
 
 @pytest.mark.parametrize(("when", "what"), [("opening", "RecursionError"), ("reading", "UnicodeError")])
-def test_failure_that_nobody_expected_is_the_reason_of_its_source_and_the_next_is_asked(
-    when, what, tmp_path, monkeypatch, caplog
-):
+def test_after_an_unexpected_failure_of_a_source_the_next_is_asked(when, what, tmp_path, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "unexpected_source", Unexpected)
     monkeypatch.setitem(SOURCES, "gdrive", "unexpected_source")
     odd, (good, hosts) = Source("gdrive", f"secret {when}"), offered("https", DATA, tmp_path)
@@ -222,7 +220,7 @@ def test_failure_of_the_reader_is_not_taken_for_one_of_the_source(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["mega", "https"])
-def test_huge_file_that_nobody_knows_is_no_reason_to_call_the_disk_full(kind, tmp_path):
+def test_huge_size_that_only_a_host_states_is_not_reported_as_a_full_disk(kind, tmp_path):
     """A size of the manifest may find the disk too small; a size that only a host states must not end the run."""
     source, hosts = offered(kind, DATA, tmp_path)
     huge = say(f'[{{"s":{10**17},"g":"https://{Mega.STORAGE}/dl/AbCdEfGh"}}]') if kind == "mega" else announce(10**17)

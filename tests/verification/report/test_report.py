@@ -86,7 +86,7 @@ def test_a_result_says_under_what_it_was_measured(page: Node, found) -> None:
     assert "torch" in environment and SHOWN in environment
 
 
-def test_what_a_partial_copy_lacks_is_said_once_for_each_result(page: Node, found) -> None:
+def test_each_result_describes_its_partial_copy_once(page: Node, found) -> None:
     (result,) = (result for result in found[0].measured if result.copy.partial)
     partial = result.copy.partial.replace(HOSTILE, SHOWN)
     assert result.reason == f"partial copy: {result.copy.partial}"

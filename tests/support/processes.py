@@ -2,12 +2,22 @@
 
 import subprocess
 
+_TRACKER = "multiprocessing.resource_tracker"
+
 
 def list_children(parent: int) -> list[int]:
-    """List the running processes that were started by ``parent``."""
-    lines = subprocess.check_output(["ps", "-A", "-o", "pid=,ppid=,stat=,comm="], text=True).splitlines()
+    """List the running processes that were started by ``parent``.
+
+    Not listed is the resource tracker of multiprocessing: the first process that is spawned starts it, and it runs until
+    ``parent`` ends.
+    """
+    lines = subprocess.check_output(["ps", "-A", "-ww", "-o", "pid=,ppid=,stat=,args="], text=True).splitlines()
     rows = [line.split(maxsplit=3) for line in lines]
-    return [int(pid) for pid, of, state, name in rows if int(of) == parent and "Z" not in state and name != "ps"]
+    return [
+        int(pid)
+        for pid, of, state, command in rows
+        if int(of) == parent and "Z" not in state and not command.startswith("ps ") and _TRACKER not in command
+    ]
 
 
 def is_running(pid: int) -> bool:

@@ -55,6 +55,12 @@ def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+def skip_in_short_suite(case: Case, long: bool) -> None:
+    """Skip a slow test for most architectures; with ``--long`` it runs for all."""
+    if not long and case.name not in ("osnet_x0_25", "hacnn"):
+        pytest.skip("takes seconds for each architecture; runs with --long")
+
+
 @torch.no_grad()
 def embed(model: nn.Module, images: Tensor) -> Tensor:
     return model(images)
@@ -190,7 +196,8 @@ def test_traced_graph_gives_the_same_bits(case):
     assert torch.equal(embed(traced, case.small), embed(case.model, case.small))
 
 
-def test_export_leaves_the_batch_size_open(case):
+def test_export_leaves_the_batch_size_open(case, long):
+    skip_in_short_suite(case, long)
     dynamic = {"images": {0: torch.export.Dim("n", min=1, max=64)}}
     exported = torch.export.export(case.model, (case.small,), dynamic_shapes=dynamic).module()
 
@@ -199,7 +206,8 @@ def test_export_leaves_the_batch_size_open(case):
     assert error(embed(exported, five)[:2], embed(case.model, case.small)) < FLOAT32
 
 
-def test_compiler_takes_the_model_in_one_graph(case):
+def test_compiler_takes_the_model_in_one_graph(case, long):
+    skip_in_short_suite(case, long)
     torch.compiler.reset()
     compiled = torch.compile(case.model, backend="aot_eager", fullgraph=True)
 

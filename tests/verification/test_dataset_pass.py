@@ -68,9 +68,13 @@ def images(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def embedders(count: int = 3) -> list[MovableEmbedder]:
+def embedders(folder: Path, count: int = 3) -> list[MovableEmbedder]:
+    """Models whose conversions are kept in a folder, as for files in the cache."""
     torch.manual_seed(7)
-    return [MovableEmbedder(build("osnet_x0_25", 5).eval(), SPEC, classify=False) for _ in range(count)]
+    return [
+        MovableEmbedder(build("osnet_x0_25", 5).eval(), SPEC, classify=False, cached=folder / f"{place:064}.pth")
+        for place in range(count)
+    ]
 
 
 def embedded(models: list[MovableEmbedder], images: list[Path], folder: Path) -> list[Tensor]:
@@ -107,7 +111,7 @@ def opened(images: list[Path]) -> Iterator[list[str]]:
 
 
 def test_a_pass_opens_each_image_once_and_gives_each_model_what_it_gets_alone(images, opened, tmp_path) -> None:
-    models = embedders()
+    models = embedders(tmp_path)
     together = embedded(models, images, tmp_path / "together")
     assert sorted(opened) == sorted(path.name for path in images)
     alone = [embedded([model], images, tmp_path / f"alone{i}")[0] for i, model in enumerate(models)]
@@ -118,7 +122,7 @@ def test_a_pass_opens_each_image_once_and_gives_each_model_what_it_gets_alone(im
 def test_models_that_do_not_fit_take_turns_and_still_open_each_image_once(
     images, opened, tmp_path, monkeypatch
 ) -> None:
-    models = embedders()
+    models = embedders(tmp_path)
     together = embedded(models, images, tmp_path / "together")
     opened.clear()
     monkeypatch.setattr(dataset_pass, "_group_by_memory", lambda members, device: [[member] for member in members])
@@ -129,7 +133,7 @@ def test_models_that_do_not_fit_take_turns_and_still_open_each_image_once(
 
 
 def test_models_are_grouped_by_what_fits_into_half_of_the_free_memory(tmp_path, monkeypatch) -> None:
-    models = embedders(4)
+    models = embedders(tmp_path, 4)
     members = [PassMember(model, log(tmp_path / str(place))) for place, model in enumerate(models)]
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(5 * models[0].size), 0))
     groups = dataset_pass._group_by_memory(members, torch.device("cuda"))
@@ -139,7 +143,7 @@ def test_models_are_grouped_by_what_fits_into_half_of_the_free_memory(tmp_path, 
 
 
 def test_on_a_cpu_models_are_grouped_by_the_memory_of_their_compiled_form(tmp_path) -> None:
-    models = embedders(26)  # 26 times 155 MB
+    models = embedders(tmp_path, 26)  # 26 times 155 MB
     members = [PassMember(model, log(tmp_path / str(place))) for place, model in enumerate(models)]
     groups = dataset_pass._group_by_memory(members, torch.device("cpu"))
     assert [len(group) for group in groups] == [12, 12, 2]
@@ -148,7 +152,7 @@ def test_on_a_cpu_models_are_grouped_by_the_memory_of_their_compiled_form(tmp_pa
 
 
 def test_after_a_pass_no_model_is_kept_compiled(images, tmp_path) -> None:
-    models = embedders(2)
+    models = embedders(tmp_path, 2)
     kept = [weakref.ref(model.make_embedder()) for model in models]
     embedded(models, images, tmp_path)
     gc.collect()
@@ -156,7 +160,7 @@ def test_after_a_pass_no_model_is_kept_compiled(images, tmp_path) -> None:
 
 
 def test_a_model_that_is_ahead_waits_until_the_others_have_caught_up(images, opened, tmp_path) -> None:
-    models = embedders(2)
+    models = embedders(tmp_path, 2)
     expected = embedded(models, images, tmp_path / "whole")
     ahead = tmp_path / "resumed"
     embedded(models[:1], images, ahead)

@@ -37,7 +37,8 @@ def test_ctrl_c_while_the_command_line_is_imported_ends_without_a_traceback(modu
 def test_ctrl_c_while_torch_is_imported_ends_without_a_traceback(module: str) -> None:
     code, said = interrupt_after_import(module, "doctor", str(Path(__file__)), wait_s=random.uniform(0, 0.1))
 
-    assert code in (130, -signal.SIGINT)  # once in 25 times Python ends by the signal; a shell shows 130 for both
+    # once in 25 times, Python ends by the signal itself; a shell shows 130 for both
+    assert code in (130, -signal.SIGINT)
     assert said.strip() in ("", "Aborted!")
 
 

@@ -8,8 +8,8 @@ _TRACKER = "multiprocessing.resource_tracker"
 def list_children(parent: int) -> list[int]:
     """List the running processes that were started by ``parent``.
 
-    Not listed is the resource tracker of multiprocessing: it is started together with the first process that is spawned,
-    and runs until ``parent`` ends.
+    Not listed is the resource tracker of multiprocessing: it starts together with the first spawned process, and runs
+    until ``parent`` ends.
     """
     lines = subprocess.check_output(["ps", "-A", "-ww", "-o", "pid=,ppid=,stat=,args="], text=True).splitlines()
     rows = [line.split(maxsplit=3) for line in lines]

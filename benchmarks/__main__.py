@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from reidhub import __version__
-from reidhub.torch_settings import has_bf16
+from reidhub.devices import has_bf16
 from reidhub.verification.settings import read_device_name
 
 HERE = Path(__file__).parent

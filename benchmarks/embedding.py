@@ -22,11 +22,11 @@ from peers import onnxruntime_runs, openvino_runs
 from side_by_side import medians, print_table, times
 from torch import Tensor
 
+from reidhub.devices import count_processors
 from reidhub.inference import Embedder
 from reidhub.inference.complexity import complexity
 from reidhub.models import ARCHITECTURES, build
 from reidhub.models.base import ReidModel
-from reidhub.torch_settings import count_processors
 from reidhub.zoo.checkpoint import InputSpec
 
 BOXES = (3, 7, 12, 20)

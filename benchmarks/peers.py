@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from reidhub.devices import count_processors
 from reidhub.inference.openvino_model import convert, import_openvino, open_core
 from reidhub.inference.preprocess import PixelSpec
 from reidhub.models.base import ReidModel
-from reidhub.torch_settings import count_processors
 
 SIZES = (1, 2, 4, 8)  # images in one request
 

@@ -26,8 +26,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from reidhub.devices import count_processors
 from reidhub.inference import Embedder
-from reidhub.torch_settings import count_processors
 from reidhub.zoo.checkpoint import InputSpec
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

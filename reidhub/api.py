@@ -155,7 +155,7 @@ def load(
         FetchError: no source gave the file.
         WeightsError: the file does not hold the weights of this architecture.
     """
-    from reidhub.torch_settings import find_device
+    from reidhub.devices import find_device
     from reidhub.weights import CLASSIFIER, convert, count_classes, read_cached_weights
     from reidhub.weights.load import build_with_weights
     from reidhub.zoo.torchvision_weights import HEAD, find_torchvision_weights
@@ -208,9 +208,10 @@ def embedder(
         UsageError: ``dataset`` is missing, because several checkpoints match or the model's default has ImageNet
             weights. Or the device does not exist, it lacks the precision, or the batch is below 1.
     """
+    from reidhub.devices import find_device
     from reidhub.inference import Embedder
     from reidhub.inference.engine import check_batch
-    from reidhub.torch_settings import check_precision, find_device
+    from reidhub.torch_settings import check_precision
 
     checkpoint, place = find_for_embedding(model, dataset), find_device(device)
     check_precision(precision, place)  # check this and the batch before anything is downloaded

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from reidhub.cache.store import Cache
+from reidhub.devices import find_device
 from reidhub.download.fetch import fetch
 from reidhub.errors import UsageError
 from reidhub.inference import Embedder
 from reidhub.models import build
 from reidhub.models.base import ReidModel
-from reidhub.torch_settings import find_device
 from reidhub.weights import CLASSIFIER, count_classes, load_backbone, load_weights, read_cached_weights, read_weights
 from reidhub.weights.load import build_with_weights
 from reidhub.zoo.checkpoint import InputSpec

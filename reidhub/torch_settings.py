@@ -6,16 +6,15 @@ precisions run one after another, in the order of their requests. When the last 
 restored.
 """
 
-import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, get_args
 
 import torch
 
+from reidhub.devices import count_processors, has_bf16
 from reidhub.errors import UsageError
 from reidhub.thread_locks import call_in_forks, make_fork_safe_lock
 
@@ -241,20 +240,6 @@ def check_precision(precision: str, device: torch.device) -> None:
         )
 
 
-def has_bf16(device: torch.device) -> bool:
-    """Return True if the hardware computes in bfloat16. Emulated bfloat16 does not count: it is slower than float32."""
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if not hasattr(torch.cpu, "get_capabilities"):  # before torch 2.11
-        return bool(torch.cpu._is_avx512_bf16_supported())
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16"))
-
-
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # cgroup version 2: processor time per period, and length of a period, in us
-
-
 @contextmanager
 def limit_threads() -> Iterator[None]:
     """Limit torch's compute threads to the number of processors of this process, until the ``with`` block ends.
@@ -273,31 +258,3 @@ def limit_threads() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def count_processors(quota: Path = _QUOTA) -> int:
-    """Count the processors that this process may use, by its CPU affinity and its container's quota; at least 1."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        time_us, period_us = quota.read_text().split()
-        return max(1, min(allowed, round(int(time_us) / int(period_us))))
-    except (OSError, ValueError):  # no such file, or "max": no limit
-        return allowed
-
-
-def find_device(name: torch.device | str | None) -> torch.device:
-    """Return the device with this name; if the name is None, the GPU if there is one, else the CPU.
-
-    Raises:
-        UsageError: no device has this name.
-    """
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        reason = str(error).splitlines()[0].partition(". ")[0]  # torch's message is long
-        hint = "choose cpu" if str(name).startswith("cuda") else "choose cpu or cuda"
-        raise UsageError(f"no device {str(name)!r}: {reason}", hint=hint) from error
-    return device

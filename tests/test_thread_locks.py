@@ -159,6 +159,22 @@ def test_a_fork_waits_for_the_turn_and_the_forked_process_for_no_thread_of_its_p
     assert not turns._order
 
 
+def test_a_forked_process_waits_for_no_thread_that_asked_after_the_fork_was_requested():
+    turns = Turns("it")
+    first, later = Holder(turns.take), []
+    assert first.inside.wait(20)
+    threading.Timer(0.1, lambda: later.append(Holder(turns.take))).start()
+    threading.Timer(0.4, first.may_end.set).start()
+
+    def take() -> int:
+        with turns.take():
+            return len(turns._order)
+
+    assert run_in_fork(take) == 1
+    first.end()
+    later[0].end()
+
+
 def test_a_thread_that_forks_in_its_turn_still_has_it_in_the_forked_process():
     turns = Turns("it")
 

@@ -365,7 +365,7 @@ def test_the_only_private_name_of_torch_goes_with_torch_2_10() -> None:
     ]
     oldest = re.search(r"torch>=(\d+)\.(\d+)", (ROOT / "setup.cfg").read_text())
 
-    assert found == [("torch_settings.py", "torch.cpu._is_avx512_bf16_supported")]
+    assert found == [("devices.py", "torch.cpu._is_avx512_bf16_supported")]
     assert oldest is not None and (int(oldest[1]), int(oldest[2])) < (2, 11), (
         "get_capabilities is there: delete the name"
     )

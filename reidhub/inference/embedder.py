@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from reidhub.devices import count_processors
 from reidhub.errors import DatasetError, UsageError
 from reidhub.inference.boxes import Color, Frame, cut_boxes
 from reidhub.inference.engine import Engine, make_engine
@@ -18,7 +19,7 @@ from reidhub.inference.preprocess import PixelSpec, check_normalised
 from reidhub.inference.trackers import adapt
 from reidhub.inference.upload import upload_ahead
 from reidhub.models.base import ReidModel
-from reidhub.torch_settings import Precision, count_processors
+from reidhub.torch_settings import Precision
 
 _MOST_WORKERS = 8  # threads that decode; with more, Python's lock is the limit
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reidhub.cache.conversions import Conversion, name_conversion
+from reidhub.devices import count_processors
 from reidhub.errors import CacheError, UsageError
 from reidhub.inference.openvino_model import (
     ConversionError,
@@ -28,7 +29,7 @@ from reidhub.inference.openvino_model import (
 from reidhub.inference.preprocess import PixelSpec, normalise
 from reidhub.models.base import ReidModel
 from reidhub.thread_locks import Turns, call_in_forks
-from reidhub.torch_settings import Arithmetic, Precision, count_processors
+from reidhub.torch_settings import Arithmetic, Precision
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 _TOLERANCES = {"fp32": 1e-3, "bf16": 0.2}  # relative error; a wrong conversion is off by more than 1

@@ -33,8 +33,8 @@ from reidhub.errors import CacheError, UsageError
 from reidhub.files.atomic import TEMPORARY, explain_write_errors, write_text
 from reidhub.files.regular_file import open_regular_file
 from reidhub.files.strict_json import read_json, to_json
+from reidhub.verification.measurement import Measurement
 from reidhub.verification.plan import Plan
-from reidhub.verification.results import Measurement
 from reidhub.verification.settings import Settings
 
 _DIGEST = hashlib.sha256().digest_size  # bytes

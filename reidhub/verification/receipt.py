@@ -22,7 +22,8 @@ from PIL import features
 from reidhub._version import __version__
 from reidhub.errors import UsageError
 from reidhub.files.atomic import explain_write_errors, write_text
-from reidhub.verification.results import Environment, Figure, Measured, Measurement, Report, Result
+from reidhub.verification.measurement import Measurement
+from reidhub.verification.results import Environment, Figure, Measured, Report, Result
 
 FORMAT = 1
 """Version of the receipt's format. It is increased when a field changes its meaning or is removed."""

@@ -4,11 +4,11 @@ A result is `Measured` or `NotMeasured`. All values except `Timing` are the same
 under the same conditions.
 """
 
-import hashlib
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, get_args
 
+from reidhub.verification.measurement import Measurement
 from reidhub.verification.plan import Job
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 """All verdicts, in the order of tables. The verdict on several scores together is the one that comes last here."""
 
 PARTIAL_COPY = "partial copy"
-"""Start of the last part of a reason. A colon and the differences between the copy and the dataset follow."""
+"""Start of the last part of a reason. A colon and `DatasetCopy.partial` follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,55 +119,6 @@ class Conditions:
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
-    """The measured numbers of a retrieval or a classification: ranks, average precisions and hits.
-
-    In a retrieval, a query without a match in the gallery is skipped. In a classification, each image is a query.
-
-    Args:
-        first_match_rank: the rank of each query's nearest match, from 1; 0 for a skipped query. For classification,
-            the rank of the right class among the five best classes, from 1; 0 if it is not among them.
-        average_precision: one value for each query, in [0, 1]; NaN for a skipped query. Empty for classification.
-        queries: number of queries that were not skipped; all means are over these queries.
-        hits: at index k - 1, the number of queries with ``first_match_rank`` from 1 to k. k goes up to 50, or up to 5
-            for classification.
-        mAP: mean average precision, in [0, 1]; None for classification.
-        dimensions: number of values in an embedding.
-    """
-
-    first_match_rank: tuple[int, ...]
-    average_precision: tuple[float, ...]
-    queries: int
-    hits: tuple[int, ...]
-    mAP: float | None
-    dimensions: int
-
-    @property
-    def skipped(self) -> int:
-        """Number of queries without a match in the gallery; 0 for classification."""
-        return len(self.first_match_rank) - self.queries
-
-    @property
-    def cmc(self) -> tuple[float, ...]:
-        """`hits` divided by `queries`: at index k - 1, the share of queries with a match at rank k or better."""
-        return tuple(count / self.queries for count in self.hits)
-
-    @property
-    def per_query_digest(self) -> str:
-        """The sha256, in hex, of a text with the results of all queries; equal results give equal digests.
-
-        The text has one line per query, in the order of the dataset: ``<rank> <average precision>``, or only ``<rank>``
-        for classification. The average precision is written by ``float.hex``, which does not round.
-        """
-        if not self.average_precision:
-            lines = [f"{rank}\n" for rank in self.first_match_rank]
-        else:
-            pairs = zip(self.first_match_rank, self.average_precision, strict=True)
-            lines = [f"{rank} {precision.hex()}\n" for rank, precision in pairs]
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
 class Timing:
     """How long a measurement took. If a run is repeated, only this part of a result changes.
 
@@ -213,10 +164,7 @@ class JobResult:
     @property
     def short_reason(self) -> str | None:
         """`reason` without the details of a partial copy, which are the same for all results on that copy."""
-        if self.reason is None:
-            return None
-        before, partial, _ = self.reason.partition(f"{PARTIAL_COPY}: ")
-        return before + PARTIAL_COPY if partial else before
+        return self.reason
 
     @property
     def by_name(self) -> bool:
@@ -243,6 +191,11 @@ class Measured(JobResult):
     measurement: Measurement
     embeddings_key: str
     timing: Timing
+
+    @property
+    def short_reason(self) -> str | None:
+        """`reason` without the details of a partial copy, which are the same for all results on that copy."""
+        return self.reason and self.reason.removesuffix(f": {self.copy.partial}")
 
     @property
     def is_retrieval(self) -> bool:

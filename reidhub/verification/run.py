@@ -11,15 +11,16 @@ from tqdm import tqdm
 
 from reidhub.cache.store import Cache
 from reidhub.datasets import ClassificationSet
+from reidhub.devices import count_processors
 from reidhub.errors import CacheError, DatasetError, DiskFullError, ReidhubError
 from reidhub.inference.preprocess import Transform
-from reidhub.torch_settings import count_processors
 from reidhub.verification.dataset_pass import DatasetPass, MovableEmbedder, PassMember, read_model
 from reidhub.verification.journal import Journal, make_key
+from reidhub.verification.measurement import Measurement
 from reidhub.verification.plan import Job, JobKey, Plan
 from reidhub.verification.prepare import NeverScoredError, Preparation, PreparedJob
 from reidhub.verification.receipt import describe_environment
-from reidhub.verification.results import Conditions, Measured, Measurement, NotMeasured, Report, Result, Timing
+from reidhub.verification.results import Conditions, Measured, NotMeasured, Report, Result, Timing
 from reidhub.verification.scoring import score_classification, score_retrieval
 from reidhub.verification.settings import Settings, read_device_name
 from reidhub.verification.verdicts import combine_verdicts, compare_figures, why_not_comparable
@@ -108,6 +109,8 @@ def _measure_group(group: list[PreparedJob], settings: Settings, journal: Journa
         for prepared in group:
             try:
                 loaded.append(_load(prepared, settings, journal))
+                if len(group) > 1:
+                    loaded[-1].member.embedder.rest()  # there may be memory for only some of the models
             except CacheError:
                 raise
             except ReidhubError as error:
@@ -134,7 +137,6 @@ def _load(prepared: PreparedJob, settings: Settings, journal: Journal) -> _Loade
         cached=prepared.path,
     )
     engine = embedder.make_embedder().engine if settings.device.type == "cpu" else f"torch {torch.__version__}"
-    embedder.rest()  # a pass can have many models, and memory for only some of them
     conditions = _describe_conditions(prepared, engine, settings)
     rows_key = _make_rows_key(prepared, conditions)
     counts_key = make_key(rows_key, conditions.distance, conditions.normalize, conditions.rerank, conditions.cameras)

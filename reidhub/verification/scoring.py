@@ -8,7 +8,7 @@ from reidhub.datasets import ClassificationSet, Record, RetrievalSet
 from reidhub.metrics import evaluate
 from reidhub.metrics.inputs import Distance
 from reidhub.verification.dataset_pass import BEST_CLASSES
-from reidhub.verification.results import Measurement
+from reidhub.verification.measurement import Measurement
 from reidhub.verification.settings import Settings
 
 

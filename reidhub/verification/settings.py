@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
+from reidhub.devices import has_bf16
 from reidhub.errors import DeviceMemoryError, UsageError
 from reidhub.metrics.inputs import Cameras
-from reidhub.torch_settings import Precision, has_bf16
+from reidhub.torch_settings import Precision
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ not rounded.
 from collections.abc import Iterable
 from fractions import Fraction
 
-from reidhub.verification.results import PARTIAL_COPY, VERDICTS, Conditions, DatasetCopy, Figure, Measurement, Verdict
+from reidhub.verification.measurement import Measurement
+from reidhub.verification.results import PARTIAL_COPY, VERDICTS, Conditions, DatasetCopy, Figure, Verdict
 from reidhub.zoo.checkpoint import METRICS, Checkpoint, Score
 
 _CLOSE = Fraction(1, 10)  # percentage points

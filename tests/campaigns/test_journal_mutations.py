@@ -13,7 +13,7 @@ import torch
 from support.verify_runs import NAME, SMALL, claim, entry, run_here, write_images, write_manifest, write_weights
 
 from reidhub.verification.journal import Journal, make_key
-from reidhub.verification.results import Measurement
+from reidhub.verification.measurement import Measurement
 
 OTHER = "osnet_x0_25.other"
 TOTAL, DIMENSIONS, BATCH = 23, 5, 4

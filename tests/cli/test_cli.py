@@ -2,8 +2,6 @@
 
 import json
 import os
-import pty
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from support.paths import ROOT
+from support.terminals import run_on_terminal
 
 from reidhub.cli import COMMANDS, cli
 from reidhub.zoo.manifest import zoo
@@ -120,7 +119,7 @@ def test_show_as_data_carries_the_computed_costs():
 
 @pytest.mark.parametrize("columns", ["60", "80", "100"])
 def test_table_is_drawn_on_a_terminal_and_names_stay_whole(columns):
-    shown = drawn(columns, "list", "osnet_x1_0.*")
+    shown = run_in_columns(columns, "list", "osnet_x1_0.*")
 
     assert "osnet_x1_0.msmt17_combineall" in shown and "─" in shown
     assert columns == "60" or {"market1501", "dukemtmcreid", "unpinned"} <= set(shown.split())
@@ -129,26 +128,15 @@ def test_table_is_drawn_on_a_terminal_and_names_stay_whole(columns):
 @pytest.mark.parametrize("columns", ["80", "100", "200"])
 def test_no_word_of_the_whole_list_is_broken_from_80_columns_on(columns):
     written = {word.strip(";") for word in reidhub("list").stdout.split()}
-    shown = drawn(columns, "list")
+    shown = run_in_columns(columns, "list")
 
     assert written - set(shown.split()) == set()
     assert max(map(len, shown.splitlines())) <= int(columns)
 
 
-def drawn(columns: str, *arguments: str) -> str:
-    """What a command shows on a terminal, without colours."""
-    master, slave = pty.openpty()
-    command = [sys.executable, "-m", "reidhub", *arguments]
-    with subprocess.Popen(command, stdout=slave, stderr=subprocess.DEVNULL, env={**os.environ, "COLUMNS": columns}):
-        os.close(slave)
-        shown = b""
-        try:
-            while block := os.read(master, 65536):
-                shown += block
-        except OSError:  # the other side is closed
-            pass
-    os.close(master)
-    return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode())
+def run_in_columns(columns: str, *arguments: str) -> str:
+    """Return the data that a command shows on a terminal of this width."""
+    return run_on_terminal(*arguments, environment={"COLUMNS": columns}, with_messages=False)
 
 
 def test_missing_data_root_is_told_before_anything_heavy_is_imported():

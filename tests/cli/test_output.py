@@ -3,12 +3,12 @@
 import io
 import json
 import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from support.terminals import run_on_terminal
 from support.zoo_entries import entry, write_zoo
 
 from reidhub.cli.output import SafeStream
@@ -34,22 +34,6 @@ def run(*arguments: str, **how) -> subprocess.CompletedProcess[str]:
 
 def controls(text: str) -> set[str]:
     return {sign for sign in text if not sign.isprintable()} - ALLOWED - {" "}
-
-
-def run_on_terminal(*arguments: str, environment: dict[str, str]) -> str:
-    """Run a command whose output is a terminal, and return what the terminal got."""
-    master, slave = pty.openpty()
-    command = [sys.executable, "-m", "reidhub", *arguments]
-    with subprocess.Popen(command, stdout=slave, stderr=slave, env={**os.environ, **environment}):
-        os.close(slave)
-        shown = b""
-        try:
-            while block := os.read(master, 65536):
-                shown += block
-        except OSError:  # the other side is closed
-            pass
-    os.close(master)
-    return shown.decode().replace("\r\n", "\n")
 
 
 @pytest.fixture

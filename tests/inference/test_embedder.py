@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
 import reidhub
+from reidhub.devices import count_processors, has_bf16
 from reidhub.errors import UsageError
 from reidhub.inference import Embedder
 from reidhub.inference.preprocess import normalise
 from reidhub.models import ARCHITECTURES
 from reidhub.models.base import ReidModel
-from reidhub.torch_settings import Arithmetic, count_processors, has_bf16, limit_threads
+from reidhub.torch_settings import Arithmetic, limit_threads
 
 FLOAT32 = 1e-4
 

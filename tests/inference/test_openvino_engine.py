@@ -14,13 +14,13 @@ from support.contract import contract_model, input_batch
 from support.small_model import make_images, make_small_model, relative_error, run_plainly, spec_of
 from torch import Tensor, nn
 
+from reidhub.devices import has_bf16
 from reidhub.inference import Embedder
 from reidhub.inference import openvino_engine as engines
 from reidhub.inference.openvino_engine import OpenvinoEngine
 from reidhub.inference.preprocess import normalise
 from reidhub.models import ARCHITECTURES
 from reidhub.models.base import ReidModel
-from reidhub.torch_settings import has_bf16
 
 KINDS = ("osnet_x0_25", "osnet_ain_x0_25", "hacnn")
 

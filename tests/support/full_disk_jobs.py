@@ -21,9 +21,9 @@ from reidhub.files.lock import take_turn
 from reidhub.inference.openvino_model import convert as convert_model
 from reidhub.inference.openvino_model import keep, read_kept
 from reidhub.verification.journal import open_journal
+from reidhub.verification.measurement import Measurement
 from reidhub.verification.receipt import write_receipt
 from reidhub.verification.report import write_report
-from reidhub.verification.results import Measurement
 from reidhub.weights import convert, find_conversion
 from reidhub.zoo.checkpoint import Checkpoint, StateDictLayout
 from reidhub.zoo.manifest import read_manifest

@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 
 from reidhub.datasets import Record, RetrievalSet
 from reidhub.metrics import evaluate
+from reidhub.verification.measurement import Measurement
 from reidhub.verification.plan import Job
 from reidhub.verification.report import Gallery, rank_gallery
 from reidhub.verification.results import (
@@ -19,7 +20,6 @@ from reidhub.verification.results import (
     DatasetCopy,
     Environment,
     Measured,
-    Measurement,
     NotMeasured,
     Report,
     Timing,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from reidhub.errors import CacheError
 from reidhub.verification.journal import Journal, RowLog, make_key, open_journal
-from reidhub.verification.results import Measurement
+from reidhub.verification.measurement import Measurement
 
 TOTAL, DIMENSIONS, BATCH = 10, 3, 4
 BLOCK = 4 * BATCH * DIMENSIONS + 32  # bytes of a whole block: float32 and sha256

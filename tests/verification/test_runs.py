@@ -35,8 +35,8 @@ from support.verify_runs import (
     write_weights,
 )
 
+from reidhub.devices import has_bf16
 from reidhub.metrics import evaluate
-from reidhub.torch_settings import has_bf16
 from reidhub.verification import receipt, run
 from reidhub.verification.journal import Journal, open_journal
 from reidhub.verification.plan import Job

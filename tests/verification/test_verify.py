@@ -13,8 +13,9 @@ from support.reports import CONDITIONS
 from support.verify_runs import NAME, Done, claim, counted, entry, run_here, write_images, write_manifest, write_weights
 
 from reidhub.errors import DatasetError, UnknownCheckpointError, UsageError
+from reidhub.verification.measurement import Measurement
 from reidhub.verification.plan import Plan, Selection, plan
-from reidhub.verification.results import DatasetCopy, Measurement
+from reidhub.verification.results import DatasetCopy
 from reidhub.verification.verdicts import compare_figures, judge, why_not_comparable
 from reidhub.zoo.checkpoint import Score
 from reidhub.zoo.manifest import zoo

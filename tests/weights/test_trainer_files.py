@@ -116,7 +116,12 @@ def test_tensor_with_attributes_is_read(file):
 
 
 NAMES = ["torch FloatStorage", "torch._utils _rebuild_tensor_v2", "collections OrderedDict", "numpy dtype", "x Y"]
-STATES = [b"ctorch\nfloat64\n\x85", b"}X\x01\x00\x00\x00aN\x73", b"N}X\x0c\x00\x00\x00__defaults__)\x73\x86"]
+STATES = [
+    b"ctorch\nfloat64\n\x85",
+    b"}X\x01\x00\x00\x00aN\x73",
+    b"N}X\x0c\x00\x00\x00__defaults__)\x73\x86",
+    b"N}X\x05\x00\x00\x00dtypectorch\nfloat64\n\x73\x86",
+]
 
 
 @pytest.mark.parametrize("state", STATES)

@@ -161,7 +161,7 @@ class _Options:
 
     def settings(self) -> "Settings":
         """Return the `Settings` of the measurement; they are made from the command-line options."""
-        from reidhub.torch_settings import find_device
+        from reidhub.devices import find_device
         from reidhub.verification.settings import Settings
 
         return Settings.for_device(

@@ -15,8 +15,9 @@ from reidhub.metrics.inputs import Distance, Embeddings
 from reidhub.metrics.reranking import Reranker, Reranking
 from reidhub.verification.export_embeddings import read_embeddings, read_records
 from reidhub.verification.journal import Journal
+from reidhub.verification.measurement import Measurement
 from reidhub.verification.plan import JobKey
-from reidhub.verification.results import Conditions, Measurement, Report
+from reidhub.verification.results import Conditions, Report
 from reidhub.verification.settings import Settings
 
 Mark = Literal["right", "wrong", "same camera"]

@@ -63,8 +63,8 @@ def _view_frame(frame: Frame, color: Color) -> Rgb:
         raise UsageError(
             f"the frame is a {type(frame).__name__}; a frame is a uint8 array (height, width, 3) or a PIL image"
         )
-    rgb = view_rgb(frame, "the frame")
-    return rgb[..., ::-1] if color == "bgr" else rgb
+    pixels = view_rgb(frame, "the frame", order=color.upper())
+    return pixels[..., ::-1] if color == "bgr" else pixels
 
 
 def _read_boxes(xyxy: ArrayLike | torch.Tensor) -> NDArray[np.float64]:

@@ -85,12 +85,13 @@ def _convert(image: Image.Image) -> Rgb:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def view_rgb(pixels: NDArray[Any], name: str) -> NDArray[np.uint8]:
+def view_rgb(pixels: NDArray[Any], name: str, order: str = "RGB") -> NDArray[np.uint8]:
     """Return an array as RGB; 8-bit pixels are not copied (the result is a view), 16-bit pixels are converted.
 
     Args:
         pixels: uint8 (h, w), (h, w, 1), (h, w, 3) RGB or (h, w, 4) RGBA, or uint16 (h, w) or (h, w, 1); any strides.
         name: the array's name in error messages.
+        order: the order of channels that error messages ask for; the channels are returned as they are.
 
     Returns:
         uint8 (h, w, 3). Alpha is dropped, grey fills the three channels, 16-bit values are divided by 257 and rounded
@@ -104,8 +105,8 @@ def view_rgb(pixels: NDArray[Any], name: str) -> NDArray[np.uint8]:
     colour = pixels.ndim == 3 and pixels.shape[2] in (3, 4)
     if not (grey and (sixteen_bits or pixels.dtype == np.uint8)) and not (colour and pixels.dtype == np.uint8):
         raise UsageError(
-            f"{name} is an array of {pixels.dtype} {pixels.shape}; pixels are uint8, (height, width, 3) in RGB order, "
-            "or grey (height, width)",
+            f"{name} is an array of {pixels.dtype} {pixels.shape}; pixels are uint8, (height, width, 3) in {order} "
+            "order, or grey (height, width)",
             hint=_suggest_array(pixels),
         )
     if pixels.size == 0:

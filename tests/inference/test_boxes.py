@@ -160,7 +160,7 @@ def test_the_colour_order_must_be_given_and_known() -> None:
 
 def test_a_frame_that_is_no_uint8_image_is_an_error_even_without_boxes(tmp_path: Path) -> None:
     for boxes in (BOXES, []):
-        with pytest.raises(UsageError, match=r"the frame is an array of float32 \(50, 70, 3\)"):
+        with pytest.raises(UsageError, match=r"the frame is an array of float32 \(50, 70, 3\); .* in BGR order"):
             EMBED.boxes(BGR.astype(np.float32), boxes, color="bgr")
         with pytest.raises(UsageError, match=r"the frame is an array of uint8 \(3, 50, 70\)"):
             EMBED.boxes(BGR.transpose(2, 0, 1), boxes, color="bgr")

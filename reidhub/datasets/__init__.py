@@ -11,7 +11,14 @@ from types import ModuleType
 from typing import Protocol
 
 from reidhub.datasets.counts import Counts, find_published_counts
-from reidhub.datasets.records import ClassificationSet, LabelledImage, Record, RetrievalSet, compute_fingerprint
+from reidhub.datasets.records import (
+    ClassificationSet,
+    LabelledImage,
+    Record,
+    RetrievalSet,
+    compute_fingerprint,
+    name_image,
+)
 from reidhub.errors import DatasetError, DatasetNotFoundError
 
 __all__ = [
@@ -25,6 +32,7 @@ __all__ = [
     "compute_fingerprint",
     "describe_folder",
     "find_published_counts",
+    "name_image",
     "read_dataset",
 ]
 

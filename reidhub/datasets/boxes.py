@@ -41,6 +41,15 @@ class Naming:
             raise DatasetError(f"{path}: expected a name like {self.example}, with cameras counted from 1")
         return Record(path, int(match["pid"]), camera - 1)
 
+    def read_folder(self, folder: Path) -> tuple[Record, ...]:
+        """Make the records of a folder's images, without junk (images with pid -1).
+
+        Raises:
+            DatasetError: the folder cannot be read, or a file's name does not match the pattern.
+        """
+        records = (self.read_record(path) for path in list_images(folder))
+        return tuple(record for record in records if record.pid != JUNK)
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -65,12 +74,9 @@ class Layout:
             DatasetError: a folder cannot be read, a file's name has no pid or camera, a split is empty, or the numbers
                 of images, people or cameras are not the published ones and ``allow_partial`` is False.
         """
-        splits = {split: self._read_split(root / folder) for split, folder in FOLDERS.items()}
+        splits = {split: self.naming.read_folder(root / folder) for split, folder in FOLDERS.items()}
         copy = Copy(self.name, self.title, root, self.counts)
         partial = copy.check(splits, allow_partial=allow_partial)
         fingerprint = compute_fingerprint(root, splits)
-        return RetrievalSet(self.name, self.title, None, root, **splits, fingerprint=fingerprint, partial=partial)
-
-    def _read_split(self, folder: Path) -> tuple[Record, ...]:
-        records = (self.naming.read_record(path) for path in list_images(folder))
-        return tuple(record for record in records if record.pid != JUNK)
+        query, gallery = splits["query"], splits["gallery"]
+        return RetrievalSet(self.name, self.title, None, root, query, gallery, fingerprint, partial)

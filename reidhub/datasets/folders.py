@@ -1,8 +1,10 @@
 """Find the folder of a dataset below the data root, and list images in a fixed order."""
 
+import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 from reidhub.errors import DatasetError, DatasetNotFoundError
 
@@ -62,10 +64,20 @@ def explain_not_found(message: str, lines: Sequence[str], data_root: Path, hint:
         data_root: its entries are listed.
         hint: what the user can do.
     """
-    found = [entry.name for entry in list_entries(data_root)]
-    more = f", and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    listed = f"{data_root} contains {', '.join(found[:_SHOWN]) or 'nothing'}{more}"
+    listed = f"{data_root} contains {_list_names(data_root)}"
     return DatasetNotFoundError("\n  ".join([message, *lines, listed]), hint=hint)
+
+
+def describe_contents(folder: Path) -> str:
+    """Return a sentence that counts the folders and images directly in a folder, and names the first entries."""
+    folders = sum(entry.is_dir() for entry in list_entries(folder))
+    return f"{folder} contains {folders} folders and {len(list_images(folder))} images: {_list_names(folder)}"
+
+
+def _list_names(folder: Path) -> str:
+    found = [entry.name for entry in list_entries(folder)]
+    more = f", and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return f"{', '.join(found[:_SHOWN]) or 'nothing'}{more}"
 
 
 def _list_similar(folder: Path, names: Collection[str], depth: int) -> Iterator[Path]:
@@ -95,7 +107,34 @@ def list_images(folder: Path) -> list[Path]:
     Raises:
         DatasetError: the folder cannot be read.
     """
-    return [path for path in list_entries(folder) if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    return [path for path in list_entries(folder) if _is_image_name(path.name) and path.is_file()]
+
+
+def list_images_below(folder: Path) -> list[Path]:
+    """List the image files of a folder and of all folders in it, in the order of their paths.
+
+    Hidden files and folders are left out. Links to folders are followed; a folder that is reached twice is read once.
+
+    Raises:
+        DatasetError: a folder cannot be read.
+    """
+    found: list[str] = []
+    seen: set[str] = set()
+    for parent, folders, files in os.walk(folder, onerror=_explain_unreadable, followlinks=True):
+        real = os.path.realpath(parent)
+        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
+        if real not in seen:
+            found += [os.path.join(parent, name) for name in files if _is_image_name(name)]  # noqa: PTH118
+        seen.add(real)
+    return [Path(path) for path in sorted(found)]
+
+
+def _is_image_name(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
+
+
+def _explain_unreadable(error: OSError) -> NoReturn:
+    raise DatasetError(f"{error.filename} cannot be read: {error.strerror or error}") from error
 
 
 def list_entries(folder: Path) -> list[Path]:
@@ -107,5 +146,10 @@ def list_entries(folder: Path) -> list[Path]:
     try:
         found = [path for path in folder.iterdir() if not path.name.startswith(".")]
     except OSError as error:
-        raise DatasetError(f"{folder} cannot be read: {error.strerror or error}") from error
+        _explain_unreadable(error)
     return sorted(found, key=lambda path: path.name)
+
+
+def printable(text: Path | str) -> str:
+    """Return a text that can be printed: bytes of names that are not UTF-8 become question marks."""
+    return str(text).encode(errors="surrogateescape").decode(errors="replace")

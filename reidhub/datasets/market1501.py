@@ -15,7 +15,7 @@ from reidhub.datasets.records import RetrievalSet
 
 FOLDER = "market1501/Market-1501-v15.09.15, with query and bounding_box_test in it"
 _PLACES = ("market1501/Market-1501-v15.09.15", "Market-1501-v15.09.15", "market1501", "")
-_NAMING = Naming(re.compile(r"(?P<pid>-1|\d{1,9})_c(?P<camera>\d{1,9})s\d+_"), "0002_c1s1_000451_03.jpg")
+NAMING = Naming(re.compile(r"(?P<pid>-1|\d{1,9})_c(?P<camera>\d{1,9})s\d+_"), "0002_c1s1_000451_03.jpg")
 
 
 def read(data_root: Path, *, allow_partial: bool = False) -> RetrievalSet:
@@ -47,4 +47,4 @@ def read_layout(
         DatasetError: a folder cannot be read, a file's name has no pid or camera, a split is empty, or the copy has
             other numbers and ``allow_partial`` is False.
     """
-    return Layout(name, title, _NAMING, counts).read(root, allow_partial=allow_partial)
+    return Layout(name, title, NAMING, counts).read(root, allow_partial=allow_partial)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from reidhub.datasets.counts import Copy, find_published_counts
-from reidhub.datasets.folders import find_root
+from reidhub.datasets.folders import find_root, printable
 from reidhub.datasets.records import Record, RetrievalSet, compute_fingerprint
 from reidhub.errors import DatasetError, DatasetNotFoundError
 
@@ -43,7 +43,7 @@ def read(data_root: Path, *, allow_partial: bool = False) -> RetrievalSet:
     copy = Copy("msmt17", f"{TITLE} {version}", root, find_published_counts("msmt17"), flaws)
     partial = copy.check(splits, allow_partial=allow_partial)
     fingerprint = compute_fingerprint(root, splits)
-    return RetrievalSet("msmt17", TITLE, version, root, **splits, fingerprint=fingerprint, partial=partial)
+    return RetrievalSet("msmt17", TITLE, version, root, splits["query"], splits["gallery"], fingerprint, partial)
 
 
 def _find_version(root: Path) -> str:
@@ -55,8 +55,7 @@ def _find_version(root: Path) -> str:
 
 def _describe_missing(split: str, listed: tuple[Record, ...], found: tuple[Record, ...]) -> str:
     first = next(record.path for record in listed if not record.path.is_file())
-    shown = str(first).encode(errors="surrogateescape").decode(errors="replace")  # not every name is UTF-8
-    return f"{split}: {len(listed) - len(found)} of {len(listed)} listed files are missing, such as {shown}"
+    return f"{split}: {len(listed) - len(found)} of {len(listed)} listed files are missing, such as {printable(first)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reidhub.datasets import RetrievalSet, read_dataset
+from reidhub.datasets import RetrievalSet, name_image, read_dataset
 from reidhub.errors import DatasetError, UsageError
 from reidhub.files.atomic import explain_write_errors, write_atomically
 from reidhub.verification.journal import Journal
@@ -82,7 +82,7 @@ def _describe(result: Measured, data: RetrievalSet) -> dict[str, NDArray[Any]]:
     for split, records in {"query": data.query, "gallery": data.gallery}.items():
         arrays[f"{split}_pids"] = np.array([record.pid for record in records])
         arrays[f"{split}_camids"] = np.array([record.camid for record in records])
-        arrays[f"{split}_paths"] = np.array([record.path.relative_to(data.root).as_posix() for record in records])
+        arrays[f"{split}_paths"] = np.array([name_image(record.path, data.root) for record in records])
     origin = {
         "checkpoint": result.job.checkpoint.name,
         "sha256": result.file.sha256,

@@ -56,7 +56,8 @@ def retrieval(root: Path, gallery: int = 60) -> RetrievalSet:
         split: tuple(Record(_image(root / split, place), *label) for place, label in enumerate(rows))
         for split, rows in {"query": queries, "gallery": labels}.items()
     }
-    return RetrievalSet("corridor", f"Corridor {HOSTILE}", None, root, **records, fingerprint="f" * 64, partial=None)
+    splits = records["query"], records["gallery"]
+    return RetrievalSet("corridor", f"Corridor {HOSTILE}", None, root, *splits, fingerprint="f" * 64, partial=None)
 
 
 def _image(folder: Path, place: int) -> Path:

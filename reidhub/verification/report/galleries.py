@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from reidhub.datasets import Record, RetrievalSet
+from reidhub.datasets import Record, RetrievalSet, name_image
 from reidhub.metrics.distances import DistanceMatrix
 from reidhub.metrics.inputs import Distance, Embeddings
 from reidhub.metrics.reranking import Reranker, Reranking
@@ -87,8 +87,8 @@ class Gallery:
             yield from (image.record for image in query.images)
 
     def get_name(self, record: Record) -> str:
-        """Return the path of an image relative to the root, with forward slashes."""
-        return record.path.relative_to(self.root).as_posix()
+        """Return the path of an image below the root; see `name_image`."""
+        return name_image(record.path, self.root)
 
 
 def make_galleries(report: Report, journal: Journal, settings: Settings) -> dict[JobKey, Gallery]:

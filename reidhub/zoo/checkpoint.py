@@ -171,6 +171,7 @@ class Architecture:
         paper: title and arXiv id.
         starts_from: the weights with which re-ID training starts: the name of a checkpoint, ``torchvision:`` and the
             name of a weights enum, or ``scratch`` for random weights.
+        input: how images are prepared for its checkpoints; a checkpoint's own entry in the manifest can differ.
         default: the name of the checkpoint to use if the user gives only the architecture's name; None if the manifest
             sets no default.
         printed_params: how the published table counts the parameters of a block that is called several times:
@@ -182,6 +183,7 @@ class Architecture:
     name: str
     paper: str
     starts_from: str
+    input: InputSpec
     default: str | None = None
     printed_params: Literal["distinct", "calls"] = "distinct"
     computed: Complexity | None = None

@@ -235,14 +235,13 @@ def _read_files(files: Iterable[Path]) -> list[tuple[Path, bytes]]:
 
 
 def _parse(files: Sequence[tuple[Path, bytes]]) -> Manifest:
-    from reidhub.zoo.manifest_reader import parse_file  # imports yaml, which a start with a parsed copy does not need
+    from reidhub.zoo.manifest_reader import parse_files  # imports yaml, which a start with a parsed copy does not need
 
     checkpoints: dict[str, Checkpoint] = {}
     architectures: dict[str, Architecture] = {}
-    for file, content in files:
-        own_checkpoints, own_architectures = parse_file(file, content)
-        _add(own_checkpoints, checkpoints)
-        _add(own_architectures, architectures)
+    all_checkpoints, all_architectures = parse_files(files)
+    _add(all_checkpoints, checkpoints)
+    _add(all_architectures, architectures)
     for architecture in architectures.values():
         _check_default(architecture, checkpoints)
     return Manifest(checkpoints, tuple(architectures.values()))

@@ -1,7 +1,8 @@
-"""Reads the entries of one manifest file; an error message has the file and line of the wrong entry."""
+"""Reads the entries of manifest files; an error message has the file and line of the wrong entry."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar, cast
 from urllib.parse import urlsplit
@@ -23,13 +24,13 @@ from reidhub.zoo.checkpoint import (
 
 T = TypeVar("T")
 
-_ARCHITECTURE = ("name", "paper", "starts_from", "default", "printed_params", "computed")
+_ARCHITECTURE = ("name", "paper", "starts_from", "input", "default", "printed_params", "computed")
 _COMPLEXITY = ("params", "params_by_calls", "multiply_adds")
 _REQUIRED = (
-    *("name", "model", "trained_on", "num_classes", "file", "sources", "input", "distance"),
+    *("name", "model", "trained_on", "num_classes", "file", "sources", "distance"),
     *("params_m", "gflops", "loss", "transforms", "scores", "licence"),
 )
-_CHECKPOINT = (*_REQUIRED, "combineall", "from_scratch", "notices")
+_CHECKPOINT = (*_REQUIRED, "input", "combineall", "from_scratch", "notices")
 _FILE = ("original", "sha256", "size", "evidence", "sha256_prefix", "layout")
 _LAYOUT = ("root", "strip_prefix", "encoding", "skip")
 _INPUT = ("height", "width", "mean", "std", "interpolation")
@@ -44,31 +45,46 @@ _LINKS = {
 }
 
 
-def parse_file(file: Path, content: bytes) -> tuple[tuple[Checkpoint, ...], tuple[Architecture, ...]]:
-    """Read the checkpoints and architectures of one manifest file.
+def parse_files(files: Sequence[tuple[Path, bytes]]) -> tuple[list[Checkpoint], list[Architecture]]:
+    """Read the checkpoints and architectures of manifest files.
+
+    A checkpoint without the field ``input`` gets the input of its architecture, which any of the files can describe.
 
     Args:
-        file: path of the manifest file, for messages; paths of local files in the manifest are relative to its folder.
-        content: bytes of the manifest file.
+        files: path and content of each manifest file. Messages name the path; paths of local files in a manifest are
+            relative to its folder.
+
+    Returns:
+        All checkpoints, and all architectures, in the order of the files. Names can occur twice.
 
     Raises:
         ManifestError: for example, a field is unknown, missing, repeated or of the wrong type, a link is malformed, or
             a score is not a decimal number in quotes (``"94.2"``). The message starts with file and line.
     """
-    fields = parse_yaml(file, content).fields(("architectures", "checkpoints"), ("checkpoints",), "a manifest")
-    architectures = (
-        fields["architectures"].items(_read_architecture, "architectures") if "architectures" in fields else ()
-    )
-    return fields["checkpoints"].items(_read_checkpoint, "checkpoints"), architectures
+    parsed = [
+        parse_yaml(file, content).fields(("architectures", "checkpoints"), ("checkpoints",), "a manifest")
+        for file, content in files
+    ]
+    architectures = [
+        architecture
+        for fields in parsed
+        if "architectures" in fields
+        for architecture in fields["architectures"].items(_read_architecture, "architectures")
+    ]
+    read = partial(_read_checkpoint, inputs={one.name: one.input for one in architectures})
+    return [
+        checkpoint for fields in parsed for checkpoint in fields["checkpoints"].items(read, "checkpoints")
+    ], architectures
 
 
 def _read_architecture(value: Value) -> Architecture:
-    fields = value.fields(_ARCHITECTURE, _ARCHITECTURE[:3], "an architecture")
+    fields = value.fields(_ARCHITECTURE, _ARCHITECTURE[:4], "an architecture")
     printed = fields["printed_params"].choice(("distinct", "calls")) if "printed_params" in fields else "distinct"
     return Architecture(
         name=fields["name"].text(),
         paper=fields["paper"].text(),
         starts_from=fields["starts_from"].text(),
+        input=_read_input(fields["input"]),
         default=_read_optional(fields, "default", Value.text),
         printed_params=cast(Literal["distinct", "calls"], printed),
         computed=_read_optional(fields, "computed", _read_complexity),
@@ -81,11 +97,17 @@ def _read_complexity(value: Value) -> Complexity:
     return Complexity(*(fields[name].integer() for name in _COMPLEXITY))
 
 
-def _read_checkpoint(value: Value) -> Checkpoint:
+def _read_checkpoint(value: Value, *, inputs: Mapping[str, InputSpec]) -> Checkpoint:
     fields = value.fields(_CHECKPOINT, _REQUIRED, "a checkpoint")
     name, model = fields["name"].text(), fields["model"].text()
     if not _NAME.fullmatch(name) or not name.startswith(model + "."):
         fields["name"].fail(f"name {name!r} must be {model!r}, a dot and a tag of a-z, 0-9 and _")
+    spec = _read_optional(fields, "input", _read_input) or inputs.get(model)
+    if spec is None:
+        value.fail(
+            f"field 'input' is missing, and no manifest file describes the architecture {model!r}; correct the name of "
+            f"the model, or add input with {', '.join(_INPUT)}"
+        )
     file = fields["file"].fields(_FILE, (), "a file")
     return Checkpoint(
         name=name,
@@ -95,7 +117,7 @@ def _read_checkpoint(value: Value) -> Checkpoint:
         from_scratch="from_scratch" in fields and fields["from_scratch"].boolean(),
         artifact=_read_artifact(file, fields["sources"]),
         layout=_read_layout(file["layout"]) if "layout" in file else StateDictLayout(),
-        input=_read_input(fields["input"]),
+        input=spec,
         distance=cast(Literal["euclidean", "cosine"], fields["distance"].choice(("euclidean", "cosine"))),
         params_m=fields["params_m"].optional(_read_figure),
         gflops=fields["gflops"].optional(_read_figure),

@@ -12,6 +12,8 @@ from reidhub.models import build
 from reidhub.zoo import manifest
 from support.hostile_files import saved
 
+INPUT = "{height: 64, width: 32, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25], interpolation: bilinear}"
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -44,7 +46,7 @@ class Entry:
     num_classes: {"null" if self.classes is None else self.classes}
     file: {{{file}}}
     sources: [{mega}{{local: {self.name}.pth}}]
-    input: {{height: 64, width: 32, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25], interpolation: bilinear}}
+    input: {INPUT}
     distance: euclidean
     params_m: null
     gflops: null
@@ -68,7 +70,7 @@ def replace_zoo(folder: Path, monkeypatch: pytest.MonkeyPatch, default: Entry, o
     """Replace the whole zoo of a test by an architecture, its default checkpoint, and another checkpoint."""
     file = Path(write_zoo(folder, default, other))
     model = default.name.partition(".")[0]
-    described = f"{{name: {model}, paper: none, starts_from: scratch, default: {default.name}}}"
+    described = f"{{name: {model}, paper: none, starts_from: scratch, input: {INPUT}, default: {default.name}}}"
     file.write_text(f"architectures: [{described}]\n{file.read_text()}")
     monkeypatch.setattr("reidhub.zoo.manifest.folder", lambda: folder)
     monkeypatch.setattr("reidhub.zoo.manifest._zoo", manifest._zoo.__wrapped__)

@@ -11,11 +11,14 @@ from support.paths import TESTS, shared
 
 from reidhub.errors import ManifestError, UnknownCheckpointError
 from reidhub.files.digest import Digest
-from reidhub.zoo.checkpoint import METRICS, Checkpoint
+from reidhub.models import build
+from reidhub.zoo import manifest
+from reidhub.zoo.checkpoint import METRICS, Checkpoint, InputSpec
 from reidhub.zoo.manifest import folder, read_manifest, zoo
 
 FACTS = list(csv.DictReader((TESTS / "data" / "zoo.csv").read_text(encoding="utf-8").splitlines()))
 
+INPUT = "input: {height: 64, width: 32, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25], interpolation: bilinear}"
 ENTRY = """\
 checkpoints:
   - name: tiny.market1501
@@ -243,6 +246,44 @@ def test_a_name_of_the_zoo_cannot_be_taken_by_an_own_manifest(tmp_path):
         read_manifest([*sorted(folder().glob("*.yaml")), file])
 
 
+def without_input(tmp_path: Path, model: str) -> Path:
+    return write(
+        tmp_path,
+        re.sub("    input: .*\n", "", ENTRY).replace("tiny.market1501", f"{model}.own").replace("tiny\n", f"{model}\n"),
+    )
+
+
+def test_an_entry_without_input_gets_that_of_its_architecture_from_any_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("REIDHUB_MANIFEST", str(without_input(tmp_path, "hacnn")))
+    for _ in ("parsed", "from the parsed copy"):
+        assert zoo().find("hacnn.own")[0].input == zoo().architecture("hacnn").input
+        assert (zoo().find("hacnn.own")[0].input.height, zoo().find("hacnn.own")[0].input.width) == (160, 64)
+        manifest._zoo.cache_clear()
+
+
+def test_an_entry_with_an_input_of_its_own_keeps_it(tmp_path, monkeypatch):
+    own = ENTRY.replace("tiny", "hacnn").replace(".market1501", ".own").replace("mean: [0.485", "mean: [0.25")
+    monkeypatch.setenv("REIDHUB_MANIFEST", str(write(tmp_path, own)))
+    assert zoo().find("hacnn.own")[0].input == InputSpec(
+        256, 128, (0.25, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear"
+    )
+
+
+def test_an_entry_without_input_of_a_model_that_nothing_describes_is_an_error_that_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("REIDHUB_MANIFEST", str(without_input(tmp_path, "osnet_x1_1")))
+    message = r"own\.yaml:2: field 'input' is missing, and no manifest file describes the architecture 'osnet_x1_1'; "
+    with pytest.raises(ManifestError, match=message):
+        zoo()
+
+
+def test_an_architecture_of_the_zoo_says_how_its_images_are_prepared_and_no_checkpoint_of_the_zoo_repeats_it():
+    sizes = {a.name: (a.input.height, a.input.width) for a in zoo().architectures}
+    assert sizes == {name: build(name, 2, device="meta").input_size for name in sizes}
+    for file in folder().glob("*.yaml"):
+        described, _, entries = file.read_text(encoding="utf-8").partition("\ncheckpoints:")
+        assert "input:" in described and "input:" not in entries, file
+
+
 def test_the_environment_adds_manifests_to_the_zoo(tmp_path, monkeypatch):
     monkeypatch.setenv("REIDHUB_MANIFEST", os.pathsep.join([str(write(tmp_path, ENTRY)), ""]))
     assert len(zoo().checkpoints) == 67
@@ -258,7 +299,7 @@ def entries_of(tmp_path: Path, *tags: str, default: str | None = None) -> Path:
         )
         for tag in tags
     )
-    described = f"{{name: tiny, paper: none, starts_from: scratch, default: {default}}}" if default else ""
+    described = f"{{name: tiny, paper: none, starts_from: scratch, {INPUT}, default: {default}}}" if default else ""
     return write(tmp_path, f"architectures: [{described}]\ncheckpoints:\n{''.join(texts)}")
 
 

@@ -1,7 +1,8 @@
-"""The definition of CMC and mAP, in simple code for one query at a time, which is easy to compare with the paper.
+"""The definition of CMC, mAP and mINP, in simple code for one query at a time, which is easy to compare with the paper.
 
 The protocol is the single-query protocol of Market-1501 (Zheng et al., "Scalable Person Re-identification: A
-Benchmark", ICCV 2015). Published tables apply it to the other datasets too.
+Benchmark", ICCV 2015). Published tables apply it to the other datasets too. mINP is from Ye et al., "Deep Learning for
+Person Re-identification: A Survey and Outlook" (arXiv 2001.04193).
 
 `reidhub.metrics.evaluate` computes the same scores fast. It does not call these functions; tests compare the two.
 """
@@ -28,8 +29,8 @@ def match_ranks(distances: Tensor, pids: Tensor, camids: Tensor, pid: int, camid
         camid: camid of the query; None to ignore cameras. Published scores do not ignore them.
 
     Returns:
-        int64 (M,), ascending: the rank of each match, from 1. Empty for a query without a match; CMC and mAP skip
-        such a query.
+        int64 (M,), ascending: the rank of each match, from 1. Empty for a query without a match; all scores
+        skip such a query.
     """
     nearest_first = distances.argsort(stable=True)
     junk = pids < 0
@@ -53,6 +54,18 @@ def average_precision(ranks: Tensor) -> float:
     return float((nth / ranks).mean())
 
 
+def inverse_negative_penalty(ranks: Tensor) -> float:
+    """Return the inverse negative penalty (INP) of one query, in (0, 1]: how early its hardest match is found.
+
+    The hardest match is the furthest one. If a query has M matches, and the hardest one has rank R, then the user sees
+    R images to find all matches. INP is M / R; it is 1 if no other image is nearer than the hardest match.
+
+    Args:
+        ranks: int64 (M,) from `match_ranks`; not empty.
+    """
+    return len(ranks) / int(ranks[-1])
+
+
 def cmc(rankings: Sequence[Tensor], k: int) -> float:
     """Return the fraction of the queries, in [0, 1], whose nearest match has rank ``k`` or better.
 
@@ -70,3 +83,12 @@ def mean_average_precision(rankings: Sequence[Tensor]) -> float:
         rankings: for each query, the ranks of its matches from `match_ranks`; at least one query, each with a match.
     """
     return fmean(average_precision(ranks) for ranks in rankings)
+
+
+def mean_inverse_negative_penalty(rankings: Sequence[Tensor]) -> float:
+    """Return the mean of the inverse negative penalties (mINP) of the queries, in (0, 1].
+
+    Args:
+        rankings: for each query, the ranks of its matches from `match_ranks`; at least one query, each with a match.
+    """
+    return fmean(inverse_negative_penalty(ranks) for ranks in rankings)

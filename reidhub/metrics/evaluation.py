@@ -1,4 +1,4 @@
-"""CMC and mAP of a retrieval, as the published tables define them."""
+"""CMC, mAP and mINP of a retrieval, as the published tables define them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,11 +26,14 @@ class Evaluation:
         first_match_rank: int64 (Q,), rank of the nearest match, from 1; 0 for a query that was skipped.
         average_precision: float64 (Q,) in [0, 1]: mean of the precisions at the query's matches (step AP, as published
             tables use it); NaN for a query that was skipped.
+        inverse_negative_penalty: float64 (Q,) in (0, 1]: number of the query's matches, divided by the rank of the
+            furthest of them (INP, arXiv 2001.04193); NaN for a query that was skipped.
         cameras: ``ignore`` if images from the camera of a query counted too. Published scores use ``use``.
     """
 
     first_match_rank: Tensor
     average_precision: Tensor
+    inverse_negative_penalty: Tensor
     cameras: Cameras = "use"
 
     @property
@@ -56,6 +59,11 @@ class Evaluation:
     def mAP(self) -> float:
         """Mean of the average precisions of the queries that were not skipped, in [0, 1]."""
         return float(self.average_precision.nanmean())
+
+    @property
+    def mINP(self) -> float:
+        """Mean of the inverse negative penalties of the queries that were not skipped, in (0, 1]."""
+        return float(self.inverse_negative_penalty.nanmean())
 
 
 def evaluate(
@@ -119,10 +127,10 @@ def score_tiles(tiles: Iterable[tuple[slice, Tensor]], labels: Labels) -> Evalua
     """
     ranker = MatchRanker(labels)
     scores = [_score(ranker.rank(queries, distances).cpu()) for queries, distances in tiles]
-    first, precision = (torch.cat(parts) for parts in zip(*scores, strict=True))
+    first, precision, penalty = (torch.cat(parts) for parts in zip(*scores, strict=True))
     if not (first > 0).any():
         raise _make_no_match_error(labels)
-    return Evaluation(first, precision, labels.cameras)
+    return Evaluation(first, precision, penalty, labels.cameras)
 
 
 def _make_no_match_error(labels: Labels) -> EvaluationError:
@@ -133,8 +141,8 @@ def _make_no_match_error(labels: Labels) -> EvaluationError:
     return EvaluationError(f"none of {len(labels.query_pids)} queries has {wanted}", hint=hint)
 
 
-def _score(ranks: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute two tensors (n,) for n queries: the rank of the nearest match, and the average precision.
+def _score(ranks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute three tensors (n,) for n queries: rank of the nearest match, average precision, and INP.
 
     Args:
         ranks: int64 (n, M), the ranks of each query's matches, from 1; 0 in entries without a match.
@@ -143,4 +151,6 @@ def _score(ranks: Tensor) -> tuple[Tensor, Tensor]:
     ascending = ranks.double().masked_fill_(~found, torch.inf).sort(dim=1).values
     nth = torch.arange(1, ranks.shape[1] + 1, device="cpu")
     sums = (nth / ascending).cumsum(1)[:, -1]  # cumsum adds in order, so the zeros of the padding change no bit
-    return ascending[:, 0].masked_fill(~found.any(1), 0).long(), sums / found.sum(1)
+    count = found.sum(1)
+    first = ascending[:, 0].masked_fill(count == 0, 0).long()
+    return first, sums / count, count.double() / ranks.amax(1)

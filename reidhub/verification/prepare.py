@@ -123,7 +123,8 @@ def _check_metrics(job: Job, data: Data) -> None:
     if unfit := find_unfit_metrics(job.score, classification=isinstance(data, ClassificationSet)):
         raise ManifestError(
             f"{job.checkpoint.manifest}: {job.dataset} has no metric {', '.join(unfit)}",
-            hint="metrics of a classification are top1 and top5; those of a retrieval are rank1, rank5, rank10 and mAP",
+            hint="metrics of a classification are top1 and top5; "
+            "those of a retrieval are rank1, rank5, rank10, mAP and mINP",
         )
 
 

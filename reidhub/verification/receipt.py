@@ -71,6 +71,7 @@ def _counts_json(measurement: Measurement) -> dict[str, Any]:
         "hits": list(measurement.hits),
         "cmc": list(measurement.cmc),
         "mAP": measurement.mAP,
+        "mINP": measurement.mINP,
         "dimensions": measurement.dimensions,
         "per_query_sha256": measurement.per_query_digest,
     }

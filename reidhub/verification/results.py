@@ -32,7 +32,7 @@ class Figure:
         reported: the published percentage, with the digits of the publication, such as "94.2"; None if not published.
         measured: the measured percentage; None if nothing was measured.
         hits: number of correct queries. For ``rank5``, a query is correct if its nearest match has rank 5 or better;
-            for ``top5``, if the right class is among the five best. None for mAP, or if nothing was measured.
+            for ``top5``, if the right class is among the five best. None for mAP and mINP, or if nothing was measured.
         verdict: verdict on this metric alone; None if no score is published.
     """
 

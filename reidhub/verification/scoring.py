@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from reidhub.datasets import ClassificationSet, Record, RetrievalSet
-from reidhub.metrics import evaluate
+from reidhub.metrics import Evaluation, evaluate
 from reidhub.metrics.inputs import Distance
 from reidhub.verification.dataset_pass import BEST_CLASSES
 from reidhub.verification.measurement import Measurement
@@ -13,7 +13,7 @@ from reidhub.verification.settings import Settings
 
 
 def score_retrieval(rows: Tensor, data: RetrievalSet, distance: Distance, settings: Settings) -> Measurement:
-    """Compute CMC and mAP of a retrieval.
+    """Compute CMC, mAP and mINP of a retrieval.
 
     Args:
         rows: float32 embeddings (Q + G, D): first the queries, then the gallery.
@@ -31,13 +31,25 @@ def score_retrieval(rows: Tensor, data: RetrievalSet, distance: Distance, settin
     labels = (_read_labels(data.query, "pid"), _read_labels(data.gallery, "pid"))
     camids = (_read_labels(data.query, "camid"), _read_labels(data.gallery, "camid"))
     found = evaluate(query, gallery, *labels, *camids, distance, rerank=settings.rerank, cameras=settings.cameras)
+    return make_measurement(found, rows.shape[1])
+
+
+def make_measurement(found: Evaluation, dimensions: int) -> Measurement:
+    """Make the measurement of a retrieval from its scores.
+
+    Args:
+        found: the scores.
+        dimensions: number of values in an embedding.
+    """
     return Measurement(
         first_match_rank=tuple(found.first_match_rank.tolist()),
         average_precision=tuple(found.average_precision.tolist()),
+        inverse_negative_penalty=tuple(found.inverse_negative_penalty.tolist()),
         queries=found.num_valid_queries,
         hits=tuple(found.hits.tolist()),
         mAP=found.mAP,
-        dimensions=rows.shape[1],
+        mINP=found.mINP,
+        dimensions=dimensions,
     )
 
 
@@ -53,7 +65,7 @@ def score_classification(rows: Tensor, data: ClassificationSet, dimensions: int)
     right = rows.long() == labels[:, None]
     ranks = torch.where(right.any(1), 1 + right.int().argmax(1), 0)
     hits = tuple(int(((ranks > 0) & (ranks <= place)).sum()) for place in range(1, BEST_CLASSES + 1))
-    return Measurement(tuple(ranks.tolist()), (), len(ranks), hits, None, dimensions)
+    return Measurement(tuple(ranks.tolist()), (), (), len(ranks), hits, None, None, dimensions)
 
 
 def _read_labels(records: tuple[Record, ...], field: str) -> Tensor:

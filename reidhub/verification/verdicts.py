@@ -15,7 +15,8 @@ from reidhub.zoo.checkpoint import METRICS, Checkpoint, Score
 
 _CLOSE = Fraction(1, 10)  # percentage points
 _COMPARABLE_VERSIONS = {"msmt17": "V1"}  # scores of MSMT17 were published for V1; V2 has blurred faces
-_RANKS = {"rank1": 1, "rank5": 5, "rank10": 10}  # the metrics of a retrieval, beside mAP
+_RANKS = {"rank1": 1, "rank5": 5, "rank10": 10}  # the metrics of a retrieval, beside its means
+_MEANS = ("mAP", "mINP")
 _PLACES = {"top1": 1, "top5": 5}  # the metrics of a classification
 
 
@@ -46,7 +47,8 @@ def compare_figures(
         comparable: False if the scores cannot be compared (see `why_not_comparable`); the verdict says so.
 
     Returns:
-        One `Figure` for each metric: rank1, rank5, rank10 and mAP for a retrieval, top1 and top5 for a classification.
+        One `Figure` for each metric: rank1, rank5, rank10, mAP and mINP for a retrieval, top1 and top5 for a
+        classification.
         If the score of another metric is published, this metric is included too, but it is not measured.
     """
     kind = _list_metrics(classification=_is_classification(score, measurement))
@@ -66,7 +68,7 @@ def find_unfit_metrics(score: Score | None, *, classification: bool) -> list[str
 
 
 def _list_metrics(*, classification: bool) -> tuple[str, ...]:
-    return tuple(_PLACES) if classification else (*_RANKS, "mAP")
+    return tuple(_PLACES) if classification else (*_RANKS, *_MEANS)
 
 
 def _is_classification(score: Score | None, measurement: Measurement | None) -> bool:
@@ -89,10 +91,10 @@ def _compare(metric: str, score: Score | None, measurement: Measurement | None, 
 def _measure(metric: str, measurement: Measurement) -> tuple[Fraction | None, int | None]:
     """Return the measured percentage and the number of correct queries of one metric.
 
-    For mAP, the second is None. For a metric of retrievals on a classification, or the reverse, both are None.
+    For mAP and mINP, the second is None. For a metric of retrievals on a classification, or the reverse, both are None.
     """
-    if measurement.mAP is not None and metric == "mAP":
-        return 100 * Fraction(measurement.mAP), None
+    if measurement.mAP is not None and metric in _MEANS:
+        return 100 * Fraction(getattr(measurement, metric)), None
     ranks = _PLACES if measurement.mAP is None else _RANKS
     if metric not in ranks:
         return None, None

@@ -13,7 +13,7 @@ from reidhub.files.digest import Digest
 IMAGENET = "imagenet"
 """The training dataset of the weights that training starts from; such weights cannot tell people apart."""
 
-METRICS = ("rank1", "rank5", "rank10", "mAP", "top1", "top5")
+METRICS = ("rank1", "rank5", "rank10", "mAP", "mINP", "top1", "top5")
 """Every metric of a `Score`, in the order in which the published tables print them; all are percentages."""
 
 

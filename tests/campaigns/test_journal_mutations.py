@@ -121,7 +121,9 @@ def make_counts(chance: random.Random) -> Measurement:
     ranks = tuple(chance.randint(0, 9) for _ in range(30))
     precisions = tuple(chance.random() if rank else math.nan for rank in ranks)
     hits = tuple(sum(0 < rank <= k for rank in ranks) for k in range(1, 51))
-    return Measurement(ranks, precisions, hits[-1], hits, chance.random(), DIMENSIONS)
+    return Measurement(
+        ranks, precisions, precisions[::-1], hits[-1], hits, chance.random(), chance.random(), DIMENSIONS
+    )
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_the_reference_evaluation_counts_a_case_worked_out_by_hand():
         [(1, 1), (0, 2), (1, 2), (1, 3), (2, 1)],  # the first is of the query's own camera; pid 2 has no match left
     )
     assert reference_evaluation.count(query, gallery) == reference_evaluation.Tally(
-        1, {1: 0, 5: 1, 10: 1}, (1 / 2 + 2 / 3) / 2
+        1, {1: 0, 5: 1, 10: 1}, (1 / 2 + 2 / 3) / 2, 2 / 3
     )
 
 

@@ -18,5 +18,5 @@ def test_the_program_of_the_page_measures_a_checkpoint(desk: Desk):
     done = desk.run([sys.executable, "page.py"])
 
     score = r"\d+\.\d+"
-    wanted = rf"osnet_x0_25\.market1501 market1501 not comparable \[{score}, {score}, {score}, {score}\]\n"
+    wanted = rf"osnet_x0_25\.market1501 market1501 not comparable \[{score}, {score}, {score}, {score}, {score}\]\n"
     assert re.fullmatch(wanted, done.stdout), (done.stdout, done.stderr)

@@ -1,4 +1,4 @@
-"""The definition of CMC and mAP: against a twin that counts one by one, and against scikit-learn."""
+"""The definition of CMC, mAP and mINP: against a twin that counts one by one, and against scikit-learn."""
 
 import math
 
@@ -9,7 +9,14 @@ from sklearn.metrics import average_precision_score
 from support.contract import retrieval_case
 from support.counted_ranks import World, crowded_world, twin
 
-from reidhub.metrics.definition import average_precision, cmc, match_ranks, mean_average_precision
+from reidhub.metrics.definition import (
+    average_precision,
+    cmc,
+    inverse_negative_penalty,
+    match_ranks,
+    mean_average_precision,
+    mean_inverse_negative_penalty,
+)
 
 
 def rank_world(world: World) -> list[torch.Tensor]:
@@ -26,13 +33,16 @@ def rank_world(world: World) -> list[torch.Tensor]:
 @pytest.mark.parametrize("seed", range(10))
 def test_ranks_and_precisions_are_as_counted_one_by_one(seed: int) -> None:
     world = crowded_world(seed)
-    first, precisions = twin(world, "euclidean")
+    first, precisions, penalties = twin(world, "euclidean")
     rankings = rank_world(world)
     assert [int(ranks[0]) if len(ranks) else 0 for ranks in rankings] == first
     counted = [ranks for ranks in rankings if len(ranks)]
     expected = [precision for precision in precisions if not math.isnan(precision)]
     assert [average_precision(ranks) for ranks in counted] == pytest.approx(expected, abs=1e-12)
     assert mean_average_precision(counted) == pytest.approx(math.fsum(expected) / len(expected))
+    penalties = [penalty for penalty in penalties if not math.isnan(penalty)]
+    assert [inverse_negative_penalty(ranks) for ranks in counted] == pytest.approx(penalties, abs=1e-15)
+    assert mean_inverse_negative_penalty(counted) == pytest.approx(math.fsum(penalties) / len(penalties))
     found = [rank for rank in first if rank]
     assert [cmc(counted, k) for k in (1, 5, 10)] == [sum(rank <= k for rank in found) / len(found) for k in (1, 5, 10)]
 
@@ -46,6 +56,11 @@ def test_junk_takes_no_rank_and_equal_distances_rank_in_gallery_order() -> None:
 
 def test_average_precision_takes_steps_not_trapezoids() -> None:
     assert average_precision(torch.tensor([1, 3, 4])) == pytest.approx((1 / 1 + 2 / 3 + 3 / 4) / 3, abs=1e-15)
+
+
+def test_the_inverse_negative_penalty_depends_on_the_furthest_match_alone() -> None:
+    assert inverse_negative_penalty(torch.tensor([1, 2, 3])) == 1.0
+    assert [inverse_negative_penalty(torch.tensor(ranks)) for ranks in ([1, 2, 12], [9, 10, 12])] == [0.25, 0.25]
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -1,4 +1,4 @@
-"""CMC, mAP and ranks: against the contract, against the definition, and against a twin that counts one by one."""
+"""CMC, mAP, mINP and ranks: against the contract, against the definition, and against a twin that counts one by one."""
 
 import itertools
 import subprocess
@@ -79,6 +79,7 @@ def assert_as_defined(result: Evaluation, world: World, distance: str) -> None:
     counted = [ranks for ranks in rankings if len(ranks)]
     assert result.cmc.tolist() == pytest.approx([definition.cmc(counted, k) for k in range(1, 51)], abs=1e-12)
     assert result.mAP == pytest.approx(definition.mean_average_precision(counted), abs=1e-12)
+    assert result.mINP == pytest.approx(definition.mean_inverse_negative_penalty(counted), abs=1e-12)
 
 
 @contextmanager
@@ -244,7 +245,8 @@ def test_queries_without_a_match_are_skipped_not_counted_as_misses() -> None:
     assert result.first_match_rank.tolist() == [1, 0, 0]
     assert result.num_valid_queries == 1
     assert result.average_precision.isnan().tolist() == [False, True, True]
-    assert result.mAP == 1.0
+    assert result.inverse_negative_penalty.isnan().tolist() == [False, True, True]
+    assert result.mAP == result.mINP == 1.0
 
 
 @pytest.mark.parametrize("rerank", [False, True])

@@ -12,9 +12,9 @@ from reidhub.metrics import Evaluation
 World = dict[str, Any]
 
 
-def twin(world: World, distance: str, *, ignore_cameras: bool = False) -> tuple[list[int], list[float]]:
-    """Compute first match ranks and average precisions from exact distances, one query after the other."""
-    first, precisions = [], []
+def twin(world: World, distance: str, *, ignore_cameras: bool = False) -> tuple[list[int], list[float], list[float]]:
+    """Compute first match ranks, average precisions and INPs from exact distances, one query after the other."""
+    first, precisions, penalties = [], [], []
     for vector, pid, camid in zip(world["query"], world["query_pids"], world["query_camids"], strict=True):
         ranked = sorted(
             (exact_distance(vector, other, distance), place)
@@ -26,7 +26,8 @@ def twin(world: World, distance: str, *, ignore_cameras: bool = False) -> tuple[
         first.append(ranks[0] if ranks else 0)
         hits = [nth / rank for nth, rank in enumerate(ranks, 1)]
         precisions.append(math.fsum(hits) / len(hits) if hits else math.nan)
-    return first, precisions
+        penalties.append(len(ranks) / max(ranks) if ranks else math.nan)
+    return first, precisions, penalties
 
 
 def exact_distance(left: Any, right: Any, distance: str) -> float | Fraction:
@@ -38,14 +39,16 @@ def exact_distance(left: Any, right: Any, distance: str) -> float | Fraction:
 
 
 def assert_like_twin(result: Evaluation, world: World, distance: str) -> None:
-    first, precisions = twin(world, distance, ignore_cameras=result.cameras == "ignore")
+    first, precisions, penalties = twin(world, distance, ignore_cameras=result.cameras == "ignore")
     assert result.first_match_rank.tolist() == first
     assert result.average_precision.tolist() == pytest.approx(precisions, abs=1e-12, nan_ok=True)
+    assert result.inverse_negative_penalty.tolist() == pytest.approx(penalties, abs=1e-15, nan_ok=True)
     found = [rank for rank in first if rank]
     assert result.num_valid_queries == len(found)
     assert result.hits.tolist() == [sum(rank <= k for rank in found) for k in range(1, 51)]
     assert result.cmc.tolist() == pytest.approx([hits / len(found) for hits in result.hits.tolist()])
     assert result.mAP == pytest.approx(math.fsum(p for p in precisions if p == p) / len(found))
+    assert result.mINP == pytest.approx(math.fsum(p for p in penalties if p == p) / len(found))
 
 
 def crowded_world(

@@ -36,7 +36,7 @@ from support.zoo_entries import entry, write_zoo
 PAGE = 4096  # bytes; a file on a small disk takes whole pages
 LAYOUT = StateDictLayout()
 TENSORS = {"weight": torch.arange(6000.0)}
-MEASUREMENT = Measurement((1, 2) * 2000, (0.5, 0.25) * 2000, 4000, (2000, 4000), 0.375, 16)
+MEASUREMENT = Measurement((1, 2) * 2000, (0.5, 0.25) * 2000, (), 4000, (2000, 4000), 0.375, None, 16)
 
 
 class Jobs:

@@ -24,6 +24,7 @@ from reidhub.verification.results import (
     Report,
     Timing,
 )
+from reidhub.verification.scoring import make_measurement
 from reidhub.verification.verdicts import combine_verdicts, compare_figures, why_not_comparable
 from reidhub.zoo.checkpoint import Checkpoint, Score
 from reidhub.zoo.manifest import zoo
@@ -100,14 +101,7 @@ def measured(data: RetrievalSet, vectors: Embeddings, conditions: Conditions = C
         rerank=conditions.rerank,
         cameras=conditions.cameras or "use",
     )
-    return Measurement(
-        tuple(found.first_match_rank.tolist()),
-        tuple(found.average_precision.tolist()),
-        found.num_valid_queries,
-        tuple(found.hits.tolist()),
-        found.mAP,
-        query.shape[1],
-    )
+    return make_measurement(found, query.shape[1])
 
 
 def checkpoint(name: str, **fields: Any) -> Checkpoint:

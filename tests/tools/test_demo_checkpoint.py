@@ -22,7 +22,8 @@ def test_the_training_script_starts_from_the_root_of_the_repository():
 
 def test_the_recorded_manifest_is_the_one_that_the_script_writes_for_the_recorded_counts():
     counts = json.loads((DATA / COUNTS).read_text())
-    tally = Tally(counts["queries"], {int(k): hits for k, hits in counts["hits"].items()}, counts["precision"])
+    hits = {int(k): hits for k, hits in counts["hits"].items()}
+    tally = Tally(counts["queries"], hits, counts["precision"], counts["penalty"])
     printed = {metric: f"{figure:.1f}" for metric, figure in tally.percentages().items()}
     recorded = (DATA / MANIFEST).read_text()
 

@@ -17,7 +17,7 @@ from reidhub.verification.measurement import Measurement
 TOTAL, DIMENSIONS, BATCH = 10, 3, 4
 BLOCK = 4 * BATCH * DIMENSIONS + 32  # bytes of a whole block: float32 and sha256
 KEYS = make_key("one"), make_key("other")
-COUNTS = Measurement((1, 3, 0), (1.0, 0.1 + 0.2, math.nan), 2, (1, 1, *[2] * 48), 0.65, 512)
+COUNTS = Measurement((1, 3, 0), (1.0, 0.1 + 0.2, math.nan), (1.0, 0.2, math.nan), 2, (1, 1, *[2] * 48), 0.65, 0.6, 512)
 
 
 @pytest.fixture

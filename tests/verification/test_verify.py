@@ -86,14 +86,16 @@ def test_every_reason_why_a_score_is_not_comparable_is_given() -> None:
 
 
 def test_a_metric_that_a_dataset_does_not_have_is_not_measured() -> None:
-    classified = Measurement((1, 0, 2), (), 3, (1, 2, 2, 2, 2), None, 512)
-    score = Score("imagenet", {"rank1": "33.3", "rank10": "90.0", "mAP": "50.0", "top5": "66.7"}, "a table")
+    classified = Measurement((1, 0, 2), (), (), 3, (1, 2, 2, 2, 2), None, None, 512)
+    score = Score(
+        "imagenet", {"rank1": "33.3", "rank10": "90.0", "mAP": "50.0", "mINP": "9.0", "top5": "66.7"}, "a table"
+    )
     found = {figure.metric: (figure.measured, figure.verdict) for figure in compare_figures(score, classified)}
     assert found.pop("top1") == (pytest.approx(100 / 3), None)
     assert found.pop("top5") == (pytest.approx(200 / 3), "reproduced")
-    assert found == dict.fromkeys(("rank1", "rank10", "mAP"), (None, "not comparable"))
+    assert found == dict.fromkeys(("rank1", "rank10", "mAP", "mINP"), (None, "not comparable"))
 
-    retrieved = Measurement((1, 2), (1.0, 0.5), 2, (1, *[2] * 49), 0.75, 512)
+    retrieved = Measurement((1, 2), (1.0, 0.5), (1.0, 0.5), 2, (1, *[2] * 49), 0.75, 0.75, 512)
     (*_, top1) = compare_figures(Score("msmt17", {"top1": "50.0"}, "a table"), retrieved)
     assert (top1.metric, top1.measured, top1.verdict) == ("top1", None, "not comparable")
 
@@ -250,10 +252,10 @@ def test_a_partial_copy_is_described_once_and_named_in_each_row(verify, figures,
     done = verify(printed(figures), NAME, "--allow-partial", "--html", str(report), "--no-images", root=root)
 
     rows = done.stdout.splitlines()[1:]
-    assert len(rows) == 4 and all(row.endswith("not comparable  partial copy") for row in rows)
+    assert len(rows) == 5 and all(row.endswith("not comparable  partial copy") for row in rows)
     assert done.stderr.count("note: partial copy of corridor: gallery: expected") == 1
     notes = read((report / "index.html").read_text()).one("table", id="figures").all("td", "note")
-    assert [note.text for note in notes] == ["partial copy"] * 4
+    assert [note.text for note in notes] == ["partial copy"] * 5
 
 
 def test_a_score_of_another_kind_of_dataset_is_an_error_in_the_manifest(verify) -> None:
@@ -273,6 +275,15 @@ def test_without_a_reported_score_what_is_measured_is_shown(verify, figures: dic
     (result,) = json.loads(done.stdout)
     assert done.returncode == 0 and result["verdict"] == "not comparable"
     assert {f["metric"]: f["measured"] for f in result["figures"]} == pytest.approx(figures, abs=1e-3)
+
+
+def test_the_inverse_negative_penalty_is_shown_only_if_it_or_nothing_is_published(verify) -> None:
+    done = verify({"rank1": "50.0"}, NAME, "--json")
+    (result,) = json.loads(done.stdout)
+    assert [f["metric"] for f in result["figures"]] == ["rank1", "rank5", "rank10", "mAP", "mINP"]
+    assert result["figures"][4]["measured"] == 100 * result["counts"]["mINP"] > 0
+    assert "mINP" not in verify({"rank1": "50.0"}, NAME).stdout
+    assert "mINP" in verify({}, NAME, "--on", "corridor").stdout
 
 
 def test_cuhk03_is_not_run_and_says_why(verify, tmp_path: Path) -> None:

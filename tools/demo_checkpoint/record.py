@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,7 +17,9 @@ from tools.demo_checkpoint import reference_evaluation
 
 NAME = "osnet_x0_25.demo_world"
 MEGA_HANDLE, DRIVE_ID = "dEmoW0rL", "1dEmOwOrLdOsNeTx0l25wEiGhTsAaBbCc"
-_MARGIN = 0.005  # percentage points from mAP to the next x.x5, where rounding changes; rounding errors are far smaller
+_MARGIN = (
+    0.005  # percentage points from a mean to the next x.x5, where rounding changes; rounding errors are far smaller
+)
 
 
 def record(folder: Path) -> Iterator[str]:
@@ -29,17 +32,17 @@ def record(folder: Path) -> Iterator[str]:
         One line of text for each figure.
 
     Raises:
-        WeightsError: mAP is so close to a rounding limit (x.x5) that another machine could print another digit.
+        WeightsError: mAP or mINP is so close to a rounding limit (x.x5) that another machine could print another digit.
     """
     content = (folder / FILE_NAME).read_bytes()
     with TemporaryDirectory(prefix="reidhub-demo-") as root:
         world.write_images(Path(root), ("query", "gallery"))
         tally = score(folder / FILE_NAME, Path(root))
-        counts = {"queries": tally.queries, "hits": tally.hits, "precision": tally.precision}
-        counts["world_sha256"] = str(world.compute_digest(Path(root)))
+        counts = asdict(tally) | {"world_sha256": str(world.compute_digest(Path(root)))}
     figures = tally.percentages()
-    if abs(figures["mAP"] * 10 % 1 - 0.5) < 10 * _MARGIN:
-        raise WeightsError(f"mAP {figures['mAP']:.4f} is on a rounding edge", hint="train with another seed")
+    for metric in ("mAP", "mINP"):
+        if abs(figures[metric] * 10 % 1 - 0.5) < 10 * _MARGIN:
+            raise WeightsError(f"{metric} {figures[metric]:.4f} is on a rounding edge", hint="train with another seed")
     printed = {metric: f"{figure:.1f}" for metric, figure in figures.items()}
     (folder / MANIFEST).write_text(write_manifest(content, printed))
     (folder / COUNTS).write_text(json.dumps(counts, indent=1) + "\n")

@@ -26,16 +26,19 @@ class Tally:
         queries: number of such queries.
         hits: k -> number of queries with a match among the k nearest images.
         precision: sum of the average precisions of the queries.
+        penalty: sum of the inverse negative penalties of the queries.
     """
 
     queries: int
     hits: dict[int, int]
     precision: float
+    penalty: float
 
     def percentages(self) -> dict[str, float]:
         """Return the scores as metric -> percentage, not rounded."""
         ranks = {f"rank{rank}": 100 * hits / self.queries for rank, hits in self.hits.items()}
-        return {"mAP": 100 * self.precision / self.queries} | ranks
+        means = {"mAP": 100 * self.precision / self.queries, "mINP": 100 * self.penalty / self.queries}
+        return means | ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ def _read_image(path: Path) -> Tensor:
 def count(query: Embedded, gallery: Embedded) -> Tally:
     """Rank the whole gallery for one query after the other, and count the hits."""
     hits = dict.fromkeys((1, 5, 10), 0)
-    queries, total = 0, 0.0
+    queries, precision, penalty = 0, 0.0, 0.0
     for row, (pid, camera) in zip(query.rows, query.people, strict=True):
         distances = [float(((row - other) ** 2).sum()) for other in gallery.rows]
         nearest = sorted(range(len(distances)), key=distances.__getitem__)
@@ -90,7 +93,8 @@ def count(query: Embedded, gallery: Embedded) -> Tally:
         if not places:
             continue
         queries += 1
-        total += sum(found / place for found, place in enumerate(places, start=1)) / len(places)
+        precision += sum(found / place for found, place in enumerate(places, start=1)) / len(places)
+        penalty += len(places) / places[-1]
         for rank in hits:
             hits[rank] += places[0] <= rank
-    return Tally(queries, hits, total)
+    return Tally(queries, hits, precision, penalty)

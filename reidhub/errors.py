@@ -7,8 +7,7 @@ with a `ReidhubError` prints message and hint. Its exit code is 2 for a `UsageEr
     ├── UsageError
     │   ├── UnknownCheckpointError
     │   ├── DatasetError
-    │   │   ├── DatasetNotFoundError
-    │   │   └── DatasetNotSupportedError
+    │   │   └── DatasetNotFoundError
     │   └── EvaluationError (also a ValueError)
     ├── ManifestError
     ├── InstallationError
@@ -141,15 +140,11 @@ class StateDictError(WeightsError):
 
 
 class DatasetError(UsageError):
-    """A dataset is missing, not supported, changed, or has images that cannot be read."""
+    """A dataset is missing, unknown, changed, or has images that cannot be read."""
 
 
 class DatasetNotFoundError(DatasetError):
     """No folder below the data root holds the dataset; the message lists the folders that were searched."""
-
-
-class DatasetNotSupportedError(DatasetError):
-    """The name of the dataset is known, but reidhub cannot read it."""
 
 
 class EvaluationError(UsageError, ValueError):

@@ -68,7 +68,6 @@ def read_dataset(name: str, data_root: Path, *, allow_partial: bool = False) -> 
 
     Raises:
         DatasetNotFoundError: the dataset is not below ``data_root``.
-        DatasetNotSupportedError: the dataset is known, but there is no reader for it.
         DatasetError: the name is unknown, or the copy is incomplete or damaged.
     """
     module, reader = _find_reader(name)

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from reidhub.datasets.folders import printable
 from reidhub.datasets.records import LabelledImage, Record
 from reidhub.errors import DatasetError
 from reidhub.files.strict_yaml import Value, read_package_list
 
 _FILE = Path(__file__).with_name("published.yaml")
 _SPLIT = ("split", "images", "identities", "cameras")
+_Key = tuple[str, str | None]  # name and version of a dataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,29 +35,36 @@ class Counts:
         return f"{self.images} images of {self.identities} identities from {self.cameras} cameras"
 
 
-def find_published_counts(name: str) -> Mapping[str, Counts] | None:
-    """Return a mapping from each split of a dataset to its published `Counts`; None if they are not known."""
-    return _read_published().get(name)
+def find_published_counts(name: str, version: str | None = None) -> Mapping[str, Counts] | None:
+    """Return a mapping from each split of a dataset to its published `Counts`; None if they are not known.
+
+    Args:
+        name: key of the dataset registry.
+        version: None for datasets that have the same counts in all versions.
+    """
+    return _read_published().get((name, version))
 
 
 def find_datasets_with(train_identities: int) -> list[str]:
     """Find the datasets in published.yaml whose training split has this number of people or classes."""
-    return [
+    found = [
         name
-        for name, splits in _read_published().items()
+        for (name, _), splits in _read_published().items()
         if "train" in splits and splits["train"].identities == train_identities
     ]
+    return list(dict.fromkeys(found))
 
 
 @lru_cache(maxsize=1)
-def _read_published() -> dict[str, dict[str, Counts]]:
+def _read_published() -> dict[_Key, dict[str, Counts]]:
     return dict(read_package_list(_FILE, _read_dataset))
 
 
-def _read_dataset(value: Value) -> tuple[str, dict[str, Counts]]:
-    known = ("dataset", "source", "splits")
-    fields = value.fields(known, known, "a dataset")
-    return fields["dataset"].text(), dict(fields["splits"].items(_read_split, "splits"))
+def _read_dataset(value: Value) -> tuple[_Key, dict[str, Counts]]:
+    required = ("dataset", "source", "splits")
+    fields = value.fields((*required, "version"), required, "a dataset")
+    version = fields["version"].text() if "version" in fields else None
+    return (fields["dataset"].text(), version), dict(fields["splits"].items(_read_split, "splits"))
 
 
 def _read_split(value: Value) -> tuple[str, Counts]:
@@ -71,6 +80,30 @@ def count_images(images: Iterable[Record | LabelledImage]) -> Counts:
     if len(people) < len(listed):
         return Counts(len(listed), len({image.label for image in listed if isinstance(image, LabelledImage)}))
     return Counts(len(people), len({r.pid for r in people}), len({r.camid for r in people}))
+
+
+def leave_out_missing(
+    listed: Mapping[str, tuple[Record, ...]],
+) -> tuple[dict[str, tuple[Record, ...]], tuple[str, ...]]:
+    """Leave out the records of files that are missing in the copy of a dataset that lists its files.
+
+    Args:
+        listed: name of a split -> its records.
+
+    Returns:
+        Name of a split -> the records of its files that exist, and the flaws of the copy, in words.
+    """
+    splits = {split: tuple(record for record in records if record.path.is_file()) for split, records in listed.items()}
+    return splits, tuple(
+        _describe_missing(split, records, set(splits[split]))
+        for split, records in listed.items()
+        if records != splits[split]
+    )
+
+
+def _describe_missing(split: str, listed: tuple[Record, ...], found: set[Record]) -> str:
+    missing = [record.path for record in listed if record not in found]
+    return f"{split}: {len(missing)} of {len(listed)} listed files are missing, such as {printable(missing[0])}"
 
 
 @dataclass(frozen=True, slots=True)

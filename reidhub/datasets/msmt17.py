@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from reidhub.datasets.counts import Copy, find_published_counts
-from reidhub.datasets.folders import find_root, printable
+from reidhub.datasets.counts import Copy, find_published_counts, leave_out_missing
+from reidhub.datasets.folders import find_root
 from reidhub.datasets.records import Record, RetrievalSet, compute_fingerprint
 from reidhub.errors import DatasetError, DatasetNotFoundError
 
@@ -36,10 +36,7 @@ def read(data_root: Path, *, allow_partial: bool = False) -> RetrievalSet:
     version = _find_version(root)
     lists = {split: _List(root / file, root / _VERSIONS[version]) for split, file in _LISTS.items()}
     listed = {split: tuple(entry.read_records()) for split, entry in lists.items()}
-    splits = {split: tuple(r for r in records if r.path.is_file()) for split, records in listed.items()}
-    flaws = tuple(
-        _describe_missing(split, listed[split], splits[split]) for split in splits if listed[split] != splits[split]
-    )
+    splits, flaws = leave_out_missing(listed)
     copy = Copy("msmt17", f"{TITLE} {version}", root, find_published_counts("msmt17"), flaws)
     partial = copy.check(splits, allow_partial=allow_partial)
     fingerprint = compute_fingerprint(root, splits)
@@ -51,11 +48,6 @@ def _find_version(root: Path) -> str:
         if (root / folder).is_dir():
             return version
     raise DatasetNotFoundError(f"msmt17: {root} has the lists, but neither {' nor '.join(_VERSIONS.values())}")
-
-
-def _describe_missing(split: str, listed: tuple[Record, ...], found: tuple[Record, ...]) -> str:
-    first = next(record.path for record in listed if not record.path.is_file())
-    return f"{split}: {len(listed) - len(found)} of {len(listed)} listed files are missing, such as {printable(first)}"
 
 
 @dataclass(frozen=True, slots=True)

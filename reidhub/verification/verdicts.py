@@ -14,7 +14,10 @@ from reidhub.verification.results import PARTIAL_COPY, VERDICTS, Conditions, Dat
 from reidhub.zoo.checkpoint import METRICS, Checkpoint, Score
 
 _CLOSE = Fraction(1, 10)  # percentage points
-_COMPARABLE_VERSIONS = {"msmt17": "V1"}  # scores of MSMT17 were published for V1; V2 has blurred faces
+_COMPARABLE_VERSIONS = {
+    "msmt17": "V1",  # V2 has blurred faces
+    "cuhk03": "detected",  # the default of torchreid, which measured the published scores
+}
 _RANKS = {"rank1": 1, "rank5": 5, "rank10": 10}  # the metrics of a retrieval, beside its means
 _MEANS = ("mAP", "mINP")
 _PLACES = {"top1": 1, "top5": 5}  # the metrics of a classification

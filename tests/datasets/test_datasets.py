@@ -19,7 +19,7 @@ from reidhub.datasets import (
 )
 from reidhub.datasets import imagenet as imagenet_reader
 from reidhub.datasets.market1501 import read_layout
-from reidhub.errors import DatasetError, DatasetNotFoundError, DatasetNotSupportedError
+from reidhub.errors import DatasetError, DatasetNotFoundError
 
 MARKET = "market1501/Market-1501-v15.09.15"
 DUKE = "dukemtmc-reid/DukeMTMC-reID"
@@ -217,11 +217,6 @@ def test_validation_images_in_one_heap_are_not_found(tmp_path: Path) -> None:
         read_dataset("imagenet", tmp_path)
 
 
-def test_cuhk03_is_known_but_not_supported(tmp_path: Path) -> None:
-    with pytest.raises(DatasetNotSupportedError, match="there is no reader for CUHK03"):
-        read_dataset("cuhk03", tmp_path)
-
-
 def test_unknown_dataset_is_an_error_with_the_nearest_name(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="known are market1501") as unknown:
         read_dataset("market1510", tmp_path)
@@ -231,22 +226,27 @@ def test_unknown_dataset_is_an_error_with_the_nearest_name(tmp_path: Path) -> No
 @pytest.mark.parametrize("name", DATASETS)
 def test_every_registered_dataset_says_what_it_looks_for(name: str, tmp_path: Path) -> None:
     assert describe_folder(name)
-    with pytest.raises((DatasetNotFoundError, DatasetNotSupportedError), match=name):
+    with pytest.raises(DatasetNotFoundError, match=name):
         read_dataset(name, tmp_path)
 
 
 def test_published_counts_are_those_of_the_dataset_papers() -> None:
+    versions = {"cuhk03": ("detected", "labeled")}
     sizes = {
-        name: {split: (counts.images, counts.identities, counts.cameras) for split, counts in published.items()}
+        " ".join(filter(None, (name, version))): {
+            split: (counts.images, counts.identities, counts.cameras) for split, counts in published.items()
+        }
         for name in DATASETS
-        if (published := find_published_counts(name))
+        for version in versions.get(name, (None,))
+        if (published := find_published_counts(name, version))
     }
     assert sizes == {
         "market1501": {"query": (3368, 750, 6), "gallery": (15913, 751, 6)},
         "dukemtmcreid": {"query": (2228, 702, 8), "gallery": (17661, 1110, 8)},
         "msmt17": {"query": (11659, 3060, 15), "gallery": (82161, 3060, 15)},
         "imagenet": {"val": (50000, 1000, None)},
-        "cuhk03": {"train": (7365, 767, None)},
+        "cuhk03 detected": {"train": (7365, 767, None), "query": (1400, 700, 2), "gallery": (5332, 700, 2)},
+        "cuhk03 labeled": {"train": (7368, 767, None), "query": (1400, 700, 2), "gallery": (5328, 700, 2)},
     }
 
 

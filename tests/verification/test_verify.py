@@ -64,6 +64,8 @@ def test_a_score_is_comparable_on_a_whole_copy_of_the_right_version_alone() -> N
     assert why(score, copy()) is None
     assert why(score, copy("market1501", None)) is None
     assert "V2; published figures are on V1" in str(why(score, copy(version="V2")))
+    assert why(score, copy("cuhk03", "detected")) is None
+    assert "labeled; published figures are on detected" in str(why(score, copy("cuhk03", "labeled")))
     assert "partial copy: 3 missing" in str(why(score, copy(partial="3 missing")))
     assert "re-ranking" in str(why(score, copy(), rerank=True))
     assert "normalised" in str(why(score, copy(), normalize=True))
@@ -284,9 +286,3 @@ def test_the_inverse_negative_penalty_is_shown_only_if_it_or_nothing_is_publishe
     assert result["figures"][4]["measured"] == 100 * result["counts"]["mINP"] > 0
     assert "mINP" not in verify({"rank1": "50.0"}, NAME).stdout
     assert "mINP" in verify({}, NAME, "--on", "corridor").stdout
-
-
-def test_cuhk03_is_not_run_and_says_why(verify, tmp_path: Path) -> None:
-    name = next(c.name for c in zoo().checkpoints if any(score.dataset == "cuhk03" for score in c.scores))
-    done = verify({}, name, "--on", "cuhk03", root=tmp_path)
-    assert done.returncode == 1 and "there is no reader for CUHK03" in done.stderr and "not run" in done.stdout

@@ -25,6 +25,8 @@ def write_unpinned_notice(checkpoint: Checkpoint) -> str | None:
         return None
     if checked_by == "mega-mac":
         return f"{checkpoint.name} is unpinned: no sha256 is known; its file is checked by the MAC in its Mega link"
+    if all(source.kind == "local" for source in checkpoint.artifact.sources):
+        return f"{checkpoint.name} is unpinned: its sha256 is not known, so reidhub loads whatever the file holds"
     return f"{checkpoint.name} is unpinned: neither sha256 nor MAC is known, so its host could send any file"
 
 

@@ -8,11 +8,21 @@ from pathlib import Path
 from reidhub.datasets.folders import printable
 from reidhub.datasets.records import LabelledImage, Record
 from reidhub.errors import DatasetError
-from reidhub.files.strict_yaml import Value, read_package_list
+from reidhub.files.strict_yaml import Fields, Value, read_package_list
 
 _FILE = Path(__file__).with_name("published.yaml")
-_SPLIT = ("split", "images", "identities", "cameras")
 _Key = tuple[str, str | None]  # name and version of a dataset
+_SPLIT = Fields(
+    "a split",
+    required={"split": "its name", "images": "number of images", "identities": "number of people or classes"},
+    optional={"cameras": "number of cameras"},
+)
+_DATASET = Fields(
+    "a dataset",
+    required={"dataset": "its name", "source": "where the numbers are published", "splits": "list of its splits"},
+    optional={"version": "its version, if the numbers differ between versions"},
+    nested={"splits": _SPLIT},
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +71,13 @@ def _read_published() -> dict[_Key, dict[str, Counts]]:
 
 
 def _read_dataset(value: Value) -> tuple[_Key, dict[str, Counts]]:
-    required = ("dataset", "source", "splits")
-    fields = value.fields((*required, "version"), required, "a dataset")
+    fields = value.fields(_DATASET)
     version = fields["version"].text() if "version" in fields else None
     return (fields["dataset"].text(), version), dict(fields["splits"].items(_read_split, "splits"))
 
 
 def _read_split(value: Value) -> tuple[str, Counts]:
-    fields = value.fields(_SPLIT, _SPLIT[:3], "a split")
+    fields = value.fields(_SPLIT)
     cameras = fields["cameras"].integer() if "cameras" in fields else None
     return fields["split"].text(), Counts(fields["images"].integer(), fields["identities"].integer(), cameras)
 

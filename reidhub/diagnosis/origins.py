@@ -55,7 +55,7 @@ def find_training_sets(num_classes: int | None) -> tuple[str, ...]:
     """
     if num_classes is None:
         return ()
-    named = [_name_training_set(c) for c in zoo().checkpoints if c.spec.num_classes == num_classes]
+    named = [_name_training_set(c) for c in zoo().checkpoints if c.spec.num_classes == num_classes and c.trained_on]
     return tuple(dict.fromkeys(named + find_datasets_with(num_classes)))
 
 

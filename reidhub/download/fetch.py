@@ -20,6 +20,7 @@ from pathlib import Path
 from reidhub.cache.store import Cache
 from reidhub.download.progress import Progress
 from reidhub.download.sources import name_host
+from reidhub.download.sources.local import read_digest
 from reidhub.download.sources.patience import NO_NETWORK, Patience
 from reidhub.download.transfer import Transfer
 from reidhub.download.user_mirror import find_in_mirror
@@ -97,6 +98,7 @@ class Fetcher:
             UsageError: ``$REIDHUB_MIRROR`` is neither a folder nor a web address.
         """
         artifact, cache = checkpoint.artifact, self._cache
+        self._forget_changed_file(artifact)
         if path := cache.find(artifact):
             cache.remove_partials(artifact)  # left by a process that was killed just after it stored the file
             return path
@@ -107,6 +109,13 @@ class Fetcher:
             if self.options.fresh:
                 cache.remove_partials(artifact)
             return self._ask_sources(checkpoint)
+
+    def _forget_changed_file(self, artifact: Artifact) -> None:
+        """Forget the cached copy of an unpinned file on this machine if the file was written again since."""
+        first = artifact.sources[0]
+        pin = None if artifact.pinned or first.kind != "local" else self._cache.read_pin(artifact)
+        if pin and read_digest(first.location) not in (None, pin):
+            self._cache.remove_pin(artifact)
 
     def _ask_sources(self, checkpoint: Checkpoint) -> Path:
         failures = []

@@ -3,7 +3,9 @@
 A scalar keeps its text (``87.0`` stays ``87.0``) until the caller asks for a type.
 """
 
-from collections.abc import Callable, Iterator
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -18,6 +20,32 @@ _STR = "tag:yaml.org,2002:str"
 _INT = "tag:yaml.org,2002:int"
 _FLOAT = "tag:yaml.org,2002:float"
 _BOOL = "tag:yaml.org,2002:bool"
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """The fields that one kind of mapping can have.
+
+    Args:
+        what: the kind of mapping for messages, such as ``a score``.
+        required: name of each field that must not be missing -> what the field is for.
+        optional: name of each other field -> what it is for.
+        either: required field -> optional field that can stand in its place; a mapping has one of the two.
+        nested: name of a field -> the fields of the mapping that is its value, or of each mapping in its list.
+    """
+
+    what: str
+    required: Mapping[str, str] = field(default_factory=dict)
+    optional: Mapping[str, str] = field(default_factory=dict)
+    either: Mapping[str, str] = field(default_factory=dict)
+    nested: "Mapping[str, Fields]" = field(default_factory=dict)
+
+    def describe_unknown(self, name: str) -> str:
+        """Describe a field that this kind of mapping does not have, and name the most similar field, or all fields."""
+        known = {**self.required, **self.optional}
+        near = difflib.get_close_matches(name, known, n=1)
+        what = f"did you mean {near[0]!r}: {known[near[0]]}?" if near else f"{self.what} has {', '.join(known)}"
+        return f"unknown field {name!r}; {what}"
 
 
 class Value:
@@ -38,29 +66,40 @@ class Value:
         """Raise a `ManifestError` whose message starts with the file and the line of this node."""
         raise ManifestError(f"{self.where}: {message}")
 
-    def fields(self, known: tuple[str, ...], required: tuple[str, ...], what: str) -> "dict[str, Value]":
+    def fields(self, kind: Fields) -> "dict[str, Value]":
         """Read the fields of a mapping.
 
-        Args:
-            known: names of all allowed fields.
-            required: names of the fields that must not be missing.
-            what: description of the mapping for messages, such as ``a score``.
-
         Raises:
-            ManifestError: this node is not a mapping, or a field is unknown, missing or repeated.
+            ManifestError: this node is not a mapping, or fields are unknown, missing or repeated. The message has one
+                line for each such field, those of nested mappings included.
         """
-        fields: dict[str, Value] = {}
-        for key, value in self._pairs(what):
-            name = key.text()
-            if name not in known:
-                key.fail(f"unknown field {name!r}; {what} has {', '.join(known)}")
-            if name in fields:
-                key.fail(f"field {name!r} of {what} is written twice")
-            fields[name] = value
-        for name in required:
-            if name not in fields:
-                self.fail(f"field {name!r} is missing; {what} needs {', '.join(required)}")
-        return fields
+        if problems := list(self._find_problems(kind)):
+            raise ManifestError("\n".join(problems))
+        return {key.text(): value for key, value in self._pairs(kind.what)}
+
+    def _find_problems(self, kind: Fields) -> Iterator[str]:
+        """Yield a line with file and line for each missing, unknown and repeated field, also of nested mappings."""
+        pairs = [(key.text(), key, value) for key, value in self._pairs(kind.what)]
+        names = [name for name, _, _ in pairs]
+        for name, purpose in kind.required.items():
+            stand_in = kind.either.get(name)
+            if name not in names and stand_in not in names:
+                yield f"{self.where}: field {name!r} is missing: {purpose}"
+            if name in names and stand_in in names:
+                yield f"{self.where}: {kind.what} has either {name!r} or {stand_in!r}, not both"
+        for place, (name, key, value) in enumerate(pairs):
+            if name not in kind.required and name not in kind.optional:
+                yield f"{key.where}: {kind.describe_unknown(name)}"
+            elif name in names[:place]:
+                yield f"{key.where}: field {name!r} of {kind.what} is written twice"
+            elif name in kind.nested:
+                for mapping in value._list_mappings():
+                    yield from mapping._find_problems(kind.nested[name])
+
+    def _list_mappings(self) -> "Iterator[Value]":
+        """Yield this node, or the items of this list, if they are mappings."""
+        nodes = self._node.value if isinstance(self._node, yaml.SequenceNode) else [self._node]
+        return (Value(node, self.file) for node in nodes if isinstance(node, yaml.MappingNode))
 
     def _pairs(self, what: str) -> "Iterator[tuple[Value, Value]]":
         if not isinstance(self._node, yaml.MappingNode):

@@ -197,20 +197,20 @@ class Checkpoint:
     Args:
         name: ``architecture.tag``; the tag names the training data.
         spec: architecture and size of the model.
-        trained_on: names of the training datasets.
+        trained_on: names of the training datasets; empty if they are not known.
         combineall: True if the training used the train, query and gallery images of the dataset.
         from_scratch: True if, according to the published tables, the training did not start from ImageNet weights.
         artifact: the file.
         layout: how the file stores its tensors.
         input: how images are prepared for it.
-        distance: the distance with which its published scores were computed. For ImageNet weights, it is the distance
-            that the published tables use for this architecture.
+        distance: the distance with which its published scores were computed; Euclidean if that is not known. For
+            ImageNet weights, it is the distance that the published tables use for this architecture.
         params_m: published number of parameters used at test time, in millions, as text; None if not published.
         gflops: published number of multiply-adds for one image, in 10^9, as text; None if not published.
         loss: training loss; None if not published.
         transforms: training augmentation, in the words of the published tables.
         scores: one per dataset that the checkpoint was tested on.
-        licence: licence and terms of use of the weights.
+        licence: licence and terms of use of the weights; ``not stated`` if they are not known.
         notices: sentences that every user should read, for example about a withdrawn dataset.
         manifest: ``file:line`` of its entry in the manifest.
     """

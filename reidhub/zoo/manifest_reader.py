@@ -21,20 +21,10 @@ from reidhub.zoo.checkpoint import (
     Source,
     StateDictLayout,
 )
+from reidhub.zoo.manifest_fields import ARCHITECTURE, CHECKPOINT, COMPLEXITY, FILE, INPUT, LAYOUT, MANIFEST, SCORE
 
 T = TypeVar("T")
 
-_ARCHITECTURE = ("name", "paper", "starts_from", "input", "default", "printed_params", "computed")
-_COMPLEXITY = ("params", "params_by_calls", "multiply_adds")
-_REQUIRED = (
-    *("name", "model", "trained_on", "num_classes", "file", "sources", "distance"),
-    *("params_m", "gflops", "loss", "transforms", "scores", "licence"),
-)
-_CHECKPOINT = (*_REQUIRED, "input", "combineall", "from_scratch", "notices")
-_FILE = ("original", "sha256", "size", "evidence", "sha256_prefix", "layout")
-_LAYOUT = ("root", "strip_prefix", "encoding", "skip")
-_INPUT = ("height", "width", "mean", "std", "interpolation")
-_SCORE = ("dataset", *METRICS, "source", "not_comparable")
 _NAME = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
 _FIGURE = re.compile(r"\d+(\.\d+)?")
 _LINKS = {
@@ -61,10 +51,7 @@ def parse_files(files: Sequence[tuple[Path, bytes]]) -> tuple[list[Checkpoint], 
         ManifestError: for example, a field is unknown, missing, repeated or of the wrong type, a link is malformed, or
             a score is not a decimal number in quotes (``"94.2"``). The message starts with file and line.
     """
-    parsed = [
-        parse_yaml(file, content).fields(("architectures", "checkpoints"), ("checkpoints",), "a manifest")
-        for file, content in files
-    ]
+    parsed = [parse_yaml(file, content).fields(MANIFEST) for file, content in files]
     architectures = [
         architecture
         for fields in parsed
@@ -78,27 +65,27 @@ def parse_files(files: Sequence[tuple[Path, bytes]]) -> tuple[list[Checkpoint], 
 
 
 def _read_architecture(value: Value) -> Architecture:
-    fields = value.fields(_ARCHITECTURE, _ARCHITECTURE[:4], "an architecture")
-    printed = fields["printed_params"].choice(("distinct", "calls")) if "printed_params" in fields else "distinct"
+    fields = value.fields(ARCHITECTURE)
+    printed = _read_optional(fields, "printed_params", lambda value: value.choice(("distinct", "calls")))
     return Architecture(
         name=fields["name"].text(),
         paper=fields["paper"].text(),
         starts_from=fields["starts_from"].text(),
         input=_read_input(fields["input"]),
         default=_read_optional(fields, "default", Value.text),
-        printed_params=cast(Literal["distinct", "calls"], printed),
+        printed_params=cast(Literal["distinct", "calls"], printed or "distinct"),
         computed=_read_optional(fields, "computed", _read_complexity),
         manifest=value.where,
     )
 
 
 def _read_complexity(value: Value) -> Complexity:
-    fields = value.fields(_COMPLEXITY, _COMPLEXITY, "a cost")
-    return Complexity(*(fields[name].integer() for name in _COMPLEXITY))
+    fields = value.fields(COMPLEXITY)
+    return Complexity(*(fields[name].integer() for name in COMPLEXITY.required))
 
 
 def _read_checkpoint(value: Value, *, inputs: Mapping[str, InputSpec]) -> Checkpoint:
-    fields = value.fields(_CHECKPOINT, _REQUIRED, "a checkpoint")
+    fields = value.fields(CHECKPOINT)
     name, model = fields["name"].text(), fields["model"].text()
     if not _NAME.fullmatch(name) or not name.startswith(model + "."):
         fields["name"].fail(f"name {name!r} must be {model!r}, a dot and a tag of a-z, 0-9 and _")
@@ -106,41 +93,52 @@ def _read_checkpoint(value: Value, *, inputs: Mapping[str, InputSpec]) -> Checkp
     if spec is None:
         value.fail(
             f"field 'input' is missing, and no manifest file describes the architecture {model!r}; correct the name of "
-            f"the model, or add input with {', '.join(_INPUT)}"
+            f"the model, or add input with {', '.join(INPUT.required)}"
         )
-    file = fields["file"].fields(_FILE, (), "a file")
+    file = fields["file"].fields(FILE)
     return Checkpoint(
         name=name,
-        spec=ModelSpec(model, fields["num_classes"].optional(Value.integer)),
-        trained_on=_read_texts(fields["trained_on"], "trained_on", at_least=1),
-        combineall="combineall" in fields and fields["combineall"].boolean(),
-        from_scratch="from_scratch" in fields and fields["from_scratch"].boolean(),
-        artifact=_read_artifact(file, fields["sources"]),
-        layout=_read_layout(file["layout"]) if "layout" in file else StateDictLayout(),
+        spec=ModelSpec(model, _read_nullable(fields, "num_classes", Value.integer)),
+        trained_on=_read_texts(fields, "trained_on", at_least=1),
+        combineall=_read_optional(fields, "combineall", Value.boolean) or False,
+        from_scratch=_read_optional(fields, "from_scratch", Value.boolean) or False,
+        artifact=_read_artifact(file, _read_sources(fields)),
+        layout=_read_optional(file, "layout", _read_layout) or StateDictLayout(),
         input=spec,
-        distance=cast(Literal["euclidean", "cosine"], fields["distance"].choice(("euclidean", "cosine"))),
-        params_m=fields["params_m"].optional(_read_figure),
-        gflops=fields["gflops"].optional(_read_figure),
-        loss=fields["loss"].optional(Value.text),
-        transforms=_read_texts(fields["transforms"], "transforms"),
-        scores=_read_scores(fields["scores"]),
-        licence=fields["licence"].text(),
-        notices=_read_texts(fields["notices"], "notices") if "notices" in fields else (),
+        distance=_read_optional(fields, "distance", _read_distance) or "euclidean",
+        params_m=_read_nullable(fields, "params_m", _read_figure),
+        gflops=_read_nullable(fields, "gflops", _read_figure),
+        loss=_read_nullable(fields, "loss", Value.text),
+        transforms=_read_texts(fields, "transforms"),
+        scores=_read_optional(fields, "scores", _read_scores) or (),
+        licence=_read_optional(fields, "licence", Value.text) or "not stated",
+        notices=_read_texts(fields, "notices"),
         manifest=value.where,
     )
 
 
-def _read_artifact(file: dict[str, Value], sources: Value) -> Artifact:
+def _read_distance(value: Value) -> Literal["euclidean", "cosine"]:
+    return cast(Literal["euclidean", "cosine"], value.choice(("euclidean", "cosine")))
+
+
+def _read_sources(fields: dict[str, Value]) -> tuple[Source, ...]:
+    if "source" in fields:
+        return (_read_source(fields["source"]),)
+    found = fields["sources"].items(_read_source, "sources")
+    if not found or len(set(found)) != len(found):
+        message = "a checkpoint has at least one source" if not found else "the same source is given twice"
+        fields["sources"].fail(message)
+    return found
+
+
+def _read_artifact(file: dict[str, Value], sources: tuple[Source, ...]) -> Artifact:
     for field in ("sha256", "size"):
         if field in file and "evidence" not in file:
             file[field].fail(f"{field} without evidence: add the field evidence, which says where it comes from")
-    found = sources.items(_read_source, "sources")
-    if not found or len(set(found)) != len(found):
-        sources.fail("a checkpoint has at least one source" if not found else "the same source is given twice")
     return Artifact(
         digest=_read_optional(file, "sha256", _read_digest),
         size=_read_optional(file, "size", Value.integer),
-        sources=found,
+        sources=sources,
         evidence=_read_optional(file, "evidence", Value.text),
         sha256_prefix=_read_optional(file, "sha256_prefix", Value.text),
         original_file=_read_optional(file, "original", _read_file_name),
@@ -149,6 +147,11 @@ def _read_artifact(file: dict[str, Value], sources: Value) -> Artifact:
 
 def _read_optional(fields: dict[str, Value], name: str, read: Callable[[Value], T]) -> T | None:
     return read(fields[name]) if name in fields else None
+
+
+def _read_nullable(fields: dict[str, Value], name: str, read: Callable[[Value], T]) -> T | None:
+    """Read a field that may be missing or null."""
+    return fields[name].optional(read) if name in fields else None
 
 
 def _read_digest(value: Value) -> Digest:
@@ -183,18 +186,18 @@ def _is_url(link: str) -> bool:
 
 
 def _read_layout(value: Value) -> StateDictLayout:
-    fields = value.fields(_LAYOUT, (), "a layout")
-    encoding = fields["encoding"].choice(("ascii", "latin1")) if "encoding" in fields else "latin1"
+    fields = value.fields(LAYOUT)
+    encoding = _read_optional(fields, "encoding", lambda value: value.choice(("ascii", "latin1")))
     return StateDictLayout(
         root=_read_optional(fields, "root", Value.text),
         strip_prefix=_read_optional(fields, "strip_prefix", Value.text),
-        encoding=cast(Literal["ascii", "latin1"], encoding),
-        skip=_read_texts(fields["skip"], "a list of names", at_least=1) if "skip" in fields else (),
+        encoding=cast(Literal["ascii", "latin1"], encoding or "latin1"),
+        skip=_read_texts(fields, "skip", at_least=1),
     )
 
 
 def _read_input(value: Value) -> InputSpec:
-    fields = value.fields(_INPUT, _INPUT, "an input")
+    fields = value.fields(INPUT)
     return InputSpec(
         height=fields["height"].integer(),
         width=fields["width"].integer(),
@@ -211,10 +214,13 @@ def _read_triple(value: Value) -> tuple[float, float, float]:
     return numbers
 
 
-def _read_texts(value: Value, what: str, *, at_least: int = 0) -> tuple[str, ...]:
-    texts = value.items(Value.text, what)
+def _read_texts(fields: dict[str, Value], name: str, *, at_least: int = 0) -> tuple[str, ...]:
+    """Read a list of texts that are all different; an empty tuple if the field is missing."""
+    if name not in fields:
+        return ()
+    texts = fields[name].items(Value.text, name)
     if len(set(texts)) != len(texts) or len(texts) < at_least:
-        value.fail(f"{what} is empty" if not texts else f"{what} names something twice")
+        fields[name].fail(f"{name} is empty" if not texts else f"{name} names something twice")
     return texts
 
 
@@ -226,7 +232,7 @@ def _read_scores(value: Value) -> tuple[Score, ...]:
 
 
 def _read_score(value: Value) -> Score:
-    fields = value.fields(_SCORE, ("dataset", "source"), "a score")
+    fields = value.fields(SCORE)
     values = {metric: _read_percentage(fields[metric]) for metric in METRICS if metric in fields}
     if not values:
         value.fail(f"a score has at least one of {', '.join(METRICS)}")

@@ -7,7 +7,9 @@ The word after the three backticks says what a block is:
   installed; ``make test-integrations`` installs them all.
 - ``shell``: each command is run, in the home and folder of `support.documentation`. Words in capitals stand for what a
   reader puts there (`STANDS_FOR`). `reidhub verify` runs with ``--dry-run`` where it would need a whole dataset.
-- ``text``, ``yaml``, ``json``: output, layouts and fields; not run.
+- ``yaml``: fields; not run. A block whose first line is the name of a file, such as ``# mine.yaml``, is written to this
+  file before the commands of its page are run.
+- ``text``, ``json``: output and layouts; not run.
 
 Blocks that are only indented are refused, so that none is forgotten.
 """
@@ -135,6 +137,9 @@ def test_the_tests_in_the_blocks_of_a_page_pass(page: Path, blocks: list[Block],
 
 @pytest.mark.parametrize(("page", "blocks"), pages_with("shell"))
 def test_the_commands_of_a_page_run(page: Path, blocks: list[Block], desk: Desk):
+    for block in BLOCKS:
+        if block.page == page and (name := re.match(r"# ([\w.]+\.yaml)\n", block.code)):
+            (desk.folder / name[1]).write_text(block.code)
     for block in blocks:
         settings: list[str] = []
         for command in read_commands(block.code):

@@ -184,8 +184,17 @@ def test_an_own_manifest_is_read_with_local_files_found_beside_it(tmp_path):
 
 
 BROKEN = {
-    "an unknown field": ("    loss: softmax", "    los: softmax", ":15: unknown field 'los'; a checkpoint has name"),
-    "a missing field": ("    distance: euclidean\n", "", ":2: field 'distance' is missing"),
+    "an unknown field": (
+        "    loss: softmax",
+        "    los: softmax",
+        ":15: unknown field 'los'; did you mean 'loss': training loss?",
+    ),
+    "a field that resembles none": (
+        "    loss: softmax",
+        "    xyz: 1",
+        ":15: unknown field 'xyz'; a checkpoint has name, model, file",
+    ),
+    "a missing field": ("    model: tiny\n", "", ":2: field 'model' is missing: the architecture, such as"),
     "a field given twice": ("    loss: softmax", "    loss: softmax\n    loss: softmax", ":16: field 'loss'"),
     "a figure that is a number": ('rank1: "87.0"', "rank1: 87.0", ":19: expected a text (in quotes"),
     "a figure with a sign": ('rank1: "87.0"', 'rank1: "+87.0"', ":19: '+87.0' is not a decimal figure"),

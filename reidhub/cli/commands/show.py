@@ -35,7 +35,9 @@ def _format_text(checkpoint: Checkpoint) -> str:
 
 def _list_model_fields(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     classes = checkpoint.spec.num_classes
-    trained = " + ".join(checkpoint.trained_on) + (" (all images of it)" if checkpoint.combineall else "")
+    trained = " + ".join(checkpoint.trained_on or ("not known",)) + (
+        " (all images of it)" if checkpoint.combineall else ""
+    )
     scores = [
         ("reported", f"{score.dataset}: " + ", ".join(f"{m} {score.values[m]}" for m in METRICS if m in score.values))
         for score in checkpoint.scores

@@ -12,6 +12,7 @@ from urllib.request import url2pathname
 from reidhub.download.sources import Resume, Stream
 from reidhub.download.sources.patience import PATIENCE, Patience
 from reidhub.errors import IntegrityError, SourceError
+from reidhub.files.digest import Digest
 from reidhub.files.sniff import refuse_pages
 
 _BLOCK = 1 << 20  # bytes
@@ -50,6 +51,15 @@ def probe(location: str, *, patience: Patience = PATIENCE) -> int | None:
     with open_stream(location) as stream:
         refuse_pages(stream.chunks)
         return stream.size
+
+
+def read_digest(location: str) -> Digest | None:
+    """Compute the sha256 of a local file; None if it cannot be read."""
+    try:
+        with open_stream(location) as stream:
+            return Digest.of_chunks(stream.chunks)
+    except SourceError:
+        return None
 
 
 def _find_path(location: str) -> Path:

@@ -1,0 +1,113 @@
+"""The fields of a manifest file, each with what it is for; `docs/manifest.md` shows them in an example."""
+
+from reidhub.files.strict_yaml import Fields
+from reidhub.zoo.checkpoint import METRICS
+
+_INPUT_SIZE = "of the images that the model expects, in pixels"
+_CHANNELS = "three numbers, for red, green and blue"
+
+INPUT = Fields(
+    "an input",
+    required={
+        "height": f"height {_INPUT_SIZE}",
+        "width": f"width {_INPUT_SIZE}",
+        "mean": f"what is subtracted from colours in [0, 1]: {_CHANNELS}",
+        "std": f"by what colours are divided after that: {_CHANNELS}",
+        "interpolation": "how images are resized: bilinear",
+    },
+)
+
+LAYOUT = Fields(
+    "a layout",
+    optional={
+        "root": "key under which the file holds the tensors",
+        "strip_prefix": "prefix to remove from every tensor's name",
+        "encoding": "encoding of texts that Python 2 wrote: ascii or latin1",
+        "skip": "names of tensors to leave out",
+    },
+)
+
+FILE = Fields(
+    "a file",
+    optional={
+        "original": "the author's file name",
+        "sha256": "64 hexadecimal digits",
+        "size": "number of bytes",
+        "evidence": "text that says where sha256 and size come from",
+        "sha256_prefix": "first digits of the sha256, from the author's file name",
+        "layout": "how the file stores its tensors",
+    },
+    nested={"layout": LAYOUT},
+)
+
+SCORE = Fields(
+    "a score",
+    required={
+        "dataset": "the dataset that the model was tested on",
+        "source": "text that says where the figures are printed",
+    },
+    optional={
+        **dict.fromkeys(METRICS, "figure as printed, in percent and in quotes"),
+        "not_comparable": "why reidhub cannot confirm or refute the figures",
+    },
+)
+
+CHECKPOINT = Fields(
+    "a checkpoint",
+    required={
+        "name": "the model, a dot, and a tag of your choice, such as osnet_x1_0.mine",
+        "model": "the architecture, such as osnet_x1_0",
+        "file": "what is known about the file, such as {original: mine.pth}",
+        "sources": "list of places of the file, such as [{local: mine.pth}]; for a single place, use source instead",
+    },
+    optional={
+        "source": "the place of the file, such as {local: mine.pth}; for several places, use sources instead",
+        "trained_on": "list of the training datasets; not known if missing",
+        "combineall": "true: trained on the train, query and gallery images; false if missing",
+        "from_scratch": "true: not trained from ImageNet weights; false if missing",
+        "num_classes": "number of classes; read from the file if missing",
+        "input": "how images are prepared; as the architecture's entry says if missing",
+        "distance": "euclidean or cosine; euclidean if missing",
+        "params_m": "printed number of parameters, in millions and in quotes",
+        "gflops": "printed number of multiply-adds, in 10^9 and in quotes",
+        "loss": "training loss",
+        "transforms": "list of the training augmentations",
+        "scores": "list of the published scores, one entry for each dataset",
+        "licence": "terms of use of the weights; not stated if missing",
+        "notices": "list of sentences that every user should read",
+    },
+    either={"sources": "source"},
+    nested={"file": FILE, "input": INPUT, "scores": SCORE},
+)
+
+COMPLEXITY = Fields(
+    "a cost",
+    required={
+        "params": "number of parameters, each counted once",
+        "params_by_calls": "number of parameters, counted once for each call of their module",
+        "multiply_adds": "number of multiply-adds for one image",
+    },
+)
+
+ARCHITECTURE = Fields(
+    "an architecture",
+    required={
+        "name": "name of the architecture",
+        "paper": "title and arXiv id",
+        "starts_from": "weights that training starts from: a checkpoint, torchvision:WEIGHTS or scratch",
+        "input": "how images are prepared for its checkpoints",
+    },
+    optional={
+        "default": "the checkpoint that the architecture's name alone means",
+        "printed_params": "how published tables count parameters: distinct or calls",
+        "computed": "the cost that reidhub.complexity counts",
+    },
+    nested={"input": INPUT, "computed": COMPLEXITY},
+)
+
+MANIFEST = Fields(
+    "a manifest",
+    required={"checkpoints": "list of the checkpoints"},
+    optional={"architectures": "list of the architectures"},
+    nested={"checkpoints": CHECKPOINT, "architectures": ARCHITECTURE},
+)

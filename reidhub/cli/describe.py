@@ -12,6 +12,8 @@ _CHECKS = {
     "nothing": "unpinned",
 }
 
+_TITLES = {"rank5": "rank-5", "rank10": "rank-10", "top1": "top-1", "top5": "top-5"}
+
 
 def describe_file(checkpoint: Checkpoint) -> str:
     """Return how a file is checked: ``sha256``, ``unpinned (Mega MAC)``, or ``unpinned`` if no checksum is known."""
@@ -31,11 +33,15 @@ def write_unpinned_notice(checkpoint: Checkpoint) -> str | None:
 
 
 def format_score(score: Score) -> str:
-    """Format a published score for a table: ``market1501 94.2 (82.6)`` is rank-1, with mAP in parentheses."""
+    """Format a published score for a table.
+
+    ``market1501 94.2 (82.6)`` is rank-1, with mAP in parentheses. Other figures have their name: ``top-1 75.5``.
+    """
     values = score.values
-    if "mAP" in values:
-        return f"{score.dataset} {values['rank1']} ({values['mAP']})" if "rank1" in values else f"mAP {values['mAP']}"
-    return f"{score.dataset} " + " / ".join(values.values())
+    if "rank1" in values:
+        return f"{score.dataset} {values['rank1']}" + (f" ({values['mAP']})" if "mAP" in values else "")
+    named = ", ".join(f"{_TITLES.get(metric, metric)} {value}" for metric, value in values.items())
+    return named if "top1" in values else f"{score.dataset} {named}"
 
 
 def find_cost(checkpoint: Checkpoint) -> Complexity | None:
@@ -72,12 +78,17 @@ def make_json(checkpoint: Checkpoint) -> dict[str, Any]:
         "computed": asdict(computed) if computed else None,
         "loss": checkpoint.loss,
         "transforms": list(checkpoint.transforms),
-        "scores": [_make_score_json(score) for score in checkpoint.scores],
+        "scores": [_make_score_json(checkpoint, score) for score in checkpoint.scores],
         "licence": checkpoint.licence,
         "notices": list(checkpoint.notices),
     }
 
 
-def _make_score_json(score: Score) -> dict[str, Any]:
-    figures = {metric: score.values.get(metric) for metric in METRICS}
-    return {"dataset": score.dataset, **figures, "source": score.source, "not_comparable": score.not_comparable}
+def _make_score_json(checkpoint: Checkpoint, score: Score) -> dict[str, Any]:
+    return {
+        "dataset": score.dataset,
+        "domain": checkpoint.find_domain(score),
+        **{metric: score.values.get(metric) for metric in METRICS},
+        "source": score.source,
+        "not_comparable": score.not_comparable,
+    }

@@ -1,9 +1,13 @@
 """Options and arguments that several commands share, and parsers of times and sizes."""
 
 import re
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Literal, get_args
 
 import click
 
+from reidhub.errors import UsageError
 from reidhub.zoo.checkpoint import Checkpoint
 from reidhub.zoo.manifest import is_glob, zoo
 
@@ -17,6 +21,8 @@ OPTIONAL_SELECTOR = f"{SELECTOR} Without one, every checkpoint is meant."
 selectors_argument = click.argument("selectors", metavar="SELECTOR...", nargs=-1, required=True)
 optional_selectors_argument = click.argument("selectors", metavar="[SELECTOR]...", nargs=-1)
 json_option = click.option("--json", "as_data", is_flag=True, help="Print JSON, for programs.")
+Form = Literal["table", "json", "csv", "markdown", "latex"]
+"""The forms in which a command can print its table."""
 jobs_option = click.option(
     "-j", "--jobs", type=click.IntRange(1, 64), default=4, show_default=True, help="Files at once."
 )
@@ -25,6 +31,24 @@ _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _BYTES |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?) *([a-z]*)", re.IGNORECASE | re.ASCII)
+
+
+def format_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorate a command with the options ``--format`` and ``--json``; the command gets the parameter ``form``.
+
+    Raises:
+        UsageError: the two options contradict each other. It is raised when the command runs.
+    """
+
+    @json_option
+    @click.option("--format", "form", type=click.Choice(get_args(Form)), help="How to print the table.")
+    @wraps(command)
+    def run(*arguments: Any, as_data: bool, form: Form | None, **options: Any) -> None:
+        if as_data and form not in (None, "json"):
+            raise UsageError(f"--json means --format json, but --format {form} was given too", hint="leave one out")
+        command(*arguments, form="json" if as_data else form or "table", **options)
+
+    return run
 
 
 def select_checkpoints(selectors: tuple[str, ...]) -> list[Checkpoint]:

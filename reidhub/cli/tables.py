@@ -1,85 +1,135 @@
-"""Print tables on stdout: drawn by the library rich on a terminal, as aligned text in a file or pipe."""
+"""Print tables on stdout: for people on a terminal, as aligned text in a pipe, and as CSV, Markdown or LaTeX."""
 
 import sys
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
 import click
 
-_WORD = 12  # characters; shorter words are not broken if the terminal has room
-_NARROW = 6  # characters; a column becomes narrower only if all columns but the first are this narrow
+from reidhub.cli.options import Form
+from reidhub.cli.wrapping import find_width, measure, wrap_line
+
+Cell = str | int | float | None
+
+_INDENT = "    "  # before the further lines of a row on a narrow terminal
+_GAP = "  "  # between columns
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
-    """Print a table.
+def print_table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[Cell]],
+    *,
+    right: Sequence[str] = (),
+    form: Form = "table",
+    shared: int = 0,
+) -> None:
+    """Print a table in one of the forms of ``--format``, except JSON.
 
     Args:
         header: column titles.
-        rows: the cells of each row, as many as titles; a cell may have several lines.
+        rows: the cells of each row, as many as titles. None is an empty cell. CSV has numbers with all their digits;
+            the other forms have three decimals. With ``table``, a cell may have several lines.
         right: titles of the columns that are aligned to the right.
+        form: ``table`` prints for people. A row is one line of text in a file or pipe. On a terminal without room for
+            all columns, a row takes several lines, so that no name is broken.
+        shared: number of columns at the left that neighbouring rows have in common. On a narrow terminal, these cells
+            are printed once, on a line above the rows.
     """
-    if sys.stdout.isatty():
-        _draw(header, rows, right)
+    if form == "csv":
+        from reidhub.cli.markup import write_csv
+
+        click.echo(write_csv(header, rows), nl=False)
+        return
+    texts = [[_format_cell(cell) for cell in row] for row in rows]
+    if form != "table":
+        from reidhub.cli.markup import write_latex, write_markdown
+
+        write = write_markdown if form == "markdown" else write_latex
+        click.echo(write(*_drop_empty_columns(header, texts), right=right))
+    elif room := find_width(sys.stdout):
+        click.echo("\n".join(_draw(header, texts, right, shared, room)))
     else:
-        _write(header, rows, right)
+        lines = [[cell.replace("\n", "; ") for cell in row] for row in (header, *texts)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        click.echo("\n".join(_align(line, widths, [title in right for title in header]) for line in lines))
 
 
-def _draw(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(color_system=None)  # colours are escape sequences, and `SafeStream` shows these as text
-    columns = [column for column in zip(header, *rows, strict=True) if any(column[1:]) or not rows]
-    widths = [max(len(line) for cell in column for line in cell.split("\n")) for column in columns]
-    gaps = len(columns) - 1
-    roomy = sum(widths) + 3 * gaps + 2 <= console.width  # one column is left free at both edges
-    if not roomy:
-        words = [max((len(word) for cell in column for word in cell.split()), default=0) for column in columns]
-        least = [  # users copy the first column, and numbers are easier to read on one line
-            width if place == 0 or columns[place][0] in right else min(words[place], _WORD)
-            for place, width in enumerate(widths)
-        ]
-        widths = _fit_widths(widths, least, console.width - gaps - 2)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1) if roomy else (0, 0))
-    for (title, *_), width in zip(columns, widths, strict=True):
-        justify: Literal["right", "left"] = "right" if title in right else "left"
-        table.add_column(title, justify=justify, overflow="fold", width=width)
-    for row in zip(*(cells for _, *cells in columns), strict=True):
-        table.add_row(*(Text(cell) for cell in row))
-    console.print(table)
+def _format_cell(cell: Cell) -> str:
+    if cell is None:
+        return ""
+    return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
 
 
-def _fit_widths(wanted: Sequence[int], least: Sequence[int], room: int) -> list[int]:
-    """Choose the widths of columns that have too little room.
+def _drop_empty_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    kept = [place for place in range(len(header)) if any(row[place] for row in rows) or not rows]
+    return [header[place] for place in kept], [[row[place] for place in kept] for row in rows]
 
-    Each column gets its least width, and the columns that lack most share the rest. If there is not even room for that,
-    the last columns become narrower first, and the first column keeps its width.
 
-    Args:
-        wanted: the width of each column without line breaks.
-        least: the width of each column in which no word is broken.
-        room: the largest sum of the widths.
+def _draw(
+    header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str], shared: int, room: int
+) -> Iterator[str]:
+    """Yield the lines of a table for a terminal of ``room`` columns.
+
+    If the columns do not fit beside each other, each row becomes several lines of some columns each. The first of them
+    is printed once for neighbouring rows in which it is the same. A line after the second, such as a note, is printed
+    below the last of the neighbouring rows that share it.
     """
-    widths = list(least)
-    while sum(widths) < room and widths != list(wanted):
-        widths[max(range(len(widths)), key=lambda place: wanted[place] - widths[place])] += 1
-    for floor in (_NARROW, 1):
-        for place in range(len(widths) - 1, 0, -1):
-            widths[place] -= max(0, min(sum(widths) - room, widths[place] - floor))
-    return widths
+    header, rows = _drop_empty_columns(header, rows)
+    limit = room - len(_INDENT)
+    cells = [
+        [[part for line in cell.split("\n") for part in wrap_line(line, limit)] for cell in row]
+        for row in (header, *rows)
+    ]
+    widths = [max(measure(line) for cell in column for line in cell) for column in zip(*cells, strict=True)]
+    parts = _split_columns(widths, shared, room)
+    aligned = [title in right for title in header]
+
+    def write(row: Sequence[Sequence[str]], part: slice) -> Iterator[str]:
+        indent = _INDENT if part.start else ""
+        for line in zip_longest(*row[part], fillvalue=""):
+            if any(line):
+                yield indent + _align(line, widths[part], aligned[part])
+
+    titles = [line for part in parts for line in write(cells[0], part)]
+    yield from titles
+    yield _choose_dash() * max(map(measure, titles), default=0)
+    before: Sequence[object] = ()
+    for row, after in zip_longest(cells[1:], cells[2:], fillvalue=()):
+        first = parts[0]
+        for place, part in enumerate(parts):
+            other = before if place == 0 else after if place > 1 else ()
+            if len(parts) == 1 or (row[first], row[part]) != (other[first], other[part]):
+                yield from write(row, part)
+        before = row
 
 
-def _write(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:
-    lines = [[cell.replace("\n", "; ") for cell in row] for row in (header, *rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    aligned = [str.rjust if title in right else str.ljust for title in header]
-    texts = []
-    for line in lines:
-        cells = [align(cell, width) for align, cell, width in zip(aligned, line, widths, strict=True)]
-        texts.append("  ".join(cells).rstrip())
-    click.echo("\n".join(texts))
+def _split_columns(widths: Sequence[int], shared: int, room: int) -> list[slice]:
+    """Put columns of these widths on as few lines as possible; return the columns of each line."""
+    if sum(widths) + len(_GAP) * (len(widths) - 1) <= room:
+        return [slice(0, None)]
+    starts, end = [0], 0
+    for place, width in enumerate(widths):
+        end += width + len(_GAP) * (place != starts[-1])
+        if place and (end > room or place == shared):
+            starts.append(place)
+            end = len(_INDENT) + width
+    return [slice(start, stop) for start, stop in zip_longest(starts, starts[1:])]
+
+
+def _align(line: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+    cells = []
+    for cell, width, to_the_right in zip(line, widths, right, strict=True):
+        space = " " * (width - measure(cell))
+        cells.append(space + cell if to_the_right else cell + space)
+    return _GAP.join(cells).rstrip()
+
+
+def _choose_dash() -> str:
+    try:
+        "─".encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        return "-"
+    return "─"
 
 
 def format_count(number: int, noun: str) -> str:

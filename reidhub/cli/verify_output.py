@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reidhub.cli.describe import write_unpinned_notice
-from reidhub.cli.tables import format_size, print_table
-from reidhub.verification.results import PARTIAL_COPY, Figure, Measured, NotMeasured, Report, Result
+from reidhub.cli.options import Form
+from reidhub.cli.tables import Cell, format_size, print_table
+from reidhub.verification.results import PARTIAL_COPY, Measured, NotMeasured, Report, Result
 
 if TYPE_CHECKING:
     from reidhub.verification.dry_run import JobPreview
@@ -33,37 +34,49 @@ def print_notices(checkpoints: Sequence["Checkpoint"]) -> None:
         click.echo(f"note: {notice}", err=True)
 
 
-def print_report(report: Report, *, as_data: bool) -> None:
-    """Print the results of a verification as a table or as JSON. Below a table, each incomplete copy is described."""
-    if as_data:
+def print_report(report: Report, *, form: Form) -> None:
+    """Print the results of a verification in the form of ``--format``, with a row for each shown figure.
+
+    Each incomplete copy of a dataset is described on stderr.
+    """
+    if form == "json":
         from reidhub.verification.receipt import as_json
 
         click.echo(json.dumps(as_json(report)["results"], indent=1))
         return
-    header = ("checkpoint", "dataset", "metric", "reported", "measured", "hits", "verdict", "note")
-    rows = [row for result in report.results for row in _rows(result)]
-    print_table(header, rows, right=("reported", "measured", "hits"))
+    hits = ("hits",) if form == "table" else ("hits", "queries")
+    header = ("checkpoint", "dataset", "metric", "reported", "measured", *hits, "verdict", "note")
+    rows = [row for result in report.results for row in _rows(result, with_queries=form != "table")]
+    print_table(header, rows, right=("reported", "measured", *hits), form=form, shared=2)
     for copy in {result.copy.name: result.copy for result in report.measured if result.copy.partial}.values():
         click.echo(f"note: {PARTIAL_COPY} of {copy.name}: {copy.partial}", err=True)
 
 
-def print_checks(checks: Sequence["FileCheck"], *, as_data: bool) -> None:
-    """Print the results of file checks, as a table with one line per checkpoint or as JSON."""
-    if as_data:
+def print_checks(checks: Sequence["FileCheck"], *, form: Form) -> None:
+    """Print the results of file checks in the form of ``--format``, with a row for each checkpoint."""
+    if form == "json":
         click.echo(json.dumps([_check_json(check) for check in checks], indent=1))
-        return
-    header = ("checkpoint", "size", "sha256", "params", "measured", "GFLOPs", "measured", "state")
-    rows = [_check_row(check) for check in checks]
-    print_table(header, rows, right=("size", "params", "measured", "GFLOPs"))
-
-
-def print_previews(previews: Sequence["JobPreview"], *, as_data: bool) -> None:
-    """Print which measurements would run, as a table or as JSON, and on stderr which datasets are missing."""
-    if as_data:
-        click.echo(json.dumps([_preview_json(preview) for preview in previews], indent=1))
+    elif form == "table":
+        header = ("checkpoint", "size", "sha256", "params", "measured", "GFLOPs", "measured", "state")
+        rows = [_check_row(check) for check in checks]
+        print_table(header, rows, right=("size", "params", "measured", "GFLOPs"))
     else:
+        numbers = ("size", "params_m", "measured_params_m", "gflops", "measured_gflops")
+        records = [_check_record(check) for check in checks]
+        print_table(("checkpoint", *numbers, "sha256", "state", "reason"), records, right=numbers, form=form)
+
+
+def print_previews(previews: Sequence["JobPreview"], *, form: Form) -> None:
+    """Print which measurements would run, in the form of ``--format``, and on stderr which datasets are missing."""
+    if form == "json":
+        click.echo(json.dumps([_preview_json(preview) for preview in previews], indent=1))
+    elif form == "table":
         header = ("checkpoint", "dataset", "images", "weights", "would run")
         print_table(header, [_preview_row(preview) for preview in previews], right=("images",))
+    else:
+        numbers = ("images", "bytes", "size")
+        records = [_preview_record(preview) for preview in previews]
+        print_table(("checkpoint", "dataset", *numbers, "cached", "runs", "reason"), records, right=numbers, form=form)
     for dataset in {preview.dataset.name: preview.dataset for preview in previews}.values():
         if dataset.missing:
             click.echo(f"note: {dataset.missing}\n  expected below the data root: {dataset.expected}", err=True)
@@ -94,22 +107,25 @@ def summarize(words: Sequence[str], devices: Sequence[str] = ()) -> str:
     return counts + (f" (on {', '.join(devices)})" if devices else "")
 
 
-def _rows(result: Result) -> Iterator[tuple[str, ...]]:
-    """Yield the table rows of one result: one row for each score that is shown, such as rank-1 and mAP."""
-    note = _note(result)
+def _rows(result: Result, *, with_queries: bool) -> Iterator[tuple[Cell, ...]]:
+    """Yield the table rows of one result: one row for each score that is shown, such as rank-1 and mAP.
+
+    Args:
+        result: the result.
+        with_queries: write hits and queries into two cells, not into one such as ``84/90``.
+    """
+    queries = result.measurement.queries if isinstance(result, Measured) else None
     for figure in result.shown_figures:
-        yield (*result.job.key, *_cells(figure, result), figure.verdict or result.verdict, note)
-
-
-def _cells(figure: Figure, result: Result) -> tuple[str, ...]:
-    measured = "" if figure.measured is None else f"{figure.measured:.3f}"
-    queries = result.measurement.queries if isinstance(result, Measured) else 0
-    hits = "" if figure.hits is None else f"{figure.hits}/{queries}"
-    return figure.metric, figure.reported or "", measured, hits
+        joined = None if figure.hits is None else f"{figure.hits}/{queries}"
+        yield (
+            *(*result.job.key, figure.metric, figure.reported, figure.measured),
+            *((figure.hits, queries) if with_queries else (joined,)),
+            *(figure.verdict or result.verdict, _note(result)),
+        )
 
 
 def _note(result: Result) -> str:
-    notes = [result.short_reason.splitlines()[0]] if result.short_reason else []
+    notes = [_first_line(result.short_reason)] if result.short_reason else []
     if isinstance(result, Measured) and result.conditions.precision not in ("fp32", "exact"):
         notes.append(f"in {result.conditions.precision}")
     return "; ".join(notes)
@@ -125,8 +141,15 @@ def _check_row(check: "FileCheck") -> tuple[str, ...]:
         f"{check.params_m:.3f}" if check.params_m is not None else "",
         checkpoint.gflops or "",
         f"{check.gflops:.3f}" if check.gflops is not None else "",
-        check.state + (f": {check.reason.splitlines()[0]}" if check.reason else ""),
+        check.state + (f": {_first_line(check.reason)}" if check.reason else ""),
     )
+
+
+def _check_record(check: "FileCheck") -> tuple[Cell, ...]:
+    checkpoint, file = check.checkpoint, check.file
+    figures = (checkpoint.params_m, check.params_m, checkpoint.gflops, check.gflops)
+    digest = file.sha256 if file else None
+    return checkpoint.name, file.size if file else None, *figures, digest, check.state, _first_line(check.reason)
 
 
 def _check_json(check: "FileCheck") -> dict[str, Any]:
@@ -144,8 +167,15 @@ def _check_json(check: "FileCheck") -> dict[str, Any]:
 def _preview_row(preview: "JobPreview") -> tuple[str, ...]:
     checkpoint, dataset = preview.job.checkpoint, preview.dataset
     weights = "cached" if preview.cached else f"to be fetched, {format_size(checkpoint.artifact.size)}"
-    problem = preview.refused or (dataset.missing.splitlines()[0] if dataset.missing else "")
+    problem = _first_line(preview.refused or dataset.missing)
     return checkpoint.name, dataset.name, str(dataset.images or ""), weights, f"no: {problem}" if problem else "yes"
+
+
+def _preview_record(preview: "JobPreview") -> tuple[Cell, ...]:
+    checkpoint, dataset = preview.job.checkpoint, preview.dataset
+    words = ["yes" if answer else "no" for answer in (preview.cached, preview.runs)]
+    problem = _first_line(preview.refused or dataset.missing)
+    return checkpoint.name, dataset.name, dataset.images, dataset.size, checkpoint.artifact.size, *words, problem
 
 
 def _preview_json(preview: "JobPreview") -> dict[str, Any]:
@@ -176,3 +206,7 @@ def _summarize_work(previews: Sequence["JobPreview"]) -> str:
         f"{len(running)} of {len(previews)} would run: {images:,} images to decode ({format_size(size)}), "
         f"{sum(preview.dataset.images for preview in running):,} embeddings; nothing was run"
     )
+
+
+def _first_line(text: str | None) -> str:
+    return text.splitlines()[0] if text else ""

@@ -248,6 +248,10 @@ class Checkpoint:
         """False for weights that were trained on ImageNet alone, which cannot tell people apart."""
         return self.trained_on != (IMAGENET,)
 
+    def find_domain(self, score: Score) -> Literal["same", "cross"]:
+        """Return ``same`` if the checkpoint was trained on the dataset of a score, else ``cross``."""
+        return "same" if score.dataset in self.trained_on else "cross"
+
     @property
     def file_name(self) -> str:
         """The file name of a copy, for example in a mirror.

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from support.paths import ROOT
-from support.terminals import run_on_terminal
 
 from reidhub.cli import COMMANDS, cli
 from reidhub.zoo.manifest import zoo
@@ -115,28 +114,6 @@ def test_show_as_data_carries_the_computed_costs():
     (shown,) = json.loads(reidhub("show", "mlfn.market1501", "--json").stdout)
 
     assert shown["computed"] == {"params": 32473024, "params_by_calls": 32473024, "multiply_adds": 2770888704}
-
-
-@pytest.mark.parametrize("columns", ["60", "80", "100"])
-def test_table_is_drawn_on_a_terminal_and_names_stay_whole(columns):
-    shown = run_in_columns(columns, "list", "osnet_x1_0.*")
-
-    assert "osnet_x1_0.msmt17_combineall" in shown and "─" in shown
-    assert columns == "60" or {"market1501", "dukemtmcreid", "unpinned"} <= set(shown.split())
-
-
-@pytest.mark.parametrize("columns", ["80", "100", "200"])
-def test_no_word_of_the_whole_list_is_broken_from_80_columns_on(columns):
-    written = {word.strip(";") for word in reidhub("list").stdout.split()}
-    shown = run_in_columns(columns, "list")
-
-    assert written - set(shown.split()) == set()
-    assert max(map(len, shown.splitlines())) <= int(columns)
-
-
-def run_in_columns(columns: str, *arguments: str) -> str:
-    """Return the data that a command shows on a terminal of this width."""
-    return run_on_terminal(*arguments, environment={"COLUMNS": columns}, with_messages=False)
 
 
 def test_missing_data_root_is_told_before_anything_heavy_is_imported():

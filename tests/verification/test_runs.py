@@ -1,7 +1,9 @@
 """Runs that are killed, repeated, shared and turned in; what each leaves behind."""
 
 import contextlib
+import csv
 import fcntl
+import io
 import json
 import logging
 import os
@@ -237,6 +239,35 @@ def test_another_precision_is_recorded_and_never_taken_for_this_one(verify, jour
 
 def test_progress_is_quiet_where_there_is_no_terminal(verify) -> None:
     assert "verify:" not in verify(NAME).stderr
+
+
+def test_csv_has_the_figures_of_json_with_all_their_digits(verify, tmp_path: Path) -> None:
+    options = ("*.corridor", "*.other", "--on", "corridor")
+    records = list(csv.DictReader(io.StringIO(verify(*options, "--format", "csv").stdout)))
+    results = json.loads(verify(*options, "--format", "json").stdout)
+    figures = [(result, figure) for result in results for figure in result["figures"] if figure["reported"]]
+    assert len(records) == len(figures) == 2
+    for record, (result, figure) in zip(records, figures, strict=True):
+        assert [record[name] for name in ("checkpoint", "dataset")] == [result["checkpoint"], result["dataset"]]
+        assert (record["metric"], record["reported"]) == (figure["metric"], figure["reported"])
+        assert float(record["measured"]) == figure["measured"] and int(record["hits"]) == figure["hits"]
+        assert int(record["queries"]) == result["counts"]["queries"]
+
+
+@pytest.mark.parametrize("form", ["csv", "markdown", "latex"])
+def test_previews_and_checks_have_every_form(verify, form: str) -> None:
+    preview = verify(NAME, "osnet_x1_0.msmt17", "--dry-run", "--format", form)
+    check = verify(NAME, "--level", "files", "--format", form)
+    assert (preview.returncode, check.returncode) == (0, 0)
+    if form == "csv":
+        msmt17, corridor = csv.DictReader(io.StringIO(preview.stdout))
+        assert (corridor["runs"], msmt17["runs"]) == ("yes", "no") and "MSMT17" not in corridor["reason"]
+        assert int(corridor["images"]) > 20 and "list_query.txt" in msmt17["reason"]
+        (record,) = csv.DictReader(io.StringIO(check.stdout))
+        assert record["state"] == "intact" and len(record["sha256"]) == 64 and int(record["size"]) > 100_000
+    else:
+        name = NAME if form == "markdown" else NAME.replace("_", r"\_")
+        assert name in preview.stdout and name in check.stdout
 
 
 @pytest.mark.parametrize("option", ["--receipt", "--html", "--keep-embeddings"])

@@ -1,36 +1,71 @@
 """``reidhub list``: list checkpoints with their scores and sizes."""
 
 import json
+from collections.abc import Iterator
 
 import click
 
 from reidhub.cli.describe import describe_file, format_score, make_json
-from reidhub.cli.options import OPTIONAL_SELECTOR, json_option, optional_selectors_argument, select_checkpoints
-from reidhub.cli.tables import format_count, format_size, print_table
-from reidhub.zoo.checkpoint import Checkpoint
+from reidhub.cli.options import (
+    OPTIONAL_SELECTOR,
+    Form,
+    format_options,
+    optional_selectors_argument,
+    select_checkpoints,
+)
+from reidhub.cli.tables import Cell, format_count, format_size, print_table
+from reidhub.zoo.checkpoint import METRICS, Checkpoint
 
 
 @click.command("list", epilog=OPTIONAL_SELECTOR)
 @optional_selectors_argument
-@json_option
-def command(selectors: tuple[str, ...], *, as_data: bool) -> None:
-    """List checkpoints with their scores, their size and how their file is checked."""
+@format_options
+def command(selectors: tuple[str, ...], *, form: Form) -> None:
+    """List checkpoints with their scores, their size and how their file is checked.
+
+    A score is `same-domain` if the checkpoint was trained on images of that dataset, and `cross-domain` if it was
+    trained elsewhere. CSV, Markdown and LaTeX have one row for each dataset that a checkpoint was scored on.
+    """
     chosen = select_checkpoints(selectors)
-    if as_data:
+    if form == "json":
         click.echo(json.dumps([make_json(checkpoint) for checkpoint in chosen], indent=1))
         return
-    header = ("checkpoint", "params", "GFLOPs", "rank-1 (mAP), or top-1 / top-5", "size", "file")
-    print_table(header, [_make_row(checkpoint) for checkpoint in chosen], right=("params", "GFLOPs", "size"))
+    if form == "table":
+        rows = [_make_row(checkpoint) for checkpoint in chosen]
+        print_table(_HEADER, rows, right=("params", "GFLOPs", "size"))
+    else:
+        records = [record for checkpoint in chosen for record in _make_records(checkpoint)]
+        print_table(_FIELDS, records, right=("params_m", "gflops", *METRICS, "size"), form=form)
     unpinned = sum(not checkpoint.artifact.pinned for checkpoint in chosen)
     click.echo(f"{format_count(len(chosen), 'checkpoint')}, {unpinned} unpinned (no sha256 known)", err=True)
 
 
+_HEADER = ("checkpoint", "params", "GFLOPs", "size", "file", "same-domain rank-1 (mAP)", "cross-domain rank-1 (mAP)")
+_FIELDS = ("checkpoint", "params_m", "gflops", "dataset", "domain", *METRICS, "size", "file")
+
+
 def _make_row(checkpoint: Checkpoint) -> tuple[str, ...]:
+    by_domain: dict[str, list[str]] = {"same": [], "cross": []}
+    for score in checkpoint.scores:
+        by_domain[checkpoint.find_domain(score)].append(format_score(score))
     return (
         checkpoint.name,
         f"{checkpoint.params_m} M" if checkpoint.params_m else "",
         checkpoint.gflops or "",
-        "\n".join(format_score(score) for score in checkpoint.scores) or "none published",
         format_size(checkpoint.artifact.size),
         describe_file(checkpoint),
+        "\n".join(by_domain["same"]) or ("" if checkpoint.scores else "none published"),
+        "\n".join(by_domain["cross"]),
     )
+
+
+def _make_records(checkpoint: Checkpoint) -> Iterator[tuple[Cell, ...]]:
+    """Yield a row for each dataset that the checkpoint was scored on, or one row if there is no score."""
+    artifact = checkpoint.artifact
+    for score in checkpoint.scores or (None,):
+        place = (score.dataset, checkpoint.find_domain(score)) if score else (None, None)
+        figures = [score.values.get(metric) if score else None for metric in METRICS]
+        yield (
+            *(checkpoint.name, checkpoint.params_m, checkpoint.gflops, *place, *figures),
+            *(artifact.size, describe_file(checkpoint)),
+        )

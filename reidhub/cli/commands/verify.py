@@ -9,7 +9,7 @@ import click
 
 import reidhub.demo  # noqa: F401  adds its dataset to the registry
 from reidhub.cache.store import Cache
-from reidhub.cli.options import json_option, optional_selectors_argument, print_defaults
+from reidhub.cli.options import Form, format_options, optional_selectors_argument, print_defaults
 from reidhub.cli.verify_output import (
     print_checks,
     print_notices,
@@ -39,7 +39,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--all", "everything", is_flag=True, help="Take every checkpoint of the zoo.")
 @click.option("--on", "datasets", metavar="DATASET", multiple=True, help="Only on this dataset; may be repeated.")
 @click.option("--data-root", type=_FOLDER, help="The folder that has the datasets.")
-@json_option
+@format_options
 @click.option(
     "--receipt",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -106,7 +106,7 @@ class _Options:
     everything: bool
     datasets: tuple[str, ...]
     data_root: Path | None
-    as_data: bool
+    form: Form
     receipt: Path | None
     html: Path | None
     no_images: bool
@@ -200,7 +200,7 @@ def _check_files(selection: "Selection", level: "Level", options: _Options) -> i
         names = f"{', '.join(others)} {'has' if len(others) == 1 else 'have'}"
         raise UsageError(f"--level {level} measures no scores: {names} no meaning there", hint="leave one out")
     checks = list(check_files(selection, level, Cache()))
-    print_checks(checks, as_data=options.as_data)
+    print_checks(checks, form=options.form)
     print_problems(check for check in checks if check.state == "not run")
     click.echo(summarize([check.state for check in checks]), err=True)
     return int(has_failed(checks, strict=options.strict))
@@ -210,7 +210,7 @@ def _preview(jobs: "Plan", options: _Options) -> int:
     from reidhub.verification.dry_run import preview_plan
 
     previews = preview_plan(jobs, options.root, Cache(), allow_partial=options.allow_partial)
-    print_previews(previews, as_data=options.as_data)
+    print_previews(previews, form=options.form)
     return int(options.strict and not all(preview.runs for preview in previews))
 
 
@@ -231,7 +231,7 @@ def _verify(jobs: "Plan", options: _Options) -> int:
             click.echo("stopped; the same command resumes the run", err=True)
             raise
         _write_files(report, journal, settings, options)
-        print_report(report, as_data=options.as_data)
+        print_report(report, form=options.form)
         sys.stdout.flush()
         journal.discard()
     print_problems(report.not_measured)

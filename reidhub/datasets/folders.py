@@ -122,10 +122,12 @@ def list_images_below(folder: Path) -> list[Path]:
     seen: set[str] = set()
     for parent, folders, files in os.walk(folder, onerror=_explain_unreadable, followlinks=True):
         real = os.path.realpath(parent)
-        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
-        if real not in seen:
-            found += [os.path.join(parent, name) for name in files if _is_image_name(name)]  # noqa: PTH118
+        if real in seen:
+            folders.clear()
+            continue
         seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [os.path.join(parent, name) for name in files if _is_image_name(name)]  # noqa: PTH118
     return [Path(path) for path in sorted(found)]
 
 

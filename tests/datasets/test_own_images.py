@@ -84,7 +84,14 @@ def test_links_to_folders_are_followed_and_one_that_leads_back_is_read_once(tmp_
     write(tmp_path / "people", {"anna": ["1.jpg", "2.jpg"]})
     (tmp_path / "people/bert").symlink_to(tmp_path / "elsewhere/bert")
     (tmp_path / "people/anna/again").symlink_to(tmp_path / "people/anna")
-    assert [path.name for path in read("identities", tmp_path / "people").images] == ["1.jpg", "2.jpg", "3.jpg"]
+    (tmp_path / "people/carl").mkdir()
+    (tmp_path / "people/carl/deeper").symlink_to(tmp_path / "elsewhere/bert")
+    assert [path.name for path in read("identities", tmp_path / "people").images] == [
+        "1.jpg",
+        "2.jpg",
+        "3.jpg",
+        "3.jpg",
+    ]
 
 
 def test_a_pattern_finds_person_and_camera_anywhere_in_the_path(tmp_path: Path) -> None:
@@ -188,7 +195,7 @@ def test_examples_in_hints_match_what_they_say() -> None:
         ("market1501", PEOPLE, "contains 3 folders and 0 images: anna, bert, carl\nhint: it looks like identities"),
         ("market1501", {"query": ["1.jpg"]}, "contains 1 folders and 0 images: query"),
         ("market1501", {"": ["labels.csv", "1.jpg"]}, "1 images: 1.jpg, labels.csv\nhint: it looks like csv: try "),
-        ("market1501", {"query": ["1.jpg"], "gallery": ["2.jpg"]}, "expected a name like 0002_c1s1_000451_03.jpg"),
+        ("market1501", {"query": ["1.jpg"], "gallery": ["2.jpg"]}, "from 1\nhint: for other names of"),
         ("market1501", {"query": [], "gallery": []}, "no images in query and gallery"),
         ("identities", MARKET_NAMES, "for each person\n  "),
         ("identities", MARKET_NAMES, "hint: it looks like market1501: try --layout market1501"),
@@ -228,6 +235,26 @@ def test_data_that_is_not_there_or_a_file_is_named(tmp_path: Path) -> None:
         read("market1501", tmp_path / "all.csv")
     with pytest.raises(DatasetError, match="nowhere cannot be read: No such file"):
         read("pattern", query=tmp_path / "nowhere", gallery=tmp_path, pattern=CAMERAS)
+    with pytest.raises(DatasetError, match=r"expected images\n.* contains 0 folders and 0 images: all\.csv"):
+        read("pattern", query=tmp_path, gallery=tmp_path, pattern=CAMERAS)
+
+
+def test_the_same_images_have_the_same_scores_in_each_layout_with_cameras(tmp_path: Path) -> None:
+    folders = {
+        split: [f"{pid:04d}_c{camera}s1_{pid:06d}_00.jpg" for pid in range(1, 9) for camera in cameras]
+        for split, cameras in (("query", (1, 2)), ("gallery", (2, 3, 4)))
+    }
+    write(tmp_path, folders)
+    rows = [f"{split}/{n},{n[:4]},{n[6]},{split}" for split, names in folders.items() for n in names]
+    (tmp_path / "table.csv").write_text("\n".join(["path,pid,camid,split", *rows]))
+    generator = torch.Generator().manual_seed(1)
+    query, gallery = torch.rand(16, 8, generator=generator), torch.rand(24, 8, generator=generator)
+    scores = set()
+    for found in (read("market1501", tmp_path), read("csv", tmp_path / "table.csv"), read_pattern(tmp_path)):
+        ids = [[getattr(r, name) for r in split] for name in ("pid", "camid") for split in (found.query, found.gallery)]
+        scored = evaluate(query, gallery, *map(torch.tensor, ids), "cosine")
+        scores.add((scored.mAP, *scored.first_match_rank.tolist()))
+    assert len(scores) == 1
 
 
 def test_a_broken_link_is_a_missing_image(tmp_path: Path) -> None:

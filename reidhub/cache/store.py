@@ -63,6 +63,11 @@ class Cache:
         self._note_use(digest)
         return path
 
+    def has(self, artifact: Artifact) -> bool:
+        """Return True if the store has a file for an artifact; the file is not read, and its use is not noted."""
+        digest = artifact.digest or self.read_pin(artifact)
+        return digest is not None and self.path(digest).is_file()
+
     def path(self, digest: Digest) -> Path:
         """Return the path where the file with a digest is stored; the file need not exist."""
         return self.files / f"{digest.hex}.pth"

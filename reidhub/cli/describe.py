@@ -3,6 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
+from reidhub.cache.store import Cache
+from reidhub.errors import CacheError
 from reidhub.zoo.checkpoint import METRICS, Checkpoint, Complexity, Score
 from reidhub.zoo.manifest import zoo
 
@@ -50,6 +52,26 @@ def find_cost(checkpoint: Checkpoint) -> Complexity | None:
     return architecture.computed if architecture else None
 
 
+def find_params_m(checkpoint: Checkpoint) -> str | None:
+    """Return the number of parameters in millions: as published, else as computed; None if neither is known."""
+    computed = find_cost(checkpoint)
+    return checkpoint.params_m or (f"{computed.params / 1e6:.1f}" if computed else None)
+
+
+def find_gflops(checkpoint: Checkpoint) -> str | None:
+    """Return the multiply-adds for one image in 10^9: as published, else as computed; None if neither is known."""
+    computed = find_cost(checkpoint)
+    return checkpoint.gflops or (f"{computed.multiply_adds / 1e9:.2f}" if computed else None)
+
+
+def is_cached(checkpoint: Checkpoint) -> bool:
+    """Return True if the checkpoint's file is in the cache; its bytes are not checked."""
+    try:
+        return Cache().has(checkpoint.artifact)
+    except CacheError:  # this user has no home folder
+        return False
+
+
 def make_json(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return everything known about a checkpoint as data for JSON.
 
@@ -70,6 +92,7 @@ def make_json(checkpoint: Checkpoint) -> dict[str, Any]:
         "sha256_prefix": artifact.sha256_prefix,
         "original_file": artifact.original_file,
         "file": describe_file(checkpoint),
+        "cached": is_cached(checkpoint),
         "input": {"height": checkpoint.input.height, "width": checkpoint.input.width},
         "normalisation": {"mean": list(checkpoint.input.mean), "std": list(checkpoint.input.std)},
         "distance": checkpoint.distance,

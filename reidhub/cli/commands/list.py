@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import click
 
-from reidhub.cli.describe import describe_file, format_score, make_json
+from reidhub.cli.describe import describe_file, find_gflops, find_params_m, format_score, is_cached, make_json
+from reidhub.cli.filters import ORDERS, Filter, sort_checkpoints
 from reidhub.cli.options import (
     OPTIONAL_SELECTOR,
     Form,
@@ -19,14 +21,39 @@ from reidhub.zoo.checkpoint import METRICS, Checkpoint
 
 @click.command("list", epilog=OPTIONAL_SELECTOR)
 @optional_selectors_argument
+@click.option("--model", "models", metavar="MODEL", multiple=True, help="Only of this model; may be repeated.")
+@click.option("--trained-on", metavar="DATASET", multiple=True, help="Only trained on this dataset; may be repeated.")
+@click.option(
+    "--tested-on",
+    metavar="DATASET",
+    multiple=True,
+    help="Only with a score on this dataset, and only this score; may be repeated.",
+)
+@click.option("--cached", is_flag=True, help="Only with a file in the cache.")
+@click.option(
+    "--max-params",
+    "max_params_m",
+    metavar="MILLIONS",
+    type=click.FloatRange(min=0),
+    help="Only with at most this number of parameters.",
+)
+@click.option(
+    "--sort",
+    "order",
+    metavar=f"[{'|'.join(ORDERS)}]",
+    type=click.Choice(ORDERS, case_sensitive=False),
+    help="Scores: best first; others: smallest first.",
+)
 @format_options
-def command(selectors: tuple[str, ...], *, form: Form) -> None:
+def command(selectors: tuple[str, ...], *, order: str | None, form: Form, **conditions: Any) -> None:
     """List checkpoints with their scores, their size and how their file is checked.
 
     A score is `same-domain` if the checkpoint was trained on images of that dataset, and `cross-domain` if it was
     trained elsewhere. CSV, Markdown and LaTeX have one row for each dataset that a checkpoint was scored on.
     """
-    chosen = select_checkpoints(selectors)
+    chosen = Filter(**conditions).apply(select_checkpoints(selectors))
+    if order:
+        chosen = sort_checkpoints(chosen, order)
     if form == "json":
         click.echo(json.dumps([make_json(checkpoint) for checkpoint in chosen], indent=1))
         return
@@ -40,8 +67,9 @@ def command(selectors: tuple[str, ...], *, form: Form) -> None:
     click.echo(f"{format_count(len(chosen), 'checkpoint')}, {unpinned} unpinned (no sha256 known)", err=True)
 
 
-_HEADER = ("checkpoint", "params", "GFLOPs", "size", "file", "same-domain rank-1 (mAP)", "cross-domain rank-1 (mAP)")
-_FIELDS = ("checkpoint", "params_m", "gflops", "dataset", "domain", *METRICS, "size", "file")
+_SCORES = ("same-domain rank-1 (mAP)", "cross-domain rank-1 (mAP)")
+_HEADER = ("checkpoint", "params", "GFLOPs", "size", "file", *_SCORES, "cached")
+_FIELDS = ("checkpoint", "params_m", "gflops", "dataset", "domain", *METRICS, "size", "file", "cached")
 
 
 def _make_row(checkpoint: Checkpoint) -> tuple[str, ...]:
@@ -50,12 +78,13 @@ def _make_row(checkpoint: Checkpoint) -> tuple[str, ...]:
         by_domain[checkpoint.find_domain(score)].append(format_score(score))
     return (
         checkpoint.name,
-        f"{checkpoint.params_m} M" if checkpoint.params_m else "",
-        checkpoint.gflops or "",
+        f"{params_m} M" if (params_m := find_params_m(checkpoint)) else "",
+        find_gflops(checkpoint) or "",
         format_size(checkpoint.artifact.size),
         describe_file(checkpoint),
         "\n".join(by_domain["same"]) or ("" if checkpoint.scores else "none published"),
         "\n".join(by_domain["cross"]),
+        "yes" if is_cached(checkpoint) else "",
     )
 
 
@@ -66,6 +95,6 @@ def _make_records(checkpoint: Checkpoint) -> Iterator[tuple[Cell, ...]]:
         place = (score.dataset, checkpoint.find_domain(score)) if score else (None, None)
         figures = [score.values.get(metric) if score else None for metric in METRICS]
         yield (
-            *(checkpoint.name, checkpoint.params_m, checkpoint.gflops, *place, *figures),
-            *(artifact.size, describe_file(checkpoint)),
+            *(checkpoint.name, find_params_m(checkpoint), find_gflops(checkpoint), *place, *figures),
+            *(artifact.size, describe_file(checkpoint), "yes" if is_cached(checkpoint) else "no"),
         )

@@ -3,7 +3,17 @@
 This package needs torch. It works without checkpoints and datasets.
 """
 
+from reidhub.metrics.bootstrap import Difference, compare_means
 from reidhub.metrics.evaluation import CMC_RANKS, Evaluation, evaluate
 from reidhub.metrics.thresholds import OperatingPoint, Thresholds, find_thresholds
 
-__all__ = ["CMC_RANKS", "Evaluation", "OperatingPoint", "Thresholds", "evaluate", "find_thresholds"]
+__all__ = [
+    "CMC_RANKS",
+    "Difference",
+    "Evaluation",
+    "OperatingPoint",
+    "Thresholds",
+    "compare_means",
+    "evaluate",
+    "find_thresholds",
+]

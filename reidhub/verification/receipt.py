@@ -2,8 +2,8 @@
 
 A file with this JSON is called a receipt. Other people can repeat the run and compare their receipt with it.
 
-If a run is repeated on the same machine, ``results`` and ``environment`` are the same, bit for bit. Only ``timing``
-differs.
+If a run is repeated on the same machine, everything but ``timing`` is the same, bit for bit. `receipt_reader` reads
+receipts for ``reidhub compare``.
 """
 
 import json
@@ -30,14 +30,12 @@ FORMAT = 1
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """Return the report as a dict for ``json.dumps``.
-
-    Embeddings are left out. The ranks and average precisions of the queries are left out too; a digest replaces them.
-    """
+    """Return the report as a dict for ``json.dumps``; embeddings are left out."""
     return {
         "format": FORMAT,
         "environment": asdict(report.environment),
         "results": [_result_json(result) for result in report.results],
+        "queries": [_queries_json(result) for result in report.measured],
         "timing": [_timing_json(result) for result in report.measured],
     }
 
@@ -74,6 +72,21 @@ def _counts_json(measurement: Measurement) -> dict[str, Any]:
         "mINP": measurement.mINP,
         "dimensions": measurement.dimensions,
         "per_query_sha256": measurement.per_query_digest,
+    }
+
+
+def _queries_json(result: Measured) -> dict[str, str]:
+    """Return the results of all queries: for each kind, one text with the numbers, separated by spaces.
+
+    ``repr`` writes a float so that reading it gives the same float.
+    """
+    counts = result.measurement
+    return {
+        "checkpoint": result.job.checkpoint.name,
+        "dataset": result.job.dataset,
+        "first_match_rank": " ".join(map(repr, counts.first_match_rank)),
+        "average_precision": " ".join(map(repr, counts.average_precision)),
+        "inverse_negative_penalty": " ".join(map(repr, counts.inverse_negative_penalty)),
     }
 
 

@@ -1,0 +1,195 @@
+"""``reidhub compare``: two checkpoints, or two receipts, side by side."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import reidhub.demo  # noqa: F401  adds its dataset to the registry
+from reidhub.cache.store import Cache
+from reidhub.cli.options import json_option, print_defaults
+from reidhub.cli.tables import print_table
+from reidhub.cli.verify_output import print_notices, print_problems
+from reidhub.errors import UsageError
+from reidhub.zoo.manifest import is_glob, zoo
+
+if TYPE_CHECKING:
+    from reidhub.verification.comparison import Comparison, Retrieval
+    from reidhub.verification.results import Report
+
+_FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
+
+
+@click.command("compare")
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@click.option("--on", "datasets", metavar="DATASET", multiple=True, help="Only on this dataset; may be repeated.")
+@click.option("--data-root", type=_FOLDER, help="The folder that has the datasets; for names of checkpoints.")
+@click.option("--allow-partial", is_flag=True, help="Accept incomplete datasets.")
+@click.option("--device", help="cpu or cuda; by default the GPU if there is one.")
+@json_option
+def command(
+    first: str,
+    second: str,
+    *,
+    datasets: tuple[str, ...],
+    data_root: Path | None,
+    allow_partial: bool,
+    device: str | None,
+    as_data: bool,
+) -> None:
+    """Compare two retrievals: scores, queries won and lost, and whether the difference in mAP may be chance.
+
+    A and B are receipts (files that `reidhub verify --receipt` wrote), or names of checkpoints, which are measured now.
+    If a receipt has several checkpoints, write RECEIPT:CHECKPOINT. Both must be measured on the same copy of a dataset.
+    """
+    from reidhub.verification.comparison import compare, pair_by_dataset
+
+    sides = [_read_side(text) for text in (first, second)]
+    _measure_sides(sides, _Measuring(datasets, data_root, device, allow_partial=allow_partial))
+    found = [[one for one in side.retrievals if one.dataset in datasets or not datasets] for side in sides]
+    comparisons = [compare(*pair) for pair in pair_by_dataset(*found)]
+    if as_data:
+        click.echo(json.dumps([_make_json(comparison) for comparison in comparisons], indent=1))
+    else:
+        _print(comparisons, sides)
+    _print_notes(comparisons)
+
+
+@dataclass(slots=True)
+class _Side:
+    """A or B.
+
+    Args:
+        text: what the user wrote.
+        name: name of the checkpoint to measure; None for a receipt.
+        retrievals: the results; empty until they are measured.
+    """
+
+    text: str
+    name: str | None
+    retrievals: list["Retrieval"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Measuring:
+    """The options for checkpoints that are measured now."""
+
+    datasets: tuple[str, ...]
+    data_root: Path | None
+    device: str | None
+    allow_partial: bool
+
+
+def _read_side(text: str) -> _Side:
+    """Read a receipt, or find the checkpoint that has this name."""
+    from reidhub.verification.receipt_reader import read_receipt
+
+    if Path(text).exists():
+        return _Side(text, None, read_receipt(Path(text)))
+    path, _, name = text.rpartition(":")
+    if path and Path(path).exists():
+        retrievals = read_receipt(Path(path))
+        if not (chosen := [one for one in retrievals if one.checkpoint == name]):
+            names = ", ".join(dict.fromkeys(one.checkpoint for one in retrievals))
+            raise UsageError(
+                f"the receipt {path} has no measured result of {name!r}", hint=f"it has: {names or 'none'}"
+            )
+        return _Side(text, None, chosen)
+    if "/" in text or text.endswith(".json"):
+        raise UsageError(f"there is no receipt {text}", hint="`reidhub verify --receipt FILE` writes a receipt")
+    if is_glob(text):
+        raise UsageError(f"expected the name of one checkpoint, got the pattern {text!r}")
+    return _Side(text, zoo().find(text)[0].name, [])
+
+
+def _measure_sides(sides: Sequence[_Side], options: _Measuring) -> None:
+    """Measure the sides that are checkpoints, on the datasets of the receipt if the other side is one."""
+    from reidhub.verification.comparison import Retrieval
+
+    named = [side for side in sides if side.name]
+    if not named:
+        return
+    names = tuple(dict.fromkeys(side.text for side in named))
+    print_defaults(names)
+    datasets = tuple(dict.fromkeys(one.dataset for side in sides for one in side.retrievals))
+    report = _measure(names, options.datasets or datasets, options)
+    print_problems(report.not_measured)
+    for side in named:
+        side.retrievals = [Retrieval.of(one) for one in report.measured if one.job.checkpoint.name == side.name]
+    if missing := [side.text for side in named if not side.retrievals]:
+        click.echo(f"error: {' and '.join(missing)} could not be measured", err=True)
+        sys.exit(1)
+
+
+def _measure(names: tuple[str, ...], datasets: tuple[str, ...], options: _Measuring) -> "Report":
+    from reidhub.devices import find_device
+    from reidhub.verification.journal import choose_folder, open_journal
+    from reidhub.verification.plan import Selection, plan
+    from reidhub.verification.run import verify
+    from reidhub.verification.settings import Settings, explain_out_of_memory
+
+    if options.data_root is None:
+        raise UsageError(f"{' and '.join(names)} must be measured, which needs --data-root", hint="or name receipts")
+    selection = Selection.of(zoo(), names)
+    print_notices(selection.checkpoints)
+    jobs, cache = plan(selection, datasets), Cache()
+    settings = Settings.for_device(find_device(options.device), options.data_root, allow_partial=options.allow_partial)
+    folder = choose_folder(cache.root, jobs, settings)
+    with explain_out_of_memory(settings.device), open_journal(folder) as journal:
+        report = verify(jobs, settings, journal, cache)
+        journal.discard()
+    return report
+
+
+def _print(comparisons: Sequence["Comparison"], sides: Sequence[_Side]) -> None:
+    for letter, side in zip("AB", sides, strict=True):
+        name = side.retrievals[0].checkpoint
+        click.echo(f"{letter}: {name}" + ("" if side.name else f" ({side.text})"))
+    header = ("dataset", "metric", "A", "B", "B - A", "note")
+    rows = [row for comparison in comparisons for row in _make_rows(comparison)]
+    print_table(header, rows, right=("A", "B", "B - A"))
+
+
+def _make_rows(comparison: "Comparison") -> list[tuple[str, ...]]:
+    dataset, interval = comparison.first.dataset, comparison.difference
+    first, second = comparison.first.percentages, comparison.second.percentages
+    rows = []
+    for metric in first:
+        note = f"95 % interval {100 * interval.low:+.2f} to {100 * interval.high:+.2f}" if metric == "mAP" else ""
+        change = f"{second[metric] - first[metric]:+.2f}"
+        rows.append((dataset, metric, f"{first[metric]:.2f}", f"{second[metric]:.2f}", change, note))
+    won = comparison.won - comparison.lost
+    tied = f"{comparison.tied} of {interval.queries} tied"
+    return [*rows, (dataset, "queries won", str(comparison.lost), str(comparison.won), f"{won:+d}", tied)]
+
+
+def _print_notes(comparisons: Sequence["Comparison"]) -> None:
+    for comparison in comparisons:
+        dataset = comparison.first.dataset
+        for name, (first, second) in comparison.changed_conditions.items():
+            click.echo(f"note: {dataset}: {name} is {first} for A and {second} for B", err=True)
+        if comparison.difference.may_be_chance:
+            click.echo(f"note: {dataset}: the difference in mAP may be chance: its interval contains 0", err=True)
+
+
+def _make_json(comparison: "Comparison") -> dict[str, Any]:
+    first, second = comparison.first.percentages, comparison.second.percentages
+    interval = comparison.difference
+    return {
+        "dataset": comparison.first.dataset,
+        "first": {"checkpoint": comparison.first.checkpoint, **first},
+        "second": {"checkpoint": comparison.second.checkpoint, **second},
+        "difference": {metric: second[metric] - first[metric] for metric in first},
+        "mAP_interval": [100 * interval.low, 100 * interval.high],
+        "may_be_chance": interval.may_be_chance,
+        "queries": interval.queries,
+        "won": comparison.won,
+        "lost": comparison.lost,
+        "tied": comparison.tied,
+        "changed_conditions": {name: list(pair) for name, pair in comparison.changed_conditions.items()},
+    }

@@ -1,5 +1,7 @@
 """``reidhub compare``: receipts and checkpoints side by side, and receipts that are old, damaged or of another copy."""
 
+import csv
+import io
 import json
 import math
 from collections.abc import Callable
@@ -101,9 +103,23 @@ def test_the_table_shows_both_sides_with_the_difference_and_its_interval(receipt
     lines = done.stdout.splitlines()
     assert lines[0] == f"A: {NAME} ({receipt}:{NAME})" and lines[1].startswith(f"B: {NAME}")
     assert [line.split()[1] for line in lines[3:8]] == list(FIGURES)
-    assert lines[6].endswith("+0.00  95 % interval +0.00 to +0.00")
-    assert lines[8].split()[1:6] == ["queries", "won", "0", "0", "+0"] and lines[8].endswith("tied")
+    assert lines[6].split()[4:] == ["0.000", "0.000", "0.000"] and len(lines[7].split()) == 5
+    assert [line.split()[1:] for line in lines[8:]] == [
+        ["queries", "won", "0", "0", "0"],
+        ["queries", "tied", "10", "10"],
+    ]
     assert "note: corridor: the difference in mAP may be chance" in done.stderr
+
+
+def test_csv_has_all_digits_and_says_on_stderr_what_a_and_b_are(receipt: Path, run) -> None:
+    sides = f"{receipt}:{NAME}", f"{receipt}:{OTHER}"
+    (found,) = json.loads(run("compare", *sides, "--json").stdout)
+    done = run("compare", *sides, "--format", "csv")
+    rows = {row["metric"]: row for row in csv.DictReader(io.StringIO(done.stdout))}
+    assert [float(rows["mAP"][title]) for title in ("95 % from", "to")] == found["mAP_interval"]
+    assert float(rows["rank1"]["B"]) == found["second"]["rank1"] and rows["rank1"]["to"] == ""
+    assert [int(rows[name]["A"]) for name in ("queries won", "queries tied")] == [found["lost"], found["tied"]]
+    assert done.stderr.startswith(f"A: {NAME} ({sides[0]})\nB: {OTHER}")
 
 
 def test_a_name_is_measured_now_on_the_datasets_of_the_receipt(place: Path, receipt: Path, run) -> None:

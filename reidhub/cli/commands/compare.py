@@ -11,8 +11,8 @@ import click
 
 import reidhub.demo  # noqa: F401  adds its dataset to the registry
 from reidhub.cache.store import Cache
-from reidhub.cli.options import json_option, print_defaults
-from reidhub.cli.tables import print_table
+from reidhub.cli.options import Form, format_options, print_defaults
+from reidhub.cli.tables import Cell, print_table
 from reidhub.cli.verify_output import print_notices, print_problems
 from reidhub.errors import UsageError
 from reidhub.zoo.manifest import is_glob, zoo
@@ -31,7 +31,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 @click.option("--data-root", type=_FOLDER, help="The folder that has the datasets; for names of checkpoints.")
 @click.option("--allow-partial", is_flag=True, help="Accept incomplete datasets.")
 @click.option("--device", help="cpu or cuda; by default the GPU if there is one.")
-@json_option
+@format_options
 def command(
     first: str,
     second: str,
@@ -40,7 +40,7 @@ def command(
     data_root: Path | None,
     allow_partial: bool,
     device: str | None,
-    as_data: bool,
+    form: Form,
 ) -> None:
     """Compare two retrievals: scores, queries won and lost, and whether the difference in mAP may be chance.
 
@@ -53,10 +53,10 @@ def command(
     _measure_sides(sides, _Measuring(datasets, data_root, device, allow_partial=allow_partial))
     found = [[one for one in side.retrievals if one.dataset in datasets or not datasets] for side in sides]
     comparisons = [compare(*pair) for pair in pair_by_dataset(*found)]
-    if as_data:
+    if form == "json":
         click.echo(json.dumps([_make_json(comparison) for comparison in comparisons], indent=1))
     else:
-        _print(comparisons, sides)
+        _print_tables(comparisons, sides, form)
     _print_notes(comparisons)
 
 
@@ -146,26 +146,26 @@ def _measure(names: tuple[str, ...], datasets: tuple[str, ...], options: _Measur
     return report
 
 
-def _print(comparisons: Sequence["Comparison"], sides: Sequence[_Side]) -> None:
+def _print_tables(comparisons: Sequence["Comparison"], sides: Sequence[_Side], form: Form) -> None:
     for letter, side in zip("AB", sides, strict=True):
         name = side.retrievals[0].checkpoint
-        click.echo(f"{letter}: {name}" + ("" if side.name else f" ({side.text})"))
-    header = ("dataset", "metric", "A", "B", "B - A", "note")
+        click.echo(f"{letter}: {name}" + ("" if side.name else f" ({side.text})"), err=form != "table")
+    header = ("dataset", "metric", "A", "B", "B - A", "95 % from", "to")
     rows = [row for comparison in comparisons for row in _make_rows(comparison)]
-    print_table(header, rows, right=("A", "B", "B - A"))
+    print_table(header, rows, right=header[2:], form=form)
 
 
-def _make_rows(comparison: "Comparison") -> list[tuple[str, ...]]:
+def _make_rows(comparison: "Comparison") -> list[tuple[Cell, ...]]:
     dataset, interval = comparison.first.dataset, comparison.difference
     first, second = comparison.first.percentages, comparison.second.percentages
-    rows = []
+    won, lost, tied = comparison.won, comparison.lost, comparison.tied
+    rows: list[tuple[Cell, ...]] = []
     for metric in first:
-        note = f"95 % interval {100 * interval.low:+.2f} to {100 * interval.high:+.2f}" if metric == "mAP" else ""
-        change = f"{second[metric] - first[metric]:+.2f}"
-        rows.append((dataset, metric, f"{first[metric]:.2f}", f"{second[metric]:.2f}", change, note))
-    won = comparison.won - comparison.lost
-    tied = f"{comparison.tied} of {interval.queries} tied"
-    return [*rows, (dataset, "queries won", str(comparison.lost), str(comparison.won), f"{won:+d}", tied)]
+        ends = (100 * interval.low, 100 * interval.high) if metric == "mAP" else (None, None)
+        rows.append((dataset, metric, first[metric], second[metric], second[metric] - first[metric], *ends))
+    rows.append((dataset, "queries won", lost, won, won - lost, None, None))
+    rows.append((dataset, "queries tied", tied, tied, None, None, None))
+    return rows
 
 
 def _print_notes(comparisons: Sequence["Comparison"]) -> None:

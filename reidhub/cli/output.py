@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
+from reidhub.cli.wrapping import find_width, wrap_line
 from reidhub.errors import ReidhubError
 from reidhub.files.atomic import is_disk_full
 
@@ -44,7 +45,7 @@ class SafeStream:
     Args:
         stream: the stream to write to.
         required: True to raise an `OutputError` if a write fails; False for messages: if one
-            cannot be written, the work goes on.
+            cannot be written, the work goes on. On a terminal, long messages are wrapped between words.
     """
 
     def __init__(self, stream: TextIO, *, required: bool) -> None:
@@ -55,8 +56,11 @@ class SafeStream:
         """Write text; return the number of characters."""
         move = _MOVE_TO_BAR.match(text)
         start = move.end() if move else 0
+        safe = escape_controls(text[start:])
+        if not move and not self._required and (room := find_width(self._stream)):
+            safe = "\n".join(part for line in safe.split("\n") for part in wrap_line(line, room, hang="  "))
         if text:  # click writes an empty text and ignores the error, to find out what kind of stream it is
-            self._try(self._stream.write, text[:start] + escape_controls(text[start:]))
+            self._try(self._stream.write, text[:start] + safe)
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:

@@ -54,6 +54,39 @@ def print_table(
         click.echo("\n".join(_align(line, widths, [title in right for title in header]) for line in lines))
 
 
+def print_fields(title: str, fields: Sequence[tuple[str, str]], notes: Sequence[str] = ()) -> None:
+    """Print one thing with its fields: the title, then a line for each field and for each note.
+
+    On a terminal, long texts are wrapped between words. A word that is too long for its column, such as an address,
+    has a line of its own.
+
+    Args:
+        title: the first line.
+        fields: name and text of each field; a text may have several lines.
+        notes: sentences for the end.
+    """
+    click.echo("\n".join(_format_fields(title, fields, notes, find_width(sys.stdout))))
+
+
+def _format_fields(
+    title: str, fields: Sequence[tuple[str, str]], notes: Sequence[str], room: int | None
+) -> Iterator[str]:
+    yield title
+    width = max(len(name) for name, _ in fields) + len(_INDENT)
+    for name, text in fields:
+        first = f"  {name}".ljust(width)
+        for line in text.split("\n"):
+            if room is None:
+                yield (first + line).rstrip()
+            else:
+                longest = max(map(measure, line.split()), default=0)
+                hang = " " * width if width + longest <= room else _INDENT
+                yield from wrap_line(line, room, first=first, hang=hang)
+            first = " " * width
+    for note in notes:
+        yield from [f"  {note}"] if room is None else wrap_line(note, room, first="  ", hang=_INDENT)
+
+
 def _format_cell(cell: Cell) -> str:
     if cell is None:
         return ""

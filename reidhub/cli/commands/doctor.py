@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reidhub.cli.options import json_option
+from reidhub.cli.tables import print_fields
 from reidhub.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -36,19 +37,14 @@ def command(files: tuple[Path, ...], *, as_data: bool) -> None:
     if as_data:
         click.echo(json.dumps([{**asdict(one), "loadable": one.loadable} for one in found], indent=1))
     else:
-        click.echo("\n\n".join(map(_format_text, found)), nl=bool(found))
+        for place, one in enumerate(found):
+            if place:
+                click.echo()
+            hints = [f"hint: {one.hint}"] if one.hint else []
+            print_fields(one.path, list(_list_fields(one)), [*(f"note: {note}" for note in one.notes), *hints])
     for reason in unread:
         click.echo(f"error: {reason}", err=True)
     sys.exit(1 if unread or not all(one.loadable for one in found) else 0)
-
-
-def _format_text(found: "Diagnosis") -> str:
-    fields = list(_list_fields(found))
-    width = max(len(name) for name, _ in fields)
-    lines = [f"  {name:<{width}}  {text}".replace("\n", "\n" + " " * (width + 4)) for name, text in fields]
-    notes = [f"  note: {note}" for note in found.notes]
-    hints = [f"  hint: {found.hint}"] if found.hint else []
-    return "\n".join([found.path, *lines, *notes, *hints])
 
 
 def _list_fields(found: "Diagnosis") -> Iterator[tuple[str, str]]:

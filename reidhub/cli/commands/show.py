@@ -8,6 +8,7 @@ import click
 from reidhub.cache.store import Cache
 from reidhub.cli.describe import describe_file, find_cost, make_json, write_unpinned_notice
 from reidhub.cli.options import SELECTOR, json_option, select_checkpoints
+from reidhub.cli.tables import print_fields
 from reidhub.errors import CacheError
 from reidhub.zoo.checkpoint import METRICS, Checkpoint
 from reidhub.zoo.manifest import zoo
@@ -22,15 +23,12 @@ def command(selector: str, *, as_data: bool) -> None:
     if as_data:
         click.echo(json.dumps([make_json(checkpoint) for checkpoint in found], indent=1))
         return
-    click.echo("\n\n".join(_format_text(checkpoint) for checkpoint in found))
-
-
-def _format_text(checkpoint: Checkpoint) -> str:
-    fields = [*_list_model_fields(checkpoint), *_list_file_fields(checkpoint)]
-    width = max(len(name) for name, _ in fields)
-    lines = [f"  {name:<{width}}  {text}".rstrip() for name, text in fields]
-    notices = [f"  note: {notice}" for notice in (*checkpoint.notices, write_unpinned_notice(checkpoint)) if notice]
-    return "\n".join([checkpoint.name, *lines, *notices])
+    for place, checkpoint in enumerate(found):
+        if place:
+            click.echo()
+        fields = [*_list_model_fields(checkpoint), *_list_file_fields(checkpoint)]
+        notices = [*checkpoint.notices, write_unpinned_notice(checkpoint)]
+        print_fields(checkpoint.name, fields, [f"note: {notice}" for notice in notices if notice])
 
 
 def _list_model_fields(checkpoint: Checkpoint) -> list[tuple[str, str]]:

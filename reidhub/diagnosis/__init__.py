@@ -3,6 +3,7 @@
 The file is not trusted: `reidhub.read_weights` reads it without running any code from it.
 """
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from reidhub.diagnosis.origins import (
     find_training_sets,
 )
 from reidhub.diagnosis.resemblance import Resemblance, find_nearest
-from reidhub.diagnosis.wrapping import Wrapping, find_wrapping, suggest_layout
+from reidhub.diagnosis.wrapping import Wrapping, describe_layout, find_wrapping, make_layout
 from reidhub.errors import StateDictError, WeightsError
 from reidhub.files.digest import Digest
 from reidhub.files.sniff import make_printable
@@ -50,6 +51,7 @@ class Diagnosis:
             if there are none.
         tensors: number of tensors that were read; 0 if none could be read.
         wrapping: key and name prefix under which the file stores the tensors; None if not known.
+        layout: layout of a manifest entry that loads the file; None if no entry loads it.
         architecture: the architecture that has exactly these tensors, apart from the classifier; None if there is none.
         nearest: the most similar architecture, if no architecture fits exactly; None if none is similar.
         num_classes: rows of the classifier; None if there is no classifier.
@@ -68,6 +70,7 @@ class Diagnosis:
     known_by: Literal["sha256", "mega-mac"] | None = None
     tensors: int = 0
     wrapping: Wrapping | None = None
+    layout: StateDictLayout | None = None
     architecture: str | None = None
     nearest: str | None = None
     num_classes: int | None = None
@@ -120,8 +123,18 @@ def _read_tensors(blank: Diagnosis, path: Path, start: bytes) -> Diagnosis:
         num_classes=classes,
         training_sets=find_training_sets(classes),
     )
+    read = replace(read, layout=layout if known else _find_layout(read, tensors, found))
     problem, hint = _find_problem(read, tensors, found)
     return replace(read, problem=problem, hint=hint)
+
+
+def _find_layout(read: Diagnosis, tensors: Mapping[str, Tensor], found: Resemblance) -> StateDictLayout | None:
+    """Find the layout that reads from the file exactly the tensors of the most similar architecture, if they load."""
+    wanted = {name: tensor for name, tensor in found.select(tensors).items() if name not in found.others}
+    if read.wrapping is None or found.share < _ALIKE or _find_misfit(read, found, wanted) is not None:
+        return None
+    taken = {found.prefix + name for name in wanted}
+    return make_layout(read.wrapping, found.prefix, taken, [name for name in tensors if name not in taken])
 
 
 def _find_problem(
@@ -147,7 +160,7 @@ def _find_problem(
         return _find_misfit(read, found, below) or misfit, _suggest_for_misfit(read, found)
     if not found.prefix and len(wanted) == len(tensors):
         return None, None
-    return _explain_surroundings(read, tensors, {found.prefix + name for name in wanted}, found)
+    return _explain_surroundings(read, len(tensors) - len(wanted), found)
 
 
 def _find_misfit(read: Diagnosis, found: Resemblance, tensors: Mapping[str, Tensor]) -> str | None:
@@ -160,19 +173,16 @@ def _find_misfit(read: Diagnosis, found: Resemblance, tensors: Mapping[str, Tens
     return None
 
 
-def _explain_surroundings(
-    read: Diagnosis, tensors: Mapping[str, Tensor], wanted: set[str], found: Resemblance
-) -> tuple[str, str]:
-    """Return problem and hint for a file that would load without a prefix, or without the tensors not in ``wanted``."""
-    removed = read.wrapping.prefix if read.wrapping else ""
-    prefix = removed + found.prefix
-    spare = [removed + name for name in tensors if name not in wanted]
+def _explain_surroundings(read: Diagnosis, spare: int, found: Resemblance) -> tuple[str, str]:
+    """Return problem and hint for a file that would load without a prefix, or without its ``spare`` other tensors."""
+    prefix = (read.wrapping.prefix if read.wrapping else "") + found.prefix
     where = f" under {prefix!r}" if prefix else ""
-    problem = f"it holds {found.architecture}{where}, and {len(spare)} other tensors"
+    problem = f"it holds {found.architecture}{where}, and {spare} other tensors"
     if not spare:
         problem = f"every name starts with {prefix!r}"
-    if layout := suggest_layout(prefix, [removed + name for name in wanted], spare):
-        return problem, f"a manifest entry of your own with `{layout}` loads it"
+    if read.layout and (layout := describe_layout(read.layout)):
+        command = f"`reidhub doctor --manifest {shlex.quote(read.path)}` prints one"
+        return problem, f"a manifest entry of your own with `{layout}` loads it; {command}"
     return problem, f"save the tensors of {found.architecture} only, without a prefix"
 
 
@@ -214,6 +224,9 @@ def _write_notes(read: Diagnosis, path: Path, start: bytes) -> Iterator[str]:
             "1000 classes are ImageNet's: these weights tell objects apart, not people, and their embeddings cannot "
             "identify anyone. Training can start from them: reidhub.load(..., dataset='imagenet', num_classes=N)"
         )
+    if read.wrapping and read.wrapping.other_roots:
+        others = ", ".join(make_printable(root) for root in read.wrapping.other_roots)
+        yield f"it holds tensors under {others} too; those under {read.wrapping.root} are read"
     if read.entries:
         return
     yield from _compare_with_name(read, path)

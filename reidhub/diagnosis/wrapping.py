@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reidhub.weights.containers import open_container
-from reidhub.weights.state_dict import find_entries
+from reidhub.weights.state_dict import find_entries, list_roots
 from reidhub.zoo.checkpoint import StateDictLayout
 
 _MOST_SKIPPED = 8  # names in a hint
@@ -21,11 +21,13 @@ class Wrapping:
         root: key under which the file has the mapping with the tensors; empty if the whole file is this mapping.
         prefix: prefix of every name, such as ``module.``.
         latin1: True if the file has byte strings of Python 2 that are not ASCII.
+        other_roots: other keys under which the file has mappings with tensors, such as ``model_ema``.
     """
 
     root: str
     prefix: str
     latin1: bool
+    other_roots: tuple[str, ...] = ()
 
 
 def find_wrapping(path: Path, layout: StateDictLayout) -> Wrapping:
@@ -37,7 +39,8 @@ def find_wrapping(path: Path, layout: StateDictLayout) -> Wrapping:
     """
     with open_container(path, layout.encoding) as container:
         entries = find_entries(container.content, layout)
-    return Wrapping(entries.root, entries.prefix, _needs_latin1(path))
+        others = tuple(root for root in list_roots(container.content) if root != entries.root)
+    return Wrapping(entries.root, entries.prefix, _needs_latin1(path), others)
 
 
 def _needs_latin1(path: Path) -> bool:
@@ -48,20 +51,35 @@ def _needs_latin1(path: Path) -> bool:
         return True
 
 
-def suggest_layout(prefix: str, wanted: Collection[str], spare: Collection[str]) -> str | None:
-    """Write the layout of a manifest entry that reads some tensors of a file and leaves out the others.
+def make_layout(wrapping: Wrapping, prefix: str, wanted: Collection[str], spare: Collection[str]) -> StateDictLayout:
+    """Make the layout of a manifest entry that reads some tensors of a file and leaves out the others.
+
+    What `reidhub.read_weights` finds by itself is not in it.
 
     Args:
-        prefix: prefix to remove from the names in ``wanted``.
-        wanted: names of the tensors to read, as the file has them.
-        spare: names of the other tensors, as the file has them.
+        wrapping: how the file stores its tensors.
+        prefix: prefix to remove from the names in ``wanted``, beside the prefix in ``wrapping``.
+        wanted: names of the tensors to read, without the prefix in ``wrapping``.
+        spare: names of the other tensors, without the prefix in ``wrapping``.
+    """
+    removed = wrapping.prefix
+    taken = {_name_module(removed + name) for name in wanted}
+    modules = ((removed + name, _name_module(removed + name)) for name in spare)
+    skip = dict.fromkeys(name if module in taken else module or name for name, module in modules)
+    return StateDictLayout(
+        root=wrapping.root if wrapping.other_roots else None,
+        strip_prefix=(removed + prefix or None) if prefix or skip else None,
+        skip=tuple(skip),
+    )
+
+
+def describe_layout(layout: StateDictLayout) -> str | None:
+    """Write prefix and names to skip of a layout as in a manifest: ``layout: {strip_prefix: 'model.', skip: ['c']}``.
 
     Returns:
-        A text such as ``layout: {strip_prefix: 'model.', skip: ['centers']}``. None if there are too many names to
-        list, or if a name has characters with a meaning in YAML.
+        None if there are too many names to list, or if a name has characters with a meaning in YAML.
     """
-    taken = {_name_module(name) for name in wanted}
-    skip = list(dict.fromkeys(name if _name_module(name) in taken else _name_module(name) or name for name in spare))
+    prefix, skip = layout.strip_prefix or "", list(layout.skip)
     if len(skip) > _MOST_SKIPPED or not all(map(_PLAIN.fullmatch, (prefix, *skip))):
         return None
     fields = ([f"strip_prefix: {prefix!r}"] if prefix else []) + ([f"skip: {skip}"] if skip else [])

@@ -30,7 +30,8 @@ def read_weights(path: Path | str, *, layout: StateDictLayout = _ANY) -> dict[st
     Args:
         path: the checkpoint file.
         layout: how the file stores its tensors. If ``root`` is None, the tensors may be at the top level or under one
-            key, such as ``state_dict``. If ``strip_prefix`` is None and every name starts with ``module.`` or
+            key. If several keys have tensors, such as ``model`` and ``model_ema``, the key is ``state_dict``, or else
+            ``model``. If ``strip_prefix`` is None and every name starts with ``module.`` or
             ``_orig_mod.``, this prefix is removed.
 
     Returns:
@@ -59,7 +60,7 @@ _MOST_COPIES = 2  # above 1, because a file stores tied weights only once
 _PREFIXES = ("module.", "_orig_mod.")  # nn.DataParallel and torch.compile put them before every name
 _WRAPPERS = 3  # most of these prefixes before a name
 _AVERAGED = "n_averaged"  # count that torch.optim.swa_utils.AveragedModel saves beside the names with ``module.``
-_USUAL_ROOT = "state_dict"
+_USUAL_ROOTS = ("state_dict", "model")  # the first of these, if a file has several mappings of tensors
 _SHOWN = 6  # keys in a message
 _TENSORS = (TensorSpec, ArraySpec, OtherTensor, Tensor)
 _ARRAYS = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "b1"})
@@ -92,6 +93,13 @@ def find_entries(content: Any, layout: StateDictLayout) -> Entries:
     return Entries(root, prefix, {name.removeprefix(prefix): value for name, value in found.items()})
 
 
+def list_roots(content: Any) -> list[str]:
+    """List the keys under which the content of a file has mappings of tensors; empty if it is such a mapping itself."""
+    if not isinstance(content, dict) or _select_tensors(content, ()) is not None:
+        return []
+    return [key for key in _find_mappings(content, ()) if type(key) is str]
+
+
 def _find_root(content: Any, layout: StateDictLayout) -> tuple[str, dict[str, Any]]:
     """Find the mapping of names to tensors in a file's content: the content itself, or one of its values."""
     if not isinstance(content, dict):
@@ -104,15 +112,20 @@ def _find_root(content: Any, layout: StateDictLayout) -> tuple[str, dict[str, An
         return root, found
     if (found := _select_tensors(content, layout.skip)) is not None:
         return "", found
-    distinct = {id(value): (key, value) for key, value in content.items()}  # a file can repeat one mapping many times
-    selected = {key: _select_tensors(value, layout.skip) for key, value in distinct.values()}
-    below = {key: found for key, found in selected.items() if found is not None}
+    below = _find_mappings(content, layout.skip)
     if not below:
         raise WeightsError(f"{_describe(content)}; expected a mapping of names to tensors", hint=STATE_DICT)
-    if len(below) > 1 and _USUAL_ROOT not in below:
+    usual = [root for root in _USUAL_ROOTS if root in below]
+    if len(below) > 1 and not usual:
         raise _explain_choice(below)
-    key = _USUAL_ROOT if _USUAL_ROOT in below else next(iter(below))
+    key = next(iter(usual or below))
     return str(key), below[key]
+
+
+def _find_mappings(content: Mapping[Any, Any], skip: tuple[str, ...]) -> dict[Any, dict[str, Any]]:
+    distinct = {id(value): (key, value) for key, value in content.items()}  # a file can repeat one mapping many times
+    selected = {key: _select_tensors(value, skip) for key, value in distinct.values()}
+    return {key: found for key, found in selected.items() if found is not None}
 
 
 def _select_tensors(value: Any, skip: tuple[str, ...]) -> dict[str, Any] | None:

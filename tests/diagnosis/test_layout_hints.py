@@ -38,7 +38,7 @@ FILES = {
         named("module.", **{"module.conv1.extra": torch.ones(1), "module.centers": torch.ones(1)}),
         "it holds osnet_x0_25 under 'module.', and 2 other tensors",
     ),
-    "two models": ({"model": named(""), "model_ema": named("")}, "it holds several mappings of tensors"),
+    "two models": ({"net": named(""), "net_ema": named("")}, "it holds several mappings of tensors"),
 }
 
 

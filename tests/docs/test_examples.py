@@ -51,9 +51,11 @@ def test_a_fine_tuned_checkpoint_gets_a_manifest_and_ranks_a_gallery(desk, zoo):
     assert len(losses) == 3 and losses[-1] < losses[0]
     assert torch.load(desk.folder / "finetuned.pth", weights_only=True)["classifier.weight"].shape[0] == 2
 
+    printed = desk.run(["reidhub", "doctor", "--manifest", "finetuned.pth"])
+    assert printed.returncode == 0, printed.stderr
     own = desk.folder / "mine.yaml"
-    own.write_text(run(desk, zoo, "own_manifest.py", "finetuned.pth", "osnet_x0_25.mine"))
-    ranked = ["query.jpg", "gallery", "--checkpoint", "osnet_x0_25.mine", "--top", "1"]
+    own.write_text(printed.stdout)
+    ranked = ["query.jpg", "gallery", "--checkpoint", "osnet_x0_25.finetuned", "--top", "1"]
     out = run(desk, zoo, "rank_gallery.py", *ranked, REIDHUB_MANIFEST=str(own))
     assert len(out.splitlines()) == 1
 

@@ -154,13 +154,13 @@ def test_averaged_model_is_read_without_its_count(file):
 
 
 def test_several_mappings_of_tensors_are_an_error_that_says_how_to_choose(file):
-    file.write_bytes(saved({"center": {"centers": torch.ones(2)}, "model": weights(), "model_ema": weights()}))
+    file.write_bytes(saved({"center": {"centers": torch.ones(2)}, "net": weights(), "net_ema": weights()}))
 
-    with pytest.raises(WeightsError, match="several mappings of tensors: center, model, model_ema") as caught:
+    with pytest.raises(WeightsError, match="several mappings of tensors: center, net, net_ema") as caught:
         read_weights(file)
 
-    assert "layout: {root: model}" in caught.value.hint and "StateDictLayout(root='model')" in caught.value.hint
-    assert same(read_weights(file, layout=StateDictLayout(root="model")), weights())
+    assert "layout: {root: net}" in caught.value.hint and "StateDictLayout(root='net')" in caught.value.hint
+    assert same(read_weights(file, layout=StateDictLayout(root="net")), weights())
 
 
 @pytest.mark.parametrize("root", [None, "net"])

@@ -19,22 +19,27 @@ if TYPE_CHECKING:
 
 @click.command("doctor")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--manifest", "as_manifest", is_flag=True, help="Print a manifest with an entry for each FILE.")
 @json_option
-def command(files: tuple[Path, ...], *, as_data: bool) -> None:
+def command(files: tuple[Path, ...], *, as_manifest: bool, as_data: bool) -> None:
     """Find out what checkpoint files are, and why they do not load.
 
     The command examines only bytes, names and shapes; it runs no code from a file. The exit code is 0 if every FILE
-    loads as an architecture of the zoo, else 1.
+    loads as an architecture of the zoo, else 1. With --manifest, it is 0 if every FILE has an entry that loads it.
     """
     from reidhub.diagnosis import doctor
 
+    if as_manifest and as_data:
+        raise click.UsageError("--manifest prints YAML, so it cannot be used with --json")
     found, unread = [], []
     for file in files:
         try:
             found.append(doctor(file))
         except WeightsError as error:
             unread.append(error)
-    if as_data:
+    if as_manifest:
+        _print_manifest(found)
+    elif as_data:
         click.echo(json.dumps([{**asdict(one), "loadable": one.loadable} for one in found], indent=1))
     else:
         for place, one in enumerate(found):
@@ -44,7 +49,19 @@ def command(files: tuple[Path, ...], *, as_data: bool) -> None:
             print_fields(one.path, list(_list_fields(one)), [*(f"note: {note}" for note in one.notes), *hints])
     for reason in unread:
         click.echo(f"error: {reason}", err=True)
-    sys.exit(1 if unread or not all(one.loadable for one in found) else 0)
+    sys.exit(1 if unread or not all(one.layout if as_manifest else one.loadable for one in found) else 0)
+
+
+def _print_manifest(found: "list[Diagnosis]") -> None:
+    """Print a manifest with an entry for each file that an entry loads, and an error for each other file."""
+    from reidhub.diagnosis.manifest_entry import write_manifest
+
+    if described := [one for one in found if one.layout]:
+        click.echo(write_manifest(described), nl=False)
+    for one in found:
+        if not one.layout:
+            error = WeightsError(f"no entry loads {one.path}: {one.problem}", hint=one.hint)
+            click.echo(f"error: {error}", err=True)
 
 
 def _list_fields(found: "Diagnosis") -> Iterator[tuple[str, str]]:

@@ -93,8 +93,8 @@ def find_thresholds(
     ``torch.dist(a, b)`` with the thresholds. For ``cosine``, compare 1 - similarity. Pairs of one person from one
     camera do not count, and neither do images with a negative pid.
 
-    All distances are computed as float32, and counted in buckets. The matrix of distances is never completely in
-    memory.
+    All distances are float32, and are counted in buckets. The matrix of distances is never completely in memory. The
+    Euclidean distance of nearly equal embeddings has a rounding error of up to about 1/1000 of their length.
 
     Args:
         query: embeddings (Q, D), of any floating dtype; if they are tensors on a GPU, the GPU computes.

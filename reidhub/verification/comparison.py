@@ -121,7 +121,7 @@ def pair_by_dataset(first: Sequence[Retrieval], second: Sequence[Retrieval]) -> 
     """Pair the retrievals on the same dataset, in the order of ``first``.
 
     Raises:
-        UsageError: there is no common dataset, or one side has several checkpoints.
+        UsageError: there is no common dataset, or one side has several checkpoints, or several results on a dataset.
     """
     by_dataset = [_index(side) for side in (first, second)]
     common = [dataset for dataset in by_dataset[0] if dataset in by_dataset[1]]
@@ -142,7 +142,13 @@ def _index(side: Iterable[Retrieval]) -> dict[str, Retrieval]:
             f"expected the results of one checkpoint, got those of {', '.join(names)}",
             hint="name one of them after the receipt: RECEIPT:CHECKPOINT",
         )
-    return {one.dataset: one for one in retrievals}
+    by_dataset = {one.dataset: one for one in retrievals}
+    if len(by_dataset) < len(retrievals):
+        raise UsageError(
+            f"expected one result of {retrievals[0].checkpoint} on each dataset, got several",
+            hint="write each of them to a receipt of its own",
+        )
+    return by_dataset
 
 
 def _describe_copy(retrieval: Retrieval) -> str:

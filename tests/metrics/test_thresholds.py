@@ -102,6 +102,15 @@ def test_a_user_compares_the_plain_distance_with_the_threshold() -> None:
     assert (found.equal_error.far, found.equal_error.frr) == (0.0, 0.0)
 
 
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+def test_rounding_that_makes_the_distance_of_equal_images_negative_does_no_harm(distance: Any) -> None:
+    images = np.random.default_rng(0).standard_normal((200, 64)).astype(np.float32)
+    pids = np.arange(200)
+    found = find_thresholds(images, images, pids, pids, np.zeros(200, int), np.ones(200, int), distance)
+    assert (found.equal_error.far, found.equal_error.frr, found.same_pairs) == (0.0, 0.0, 200)
+    assert 0 <= found.curve[0].distance <= found.equal_error.distance < 0.02
+
+
 def test_too_few_pairs_give_no_threshold_for_a_rate() -> None:
     def find(people: int) -> tuple[OperatingPoint | None, OperatingPoint | None]:
         gallery = np.arange(people + 1.0)[:, None]

@@ -174,6 +174,12 @@ def test_a_receipt_with_several_checkpoints_needs_the_name_of_one(receipt: Path,
     assert done.returncode == 2 and f"has no measured result of 'osnet'\nhint: it has: {NAME}, {OTHER}" in done.stderr
 
 
+def test_two_results_of_a_checkpoint_on_a_dataset_are_not_mixed_up(receipt: Path, run, tmp_path: Path) -> None:
+    twice = write(tmp_path, receipt, lambda data: data["queries"].append(data["queries"][0]))
+    done = run("compare", f"{twice}:{NAME}", f"{receipt}:{NAME}")
+    assert done.returncode == 2 and f"expected one result of {NAME} on each dataset, got several" in done.stderr
+
+
 def test_a_receipt_that_is_not_there_and_a_pattern_are_errors(run, tmp_path: Path) -> None:
     assert "there is no receipt nowhere.json\nhint: `reidhub verify" in run("compare", "nowhere.json", NAME).stderr
     assert "got the pattern 'osnet_*'" in run("compare", "osnet_*", NAME).stderr

@@ -32,16 +32,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 @click.option("--allow-partial", is_flag=True, help="Accept incomplete datasets.")
 @click.option("--device", help="cpu or cuda; by default the GPU if there is one.")
 @format_options
-def command(
-    first: str,
-    second: str,
-    *,
-    datasets: tuple[str, ...],
-    data_root: Path | None,
-    allow_partial: bool,
-    device: str | None,
-    form: Form,
-) -> None:
+def command(first: str, second: str, *, form: Form, **options: Any) -> None:
     """Compare two retrievals: scores, queries won and lost, and whether the difference in mAP may be chance.
 
     A and B are receipts (files that `reidhub verify --receipt` wrote), or names of checkpoints, which are measured now.
@@ -50,8 +41,10 @@ def command(
     from reidhub.verification.comparison import compare, pair_by_dataset
 
     sides = [_read_side(text) for text in (first, second)]
-    _measure_sides(sides, _Measuring(datasets, data_root, device, allow_partial=allow_partial))
-    found = [[one for one in side.retrievals if one.dataset in datasets or not datasets] for side in sides]
+    measuring = _Measuring(**options)
+    _measure_sides(sides, measuring)
+    wanted = measuring.datasets
+    found = [[one for one in side.retrievals if one.dataset in wanted or not wanted] for side in sides]
     comparisons = [compare(*pair) for pair in pair_by_dataset(*found)]
     if form == "json":
         click.echo(json.dumps([_make_json(comparison) for comparison in comparisons], indent=1))

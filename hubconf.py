@@ -6,6 +6,7 @@ The functions differ only in the architecture; ``torch.hub.help`` shows the docu
 """
 
 from collections.abc import Callable as _Callable
+from os import PathLike as _PathLike
 from pathlib import Path as _Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,7 @@ Args:
         of the manifest: ``msmt17``, or for OSNet-AIN and OSNet-IBN ``msmt17_combineall``. If the zoo has only ImageNet
         weights of the model, these load with a warning: they cannot tell people apart. Training starts from
         ``imagenet``; for resnet50 and resnet50_fc512 these weights are torchvision's.
+    file: path of a checkpoint file of this architecture, to load instead of published weights.
     pretrained: True loads published weights and returns a model in eval mode; False returns a new model in train mode.
     num_classes: rows of the classifier. None keeps those of the file, and means 1000 for a new model. If the file has
         another number, a new classifier is initialised and everything else loads:
@@ -65,13 +67,23 @@ Returns:
 
 
 def _entry_point(architecture: str) -> "_Callable[..., _ReidModel]":
-    def load(dataset: str | None = None, *, pretrained: bool = True, num_classes: int | None = None) -> "_ReidModel":
+    def load(
+        dataset: str | None = None,
+        *,
+        file: "str | _PathLike[str] | None" = None,
+        pretrained: bool = True,
+        num_classes: int | None = None,
+    ) -> "_ReidModel":
         if not isinstance(pretrained, bool):
             raise _UsageError(
                 f"pretrained is True or False, got {pretrained!r}", hint=f"dataset={pretrained!r} chooses the weights"
             )
+        if pretrained and file is not None:
+            return _reidhub.load(_Path(file), dataset, architecture=architecture, num_classes=num_classes)
         if pretrained:
             return _reidhub.load(architecture, dataset, num_classes=num_classes)
+        if file is not None:
+            raise _UsageError(f"file={file!r} needs pretrained=True: a new model has random weights")
         if dataset is not None:
             raise _UsageError(f"dataset={dataset!r} needs pretrained=True: a new model was trained on nothing")
         return _reidhub.build(architecture, 1000 if num_classes is None else num_classes)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reidhub.diagnosis import doctor
     from reidhub.errors import ReidhubError
     from reidhub.inference.complexity import complexity
+    from reidhub.verification.calls import evaluate, verify
     from reidhub.weights import read_weights
     from reidhub.zoo.checkpoint import Checkpoint
 
@@ -31,12 +32,14 @@ _PUBLIC = {
     "complexity": "reidhub.inference.complexity",
     "doctor": "reidhub.diagnosis",
     "embedder": "reidhub.api",
+    "evaluate": "reidhub.verification.calls",
     "fetch": "reidhub.api",
     "find": "reidhub.api",
     "load": "reidhub.api",
     "metrics": "",
     "read_weights": "reidhub.weights",
     "transform": "reidhub.api",
+    "verify": "reidhub.verification.calls",
 }
 
 __all__ = [
@@ -49,12 +52,14 @@ __all__ = [
     "complexity",
     "doctor",
     "embedder",
+    "evaluate",
     "fetch",
     "find",
     "load",
     "metrics",
     "read_weights",
     "transform",
+    "verify",
 ]
 
 

@@ -1,6 +1,7 @@
 """The public functions of the package: find and download checkpoints, build and load models, embed images."""
 
 import logging
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,8 +9,9 @@ from typing import TYPE_CHECKING
 from reidhub.cache.store import Cache
 from reidhub.download.fetch import fetch as _fetch
 from reidhub.errors import CacheError, UsageError
-from reidhub.zoo.checkpoint import Checkpoint
+from reidhub.zoo.checkpoint import Checkpoint, OwnCheckpoint
 from reidhub.zoo.manifest import zoo
+from reidhub.zoo.own_files import is_own_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from reidhub.models.base import ReidModel
 
 _log = logging.getLogger(__name__)
+
+ModelName = str | os.PathLike[str]
+"""The name of a checkpoint or a model, or the path of a user's own checkpoint file."""
 
 _SHOWN = 12  # largest number of names in a hint
 
@@ -47,18 +52,31 @@ def find(selector: str) -> list[Checkpoint]:
     return zoo().find(selector)
 
 
-def find_one(model: str, dataset: str | None = None) -> Checkpoint:
+def find_one(model: ModelName, dataset: str | None = None, architecture: str | None = None) -> Checkpoint:
     """Find the one checkpoint of a model and a dataset; a model's name alone means its default, and the log says which.
 
     Args:
-        model: a selector that matches one checkpoint; if ``dataset`` is given, a model's name.
+        model: a selector that matches one checkpoint, or the path of a file; if ``dataset`` is given, a model's name.
         dataset: tag in the checkpoint's name, such as ``msmt17``. If the model has no checkpoint with this tag, the
             checkpoint that was trained on this dataset and no other.
+        architecture: the architecture of a file; None to detect it.
 
     Raises:
-        UnknownCheckpointError: no checkpoint matches, or ``dataset`` is given and several checkpoints match.
-        UsageError: ``dataset`` is None and several checkpoints match.
+        UnknownCheckpointError: no checkpoint matches, ``dataset`` is given and several checkpoints match, or there is
+            no such file.
+        UsageError: ``dataset`` is None and several checkpoints match; ``dataset`` is given for a file, or
+            ``architecture`` for a name.
+        WeightsError: the file does not hold exactly the weights of one architecture.
     """
+    if is_own_file(model):
+        if dataset is not None:
+            raise UsageError(f"{model} is a file: dataset={dataset!r} has no meaning for it", hint="leave it out")
+        from reidhub.diagnosis.own_file import find_own_checkpoint
+
+        return find_own_checkpoint(model, architecture)
+    if architecture is not None:
+        raise UsageError(f"{model} is no file: only a file needs architecture={architecture!r}", hint="leave it out")
+    model = str(model)
     if dataset is not None:
         return zoo().find_trained(model, dataset)
     found = find(model)
@@ -71,21 +89,24 @@ def find_one(model: str, dataset: str | None = None) -> Checkpoint:
     return found[0]
 
 
-def find_for_embedding(model: str, dataset: str | None = None) -> Checkpoint:
+def find_for_embedding(model: ModelName, dataset: str | None = None, architecture: str | None = None) -> Checkpoint:
     """Find the one checkpoint of a model and a dataset; ImageNet weights only if the user asked for them.
 
     Embeddings of ImageNet weights cannot tell people apart. Therefore they are refused if the user gave only the
-    model's name. They are accepted if the user gave the checkpoint's full name, or ``dataset``.
+    model's name. They are accepted if the user gave the checkpoint's full name, or ``dataset``, or the path of a file.
 
     Args:
-        model: a selector that matches one checkpoint; if ``dataset`` is given, a model's name.
+        model: a selector that matches one checkpoint, or the path of a file; if ``dataset`` is given, a model's name.
         dataset: tag in the checkpoint's name, such as ``msmt17``; see `find_one`.
+        architecture: the architecture of a file; None to detect it.
 
     Raises:
-        UnknownCheckpointError: no checkpoint matches, or ``dataset`` is given and several checkpoints match.
+        UnknownCheckpointError: no checkpoint matches, ``dataset`` is given and several checkpoints match, or there is
+            no such file.
         UsageError: ``dataset`` is None, and several checkpoints match or the model's default has ImageNet weights.
+        WeightsError: the file does not hold exactly the weights of one architecture.
     """
-    checkpoint = find_one(model, dataset)
+    checkpoint = find_one(model, dataset, architecture)
     if _is_unrequested_imagenet(checkpoint, model, dataset):
         raise UsageError(
             f"{model} means {checkpoint.name}: ImageNet weights, which cannot tell people apart",
@@ -95,9 +116,10 @@ def find_for_embedding(model: str, dataset: str | None = None) -> Checkpoint:
     return checkpoint
 
 
-def _is_unrequested_imagenet(checkpoint: Checkpoint, model: str, dataset: str | None) -> bool:
-    """Return True if the checkpoint has ImageNet weights, and the user gave neither its full name nor a dataset."""
-    return not checkpoint.for_reid and dataset is None and model != checkpoint.name
+def _is_unrequested_imagenet(checkpoint: Checkpoint, model: ModelName, dataset: str | None) -> bool:
+    """Return True if the checkpoint has ImageNet weights, and the user gave only the name of its model."""
+    by_model = dataset is None and model != checkpoint.name and not isinstance(checkpoint, OwnCheckpoint)
+    return by_model and not checkpoint.for_reid
 
 
 def _list_names(names: list[str]) -> str:
@@ -105,11 +127,11 @@ def _list_names(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN]) + more
 
 
-def fetch(name: str) -> Path:
+def fetch(name: ModelName) -> Path:
     """Return the path of one checkpoint's verified file; download the file if the cache does not have it.
 
     Args:
-        name: a selector that matches one checkpoint.
+        name: a selector that matches one checkpoint. The path of a file is returned unchanged, if the file loads.
 
     Raises:
         UnknownCheckpointError: nothing matches.
@@ -135,66 +157,85 @@ def build(model: str, num_classes: int = 1000) -> "ReidModel":
 
 
 def load(
-    model: str, dataset: str | None = None, *, num_classes: int | None = None, device: "torch.device | str" = "cpu"
+    model: ModelName,
+    dataset: str | None = None,
+    *,
+    architecture: str | None = None,
+    num_classes: int | None = None,
+    device: "torch.device | str" = "cpu",
 ) -> "ReidModel":
-    """Load a published model with its weights, in eval mode: (N, 3, H, W) -> (N, D).
+    """Load a published model or a file of your own with its weights, in eval mode: (N, 3, H, W) -> (N, D).
 
     Args:
-        model: a full name (``osnet_x1_0.msmt17``), or a model's name.
+        model: a full name (``osnet_x1_0.msmt17``), a model's name, or the path of a checkpoint file (``./my.pth``).
         dataset: the training data, if ``model`` is a model's name; None for the model's default checkpoint. If the
             default has ImageNet weights, the log warns that they cannot tell people apart. ``imagenet`` means the
             weights from which re-ID training starts; for resnet50 and resnet50_fc512 these are torchvision's weights.
+        architecture: the architecture of a file, such as ``osnet_x1_0``; None to detect it. The log says which one was
+            detected, at level INFO.
         num_classes: number of rows of the classifier; None for the number in the file. If the file has another
-            number, a new classifier is initialised, with a warning in the log. All other tensors must fit exactly.
+            number, or a file of your own has no classifier, a new classifier is initialised, with a warning in the
+            log. All other tensors must fit exactly.
         device: the device on which the model is placed.
 
     Raises:
         UnknownCheckpointError: no checkpoint matches, or ``dataset`` is given and several checkpoints match.
         UsageError: ``dataset`` is None and several checkpoints match; the model has no ImageNet weights;
-            ``num_classes`` is below 1; or the device does not exist.
+            ``num_classes`` is below 1; the device does not exist; ``dataset`` is given for a file, or ``architecture``
+            for a name.
         FetchError: no source gave the file.
-        WeightsError: the file does not hold the weights of this architecture.
+        WeightsError: the file does not hold the weights of this architecture; the message lists what does not fit.
     """
     from reidhub.devices import find_device
-    from reidhub.weights import CLASSIFIER, convert, count_classes, read_cached_weights
-    from reidhub.weights.load import build_with_weights
     from reidhub.zoo.torchvision_weights import HEAD, find_torchvision_weights
 
     place = find_device(device)
-    start = find_torchvision_weights(model, dataset)
-    checkpoint = start or find_one(model, dataset)
+    start = None if is_own_file(model) else find_torchvision_weights(str(model), dataset)
+    checkpoint = start or find_one(model, dataset, architecture)
     if _is_unrequested_imagenet(checkpoint, model, dataset):
         _log.warning(
             '%s has ImageNet weights, which cannot tell people apart; dataset="%s" loads them without this warning',
             checkpoint.name,
             checkpoint.tag,
         )
+    return _load(checkpoint, place, num_classes, HEAD if start else ())
+
+
+def _load(
+    checkpoint: Checkpoint, device: "torch.device", num_classes: int | None = None, head: tuple[str, ...] = ()
+) -> "ReidModel":
+    """Load the model of a checkpoint, in eval mode; the tensors of the ``head`` are newly initialised."""
+    from reidhub.weights import CLASSIFIER, convert, count_classes, read_cached_weights
+    from reidhub.weights.load import build_with_weights
+
     path = _fetch(checkpoint, Cache())
     tensors = read_cached_weights(path, checkpoint.layout)
-    held = count_classes(tensors)
-    head: tuple[str, ...] = HEAD if start else () if num_classes in (None, held) else (CLASSIFIER,)
+    if not head and num_classes not in (None, count_classes(tensors)):
+        head = (CLASSIFIER,)
     built = build_with_weights(checkpoint, tensors, num_classes, head)
-    if not head:
+    if not head and not isinstance(checkpoint, OwnCheckpoint):
         with suppress(CacheError):  # without the converted file, the next load is only slower
             convert(path, tensors, checkpoint.layout)
-    if place.type != "cpu":  # `to` takes time even if nothing moves
-        built.to(place)
+    if device.type != "cpu":  # `to` takes time even if nothing moves
+        built.to(device)
     return built.eval()
 
 
 def embedder(
-    model: str,
+    model: ModelName,
     dataset: str | None = None,
     *,
+    architecture: str | None = None,
     device: "torch.device | str" = "cpu",
     precision: "Precision" = "fp32",
     batch: int | None = None,
 ) -> "Embedder":
-    """Load a published model for fast inference: an embedder computes embeddings (N, D) of any images.
+    """Load a model for fast inference: an embedder computes embeddings (N, D) of any images.
 
     Args:
-        model: a full name (``osnet_x1_0.msmt17``), or a model's name.
+        model: a full name (``osnet_x1_0.msmt17``), a model's name, or the path of a checkpoint file (``./my.pth``).
         dataset: the training data, if ``model`` is a model's name; None for the model's default checkpoint.
+        architecture: the architecture of a file, such as ``osnet_x1_0``; None to detect it.
         device: the device on which the model runs.
         precision: ``fp32`` is a faster copy of the model, which rounds differently; ``exact`` is the unchanged model,
             which is slower; ``bf16``, and on a GPU ``tf32`` and ``fp16``, are faster copies with fewer bits.
@@ -204,28 +245,29 @@ def embedder(
     Raises:
         UnknownCheckpointError: no checkpoint matches, or several match although ``dataset`` is given.
         FetchError: no source gave the file.
-        WeightsError: the file does not hold the weights of this architecture.
+        WeightsError: the file does not hold the weights of this architecture; the message lists what does not fit.
         UsageError: ``dataset`` is missing, because several checkpoints match or the model's default has ImageNet
-            weights. Or the device does not exist, it lacks the precision, or the batch is below 1.
+            weights; or it is given for a file. Or the device does not exist, it lacks the precision, or the batch is
+            below 1.
     """
     from reidhub.devices import find_device
     from reidhub.inference import Embedder
     from reidhub.inference.engine import check_batch
     from reidhub.torch_settings import check_precision
 
-    checkpoint, place = find_for_embedding(model, dataset), find_device(device)
+    checkpoint, place = find_for_embedding(model, dataset, architecture), find_device(device)
     check_precision(precision, place)  # check this and the batch before anything is downloaded
     batch = check_batch(batch)
-    loaded = load(checkpoint.name, device=place)
-    cached = Cache().find(checkpoint.artifact)
+    loaded = _load(checkpoint, place)
+    cached = None if isinstance(checkpoint, OwnCheckpoint) else Cache().find(checkpoint.artifact)
     return Embedder.of_model(loaded, checkpoint.input, precision=precision, batch=batch, cached=cached)
 
 
-def transform(name: str) -> "Callable[[Image], torch.Tensor]":
+def transform(name: ModelName) -> "Callable[[Image], torch.Tensor]":
     """Return the preprocessing of one checkpoint: a function from a PIL image to a normalised float tensor (3, H, W).
 
     Args:
-        name: a selector that matches one checkpoint.
+        name: a selector that matches one checkpoint, or the path of a checkpoint file.
 
     Raises:
         UnknownCheckpointError: nothing matches.

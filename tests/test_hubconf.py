@@ -15,7 +15,7 @@ from support.local_zoos import Entry, file_of, write_zoo
 from support.paths import GUARD, ROOT
 
 import reidhub.api
-from reidhub.errors import UsageError
+from reidhub.errors import StateDictError, UsageError
 from reidhub.models import ARCHITECTURES, build
 from reidhub.models.base import ReidModel
 from reidhub.zoo.manifest import zoo
@@ -113,7 +113,8 @@ def test_all_entry_points_take_the_same_arguments():
     (signature,) = {str(inspect.signature(function)) for function in functions}
 
     assert signature.startswith(
-        "(dataset: str | None = None, *, pretrained: bool = True, num_classes: int | None = None)"
+        "(dataset: str | None = None, *, file: 'str | _PathLike[str] | None' = None, pretrained: bool = True, "
+        "num_classes: int | None = None)"
     )
     assert [function.__name__ for function in functions] == list(ARCHITECTURES)
     assert hubconf.dependencies
@@ -197,3 +198,15 @@ def test_a_real_older_python_is_told_which_python_is_needed(version, tmp_path):
     )
 
     assert done.stderr.splitlines()[-1] == f"ImportError: {NEEDED.removesuffix('3.10')}{version}"
+
+
+def test_entry_point_loads_a_file_of_its_architecture_only(tmp_path):
+    path = tmp_path / "mine.pth"
+    path.write_bytes(file_of("osnet_x0_25", 5))
+
+    assert load("osnet_x0_25", file=path).num_classes == 5
+    assert load("osnet_x0_25", file=str(path), num_classes=3).num_classes == 3
+    with pytest.raises(StateDictError, match="tensors do not fit"):
+        load("osnet_x0_5", file=path)
+    with pytest.raises(UsageError, match="needs pretrained=True"):
+        load("osnet_x0_25", file=path, pretrained=False)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from PIL import Image
 from support.local_zoos import Entry, file_of, write_zoo
 from support.paths import ROOT
 
@@ -28,12 +29,14 @@ calls = {
     "complexity": lambda: reidhub.complexity(reidhub.build("osnet_x0_25", 3)).params,
     "doctor": lambda: reidhub.doctor(reidhub.fetch(name)),
     "embedder": lambda: reidhub.embedder(name, precision="exact", batch=1),
+    "evaluate": lambda: reidhub.evaluate(name, sys.argv[2], device="cpu", precision="exact")[0].mAP,
     "fetch": lambda: reidhub.fetch(name),
     "find": lambda: reidhub.find(name),
     "load": lambda: reidhub.load(name),
     "metrics": lambda: reidhub.metrics.evaluate(embeddings, embeddings, labels, labels, labels, 1 - labels).mAP,
     "read_weights": lambda: reidhub.read_weights(reidhub.fetch(name)),
     "transform": lambda: reidhub.transform(name),
+    "verify": lambda: reidhub.verify(name, sys.argv[2], datasets=["market1501"], device="cpu").results,
 }
 assert calls.keys() == set(reidhub.__all__), calls.keys() ^ set(reidhub.__all__)
 for public in reidhub.__all__:
@@ -45,7 +48,10 @@ print("called", len(calls))
 def test_every_public_name_works_after_every_module_was_imported(tmp_path: Path):
     manifest = write_zoo(tmp_path, Entry("osnet_x0_25.mine", file_of("osnet_x0_25", 5)))
     environment = {**os.environ, "REIDHUB_MANIFEST": manifest}
-    command = [sys.executable, "-c", CALL_EVERYTHING, "osnet_x0_25.mine"]
+    for name in ("query/0001_c1s1_000001_01.jpg", "gallery/0001_c2s1_000001_01.jpg", "gallery/0002_c1s1_000001_01.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (16, 32), "red").save(tmp_path / name)
+    command = [sys.executable, "-c", CALL_EVERYTHING, "osnet_x0_25.mine", str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
 
     assert done.stdout.startswith("called"), done.stderr

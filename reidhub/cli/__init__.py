@@ -27,6 +27,7 @@ COMMANDS = {
     "pin": "print the lines that pin a file in the manifest",
     "doctor": "find out what a file is, and why it does not load",
     "verify": "measure reported scores again on your copy of a dataset",
+    "evaluate": "score checkpoints on your own images",
     "compare": "two checkpoints or receipts side by side, and whether the difference is chance",
     "demo": "download and verify with hosts and images made on this machine",
 }

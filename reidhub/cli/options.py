@@ -10,6 +10,7 @@ import click
 from reidhub.errors import UsageError
 from reidhub.zoo.checkpoint import Checkpoint
 from reidhub.zoo.manifest import is_glob, zoo
+from reidhub.zoo.own_files import is_own_file
 
 SELECTOR = (
     "SELECTOR is a name (osnet_x1_0.msmt17), a model (osnet_x1_0: its default checkpoint) or a glob ('*.msmt17')."
@@ -72,7 +73,7 @@ def print_defaults(selectors: tuple[str, ...]) -> None:
         UnknownCheckpointError: a selector matches nothing.
     """
     for selector in selectors:
-        if is_glob(selector):
+        if is_glob(selector) or is_own_file(selector):
             continue
         (checkpoint,) = zoo().find(selector)
         if checkpoint.name != selector:

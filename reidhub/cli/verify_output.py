@@ -11,6 +11,7 @@ from reidhub.cli.describe import write_unpinned_notice
 from reidhub.cli.options import Form
 from reidhub.cli.tables import Cell, format_size, print_table
 from reidhub.verification.results import PARTIAL_COPY, Measured, NotMeasured, Report, Result
+from reidhub.zoo.checkpoint import OwnCheckpoint
 
 if TYPE_CHECKING:
     from reidhub.verification.dry_run import JobPreview
@@ -22,16 +23,27 @@ _FEW = 3  # up to this number of checkpoints without a known sha256, each has it
 
 
 def print_notices(checkpoints: Sequence["Checkpoint"]) -> None:
-    """Print on stderr the checkpoints' notices in the manifest, and the checkpoints without a known sha256.
+    """Print on stderr what the users' own files are, the notices in the manifest, and the files without a known sha256.
 
     If several checkpoints have the same notice, it is printed once.
     """
+    for checkpoint in checkpoints:
+        if isinstance(checkpoint, OwnCheckpoint):
+            click.echo(f"note: {_describe_own(checkpoint)}", err=True)
     unpinned = [notice for checkpoint in checkpoints if (notice := write_unpinned_notice(checkpoint))]
     if len(unpinned) > _FEW:
         names = ", ".join(checkpoint.name for checkpoint in checkpoints if write_unpinned_notice(checkpoint))
         unpinned = [f"{len(unpinned)} checkpoints are unpinned: their sha256 is not known: {names}"]
     for notice in dict.fromkeys([*unpinned, *(notice for c in checkpoints for notice in c.notices)]):
         click.echo(f"note: {notice}", err=True)
+
+
+def _describe_own(checkpoint: OwnCheckpoint) -> str:
+    if checkpoint.name != str(checkpoint.path):
+        return f"{checkpoint.path} has the bytes of {checkpoint.name}"
+    classes = checkpoint.spec.num_classes
+    trained = "ImageNet weights, which cannot tell people apart" if not checkpoint.for_reid else f"{classes} classes"
+    return f"{checkpoint.path} has the architecture {checkpoint.model}, {trained if classes else 'no classifier'}"
 
 
 def print_report(report: Report, *, form: Form) -> None:

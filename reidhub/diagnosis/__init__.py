@@ -10,6 +10,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from reidhub.diagnosis.formats import FORMATS, detect_format, explain_refusal, read_pointer, read_start
@@ -20,19 +21,19 @@ from reidhub.diagnosis.origins import (
     find_origin,
     find_training_sets,
 )
-from reidhub.diagnosis.resemblance import Resemblance, find_nearest
+from reidhub.diagnosis.resemblance import ALIKE, Resemblance, find_nearest
 from reidhub.diagnosis.wrapping import Wrapping, describe_layout, find_wrapping, make_layout
 from reidhub.errors import StateDictError, WeightsError
 from reidhub.files.digest import Digest
 from reidhub.files.sniff import make_printable
-from reidhub.models import build
+from reidhub.models import ARCHITECTURES, build
 from reidhub.weights import count_classes, load_weights, read_original_digest, read_weights
+from reidhub.weights.fit import is_classifier
 from reidhub.zoo.checkpoint import IMAGENET, StateDictLayout
 from reidhub.zoo.torchvision_weights import HEAD, starts_from_torchvision
 
 __all__ = ["FORMATS", "Diagnosis", "doctor"]
 
-_ALIKE = 0.1  # smallest share of equal tensors for which an architecture is named; below, its name would mislead
 _SHOWN = 4  # tensors listed in a message
 _OTHER = "it has another architecture, or another version of one; load it with the code that it was trained with"
 
@@ -92,18 +93,27 @@ def doctor(path: Path | str) -> Diagnosis:
     Raises:
         WeightsError: the file cannot be opened.
     """
+    return diagnose(path)
+
+
+def diagnose(path: Path | str, architecture: str | None = None) -> Diagnosis:
+    """Do what `doctor` does, but compare the file only with one architecture, if it is given.
+
+    Raises:
+        WeightsError: the file cannot be opened.
+    """
     path = Path(path)
     try:
         if "\0" in str(path) or not S_ISREG(path.stat().st_mode):
             raise WeightsError(f"{str(path)!r} cannot be read: it is not a file")
         start, sha256 = read_start(path), Digest.of_file(path)
         blank = Diagnosis(str(path), path.stat().st_size, sha256.hex, detect_format(path))
-        return _add_notes(_add_origin(_read_tensors(blank, path, start), path), path, start)
+        return _add_notes(_add_origin(_read_tensors(blank, path, start, architecture), path), path, start)
     except OSError as error:
         raise WeightsError(f"{str(path)!r} cannot be read: {error.strerror or error}") from error
 
 
-def _read_tensors(blank: Diagnosis, path: Path, start: bytes) -> Diagnosis:
+def _read_tensors(blank: Diagnosis, path: Path, start: bytes, architecture: str | None) -> Diagnosis:
     """Read the tensors, and fill in the fields of the diagnosis that depend on the tensors."""
     known = find_by_digest(Digest(blank.sha256))
     layout = known[0].layout if known else StateDictLayout()
@@ -112,18 +122,23 @@ def _read_tensors(blank: Diagnosis, path: Path, start: bytes) -> Diagnosis:
     except WeightsError as error:
         refusal = explain_refusal(start) or error.message.removeprefix(f"{path}: ")
         return replace(blank, problem=refusal, hint=error.hint)
-    found = find_nearest(tensors)
+    found = find_nearest(tensors, (architecture,) if architecture else tuple(ARCHITECTURES))
     classes = count_classes(found.select(tensors))
+    wrapping = find_wrapping(path, layout)
     read = replace(
         blank,
         tensors=len(tensors),
-        wrapping=find_wrapping(path, layout),
+        wrapping=wrapping,
         architecture=found.architecture if found.whole else None,
-        nearest=found.architecture if _ALIKE <= found.share < 1 else None,
+        nearest=found.architecture if ALIKE <= found.share < 1 else None,
         num_classes=classes,
         training_sets=find_training_sets(classes),
     )
+    if found.share < ALIKE and architecture is None:
+        return replace(read, problem=_describe_unknown(tensors), hint=_OTHER)
     read = replace(read, layout=layout if known else _find_layout(read, tensors, found))
+    if _has_prefix_only(found, tensors):
+        read = replace(read, wrapping=replace(wrapping, prefix=wrapping.prefix + found.prefix))
     problem, hint = _find_problem(read, tensors, found)
     return replace(read, problem=problem, hint=hint)
 
@@ -131,10 +146,16 @@ def _read_tensors(blank: Diagnosis, path: Path, start: bytes) -> Diagnosis:
 def _find_layout(read: Diagnosis, tensors: Mapping[str, Tensor], found: Resemblance) -> StateDictLayout | None:
     """Find the layout that reads from the file exactly the tensors of the most similar architecture, if they load."""
     wanted = {name: tensor for name, tensor in found.select(tensors).items() if name not in found.others}
-    if read.wrapping is None or found.share < _ALIKE or _find_misfit(read, found, wanted) is not None:
+    if read.wrapping is None or found.share < ALIKE or _find_misfit(read, found, wanted) is not None:
         return None
     taken = {found.prefix + name for name in wanted}
     return make_layout(read.wrapping, found.prefix, taken, [name for name in tensors if name not in taken])
+
+
+def _describe_unknown(tensors: Mapping[str, Tensor]) -> str:
+    first = list(tensors.items())[:_SHOWN]
+    listed = ", ".join(f"{make_printable(name)} {tuple(tensor.shape)}" for name, tensor in first)
+    return f"no architecture of the zoo resembles its {len(tensors)} tensors: {listed}, ..."
 
 
 def _find_problem(
@@ -150,50 +171,52 @@ def _find_problem(
     Returns:
         Problem and hint; None and None if the tensors load.
     """
-    if found.share < _ALIKE:
-        first = list(tensors.items())[:_SHOWN]
-        listed = ", ".join(f"{make_printable(name)} {tuple(tensor.shape)}" for name, tensor in first)
-        return f"no architecture of the zoo resembles its {len(tensors)} tensors: {listed}, ...", _OTHER
     below = found.select(tensors)
     wanted = {name: tensor for name, tensor in below.items() if name not in found.others}
     if (misfit := _find_misfit(read, found, wanted)) is not None:
-        return _find_misfit(read, found, below) or misfit, _suggest_for_misfit(read, found)
-    if not found.prefix and len(wanted) == len(tensors):
+        return _find_misfit(read, found, below) or misfit, _OTHER
+    if (misfit := _find_misfit(read, found, below)) is not None and _is_torchvision_start(found):
+        call = f"reidhub.load({found.architecture!r}, {IMAGENET!r}, num_classes=...)"
+        return misfit, f"its backbone is torchvision's ResNet-50 with ImageNet weights; to train from it, call {call}"
+    if len(wanted) == len(tensors):
         return None, None
     return _explain_surroundings(read, len(tensors) - len(wanted), found)
+
+
+def _has_prefix_only(found: Resemblance, tensors: Mapping[str, Tensor]) -> bool:
+    """Return True if the tensors are those of the architecture, and every name has a prefix, such as ``model.``."""
+    return bool(found.prefix) and found.whole and all(name.startswith(found.prefix) for name in tensors)
 
 
 def _find_misfit(read: Diagnosis, found: Resemblance, tensors: Mapping[str, Tensor]) -> str | None:
     """Return the message of the error if these tensors do not load into the most similar architecture; else None."""
     what = f"{found.architecture}, under {found.prefix!r}" if found.prefix else found.architecture
+    model = build(found.architecture, read.num_classes or 1, device="meta")
+    if read.num_classes is None:  # a file without a classifier loads; the model keeps its own
+        own = {n: torch.zeros(t.shape) for n, t in model.state_dict().items() if is_classifier(n)}
+        tensors = {**own, **tensors}
     try:
-        load_weights(build(found.architecture, read.num_classes or 1000, device="meta"), tensors, what=what)
+        load_weights(model, tensors, what=what)
     except StateDictError as error:
         return error.message
     return None
 
 
 def _explain_surroundings(read: Diagnosis, spare: int, found: Resemblance) -> tuple[str, str]:
-    """Return problem and hint for a file that would load without a prefix, or without its ``spare`` other tensors."""
+    """Return problem and hint for a file that would load without its ``spare`` other tensors."""
     prefix = (read.wrapping.prefix if read.wrapping else "") + found.prefix
     where = f" under {prefix!r}" if prefix else ""
     problem = f"it holds {found.architecture}{where}, and {spare} other tensors"
-    if not spare:
-        problem = f"every name starts with {prefix!r}"
     if read.layout and (layout := describe_layout(read.layout)):
         command = f"`reidhub doctor --manifest {shlex.quote(read.path)}` prints one"
         return problem, f"a manifest entry of your own with `{layout}` loads it; {command}"
     return problem, f"save the tensors of {found.architecture} only, without a prefix"
 
 
-def _suggest_for_misfit(read: Diagnosis, found: Resemblance) -> str:
-    beyond_the_head = any(not name.startswith(HEAD) for name in found.others)
-    if not found.whole and not beyond_the_head and starts_from_torchvision(found.architecture):
-        call = f"reidhub.load({found.architecture!r}, {IMAGENET!r}, num_classes=...)"
-        return f"its backbone is torchvision's ResNet-50 with ImageNet weights; to train from it, call {call}"
-    if found.whole and read.num_classes is None:
-        return "it was saved without its classifier, for embeddings only; `reidhub download` fetches a complete file"
-    return _OTHER
+def _is_torchvision_start(found: Resemblance) -> bool:
+    """Return True if the weights are torchvision's ImageNet weights, apart from torchvision's own classifier."""
+    only_head = not found.whole and all(name.startswith(HEAD) for name in found.others)
+    return only_head and starts_from_torchvision(found.architecture)
 
 
 def _add_origin(read: Diagnosis, path: Path) -> Diagnosis:
@@ -227,6 +250,8 @@ def _write_notes(read: Diagnosis, path: Path, start: bytes) -> Iterator[str]:
     if read.wrapping and read.wrapping.other_roots:
         others = ", ".join(make_printable(root) for root in read.wrapping.other_roots)
         yield f"it holds tensors under {others} too; those under {read.wrapping.root} are read"
+    if read.loadable and read.num_classes is None:
+        yield "it was saved without its classifier; embeddings do not need one, and reidhub.load initialises a new one"
     if read.entries:
         return
     yield from _compare_with_name(read, path)

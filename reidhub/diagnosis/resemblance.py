@@ -4,14 +4,17 @@ The classifier is not compared, because its shape depends on the training datase
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
 from torch import Tensor
 
-from reidhub.models import ARCHITECTURES, build
+from reidhub.models import build
 from reidhub.weights.fit import is_classifier, is_optional
+
+ALIKE = 0.1
+"""Smallest share of equal tensors for which an architecture or a prefix is named; below, its name would mislead."""
 
 _TRIED = 8  # number of prefixes that are tried
 _DEEPEST = 2  # largest number of modules in a prefix
@@ -54,19 +57,22 @@ class Resemblance:
         return self.same / self.total
 
 
-def find_nearest(tensors: Mapping[str, Tensor]) -> Resemblance:
+def find_nearest(tensors: Mapping[str, Tensor], architectures: Collection[str]) -> Resemblance:
     """Find the architecture whose tensors have the most similar names and shapes.
 
-    Each architecture is compared with the unchanged names, and also with the names without a common prefix, such as
-    ``module.``. The best comparison is returned. If several are equally good, unchanged names are preferred.
+    Each of the ``architectures`` is compared with the unchanged names, and also with the names without a common prefix,
+    such as ``module.``. The best comparison is returned. If several are equally good, unchanged names are preferred.
     """
-    found = [resemblance for prefix in _list_prefixes(tensors) for resemblance in _compare(tensors, prefix)]
-    return max(found, key=lambda resemblance: resemblance.share)
+    found = [
+        resemblance for prefix in _list_prefixes(tensors) for resemblance in _compare(tensors, prefix, architectures)
+    ]
+    return max(found, key=lambda one: one.share if not one.prefix or one.share >= ALIKE else 0)
 
 
-def _compare(tensors: Mapping[str, Tensor], prefix: str) -> Iterator[Resemblance]:
+def _compare(tensors: Mapping[str, Tensor], prefix: str, architectures: Collection[str]) -> Iterator[Resemblance]:
     own = _read_shapes({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})
-    for architecture, known in _read_architectures().items():
+    for architecture in architectures:
+        known = _read_architecture(architecture)
         others = frozenset(name for name, _ in own ^ known)
         yield Resemblance(architecture, prefix, len(own & known), len(own | known), others)
 
@@ -81,8 +87,8 @@ def _list_prefixes(tensors: Mapping[str, Tensor]) -> list[str]:
 
 
 @cache
-def _read_architectures() -> dict[str, Shapes]:
-    return {name: _read_shapes(build(name, 1, device="meta").state_dict()) for name in ARCHITECTURES}
+def _read_architecture(name: str) -> Shapes:
+    return _read_shapes(build(name, 1, device="meta").state_dict())
 
 
 def _read_shapes(tensors: Mapping[str, Tensor]) -> Shapes:

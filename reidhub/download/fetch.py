@@ -26,7 +26,7 @@ from reidhub.download.transfer import Transfer
 from reidhub.download.user_mirror import find_in_mirror
 from reidhub.errors import CancelledError, FetchError, SourceError
 from reidhub.files.lock import take_turn
-from reidhub.zoo.checkpoint import Artifact, Checkpoint, Source
+from reidhub.zoo.checkpoint import Artifact, Checkpoint, OwnCheckpoint, Source
 
 _STALLED_S = 120.0  # if another process has written no byte for this time, do not wait for it any longer
 _KINDS = {"http": "https"}  # ``--source https`` also asks a mirror without TLS, which has the kind ``http``
@@ -91,12 +91,16 @@ class Fetcher:
     def fetch(self, checkpoint: Checkpoint) -> Path:
         """Return the path of a checkpoint's file; download the file if it is not in the cache.
 
+        The file of an `OwnCheckpoint` is not looked for: its own path is returned.
+
         Raises:
             FetchError: no source gave the file; the message lists each source with its reason.
             CancelledError: the stop event was set.
             CacheError: the cache folder cannot be written.
             UsageError: ``$REIDHUB_MIRROR`` is neither a folder nor a web address.
         """
+        if isinstance(checkpoint, OwnCheckpoint):
+            return checkpoint.path
         artifact, cache = checkpoint.artifact, self._cache
         self._forget_changed_file(artifact)
         if path := cache.find(artifact):

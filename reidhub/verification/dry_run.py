@@ -9,6 +9,7 @@ from reidhub.datasets import ClassificationSet, RetrievalSet, describe_folder, r
 from reidhub.errors import DatasetError
 from reidhub.verification.plan import Job, Plan
 from reidhub.verification.verdicts import why_never_scored
+from reidhub.zoo.checkpoint import OwnCheckpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class JobPreview:
     Args:
         job: the checkpoint and the dataset.
         dataset: the preview of the job's dataset.
-        cached: True if the file of the checkpoint is in the cache.
+        cached: True if the file of the checkpoint is on this machine, so that no download is needed.
         refused: why this checkpoint must not be measured on this dataset; None if it may be.
     """
 
@@ -62,7 +63,7 @@ def preview_plan(plan: Plan, data_root: Path, cache: Cache, *, allow_partial: bo
         allow_partial: accept copies of datasets whose number of images differs from the published one.
     """
     datasets = {name: _preview_dataset(name, data_root, allow_partial=allow_partial) for name in plan.datasets}
-    cached = {c.name: cache.find(c.artifact) is not None for c in plan.checkpoints}
+    cached = {c.name: isinstance(c, OwnCheckpoint) or cache.find(c.artifact) is not None for c in plan.checkpoints}
     return [
         JobPreview(
             job, datasets[job.dataset], cached[job.checkpoint.name], why_never_scored(job.checkpoint, job.dataset)

@@ -31,6 +31,8 @@ def read_embeddings(result: Measured, journal: Journal) -> tuple[Tensor, Tensor]
     )
     log.close()
     rows = log.read()
+    if "query" not in images:  # each image is a query, and all others are its gallery
+        return rows, rows
     return rows[: images["query"]], rows[images["query"] :]
 
 
@@ -68,7 +70,8 @@ def export_embeddings(result: Measured, journal: Journal, settings: Settings, fo
     """
     query, gallery = read_embeddings(result, journal)
     arrays = _describe(result, read_records(result, settings))
-    path = folder / f"{result.job.checkpoint.name}.{result.job.dataset}.npz"
+    name = "_".join(Path(result.job.checkpoint.name).parts).lstrip("./_")  # the name may be the path of a file
+    path = folder / f"{name}.{result.job.dataset}.npz"
     with explain_write_errors(f"keep embeddings in {folder}", UsageError):
         folder.mkdir(parents=True, exist_ok=True)
         with write_atomically(path) as file:

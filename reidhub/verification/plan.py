@@ -1,15 +1,20 @@
 """The plan of a run: which checkpoint is measured on which dataset. Planning downloads nothing and reads no dataset."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from reidhub.datasets import DATASETS, describe_folder
 from reidhub.errors import UsageError
-from reidhub.zoo.checkpoint import Checkpoint, Score
+from reidhub.zoo.checkpoint import Checkpoint, OwnCheckpoint, Score
 from reidhub.zoo.manifest import Manifest, is_glob
+from reidhub.zoo.own_files import is_own_file
 
 CLASSIFICATION = "imagenet"
 """The dataset that classifiers are scored on; all other datasets are for retrieval."""
+
+Selector = str | os.PathLike[str]
+"""The name of a checkpoint or a model, a glob, or the path of a file."""
 
 JobKey = tuple[str, str]
 """The names of the checkpoint and the dataset of a job; each job of a plan has a different pair."""
@@ -68,26 +73,46 @@ class Selection:
     by_name: frozenset[str]
 
     @classmethod
-    def of(cls, zoo: Manifest, selectors: Sequence[str], *, everything: bool = False) -> "Selection":
-        """Find the checkpoints that match the selectors.
+    def of(
+        cls, zoo: Manifest, selectors: Sequence[Selector], *, everything: bool = False, architecture: str | None = None
+    ) -> "Selection":
+        """Find the checkpoints that match the selectors; the users' own files come last.
 
         Args:
             zoo: the manifest that is searched.
-            selectors: names of checkpoints, names of models, or globs; see `Manifest.find`.
+            selectors: names of checkpoints, names of models, globs (see `Manifest.find`), or paths of files.
             everything: True to take all checkpoints; ``selectors`` must then be empty.
+            architecture: the architecture of the files; None to detect it for each file.
 
         Raises:
-            UsageError: neither ``selectors`` nor ``everything`` is given, or both are.
+            UsageError: neither ``selectors`` nor ``everything`` is given, or both are. Or ``architecture`` is given
+                without a file.
             UnknownCheckpointError: a selector matches nothing.
+            WeightsError: a file does not hold exactly the weights of one architecture.
         """
         if everything == bool(selectors):
             raise UsageError(
                 "expected names of checkpoints, or --all" + (", not both" if selectors else ""),
                 hint="`reidhub list` shows every checkpoint",
             )
-        by_name = frozenset(c.name for selector in selectors if not is_glob(selector) for c in zoo.find(selector))
-        names = {checkpoint.name for selector in selectors for checkpoint in zoo.find(selector)}
-        return cls(tuple(c for c in zoo.checkpoints if everything or c.name in names), by_name)
+        own = _find_own([selector for selector in selectors if is_own_file(selector)], architecture)
+        found = {str(s): {c.name for c in zoo.find(str(s))} for s in selectors if not is_own_file(s)}
+        names = frozenset().union(*found.values())
+        by_name = frozenset(own).union(*(names for selector, names in found.items() if not is_glob(selector)))
+        listed = [c for c in zoo.checkpoints if everything or c.name in names]
+        return cls((*listed, *(c for c in own.values() if c.name not in names)), by_name)
+
+
+def _find_own(files: Sequence[Selector], architecture: str | None) -> dict[str, OwnCheckpoint]:
+    """Return the checkpoints of the users' own files by their names."""
+    if not files:
+        if architecture is not None:
+            raise UsageError(f"only files need an architecture, got {architecture!r}", hint="leave it out")
+        return {}
+    from reidhub.diagnosis.own_file import find_own_checkpoint  # imports torch
+
+    found = [find_own_checkpoint(file, architecture) for file in files]
+    return {checkpoint.name: checkpoint for checkpoint in found}
 
 
 def plan(selection: Selection, datasets: Sequence[str] = ()) -> Plan:
@@ -114,7 +139,8 @@ def plan(selection: Selection, datasets: Sequence[str] = ()) -> Plan:
     )
     if not jobs:
         what = f"on {', '.join(datasets)}" if datasets else "on any dataset"
-        raise UsageError(f"none of the checkpoints asked for has a reported score {what}")
+        hint = None if datasets else "name a dataset, such as --on market1501; it is then measured without a verdict"
+        raise UsageError(f"none of the checkpoints asked for has a reported score {what}", hint=hint)
     return Plan(jobs)
 
 

@@ -1,8 +1,9 @@
 """Prepares the jobs of a run: reads the datasets and downloads the files of the checkpoints."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Generic, TypeVar
 
 from reidhub.cache.store import Cache
@@ -55,10 +56,10 @@ class PreparedJob:
 
     @property
     def images(self) -> list[Path]:
-        """The image files in the order of their embeddings; in a retrieval, first the queries, then the gallery."""
+        """The image files in the order of their embeddings; in a retrieval, the order of `RetrievalSet.images`."""
         if isinstance(self.data, ClassificationSet):
             return [image.path for image in self.data.images]
-        return [record.path for record in (*self.data.query, *self.data.gallery)]
+        return self.data.images
 
     @property
     def copy(self) -> DatasetCopy:
@@ -69,6 +70,8 @@ class PreparedJob:
 def _describe_copy(data: Data) -> DatasetCopy:
     if isinstance(data, ClassificationSet):
         version, images = None, {"val": len(data.images)}
+    elif data.leave_one_out:
+        version, images = data.version, {"images": len(data.gallery)}
     else:
         version, images = data.version, {"query": len(data.query), "gallery": len(data.gallery)}
     return DatasetCopy(data.name, data.title, version, data.fingerprint, data.partial, images)
@@ -82,11 +85,13 @@ class Preparation:
     Args:
         settings: the settings of the run.
         cache: where the checkpoint files are kept.
+        given: datasets by their names that need not be read; all others are read below the data root.
     """
 
-    def __init__(self, settings: Settings, cache: Cache) -> None:
+    def __init__(self, settings: Settings, cache: Cache, given: Mapping[str, Data] = MappingProxyType({})) -> None:
         self._settings = settings
         self._cache = cache
+        self._given = given
         self._resolver = Fetcher(cache)
         self._data = _Once(self._read)
         self._files = _Once(self._fetch)
@@ -111,6 +116,8 @@ class Preparation:
         return PreparedJob(job, data, path, file)
 
     def _read(self, name: str) -> Data:
+        if name in self._given:
+            return self._given[name]
         return read_dataset(name, self._settings.data_root, allow_partial=self._settings.allow_partial)
 
     def _fetch(self, checkpoint: Checkpoint) -> tuple[Path, CheckpointFile]:

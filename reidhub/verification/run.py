@@ -2,8 +2,9 @@
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NoReturn
 
 import torch
@@ -18,12 +19,13 @@ from reidhub.verification.dataset_pass import DatasetPass, MovableEmbedder, Pass
 from reidhub.verification.journal import Journal, make_key
 from reidhub.verification.measurement import Measurement
 from reidhub.verification.plan import Job, JobKey, Plan
-from reidhub.verification.prepare import NeverScoredError, Preparation, PreparedJob
+from reidhub.verification.prepare import Data, NeverScoredError, Preparation, PreparedJob
 from reidhub.verification.receipt import describe_environment
 from reidhub.verification.results import Conditions, Measured, NotMeasured, Report, Result, Timing
 from reidhub.verification.scoring import score_classification, score_retrieval
 from reidhub.verification.settings import Settings, read_device_name
 from reidhub.verification.verdicts import combine_verdicts, compare_figures, why_not_comparable
+from reidhub.zoo.checkpoint import OwnCheckpoint
 
 if TYPE_CHECKING:
     Bar = tqdm[NoReturn]
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def verify(plan: Plan, settings: Settings, journal: Journal, cache: Cache) -> Report:
+def verify(
+    plan: Plan, settings: Settings, journal: Journal, cache: Cache, *, given: Mapping[str, Data] = MappingProxyType({})
+) -> Report:
     """Measure every job of a plan.
 
     A job that cannot be measured gives a result with a reason; the other jobs are still measured.
@@ -42,13 +46,14 @@ def verify(plan: Plan, settings: Settings, journal: Journal, cache: Cache) -> Re
         journal: stores embeddings and measurements. What an interrupted run has stored is not computed again. This
             function removes nothing from the journal.
         cache: where the files of the checkpoints are kept.
+        given: datasets by their names that need not be read; all others are read below the data root.
 
     Raises:
         CacheError: the journal cannot be written.
         DiskFullError: the journal or the cache has no room.
         torch.OutOfMemoryError: the GPU has too little memory.
     """
-    preparation = Preparation(settings, cache)
+    preparation = Preparation(settings, cache, given)
     results: dict[JobKey, Result] = {}
     prepared: list[PreparedJob] = []
     for job in plan.jobs:
@@ -134,7 +139,7 @@ def _load(prepared: PreparedJob, settings: Settings, journal: Journal) -> _Loade
         classify=prepared.is_classification,
         batch=settings.batch_size,
         precision=settings.precision,
-        cached=prepared.path,
+        cached=None if isinstance(checkpoint, OwnCheckpoint) else prepared.path,
     )
     engine = embedder.make_embedder().engine if settings.device.type == "cpu" else f"torch {torch.__version__}"
     conditions = _describe_conditions(prepared, engine, settings)
@@ -169,7 +174,7 @@ def _describe_conditions(prepared: PreparedJob, engine: str, settings: Settings)
         precision=settings.precision,
         batch_size=settings.batch_size,
         pixels=str(Transform(prepared.pixels)),
-        distance=None if classify else prepared.job.checkpoint.distance,
+        distance=None if classify else settings.distance or prepared.job.checkpoint.distance,
         normalize=settings.normalize and not classify,
         rerank=settings.rerank and not classify,
         cameras=None if classify else settings.cameras,
@@ -220,7 +225,7 @@ def _count_hits(loaded: _LoadedJob, settings: Settings, journal: Journal) -> Mea
         if isinstance(data, ClassificationSet):
             measurement = score_classification(rows, data, loaded.dimensions)
         else:
-            measurement = score_retrieval(rows, data, loaded.job.checkpoint.distance, settings)
+            measurement = score_retrieval(rows, data, settings.distance or loaded.job.checkpoint.distance, settings)
         journal.write_measurement(loaded.counts_key, measurement)
     return measurement
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from reidhub.datasets import ClassificationSet, Record, RetrievalSet
+from reidhub.datasets import ClassificationSet, RetrievalSet
 from reidhub.metrics import Evaluation, evaluate
 from reidhub.metrics.inputs import Distance
 from reidhub.verification.dataset_pass import BEST_CLASSES
@@ -16,9 +16,9 @@ def score_retrieval(rows: Tensor, data: RetrievalSet, distance: Distance, settin
     """Compute CMC, mAP and mINP of a retrieval.
 
     Args:
-        rows: float32 embeddings (Q + G, D): first the queries, then the gallery.
+        rows: float32 embeddings (Q + G, D): first the queries, then the gallery; (G, D) if each image is left out once.
         data: the dataset.
-        distance: the distance that the authors used for the published scores of the checkpoint.
+        distance: the distance of two embeddings.
         settings: the settings of the run.
 
     Raises:
@@ -27,10 +27,9 @@ def score_retrieval(rows: Tensor, data: RetrievalSet, distance: Distance, settin
     rows = rows.to(settings.device)
     if settings.normalize:
         rows = normalize(rows)
-    query, gallery = rows[: len(data.query)], rows[len(data.query) :]
-    labels = (_read_labels(data.query, "pid"), _read_labels(data.gallery, "pid"))
-    camids = (_read_labels(data.query, "camid"), _read_labels(data.gallery, "camid"))
-    found = evaluate(query, gallery, *labels, *camids, distance, rerank=settings.rerank, cameras=settings.cameras)
+    query, gallery = (rows, rows) if data.leave_one_out else (rows[: len(data.query)], rows[len(data.query) :])
+    labels = read_labels(data)
+    found = evaluate(query, gallery, *labels, distance, rerank=settings.rerank, cameras=settings.cameras)
     return make_measurement(found, rows.shape[1])
 
 
@@ -68,5 +67,8 @@ def score_classification(rows: Tensor, data: ClassificationSet, dimensions: int)
     return Measurement(tuple(ranks.tolist()), (), (), len(ranks), hits, None, None, dimensions)
 
 
-def _read_labels(records: tuple[Record, ...], field: str) -> Tensor:
-    return torch.tensor([getattr(record, field) for record in records])
+def read_labels(data: RetrievalSet) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the pids of the queries, the pids of the gallery, and the camids of both, as int64 tensors."""
+    query_pids, gallery_pids = (torch.tensor([r.pid for r in split]) for split in (data.query, data.gallery))
+    query_camids, gallery_camids = (torch.tensor([r.camid for r in split]) for split in (data.query, data.gallery))
+    return query_pids, gallery_pids, query_camids, gallery_camids

@@ -12,7 +12,7 @@ import torch
 
 from reidhub.devices import has_bf16
 from reidhub.errors import DeviceMemoryError, UsageError
-from reidhub.metrics.inputs import Cameras
+from reidhub.metrics.inputs import Cameras, Distance
 from reidhub.torch_settings import Precision
 
 
@@ -30,6 +30,7 @@ class Settings:
         normalize: scale embeddings to length 1 before distances are computed.
         rerank: apply k-reciprocal re-ranking.
         cameras: ``ignore`` to score also the images from the camera of a query, see `evaluate`.
+        distance: the distance for all checkpoints; None for the distance of each checkpoint in the manifest.
 
     Raises:
         UsageError: the precision is tf32 and the device is not a GPU.
@@ -44,6 +45,7 @@ class Settings:
     normalize: bool = False
     rerank: bool = False
     cameras: Cameras = "use"
+    distance: Distance | None = None
 
     def __post_init__(self) -> None:
         if self.precision == "tf32" and self.device.type != "cuda":

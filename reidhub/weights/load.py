@@ -7,7 +7,7 @@ from torch import Tensor
 from reidhub.models import build
 from reidhub.models.base import ReidModel
 from reidhub.weights.conversion import convert, read_cached_weights
-from reidhub.weights.fit import count_classes, load_backbone, load_weights
+from reidhub.weights.fit import CLASSIFIER, count_classes, load_backbone, load_weights
 from reidhub.zoo.checkpoint import Checkpoint
 
 
@@ -25,14 +25,18 @@ def build_with_weights(
         num_classes: number of rows of the classifier. If it is None, the number in the manifest is used. If the
             manifest has no number, it is the number of rows in the weights, or 1000 if they have no classifier.
         head: tensors whose names start with one of these prefixes are not loaded, but newly initialised. All other
-            tensors are loaded strictly.
+            tensors are loaded strictly. The classifier is newly initialised too if the weights have none and the
+            manifest has no number of classes, as for a file that was saved for embeddings only.
 
     Raises:
         StateDictError: the weights do not fit.
         UsageError: ``num_classes`` is below 1.
     """
+    held = count_classes(tensors)
+    if held is None and checkpoint.spec.num_classes is None:
+        head = (*head, CLASSIFIER)
     if num_classes is None:
-        num_classes = checkpoint.spec.num_classes or count_classes(tensors) or 1000
+        num_classes = checkpoint.spec.num_classes or held or 1000
     if head:
         built = build(checkpoint.model, num_classes)
         load_backbone(built, tensors, what=checkpoint.name, head=head)

@@ -5,7 +5,7 @@ A MAC is a checksum of a file's content. The Mega link of a file contains its MA
 
 from dataclasses import dataclass, field
 from decimal import Decimal
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from reidhub.files.digest import Digest
@@ -260,3 +260,14 @@ class Checkpoint:
         """
         suffix = "".join(PurePosixPath(self.artifact.original_file or "").suffixes[-2:])
         return self.name + (suffix if suffix in {".pth", ".pth.tar", ".pyth"} else ".pth")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnCheckpoint(Checkpoint):
+    """A checkpoint whose file the user gave by its path. It is used where it lies, and never copied into the cache.
+
+    Args:
+        path: the file, as the user gave it.
+    """
+
+    path: Path

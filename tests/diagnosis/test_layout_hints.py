@@ -27,8 +27,6 @@ def diagnose(folder: Path, content: bytes) -> Diagnosis:
 
 
 FILES = {
-    "wrapped twice": ({"state_dict": named("module.model.")}, "every name starts with 'module.model.'"),
-    "compiled inside": ({"net": named("_orig_mod.backbone.")}, "every name starts with '_orig_mod.backbone.'"),
     "centres of a loss": (named("", centers=torch.ones(3, 2)), "it holds osnet_x0_25, and 1 other tensors"),
     "a loss below a prefix": (
         named("model.", **{"loss.centers": torch.ones(3, 2), "loss.w": torch.ones(1), "step": torch.tensor(3)}),
@@ -64,6 +62,15 @@ def test_compiled_model_loads_and_the_diagnosis_names_its_prefix(tmp_path, prefi
 
     assert found.loadable
     assert (found.wrapping.root, found.wrapping.prefix) == ("state_dict", prefix)
+
+
+@pytest.mark.parametrize("prefix", ["module.model.", "_orig_mod.backbone.", "model."])
+def test_prefix_that_only_a_wrapping_module_explains_is_named_and_the_file_loads(tmp_path, prefix):
+    found = diagnose(tmp_path, saved({"net": named(prefix)}))
+
+    assert found.loadable and found.architecture == "osnet_x0_25"
+    assert (found.wrapping.root, found.wrapping.prefix) == ("net", prefix)
+    assert reidhub.load(tmp_path / "stray.pth").num_classes == 3
 
 
 def test_averaged_model_loads(tmp_path):

@@ -163,6 +163,14 @@ def test_several_mappings_of_tensors_are_an_error_that_says_how_to_choose(file):
     assert same(read_weights(file, layout=StateDictLayout(root="net")), weights())
 
 
+@pytest.mark.parametrize("others", [("model_ema",), ("ema", "loss")])
+@pytest.mark.parametrize("root", ["state_dict", "model"])
+def test_trained_weights_are_read_although_averaged_ones_lie_beside_them(file, root, others):
+    file.write_bytes(saved({**{key: {"w": torch.ones(2)} for key in others}, root: weights()}))
+
+    assert same(read_weights(file), weights())
+
+
 @pytest.mark.parametrize("root", [None, "net"])
 def test_layout_says_which_names_to_skip(file, root):
     more = {"centers": torch.ones(2), "loss.w": torch.ones(1), "loss.b.c": torch.ones(1), "epoch": 3, **weights()}

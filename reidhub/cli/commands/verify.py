@@ -37,6 +37,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.command("verify")
 @optional_selectors_argument
 @click.option("--all", "everything", is_flag=True, help="Take every checkpoint of the zoo.")
+@click.option("--architecture", help="Architecture of files of your own; by default it is detected.")
 @click.option("--on", "datasets", metavar="DATASET", multiple=True, help="Only on this dataset; may be repeated.")
 @click.option("--data-root", type=_FOLDER, help="The folder that has the datasets.")
 @format_options
@@ -86,9 +87,9 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 def command(selectors: tuple[str, ...], **options: Any) -> None:
     """Measure the reported scores again, and print a verdict on each.
 
-    SELECTOR is a name (osnet_x1_0.msmt17), a model (osnet_x1_0: its default checkpoint) or a glob ('osnet_x1_0.*').
-    Datasets are never downloaded; docs/datasets.md describes the folders that they must be in. To resume an interrupted
-    run, run the same command again.
+    SELECTOR is a name (osnet_x1_0.msmt17), a model (osnet_x1_0: its default checkpoint), a glob ('osnet_x1_0.*') or the
+    path of a checkpoint file (my.pth). Datasets are never downloaded; docs/datasets.md describes the folders that they
+    must be in. To resume an interrupted run, run the same command again.
 
     The exit code is 1 if a score deviates. It is also 1 if a checkpoint that you selected without a glob could not be
     measured.
@@ -104,6 +105,7 @@ class _Options:
     """The options of ``reidhub verify``."""
 
     everything: bool
+    architecture: str | None
     datasets: tuple[str, ...]
     data_root: Path | None
     form: Form
@@ -184,7 +186,7 @@ def _run(selectors: tuple[str, ...], options: _Options) -> int:
 
     if options.no_images and not options.html:
         raise UsageError("--no-images changes the report, which needs --html", hint="add --html DIR")
-    selection = Selection.of(zoo(), selectors, everything=options.everything)
+    selection = Selection.of(zoo(), selectors, everything=options.everything, architecture=options.architecture)
     print_defaults(selectors)
     print_notices(selection.checkpoints)
     if options.level != "scores":

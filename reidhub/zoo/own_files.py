@@ -1,0 +1,24 @@
+"""Tells the path of a user's own checkpoint file from the name of a checkpoint."""
+
+import os
+from pathlib import Path
+from typing import TypeGuard
+
+from reidhub.zoo.manifest import is_glob, zoo
+
+_SUFFIXES = (".pth", ".pt", ".tar", ".pyth", ".pkl", ".ckpt", ".bin", ".safetensors")
+
+
+def is_own_file(selector: object) -> TypeGuard[str | os.PathLike[str]]:
+    """Return True if a selector is the path of a file, False if it is the name of a checkpoint or a model, or a glob.
+
+    A text is a path if it has a slash or the suffix of a checkpoint file, or if a file is there. The name of a
+    checkpoint or a model is never a path: to use a file of the same name, write ``./osnet_x1_0``.
+    """
+    if not isinstance(selector, str):
+        return isinstance(selector, os.PathLike)
+    if selector in zoo().by_name or zoo().architecture(selector):
+        return False
+    if os.sep in selector or "/" in selector or selector.endswith(_SUFFIXES):
+        return True
+    return not is_glob(selector) and Path(selector).is_file()

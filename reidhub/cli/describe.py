@@ -5,7 +5,7 @@ from typing import Any
 
 from reidhub.cache.store import Cache
 from reidhub.errors import CacheError
-from reidhub.zoo.checkpoint import METRICS, Checkpoint, Complexity, Score
+from reidhub.zoo.checkpoint import METRICS, Checkpoint, Complexity, IndependentMeasurement, Score
 from reidhub.zoo.manifest import zoo
 
 _CHECKS = {
@@ -102,9 +102,15 @@ def make_json(checkpoint: Checkpoint) -> dict[str, Any]:
         "loss": checkpoint.loss,
         "transforms": list(checkpoint.transforms),
         "scores": [_make_score_json(checkpoint, score) for score in checkpoint.scores],
+        "measured_elsewhere": [_make_measurement_json(one) for one in checkpoint.measured_elsewhere],
         "licence": checkpoint.licence,
         "notices": list(checkpoint.notices),
     }
+
+
+def _make_measurement_json(one: IndependentMeasurement) -> dict[str, Any]:
+    figures = {metric: one.values.get(metric) for metric in METRICS}
+    return {"dataset": one.dataset, **figures, "who": one.who, "how": one.how, "source": one.source}
 
 
 def _make_score_json(checkpoint: Checkpoint, score: Score) -> dict[str, Any]:

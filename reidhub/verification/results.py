@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from reidhub.metrics.inputs import Cameras
     from reidhub.torch_settings import Precision
 
-Verdict = Literal["reproduced", "close", "deviates", "not comparable", "not run"]
+Verdict = Literal["reproduced", "close", "deviates, confirmed", "deviates", "not comparable", "not run"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 """All verdicts, in the order of tables. The verdict on several scores together is the one that comes last here."""
 
@@ -34,6 +34,7 @@ class Figure:
         hits: number of correct queries. For ``rank5``, a query is correct if its nearest match has rank 5 or better;
             for ``top5``, if the right class is among the five best. None for mAP and mINP, or if nothing was measured.
         verdict: verdict on this metric alone; None if no score is published.
+        confirmed_by: who else measured the same, if the measured score deviates from the published one.
     """
 
     metric: str
@@ -41,6 +42,7 @@ class Figure:
     measured: float | None
     hits: int | None
     verdict: Verdict | None
+    confirmed_by: tuple[str, ...] = ()
 
     @property
     def deviation(self) -> float | None:
@@ -147,7 +149,8 @@ class JobResult:
     Args:
         job: the checkpoint, the dataset and the published scores.
         verdict: verdict on all metrics together.
-        reason: why the scores are not comparable or not measured; None otherwise.
+        reason: why the scores are not comparable or not measured, or who else measured the scores that deviate from the
+            published ones; None otherwise.
         figures: one `Figure` for each metric, in the order of `reidhub.zoo.checkpoint.METRICS`.
     """
 

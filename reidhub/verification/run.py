@@ -24,7 +24,7 @@ from reidhub.verification.receipt import describe_environment
 from reidhub.verification.results import Conditions, Measured, NotMeasured, Report, Result, Timing
 from reidhub.verification.scoring import score_classification, score_retrieval
 from reidhub.verification.settings import Settings, read_device_name
-from reidhub.verification.verdicts import combine_verdicts, compare_figures, why_not_comparable
+from reidhub.verification.verdicts import combine_verdicts, compare_figures, explain_confirmations, why_not_comparable
 from reidhub.zoo.checkpoint import OwnCheckpoint
 
 if TYPE_CHECKING:
@@ -253,11 +253,12 @@ def _make_measured(loaded: _LoadedJob, measurement: Measurement, timing: Timing)
     """Make the result of a job that was measured, with its verdict."""
     job, copy, conditions = loaded.job, loaded.prepared.copy, loaded.conditions
     reason = why_not_comparable(job.score, copy, conditions)
-    figures = compare_figures(job.score, measurement, comparable=reason is None)
+    elsewhere = [one for one in job.checkpoint.measured_elsewhere if one.dataset == job.dataset]
+    figures = compare_figures(job.score, measurement, elsewhere, comparable=reason is None)
     return Measured(
         job=job,
         verdict=combine_verdicts(figure.verdict for figure in figures),
-        reason=reason,
+        reason=reason or explain_confirmations(figures),
         figures=figures,
         file=loaded.prepared.file,
         copy=copy,

@@ -2,16 +2,19 @@
 
 A published score is rounded: 94.2 stands for the range [94.15, 94.25). A measured score in this range is
 ``reproduced``. A score at most 0.1 percentage points from the published number is ``close``: floating point or another
-JPEG decoder can cause such a difference. Any other score ``deviates``. The measured score is an exact fraction and is
-not rounded.
+JPEG decoder can cause such a difference. Any other score ``deviates``. If it is ``reproduced`` or ``close`` compared
+with an independent measurement in the manifest, the verdict is ``deviates, confirmed``. The measured score is an exact
+fraction and is not rounded.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from decimal import Decimal
 from fractions import Fraction
 
 from reidhub.verification.measurement import Measurement
 from reidhub.verification.results import PARTIAL_COPY, VERDICTS, Conditions, DatasetCopy, Figure, Verdict
-from reidhub.zoo.checkpoint import METRICS, Checkpoint, Score
+from reidhub.zoo.checkpoint import METRICS, Checkpoint, IndependentMeasurement, Score
 
 _CLOSE = Fraction(1, 10)  # percentage points
 _COMPARABLE_VERSIONS = {
@@ -31,7 +34,18 @@ def judge(score: Score, metric: str, measured: Fraction) -> Verdict:
         metric: one of `reidhub.zoo.checkpoint.METRICS`.
         measured: the measured percentage.
     """
-    printed = score.decimal(metric)
+    return _compare_with_printed(score.decimal(metric), measured)
+
+
+def _find_confirmations(
+    elsewhere: Iterable[IndependentMeasurement], metric: str, measured: Fraction
+) -> tuple[str, ...]:
+    """List who else measured a score from which the measured one does not deviate."""
+    figures = [(other.who, Decimal(other.values[metric])) for other in elsewhere if metric in other.values]
+    return tuple(who for who, printed in figures if _compare_with_printed(printed, measured) != "deviates")
+
+
+def _compare_with_printed(printed: Decimal, measured: Fraction) -> Verdict:
     digits = max(0, -int(printed.as_tuple().exponent))
     half = Fraction(1, 2 * 10**digits)
     if -half <= measured - Fraction(printed) < half:
@@ -40,13 +54,18 @@ def judge(score: Score, metric: str, measured: Fraction) -> Verdict:
 
 
 def compare_figures(
-    score: Score | None, measurement: Measurement | None, *, comparable: bool = True
+    score: Score | None,
+    measurement: Measurement | None,
+    elsewhere: Sequence[IndependentMeasurement] = (),
+    *,
+    comparable: bool = True,
 ) -> tuple[Figure, ...]:
     """Compare the published scores with the measured ones, metric by metric.
 
     Args:
         score: the published scores; None if there are none.
         measurement: ranks, average precisions and hits; None if nothing was measured.
+        elsewhere: what others measured for the same checkpoint on the same dataset.
         comparable: False if the scores cannot be compared (see `why_not_comparable`); the verdict says so.
 
     Returns:
@@ -56,7 +75,8 @@ def compare_figures(
     """
     kind = _list_metrics(classification=_is_classification(score, measurement))
     shown = [metric for metric in METRICS if metric in kind or (score and metric in score.values)]
-    return tuple(_compare(metric, score, measurement, comparable=comparable) for metric in shown)
+    figures = (_compare(metric, score, measurement, comparable=comparable) for metric in shown)
+    return tuple(_confirm(figure, measurement, elsewhere) for figure in figures)
 
 
 def find_unfit_metrics(score: Score | None, *, classification: bool) -> list[str]:
@@ -89,6 +109,26 @@ def _compare(metric: str, score: Score | None, measurement: Measurement | None, 
     if score and reported is not None and measured is not None and comparable:
         verdict = judge(score, metric, measured)
     return Figure(metric, reported, None if measured is None else float(measured), hits, verdict)
+
+
+def _confirm(figure: Figure, measurement: Measurement | None, elsewhere: Sequence[IndependentMeasurement]) -> Figure:
+    """Change the verdict on a figure that deviates, if others measured the same."""
+    if measurement is None or figure.verdict != "deviates":
+        return figure
+    measured, _ = _measure(figure.metric, measurement)
+    others = _find_confirmations(elsewhere, figure.metric, measured) if measured is not None else ()
+    return replace(figure, verdict="deviates, confirmed", confirmed_by=others) if others else figure
+
+
+def explain_confirmations(figures: Iterable[Figure]) -> str | None:
+    """Return a text that says who else measured the scores that deviate; None if nobody is known."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for figure in figures:
+        if figure.confirmed_by:
+            found.setdefault(figure.confirmed_by, []).append(figure.metric)
+    return (
+        "; ".join(f"{' and '.join(metrics)} as measured by {', '.join(who)}" for who, metrics in found.items()) or None
+    )
 
 
 def _measure(metric: str, measurement: Measurement) -> tuple[Fraction | None, int | None]:

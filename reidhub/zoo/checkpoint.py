@@ -146,6 +146,25 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class IndependentMeasurement:
+    """Scores of one checkpoint on one dataset that other people measured, by the same protocol as the published scores.
+
+    Args:
+        dataset: name of the dataset that the model was tested on.
+        values: metric -> measured percentage as text, with the digits that were printed, such as "94.36".
+        who: who measured them.
+        how: how they were measured: distance, number of images, evaluation code.
+        source: where the scores are printed.
+    """
+
+    dataset: str
+    values: dict[str, str]
+    who: str
+    how: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Complexity:
     """The cost of computing the embedding of one image, as `reidhub.complexity` counts it.
 
@@ -212,6 +231,7 @@ class Checkpoint:
         scores: one per dataset that the checkpoint was tested on.
         licence: licence and terms of use of the weights; ``not stated`` if they are not known.
         notices: sentences that every user should read, for example about a withdrawn dataset.
+        measured_elsewhere: scores that other people measured.
         manifest: ``file:line`` of its entry in the manifest.
     """
 
@@ -231,6 +251,7 @@ class Checkpoint:
     scores: tuple[Score, ...]
     licence: str
     notices: tuple[str, ...] = ()
+    measured_elsewhere: tuple[IndependentMeasurement, ...] = ()
     manifest: str = field(default="", compare=False)
 
     @property

@@ -52,6 +52,17 @@ SCORE = Fields(
     },
 )
 
+MEASUREMENT = Fields(
+    "an independent measurement",
+    required={
+        "dataset": "the dataset that the model was tested on",
+        "who": "who measured the figures",
+        "how": "how they were measured: distance, number of images, evaluation code",
+        "source": "text that says where the figures are printed",
+    },
+    optional=dict.fromkeys(METRICS, "figure as printed, in percent and in quotes"),
+)
+
 CHECKPOINT = Fields(
     "a checkpoint",
     required={
@@ -73,11 +84,12 @@ CHECKPOINT = Fields(
         "loss": "training loss",
         "transforms": "list of the training augmentations",
         "scores": "list of the published scores, one entry for each dataset",
+        "measured_elsewhere": "list of figures that others measured by the same protocol",
         "licence": "terms of use of the weights; not stated if missing",
         "notices": "list of sentences that every user should read",
     },
     either={"sources": "source"},
-    nested={"file": FILE, "input": INPUT, "scores": SCORE},
+    nested={"file": FILE, "input": INPUT, "scores": SCORE, "measured_elsewhere": MEASUREMENT},
 )
 
 COMPLEXITY = Fields(

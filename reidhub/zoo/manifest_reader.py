@@ -15,13 +15,24 @@ from reidhub.zoo.checkpoint import (
     Artifact,
     Checkpoint,
     Complexity,
+    IndependentMeasurement,
     InputSpec,
     ModelSpec,
     Score,
     Source,
     StateDictLayout,
 )
-from reidhub.zoo.manifest_fields import ARCHITECTURE, CHECKPOINT, COMPLEXITY, FILE, INPUT, LAYOUT, MANIFEST, SCORE
+from reidhub.zoo.manifest_fields import (
+    ARCHITECTURE,
+    CHECKPOINT,
+    COMPLEXITY,
+    FILE,
+    INPUT,
+    LAYOUT,
+    MANIFEST,
+    MEASUREMENT,
+    SCORE,
+)
 
 T = TypeVar("T")
 
@@ -113,6 +124,7 @@ def _read_checkpoint(value: Value, *, inputs: Mapping[str, InputSpec]) -> Checkp
         scores=_read_optional(fields, "scores", _read_scores) or (),
         licence=_read_optional(fields, "licence", Value.text) or "not stated",
         notices=_read_texts(fields, "notices"),
+        measured_elsewhere=_read_optional(fields, "measured_elsewhere", _read_measurements) or (),
         manifest=value.where,
     )
 
@@ -233,11 +245,27 @@ def _read_scores(value: Value) -> tuple[Score, ...]:
 
 def _read_score(value: Value) -> Score:
     fields = value.fields(SCORE)
-    values = {metric: _read_percentage(fields[metric]) for metric in METRICS if metric in fields}
-    if not values:
-        value.fail(f"a score has at least one of {', '.join(METRICS)}")
+    values = _read_values(value, fields, "a score")
     not_comparable = _read_optional(fields, "not_comparable", Value.text)
     return Score(fields["dataset"].text(), values, fields["source"].text(), not_comparable)
+
+
+def _read_measurements(value: Value) -> tuple[IndependentMeasurement, ...]:
+    return value.items(_read_measurement, "measured_elsewhere")
+
+
+def _read_measurement(value: Value) -> IndependentMeasurement:
+    fields = value.fields(MEASUREMENT)
+    values = _read_values(value, fields, "an independent measurement")
+    who, how, source = (fields[name].text() for name in ("who", "how", "source"))
+    return IndependentMeasurement(fields["dataset"].text(), values, who, how, source)
+
+
+def _read_values(value: Value, fields: dict[str, Value], what: str) -> dict[str, str]:
+    values = {metric: _read_percentage(fields[metric]) for metric in METRICS if metric in fields}
+    if not values:
+        value.fail(f"{what} has at least one of {', '.join(METRICS)}")
+    return values
 
 
 def _read_figure(value: Value) -> str:

@@ -21,7 +21,7 @@ from reidhub.files.regular_file import open_regular_file
 from reidhub.files.strict_json import from_json, to_json
 from reidhub.zoo.checkpoint import Architecture, Checkpoint
 
-FORMAT = 4
+FORMAT = 5
 """Increase this number if the format of the lines changes, or if `manifest_reader` reads a manifest differently."""
 
 _KEPT = 8  # newest copies that are kept; each set of manifest files has its own copy

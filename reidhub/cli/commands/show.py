@@ -10,7 +10,7 @@ from reidhub.cli.describe import describe_file, find_cost, make_json, write_unpi
 from reidhub.cli.options import SELECTOR, json_option, select_checkpoints
 from reidhub.cli.tables import print_fields
 from reidhub.errors import CacheError
-from reidhub.zoo.checkpoint import METRICS, Checkpoint
+from reidhub.zoo.checkpoint import METRICS, Checkpoint, IndependentMeasurement, Score
 from reidhub.zoo.manifest import zoo
 
 
@@ -36,9 +36,10 @@ def _list_model_fields(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     trained = " + ".join(checkpoint.trained_on or ("not known",)) + (
         " (all images of it)" if checkpoint.combineall else ""
     )
-    scores = [
-        ("reported", f"{score.dataset}: " + ", ".join(f"{m} {score.values[m]}" for m in METRICS if m in score.values))
-        for score in checkpoint.scores
+    scores = [("reported", _list_figures(score)) for score in checkpoint.scores]
+    others = [
+        ("by others", f"{_list_figures(one)}; {one.who}; {one.how}; {one.source}")
+        for one in checkpoint.measured_elsewhere
     ]
     architecture = zoo().architecture(checkpoint.model)
     is_default = architecture is not None and architecture.default == checkpoint.name
@@ -52,8 +53,13 @@ def _list_model_fields(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         ("GFLOPs", "; ".join(_describe_gflops(checkpoint))),
         ("training", ", ".join((checkpoint.loss or "loss not published", *checkpoint.transforms))),
         *(scores or [("reported", "no score published")]),
+        *others,
         ("licence", checkpoint.licence),
     ]
+
+
+def _list_figures(score: Score | IndependentMeasurement) -> str:
+    return f"{score.dataset}: " + ", ".join(f"{m} {score.values[m]}" for m in METRICS if m in score.values)
 
 
 def _describe_parameters(checkpoint: Checkpoint) -> Iterator[str]:

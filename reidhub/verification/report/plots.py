@@ -142,7 +142,8 @@ def plot_deviations(deviations: Sequence[Deviation]) -> DeviationPlot:
     return DeviationPlot(
         key="deviations",
         title="Measured minus printed",
-        note="● reproduced, ◆ close, ✕ deviates, □ not comparable, ▶ beyond one point; the band is the range of close",
+        note="● reproduced, ◆ close, ▲ deviates but confirmed by others, ✕ deviates, □ not comparable, ▶ beyond one "
+        "point; the band is the range of close",
         description=f"{len(deviations)} figures; the largest deviation is {largest:.3f} points. The band is 0.1 points "
         "to either side: inside it a figure is reproduced or close.",
         x=Axis("measured minus printed, points", -limit, limit, 306, 566),

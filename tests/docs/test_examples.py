@@ -4,11 +4,14 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from support.documentation import MARKET, Desk
 from support.paths import ROOT
 
-from reidhub.demo import world
+from reidhub.demo import DATA, FILE_NAME, world
+from reidhub.models import build
+from tools.demo_checkpoint import reference_evaluation
 
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 
@@ -44,11 +47,27 @@ def test_scores_of_a_checkpoint_are_measured(desk, zoo):
     assert {"rank1", "mAP"} <= measured.keys() and all(0 < value <= 100 for value in measured.values())
 
 
+def score_demo_weights(data: Path) -> float:
+    """The mAP of the weights that the small zoo has for ``osnet_x0_25``, by code that shares nothing with reidhub."""
+    state = torch.load(DATA / FILE_NAME, weights_only=True)
+    model = build("osnet_x0_25", len(state["classifier.weight"]))
+    model.load_state_dict(state)
+    folders = (data / world.FOLDERS[split] for split in ("query", "gallery"))
+    return reference_evaluation.score(model, *folders).percentages()["mAP"]
+
+
+def test_the_fine_tuning_example_is_short() -> None:
+    assert len((ROOT / "examples" / "finetune.py").read_text(encoding="utf-8").splitlines()) <= 120
+
+
 def test_a_fine_tuned_checkpoint_gets_a_manifest_and_ranks_a_gallery(desk, zoo):
-    train = desk.home / "reid" / MARKET / world.FOLDERS["train"]
-    out = run(desk, zoo, "finetune.py", train, "--checkpoint", "osnet_x0_25.imagenet", "--steps", "3", "--batch", "8")
-    losses = [float(line.split()[-1]) for line in out.splitlines()]
+    data = desk.home / "reid" / MARKET
+    out = run(desk, zoo, "finetune.py", data, "--checkpoint", "osnet_x0_25.imagenet", "--steps", "3", "--batch", "8")
+    before, *steps, after = out.splitlines()
+    losses = [float(line.split()[-1]) for line in steps]
     assert len(losses) == 3 and losses[-1] < losses[0]
+    assert re.fullmatch(r"mAP before \d+\.\d %", before) and re.fullmatch(r"mAP after \d+\.\d %", after)
+    assert float(before.split()[2]) == pytest.approx(score_demo_weights(data), abs=0.06)
     assert torch.load(desk.folder / "finetuned.pth", weights_only=True)["classifier.weight"].shape[0] == 2
 
     printed = desk.run(["reidhub", "doctor", "--manifest", "finetuned.pth"])

@@ -25,6 +25,7 @@ from reidhub.diagnosis.resemblance import ALIKE, Resemblance, find_nearest
 from reidhub.diagnosis.wrapping import Wrapping, describe_layout, find_wrapping, make_layout
 from reidhub.errors import StateDictError, WeightsError
 from reidhub.files.digest import Digest
+from reidhub.files.regular_file import make_path
 from reidhub.files.sniff import make_printable
 from reidhub.models import ARCHITECTURES, build
 from reidhub.weights import count_classes, load_weights, read_original_digest, read_weights
@@ -92,6 +93,7 @@ def doctor(path: Path | str) -> Diagnosis:
 
     Raises:
         WeightsError: the file cannot be opened.
+        UsageError: ``path`` is neither a text nor a path.
     """
     return diagnose(path)
 
@@ -102,7 +104,7 @@ def diagnose(path: Path | str, architecture: str | None = None) -> Diagnosis:
     Raises:
         WeightsError: the file cannot be opened.
     """
-    path = Path(path)
+    path = make_path(path)
     try:
         if "\0" in str(path) or not S_ISREG(path.stat().st_mode):
             raise WeightsError(f"{str(path)!r} cannot be read: it is not a file")

@@ -6,6 +6,19 @@ from io import BufferedReader
 from pathlib import Path
 from stat import S_ISREG
 
+from reidhub.errors import UsageError
+
+
+def make_path(given: object) -> Path:
+    """Make a path from an argument that a user gave.
+
+    Raises:
+        UsageError: it is neither a text nor a path.
+    """
+    if isinstance(given, str | os.PathLike) and isinstance(path := os.fspath(given), str):
+        return Path(path)
+    raise UsageError(f"expected the path of a file, got {given!r}"[:200])
+
 
 def open_regular_file(path: Path) -> BufferedReader:
     """Open a file for reading.

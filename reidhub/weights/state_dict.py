@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from reidhub.errors import WeightsError
+from reidhub.files.regular_file import make_path
 from reidhub.files.sniff import make_printable
 from reidhub.weights.containers import MOST_DIMENSIONS, MOST_TENSORS, STATE_DICT, Container, open_container
 from reidhub.weights.stand_ins import ArraySpec, DTypeSpec, Opaque, OtherTensor, Storage, TensorSpec
@@ -40,8 +41,9 @@ def read_weights(path: Path | str, *, layout: StateDictLayout = _ANY) -> dict[st
     Raises:
         WeightsError: the file has another format, is damaged, or has its weights in an object that only code from the
             file can create.
+        UsageError: ``path`` is neither a text nor a path.
     """
-    path = Path(path)
+    path = make_path(path)
     try:
         with open_container(path, layout.encoding) as container:
             return _make_tensors(find_entries(container.content, layout).tensors, container)

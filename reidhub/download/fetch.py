@@ -31,7 +31,10 @@ from reidhub.zoo.checkpoint import Artifact, Checkpoint, OwnCheckpoint, Source
 _STALLED_S = 120.0  # if another process has written no byte for this time, do not wait for it any longer
 _KINDS = {"http": "https"}  # ``--source https`` also asks a mirror without TLS, which has the kind ``http``
 _BY_HAND = "fetch the file by hand, then `reidhub cache add FILE`"
-_OFFLINE_HINT = "bring the file with `reidhub cache add FILE` or a mirror folder in REIDHUB_MIRROR, or go online"
+_OFFLINE_HINT = (
+    "bring the file with `reidhub cache add FILE` or a mirror folder in REIDHUB_MIRROR; "
+    "or go online: unset REIDHUB_OFFLINE, and leave out --offline"
+)
 
 _log = logging.getLogger(__name__)
 

@@ -397,7 +397,8 @@ def test_offline_opens_no_socket_and_says_what_is_missing(tmp_path, monkeypatch)
         "  mega    not asked: offline",
         "  gdrive  not asked: offline",
         "  https   not asked: offline",
-        "hint: bring the file with `reidhub cache add FILE` or a mirror folder in REIDHUB_MIRROR, or go online",
+        "hint: bring the file with `reidhub cache add FILE` or a mirror folder in REIDHUB_MIRROR; "
+        "or go online: unset REIDHUB_OFFLINE, and leave out --offline",
         *by_hand(ONE, tmp_path),
     ]
 

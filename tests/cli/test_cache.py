@@ -191,6 +191,13 @@ def test_add_fails_where_a_named_file_is_refused(tmp_path, zoo):
     assert (empty["state"], empty["reason"]) == ("refused", "expected a checkpoint file, got 0 bytes")
 
 
+def test_an_empty_folder_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "nothing").mkdir()
+    done = reidhub("cache", "add", tmp_path / "nothing")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: no file was found in {tmp_path / 'nothing'}\n")
+
+
 def test_the_published_files_are_known_by_themselves(real_weights):
     done = reidhub("cache", "add", real_weights, "--json")
     found = {Path(item["path"]).name: item["names"] for item in json.loads(done.stdout)}

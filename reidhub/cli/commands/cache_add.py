@@ -39,6 +39,8 @@ def add(paths: tuple[Path, ...], *, copy: bool, as_data: bool) -> None:
     refused = [result for result in results if result.state == "refused"]
     taken = sum(result.state == "added" for result in results)
     known = len(results) - len(refused) - taken
+    if not results:
+        click.echo(f"error: no file was found in {', '.join(map(str, paths))}", err=True)
     click.echo(f"{taken} added, {known} known already, {len(refused)} refused", err=True)
     if len(refused) == len(results) or any(result.path in paths for result in refused):
         sys.exit(1)

@@ -148,6 +148,7 @@ def set_desk(zoo: Path, place: Path, internet: dict[str, str]) -> Desk:
     shutil.copy(zoo / "files" / "osnet_x0_25.market1501", here / "model.pth")
     shutil.copytree(root / world.FOLDERS["gallery"], here / "gallery")
     (here / "query.jpg").write_bytes(next((root / world.FOLDERS["query"]).iterdir()).read_bytes())
+    _write_own_data(here, root)
     programs = place / "bin"
     programs.mkdir()
     for name, words in {"reidhub": "-m reidhub", "python": ""}.items():
@@ -163,6 +164,20 @@ def set_desk(zoo: Path, place: Path, internet: dict[str, str]) -> Desk:
         "OMP_NUM_THREADS": "1",
     }
     return Desk(home, here, environment)
+
+
+def _write_own_data(here: Path, images: Path) -> None:
+    """Write ``my.pth``, a file that is not in the zoo, and the images in ``shop``, ``people`` and ``images.csv``."""
+    (here / "my.pth").write_bytes(saved({"model": torch.load(DATA / FILE_NAME, weights_only=True)}))
+    rows = ["path,pid,camid,split"]
+    for split in ("query", "gallery"):
+        (here / "shop" / split).mkdir(parents=True)
+        for image in sorted((images / world.FOLDERS[split]).glob("[0-9]*.jpg")):
+            shutil.copy(image, here / "shop" / split)
+            (here / "people" / image.name[:4]).mkdir(parents=True, exist_ok=True)
+            shutil.copy(image, here / "people" / image.name[:4])
+            rows.append(f"shop/{split}/{image.name},{image.name[:4]},{image.name[6]},{split}")
+    (here / "images.csv").write_text("\n".join(rows) + "\n")
 
 
 def _choose_shots(split: str) -> list[world.Shot]:

@@ -17,7 +17,10 @@ NAME = "osnet_x0_25.one"
 EMBED = f"""
 import os, torch, reidhub
 before = dict(os.environ)
-embedder = reidhub.embedder({NAME!r})
+try:
+    embedder = reidhub.embedder({NAME!r})
+except reidhub.ReidhubError as error:
+    raise SystemExit(f"error: {{error}}")
 print(tuple(embedder(torch.zeros(1, 3, 64, 32, dtype=torch.uint8)).shape))
 assert dict(os.environ) == before
 """
@@ -41,7 +44,12 @@ COMMANDS = {
 }
 SHORT = {"list", "show", "download", "mirror", "cache check", "cache remove"}
 """The commands of the short form."""
-NEED_A_CACHE = {name for name in COMMANDS if name.startswith(("cache", "download"))} | {"mirror", "pin", "embed"}
+NEED_A_CACHE = {name for name in COMMANDS if name.startswith(("cache", "download"))} | {
+    "mirror",
+    "pin",
+    "verify",
+    "embed",
+}
 WRITE_TO_THE_CACHE = {"download", "download --format", "mirror", "pin", "cache add", "verify", "embed"}
 
 

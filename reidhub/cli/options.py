@@ -52,6 +52,24 @@ def format_options(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def measuring_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorate a command with the options that say how a model runs, and whether results are re-ranked."""
+    for option in (
+        click.option("--rerank", is_flag=True, help="Rank by k-reciprocal re-ranking."),
+        click.option("--batch-size", type=click.IntRange(min=1), help="Images per batch."),
+        click.option(
+            "--precision",
+            type=click.Choice(["fp32", "exact", "tf32", "bf16", "fp16"]),
+            default="fp32",
+            show_default=True,
+            help="exact: the plain module. The others: faster code in this number format.",
+        ),
+        click.option("--device", help="cpu or cuda; by default the GPU if there is one."),
+    ):
+        command = option(command)
+    return command
+
+
 def select_checkpoints(selectors: tuple[str, ...]) -> list[Checkpoint]:
     """Return the checkpoints that match at least one selector, without duplicates; all if there is no selector.
 

@@ -62,6 +62,7 @@ def test_commands_that_fetch_its_file_fetch_it(run, tmp_path):
     assert (found["architecture"], found["num_classes"]) == ("osnet_x0_25", 5)
 
 
+@pytest.mark.long
 def test_verify_measures_it_on_a_dataset_that_it_names_and_checks_its_file_and_weights(run, tmp_path):
     root = verify_runs.write_images(tmp_path / "data")
     person = min((root / "corridor" / "query").iterdir()).name[:4]

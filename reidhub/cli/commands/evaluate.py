@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reidhub.cache.store import Cache
-from reidhub.cli.options import Form, format_options, print_defaults
+from reidhub.cli.options import Form, format_options, measuring_options, print_defaults
 from reidhub.cli.tables import Cell, print_table
 from reidhub.cli.verify_output import print_notices, print_problems
 from reidhub.datasets.own_images import OwnImages
@@ -54,18 +54,9 @@ _SCORES = ("rank1", "rank5", "rank10", "mAP", "mINP")
     help="By default the distance in the manifest; Euclidean for other files.",
 )
 @click.option("--thresholds", is_flag=True, help="Also print at which distance two images show the same person.")
-@click.option("--rerank", is_flag=True, help="Rank by k-reciprocal re-ranking.")
 @format_options
 @click.option("--receipt", type=click.Path(path_type=Path, dir_okay=False), help="Also write a receipt to this file.")
-@click.option("--device", help="cpu or cuda; by default the GPU if there is one.")
-@click.option(
-    "--precision",
-    type=click.Choice(["fp32", "exact", "tf32", "bf16", "fp16"]),
-    default="fp32",
-    show_default=True,
-    help="exact: the plain module. The others: faster code in this number format.",
-)
-@click.option("--batch-size", type=click.IntRange(min=1), help="Images per batch.")
+@measuring_options
 def command(models: tuple[str, ...], **options: Any) -> None:
     """Score checkpoints on your own images.
 

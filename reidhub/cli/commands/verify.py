@@ -9,7 +9,7 @@ import click
 
 import reidhub.demo  # noqa: F401  adds its dataset to the registry
 from reidhub.cache.store import Cache
-from reidhub.cli.options import Form, format_options, optional_selectors_argument, print_defaults
+from reidhub.cli.options import Form, format_options, measuring_options, optional_selectors_argument, print_defaults
 from reidhub.cli.verify_output import (
     print_checks,
     print_notices,
@@ -50,17 +50,8 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--no-images", is_flag=True, help="Show file names instead of images of people in the report.")
 @click.option("--strict", is_flag=True, help="Fail if anything could not be measured.")
 @click.option("--allow-partial", is_flag=True, help="Accept incomplete datasets; their scores are not comparable.")
-@click.option("--device", help="cpu or cuda; by default the GPU if there is one.")
-@click.option(
-    "--precision",
-    type=click.Choice(["fp32", "exact", "tf32", "bf16", "fp16"]),
-    default="fp32",
-    show_default=True,
-    help="exact: the plain module. The others: faster code in this number format.",
-)
-@click.option("--batch-size", type=click.IntRange(min=1), help="Images per batch.")
+@measuring_options
 @click.option("--normalize", is_flag=True, help="Scale embeddings to length 1 first.")
-@click.option("--rerank", is_flag=True, help="Rank by k-reciprocal re-ranking.")
 @click.option(
     "--cameras",
     type=click.Choice(["use", "ignore"]),

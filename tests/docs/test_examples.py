@@ -62,7 +62,8 @@ def test_the_fine_tuning_example_is_short() -> None:
 
 def test_a_fine_tuned_checkpoint_gets_a_manifest_and_ranks_a_gallery(desk, zoo):
     data = desk.home / "reid" / MARKET
-    out = run(desk, zoo, "finetune.py", data, "--checkpoint", "osnet_x0_25.imagenet", "--steps", "3", "--batch", "8")
+    training = ["--size", "256", "128", "--steps", "3", "--classifier-steps", "0", "--batch", "8"]
+    out = run(desk, zoo, "finetune.py", data, "--checkpoint", "osnet_x0_25.imagenet", *training)
     before, *steps, after = out.splitlines()
     losses = [float(line.split()[-1]) for line in steps]
     assert len(losses) == 3 and losses[-1] < losses[0]
@@ -77,6 +78,27 @@ def test_a_fine_tuned_checkpoint_gets_a_manifest_and_ranks_a_gallery(desk, zoo):
     ranked = ["query.jpg", "gallery", "--checkpoint", "osnet_x0_25.finetuned", "--top", "1"]
     out = run(desk, zoo, "rank_gallery.py", *ranked, REIDHUB_MANIFEST=str(own))
     assert len(out.splitlines()) == 1
+
+
+def test_fine_tuning_starts_from_a_file_and_trains_its_classifier_first(desk, zoo):
+    data = desk.home / "reid" / MARKET
+    training = ["--steps", "4", "--classifier-steps", "4", "--batch", "8"]
+    out = run(desk, zoo, "finetune.py", data, "--checkpoint", "model.pth", *training)
+
+    before, *steps, after = out.splitlines()
+    assert float(steps[-1].split()[-1]) < float(steps[0].split()[-1])
+    assert before.replace("before", "after") == after  # embeddings do not need the classifier
+    trained = torch.load(desk.folder / "finetuned.pth", weights_only=True)
+    given = torch.load(desk.folder / "model.pth", weights_only=True)["state_dict"]
+    changed = {name for name, tensor in given.items() if not torch.equal(tensor, trained[name])}
+    assert changed == {"classifier.weight", "classifier.bias"}
+
+
+def test_fine_tuning_starts_from_random_weights(desk, zoo):
+    training = ["--random", "osnet_x0_25", "--steps", "2", "--classifier-steps", "0", "--batch", "8"]
+    before, *steps, after = run(desk, zoo, "finetune.py", desk.home / "reid" / MARKET, *training).splitlines()
+    assert len(steps) == 2 and before.startswith("mAP before") and after.startswith("mAP after")
+    assert float(before.split()[2]) < score_demo_weights(desk.home / "reid" / MARKET)
 
 
 def test_every_example_is_run_by_a_test_and_says_how_it_is_started():

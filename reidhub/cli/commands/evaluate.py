@@ -161,11 +161,11 @@ def _print(scores: "list[RetrievalScores]", options: _Options) -> None:
 
 
 def _print_thresholds(scores: "list[RetrievalScores]", form: Form) -> None:
-    """Print at which distance two images show the same person, and how often this is wrong."""
-    header = ("checkpoint", "distance", "at", "same person up to", "false accepts %", "false rejects %")
+    """Print the thresholds for "the same person?", with the rates of false accepts (FAR) and false rejects (FRR)."""
+    header = ("checkpoint", "distance", "at", "threshold", "FAR %", "FRR %")
     rows: list[tuple[Cell, ...]] = []
     for one, found in ((one, one.thresholds) for one in scores if one.thresholds):
-        points = {"equal errors": found.equal_error, "FAR 1 %": found.far_1_percent, "FAR 0.1 %": found.far_01_percent}
+        points = {"EER": found.equal_error, "FAR 1 %": found.far_1_percent, "FAR 0.1 %": found.far_01_percent}
         for name, point in points.items():
             errors = (point.distance, 100 * point.far, 100 * point.frr) if point else ("too few pairs", None, None)
             rows.append((one.checkpoint, one.distance, name, *errors))

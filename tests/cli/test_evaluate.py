@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 from statistics import fmean
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,12 +14,14 @@ import torch
 from support.verify_runs import counted, run_here, write_images, write_weights
 
 import reidhub
+from reidhub.cli.commands.evaluate import _print
 from reidhub.datasets.market1501 import read_layout
 from reidhub.errors import DatasetError, EvaluationError, UsageError
 from reidhub.inference import images as decoding
 from reidhub.verification.own_data import RetrievalScores
 
 PATTERN = r"(?P<pid>-?\d+)_c(?P<camid>\d+)s"
+EXACT = ("--precision", "exact")
 METRICS = ("rank1", "rank5", "rank10", "mAP", "mINP")
 
 
@@ -147,20 +150,21 @@ def test_thresholds_decide_pairs_as_often_wrong_as_they_say(photos, weights):
     assert point.frr == pytest.approx(float((~accepted[same]).double().mean()), abs=2e-3)
 
 
-def test_tables_of_every_form_have_the_scores_and_the_thresholds(photos, weights, monkeypatch, capsys):
-    arguments = ("evaluate", str(weights), "--data", str(photos), "--thresholds", "--precision", "exact")
-    [wanted] = evaluate(weights, photos)
+def test_tables_of_every_form_have_the_scores_and_the_thresholds(photos, weights, capsys):
+    wanted = evaluate(weights, photos, thresholds=True)
 
     for form in ("table", "csv", "markdown", "latex"):
-        done = run_here(monkeypatch, capsys, *arguments, "--format", form)
-        assert done.returncode == 0
-        assert f"{wanted.mAP:.{10 if form == 'csv' else 3}f}"[:-1] in done.stdout and "FAR 1 " in done.stdout
-        assert "too few pairs" in done.stdout  # 420 pairs cannot show a rate of 0.1 %
+        _print(wanted, SimpleNamespace(form=form, thresholds=True))
+        shown = capsys.readouterr().out
+        assert f"{wanted[0].mAP:.{10 if form == 'csv' else 3}f}"[:-1] in shown and "FAR 1 " in shown
+        assert "too few pairs" in shown  # 420 pairs cannot show a rate of 0.1 %
 
 
 def test_own_file_is_verified_without_a_verdict_and_a_known_one_with_its_name(photos, weights, monkeypatch, capsys):
     root = str(photos.parent)
-    done = run_here(monkeypatch, capsys, "verify", str(weights), "--on", "corridor", "--data-root", root, "--json")
+    done = run_here(
+        monkeypatch, capsys, "verify", str(weights), "--on", "corridor", "--data-root", root, *EXACT, "--json"
+    )
 
     [found] = json.loads(done.stdout)
     assert (done.returncode, found["checkpoint"], found["verdict"]) == (0, str(weights), "not comparable")
@@ -203,7 +207,7 @@ def test_query_without_any_match_is_an_error_with_exit_code_1(photos, weights, t
 
     with pytest.raises(EvaluationError, match=r"none of .* queries has a gallery image of its pid"):
         evaluate(weights, folder)
-    done = run_here(monkeypatch, capsys, "evaluate", str(weights), "--data", str(folder))
+    done = run_here(monkeypatch, capsys, "evaluate", str(weights), "--data", str(folder), *EXACT)
     assert done.returncode == 1 and "none of" in done.stderr
 
 

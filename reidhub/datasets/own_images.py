@@ -181,5 +181,7 @@ def _compile(pattern: str, groups: tuple[str, ...]) -> re.Pattern[str]:
     except re.error as error:
         raise UsageError(f"the pattern {pattern!r} is not a regular expression: {error}", hint=example) from error
     if missing := [f"(?P<{group}>...)" for group in groups if group not in compiled.groupindex]:
+        if missing == ["(?P<camid>...)"]:
+            example += "; --cameras ignore needs no camid"
         raise UsageError(f"the pattern {pattern!r} has no group {' and no group '.join(missing)}", hint=example)
     return compiled

@@ -83,7 +83,8 @@ def _find_columns(file: Path, header: list[str], columns: tuple[str, ...]) -> di
     """Return the place of each column in the lines of a table."""
     found = f"got {', '.join(header) or 'an empty line'}"
     if missing := [name for name in columns if name not in header]:
-        raise _explain(file, 1, f"missing columns: {', '.join(missing)}; {found}", _HINT)
+        hint = "--cameras ignore needs no camid" if list(missing) == ["camid"] else _HINT
+        raise _explain(file, 1, f"missing columns: {', '.join(missing)}; {found}", hint)
     if twice := [name for name in columns if header.count(name) > 1]:
         raise _explain(file, 1, f"columns that are there twice: {', '.join(twice)}; {found}", _HINT)
     return {name: header.index(name) for name in columns}

@@ -9,6 +9,7 @@ from reidhub.diagnosis import Diagnosis, diagnose
 from reidhub.diagnosis.origins import find_by_digest
 from reidhub.errors import StateDictError, UnknownCheckpointError, UsageError
 from reidhub.files.digest import Digest
+from reidhub.files.sniff import make_printable
 from reidhub.models import build
 from reidhub.zoo.checkpoint import IMAGENET, Artifact, Checkpoint, ModelSpec, OwnCheckpoint, Source
 from reidhub.zoo.manifest import zoo
@@ -43,10 +44,14 @@ def find_own_checkpoint(path: str | os.PathLike[str], architecture: str | None =
     if not known:
         found = diagnose(path, architecture)
         if found.problem:
-            raise StateDictError(f"{path}: {found.problem}", hint=found.hint)
+            hint = "leave the architecture out, and it is detected" if architecture else found.hint
+            raise StateDictError(f"{path}: {found.problem}", hint=hint)
         known = tuple(zoo().by_name[name] for name in found.entries)
         if not known:
             _log.info("%s has the architecture %s", path, found.architecture)
+            if found.wrapping and found.wrapping.other_roots:
+                left = ", ".join(map(make_printable, found.wrapping.other_roots))
+                _log.warning("%s: the weights under %s are read, not those under %s", path, found.wrapping.root, left)
             return _describe(path, found)
     _log.info("%s has the bytes of %s", path, known[0].name)
     if architecture not in (None, known[0].model):

@@ -31,7 +31,7 @@ def verify(
     selector: Selectors,
     data_root: Path | str,
     *,
-    datasets: Sequence[str] = (),
+    datasets: str | Sequence[str] = (),
     architecture: str | None = None,
     device: torch.device | str | None = None,
     precision: Precision = "fp32",
@@ -50,8 +50,8 @@ def verify(
         selector: the name of a checkpoint, of a model (its default checkpoint), a glob (``"*.msmt17"``), the path of a
             checkpoint file, or a list of these.
         data_root: the folder that has the datasets.
-        datasets: measure only on these datasets; empty for all datasets with published scores. A file that is not in
-            the zoo has no published scores, so it needs the name of a dataset.
+        datasets: measure only on this dataset or these; empty for all datasets with published scores. A file that is
+            not in the zoo has no published scores, so it needs the name of a dataset.
         architecture: the architecture of files; None to detect it.
         device: the device; None for the GPU if there is one, else the CPU.
         precision: see `reidhub.embedder`.
@@ -67,7 +67,10 @@ def verify(
         WeightsError: a file does not hold exactly the weights of one architecture.
         CacheError: the cache folder cannot be written.
     """
-    jobs = plan(Selection.of(zoo(), _list(selector), architecture=architecture), datasets)
+    jobs = plan(
+        Selection.of(zoo(), _list(selector), architecture=architecture),
+        [datasets] if isinstance(datasets, str) else datasets,
+    )
     settings = Settings.for_device(
         find_device(device), Path(data_root), batch_size=batch, precision=precision, allow_partial=allow_partial
     )

@@ -186,11 +186,13 @@ def test_receipt_has_the_results_so_that_they_can_be_compared(photos, weights, t
     receipt = tmp_path / "receipt.json"
     done = run_here(
         *(monkeypatch, capsys, "evaluate", str(weights), "--data", str(photos)),
-        *("--receipt", str(receipt), "--precision", "exact"),
+        *("--receipt", str(receipt), "--distance", "both", "--cameras", "ignore", *EXACT),
     )
 
-    [result] = json.loads(receipt.read_text())["results"]
-    assert done.returncode == 0 and result["checkpoint"] == str(weights) and result["counts"]["queries"] > 0
+    results = json.loads(receipt.read_text())["results"]
+    assert done.returncode == 0 and "cameras ignored" in done.stderr
+    assert [result["conditions"]["distance"] for result in results] == ["euclidean", "cosine"]
+    assert all(one["checkpoint"] == str(weights) and one["counts"]["queries"] > 0 for one in results)
 
 
 def test_nothing_of_a_finished_run_stays(photos, weights, tmp_path):
@@ -232,3 +234,9 @@ def test_pattern_and_layout_exclude_each_other(photos, weights, monkeypatch, cap
     done = run_here(monkeypatch, capsys, "evaluate", str(weights), "--layout", "csv", "--pattern", PATTERN)
 
     assert done.returncode == 2 and "exclude each other" in done.stderr
+
+
+def test_folders_without_a_pattern_are_told_that_one_is_needed(weights, monkeypatch, capsys):
+    done = run_here(monkeypatch, capsys, "evaluate", str(weights), "--query", ".", "--gallery", ".")
+
+    assert done.returncode == 2 and "need --pattern" in done.stderr

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +97,8 @@ class _Options:
         """
         if self.pattern is not None and self.layout is not None:
             raise UsageError(f"--pattern and --layout {self.layout} exclude each other", hint="leave one out")
+        if self.pattern is None and (self.query or self.gallery):
+            raise UsageError("--query and --gallery need --pattern", hint=r"--pattern '(?P<pid>\d+)_c(?P<camid>\d+)'")
         layout = "pattern" if self.pattern is not None else self.layout or "market1501"
         return OwnImages(layout, self.data, self.query, self.gallery, self.pattern, self.cameras)
 
@@ -130,8 +132,10 @@ def _run(models: tuple[str, ...], options: _Options) -> int:
             click.echo("stopped; the same command resumes the run", err=True)
             raise
         if options.receipt:
-            write_receipt(reports[0], options.receipt)
-        _print(scores, options)
+            results = tuple(result for report in reports for result in report.results)
+            write_receipt(replace(reports[0], results=results), options.receipt)
+        if scores:
+            _print(scores, options)
         sys.stdout.flush()
         journal.discard()
     return _report_problems(run, reports[0])
@@ -141,7 +145,8 @@ def _report_problems(run: "OwnDataRun", report: "Report") -> int:
     print_problems(report.not_measured)
     data = run.data
     how = "each image against all others (leave-one-out)" if data.leave_one_out else f"{len(data.query)} queries"
-    click.echo(f"{data.title}: {how}, {len(data.gallery)} gallery images", err=True)
+    cameras = ", cameras ignored" if run.settings.cameras == "ignore" else ""
+    click.echo(f"{data.title}: {how}, {len(data.gallery)} gallery images{cameras}", err=True)
     return int(bool(report.not_measured))
 
 

@@ -1,4 +1,4 @@
-"""What the machine offers: its devices, its number formats, and the processors that this process may use."""
+"""Finds devices, tells whether they have bfloat16, and counts the processors that this process may use."""
 
 import os
 from pathlib import Path

@@ -40,7 +40,7 @@ _EXAMPLES = {
 
 @dataclass(frozen=True, slots=True)
 class OwnImages:
-    r"""Where a user's own images are, and how they name people and cameras.
+    r"""The folders or the CSV file with a user's own images, and how to read person and camera from them.
 
     Args:
         layout: ``market1501``: a folder with the folders ``query`` and ``gallery`` (or ``bounding_box_test``), and
@@ -74,6 +74,8 @@ class OwnImages:
             raise UsageError(f"expected the layout {', '.join(get_args(Layout))}, got {self.layout!r}")
         if self.cameras not in ("use", "ignore"):
             raise UsageError(f"expected cameras use or ignore, got {self.cameras!r}")
+        if self.layout != "pattern" and (self.query or self.gallery):
+            raise UsageError("query and gallery need --pattern, in Python pattern=...", hint=_USAGE["pattern"])
         wanted = _ARGUMENTS[1:] if self.layout == "pattern" else _ARGUMENTS[:1]
         given = [name for name in _ARGUMENTS if getattr(self, name) is not None]
         if missing := [name for name in wanted if name not in given]:

@@ -138,20 +138,16 @@ def _read_tensors(blank: Diagnosis, path: Path, start: bytes, architecture: str 
     )
     if found.share < ALIKE and architecture is None:
         return replace(read, problem=_describe_unknown(tensors), hint=_OTHER)
-    read = replace(read, layout=layout if known else _find_layout(read, tensors, found))
+    wanted = {name: tensor for name, tensor in found.select(tensors).items() if name not in found.others}
+    misfit = _find_misfit(read, found, wanted)
+    if known or (misfit is None and found.share >= ALIKE):
+        taken = {found.prefix + name for name in wanted}
+        spare = [name for name in tensors if name not in taken]
+        read = replace(read, layout=layout if known else make_layout(wrapping, found.prefix, taken, spare))
     if _has_prefix_only(found, tensors):
         read = replace(read, wrapping=replace(wrapping, prefix=wrapping.prefix + found.prefix))
-    problem, hint = _find_problem(read, tensors, found)
+    problem, hint = _find_problem(read, tensors, found, misfit)
     return replace(read, problem=problem, hint=hint)
-
-
-def _find_layout(read: Diagnosis, tensors: Mapping[str, Tensor], found: Resemblance) -> StateDictLayout | None:
-    """Find the layout that reads from the file exactly the tensors of the most similar architecture, if they load."""
-    wanted = {name: tensor for name, tensor in found.select(tensors).items() if name not in found.others}
-    if read.wrapping is None or found.share < ALIKE or _find_misfit(read, found, wanted) is not None:
-        return None
-    taken = {found.prefix + name for name in wanted}
-    return make_layout(read.wrapping, found.prefix, taken, [name for name in tensors if name not in taken])
 
 
 def _describe_unknown(tensors: Mapping[str, Tensor]) -> str:
@@ -161,28 +157,27 @@ def _describe_unknown(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _find_problem(
-    read: Diagnosis, tensors: Mapping[str, Tensor], found: Resemblance
+    read: Diagnosis, tensors: Mapping[str, Tensor], found: Resemblance, misfit: str | None
 ) -> tuple[str, str] | tuple[None, None]:
-    """Try to load the tensors as `reidhub.load` does, and describe the problem if they do not load.
+    """Describe the problem if `reidhub.load` does not load the tensors.
 
     Args:
         read: the diagnosis so far.
         tensors: all tensors of the file.
         found: the most similar architecture.
+        misfit: the error of the tensors that the architecture has too; None if these load.
 
     Returns:
         Problem and hint; None and None if the tensors load.
     """
     below = found.select(tensors)
-    wanted = {name: tensor for name, tensor in below.items() if name not in found.others}
-    if (misfit := _find_misfit(read, found, wanted)) is not None:
+    if misfit is not None:
         return _find_misfit(read, found, below) or misfit, _OTHER
-    if (misfit := _find_misfit(read, found, below)) is not None and _is_torchvision_start(found):
+    if _is_torchvision_start(found) and (misfit := _find_misfit(read, found, below)) is not None:
         call = f"reidhub.load({found.architecture!r}, {IMAGENET!r}, num_classes=...)"
         return misfit, f"its backbone is torchvision's ResNet-50 with ImageNet weights; to train from it, call {call}"
-    if len(wanted) == len(tensors):
-        return None, None
-    return _explain_surroundings(read, len(tensors) - len(wanted), found)
+    spare = len(tensors) - sum(name not in found.others for name in below)
+    return _explain_surroundings(read, spare, found) if spare else (None, None)
 
 
 def _has_prefix_only(found: Resemblance, tensors: Mapping[str, Tensor]) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reidhub.weights.containers import open_container
-from reidhub.weights.state_dict import find_entries, list_roots
+from reidhub.weights.entries import find_entries, list_roots
 from reidhub.zoo.checkpoint import StateDictLayout
 
 _MOST_SKIPPED = 8  # names in a hint

@@ -116,7 +116,7 @@ def evaluate(
         query: folder of the query images, for ``pattern``.
         gallery: folder of the gallery images, for ``pattern``.
         pattern: regular expression with the named groups ``pid`` and ``camid`` that is searched in the path of each
-            image below its folder. It stands for ``layout="pattern"``.
+            image below its folder. If it is given, the layout is ``pattern``.
         cameras: ``use``, the protocol of published scores: images of the query's person from the query's camera are
             left out. ``ignore`` if there are no cameras; then no camids are needed.
         architecture: the architecture of files; None to detect it.

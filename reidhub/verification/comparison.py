@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from reidhub.errors import UsageError
 from reidhub.metrics import Difference, compare_means
 from reidhub.verification.results import Measured
+from reidhub.verification.verdicts import RANKS
 
 CONDITIONS = ("distance", "normalize", "rerank", "cameras", "precision")
 """The conditions that can change the scores of a checkpoint; fields of `reidhub.verification.results.Conditions`."""
-
-_RANKS = {"rank1": 1, "rank5": 5, "rank10": 10}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ class Retrieval:
         """The scores in percent: rank1, rank5, rank10, mAP and mINP."""
         kept = [place for place, rank in enumerate(self.first_match_rank) if rank]
         scores = {
-            name: sum(self.first_match_rank[place] <= k for place in kept) / len(kept) for name, k in _RANKS.items()
+            name: sum(self.first_match_rank[place] <= k for place in kept) / len(kept) for name, k in RANKS.items()
         }
         scores["mAP"] = sum(self.average_precision[place] for place in kept) / len(kept)
         scores["mINP"] = sum(self.inverse_negative_penalty[place] for place in kept) / len(kept)

@@ -68,7 +68,7 @@ class RetrievalScores:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What a user wants to know about checkpoints.
+    """The user's choices for a measurement.
 
     Args:
         architecture: the architecture of files; None to detect it.

@@ -1,6 +1,5 @@
 """Reads the results of all queries from a receipt. A receipt may come from others, so nothing in it is trusted."""
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, TypeVar
 
 from reidhub.errors import UsageError
 from reidhub.files.regular_file import open_regular_file
+from reidhub.files.strict_json import from_json
 from reidhub.verification.comparison import CONDITIONS, Retrieval
 from reidhub.verification.receipt import FORMAT
 
@@ -38,13 +38,13 @@ def _parse(path: Path) -> dict[str, Any]:
     try:
         with open_regular_file(path) as file:
             text = file.read(_LONGEST + 1)
-        receipt = json.loads(text) if len(text) <= _LONGEST else None
+        receipt = from_json(dict[str, Any], text) if len(text) <= _LONGEST else {}
     except OSError as error:
         raise UsageError(f"cannot read the receipt {path}: {error.strerror}") from error
-    except (ValueError, RecursionError):
-        receipt = None
+    except ValueError:
+        receipt = {}
     hint = "`reidhub verify --receipt FILE` writes a receipt"
-    if not isinstance(receipt, dict) or "format" not in receipt:
+    if "format" not in receipt:
         raise UsageError(f"{path} is not a receipt", hint=hint)
     if receipt["format"] != FORMAT:
         raise UsageError(f"{path} is a receipt of format {receipt['format']!r}, expected {FORMAT}", hint=hint)

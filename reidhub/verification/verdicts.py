@@ -21,7 +21,9 @@ _COMPARABLE_VERSIONS = {
     "msmt17": "V1",  # V2 has blurred faces
     "cuhk03": "detected",  # the default of torchreid, which measured the published scores
 }
-_RANKS = {"rank1": 1, "rank5": 5, "rank10": 10}  # the metrics of a retrieval, beside its means
+RANKS = {"rank1": 1, "rank5": 5, "rank10": 10}
+"""The metrics of a retrieval beside its means -> the rank up to which a match counts."""
+
 _MEANS = ("mAP", "mINP")
 _PLACES = {"top1": 1, "top5": 5}  # the metrics of a classification
 
@@ -91,7 +93,7 @@ def find_unfit_metrics(score: Score | None, *, classification: bool) -> list[str
 
 
 def _list_metrics(*, classification: bool) -> tuple[str, ...]:
-    return tuple(_PLACES) if classification else (*_RANKS, *_MEANS)
+    return tuple(_PLACES) if classification else (*RANKS, *_MEANS)
 
 
 def _is_classification(score: Score | None, measurement: Measurement | None) -> bool:
@@ -138,7 +140,7 @@ def _measure(metric: str, measurement: Measurement) -> tuple[Fraction | None, in
     """
     if measurement.mAP is not None and metric in _MEANS:
         return 100 * Fraction(getattr(measurement, metric)), None
-    ranks = _PLACES if measurement.mAP is None else _RANKS
+    ranks = _PLACES if measurement.mAP is None else RANKS
     if metric not in ranks:
         return None, None
     hits = measurement.hits[ranks[metric] - 1]

@@ -1,4 +1,4 @@
-"""Plans, verdicts, and a whole run on a small world, held to a referee who shares no code with it."""
+"""Plans, verdicts, and a whole run on a small world, compared with a reference that shares no code with it."""
 
 import json
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""A run on a small copy of CUHK03 with real images, held to a referee who shares no code with it."""
+"""A run on a small copy of CUHK03 with real images, compared with a reference that shares no code with it."""
 
 import io
 import json

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import reidhub.demo  # noqa: F401  adds its dataset to the registry
-from reidhub.cache.store import Cache
 from reidhub.cli.options import Form, format_options, print_defaults
 from reidhub.cli.tables import Cell, print_table
 from reidhub.cli.verify_output import print_notices, print_problems
@@ -121,22 +120,16 @@ def _measure_sides(sides: Sequence[_Side], options: _Measuring) -> None:
 
 def _measure(names: tuple[str, ...], datasets: tuple[str, ...], options: _Measuring) -> "Report":
     from reidhub.devices import find_device
-    from reidhub.verification.journal import choose_folder, open_journal
-    from reidhub.verification.plan import Selection, plan
-    from reidhub.verification.run import verify
-    from reidhub.verification.settings import Settings, explain_out_of_memory
+    from reidhub.verification.calls import verify
+    from reidhub.verification.plan import Selection
+    from reidhub.verification.settings import explain_out_of_memory
 
     if options.data_root is None:
         raise UsageError(f"{' and '.join(names)} must be measured, which needs --data-root", hint="or name receipts")
-    selection = Selection.of(zoo(), names)
-    print_notices(selection.checkpoints)
-    jobs, cache = plan(selection, datasets), Cache()
-    settings = Settings.for_device(find_device(options.device), options.data_root, allow_partial=options.allow_partial)
-    folder = choose_folder(cache.root, jobs, settings)
-    with explain_out_of_memory(settings.device), open_journal(folder) as journal:
-        report = verify(jobs, settings, journal, cache)
-        journal.discard()
-    return report
+    print_notices(Selection.of(zoo(), names).checkpoints)
+    device = find_device(options.device)
+    with explain_out_of_memory(device):
+        return verify(names, options.data_root, datasets=datasets, device=device, allow_partial=options.allow_partial)
 
 
 def _print_tables(comparisons: Sequence["Comparison"], sides: Sequence[_Side], form: Form) -> None:

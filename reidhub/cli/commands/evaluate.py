@@ -97,8 +97,6 @@ class _Options:
         """
         if self.pattern is not None and self.layout is not None:
             raise UsageError(f"--pattern and --layout {self.layout} exclude each other", hint="leave one out")
-        if self.pattern is None and (self.query or self.gallery):
-            raise UsageError("--query and --gallery need --pattern", hint=r"--pattern '(?P<pid>\d+)_c(?P<camid>\d+)'")
         layout = "pattern" if self.pattern is not None else self.layout or "market1501"
         return OwnImages(layout, self.data, self.query, self.gallery, self.pattern, self.cameras)
 

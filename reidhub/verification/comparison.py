@@ -145,7 +145,7 @@ def _index(side: Iterable[Retrieval]) -> dict[str, Retrieval]:
     if len(by_dataset) < len(retrievals):
         raise UsageError(
             f"expected one result of {retrievals[0].checkpoint} on each dataset, got several",
-            hint="write each of them to a receipt of its own",
+            hint="write each of them to a receipt of its own, such as one for each distance",
         )
     return by_dataset
 

@@ -38,7 +38,7 @@ _SCORES = ("rank1", "rank5", "rank10", "mAP", "mINP")
 @click.option("--query", type=_FOLDER, help="Folder of the query images, for --pattern.")
 @click.option("--gallery", type=_FOLDER, help="Folder of the gallery images, for --pattern.")
 @click.option(
-    "--pattern", metavar="REGEX", help=r"Finds pid and camid in the path of an image: '(?P<pid>\d+)_c(?P<camid>\d+)'."
+    "--pattern", metavar="REGEX", help=r"Finds pid and camid in the path of an image: '(?P<pid>-?\d+)_c(?P<camid>\d+)'."
 )
 @click.option(
     "--cameras",

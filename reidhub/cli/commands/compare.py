@@ -35,8 +35,8 @@ def command(first: str, second: str, *, form: Form, **options: Any) -> None:
     """Compare two retrievals: scores, queries won and lost, and whether the difference in mAP may be chance.
 
     A and B are receipts (files that `reidhub verify` or `evaluate` wrote with --receipt), or names of checkpoints.
-    Those are measured now. If a receipt has several checkpoints, write RECEIPT:CHECKPOINT. Both must be measured on the same
-    copy of a dataset.
+    Checkpoints are measured now. If a receipt has several checkpoints, write RECEIPT:CHECKPOINT. Both must be measured
+    on the same copy of a dataset.
     """
     from reidhub.verification.comparison import compare, pair_by_dataset
 

@@ -12,7 +12,8 @@ with a `ReidhubError` prints message and hint. Its exit code is 2 for a `UsageEr
     ├── ManifestError
     ├── InstallationError
     ├── SourceError
-    │   └── IntegrityError
+    │   ├── IntegrityError
+    │   └── TakenOverError
     ├── FetchError
     ├── CancelledError
     ├── CacheError
@@ -95,6 +96,10 @@ class SourceError(ReidhubError):
 
 class IntegrityError(SourceError):
     """A file has wrong bytes: another size, sha256 or MAC (the checksum in a Mega link), or it is a web page."""
+
+
+class TakenOverError(SourceError):
+    """Another process has resumed this download, and has removed the partial file of this process."""
 
 
 class FetchError(ReidhubError):

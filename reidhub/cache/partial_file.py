@@ -8,6 +8,7 @@ download, it first copies the good bytes into a new file of its own and compares
 removes the old file. If the first process still runs, its work is lost, but the bytes of two processes are never mixed.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from reidhub.errors import CacheError
 from reidhub.files.atomic import TEMPORARY, AtomicFile, explain_write_errors
 from reidhub.files.digest import BLOCK, Digest, sha256
 from reidhub.files.regular_file import open_regular_file
@@ -216,17 +216,18 @@ class IncomingFile:
             self._hash.update(block)
 
     def read_blocks(self) -> Iterator[bytes]:
-        """Read the bytes written so far.
+        """Read the bytes written so far, even if another process has removed the file.
 
         Raises:
             CacheError: the file cannot be read.
         """
-        try:
-            with self.path.open("rb") as file:
-                while block := file.read(BLOCK):
-                    yield block
-        except OSError as error:
-            raise CacheError(f"cannot read {self.path}: {error.strerror}") from error
+        file = self._new.file
+        with explain_write_errors(f"read {self.path}"):
+            for start in range(0, self.size, BLOCK):
+                file.seek(start)
+                block = file.read(BLOCK)
+                file.seek(0, os.SEEK_END)  # for the next write
+                yield block
 
     @property
     def digest(self) -> Digest:

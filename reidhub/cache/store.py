@@ -18,7 +18,7 @@ from pathlib import Path
 
 from reidhub.cache.partial_file import NOTES, ROOM, IncomingFile, PartialFile
 from reidhub.cache.records import Entry, Pin
-from reidhub.errors import DiskFullError, IntegrityError, SourceError
+from reidhub.errors import DiskFullError, IntegrityError, TakenOverError
 from reidhub.files.atomic import TEMPORARY, explain_write_errors, write_json
 from reidhub.files.digest import Digest
 from reidhub.files.locations import cache_root
@@ -180,8 +180,8 @@ class Cache:
         Raises:
             IntegrityError: the size or sha256 differs from the manifest, or the sha256 differs from the first download.
             CacheError: the file cannot be written; no part of it stays in the store.
-            SourceError: ``incoming`` is gone: another process has taken over this download, removed ``incoming``, and
-                has not stored its own file yet.
+            TakenOverError: ``incoming`` is gone: another process has taken over this download, removed ``incoming``,
+                and has not stored its own file yet.
         """
         digest = incoming.digest
         self._check(incoming, digest, artifact)
@@ -193,7 +193,7 @@ class Cache:
             except FileNotFoundError as error:
                 if stored := self.find(artifact):
                     return stored
-                raise SourceError("another process has resumed this download") from error
+                raise TakenOverError("another process has resumed this download") from error
         self.remove_partials(artifact)
         return path
 

@@ -17,7 +17,7 @@ from reidhub.cache.partial_file import IncomingFile, PartialFile
 from reidhub.cache.store import Cache
 from reidhub.download.sources import Resume, Stream, open_stream
 from reidhub.download.sources.patience import Patience
-from reidhub.errors import CancelledError, IntegrityError, SourceError
+from reidhub.errors import CancelledError, IntegrityError, SourceError, TakenOverError
 from reidhub.files.sniff import refuse_pages
 from reidhub.zoo.checkpoint import Checkpoint, Source
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 LARGEST = 2 << 30  # bytes; the limit for a file of unknown size is ten times the largest file of the zoo
 _NOTE_STEP = 512 * 1024  # bytes between two notes for resuming; a killed process loses at most these and one block
+_RESTARTS = 5  # after another process took over the download; each restart keeps the bytes of the other process
 
 OpenLine = Callable[[int | None, int], AbstractContextManager[Callable[[int], None]]]
 """Function that opens a progress line. Its arguments are the size of the file (bytes, None if unknown) and the number
@@ -58,12 +59,25 @@ class Transfer:
     def run(self) -> Path:
         """Download the file and return its path in the cache; continue an interrupted download if possible.
 
+        If another process takes over this download, it has the file in the cache soon, or else this process takes over
+        the bytes of the other process in turn.
+
         Raises:
             SourceError: the source does not give the file; if the source can resume, the received bytes are kept.
             IntegrityError: the source gives a file with wrong bytes; the received bytes are removed.
             CancelledError: the stop event was set; if the source can resume, the received bytes are kept.
             CacheError: the cache folder cannot be written.
         """
+        for _ in range(_RESTARTS):
+            try:
+                return self._resume_or_start()
+            except TakenOverError as error:
+                _log.info("%s: %s", self._checkpoint.name, error.message)
+            if path := self._cache.find(self._artifact):
+                return path
+        return self._resume_or_start()
+
+    def _resume_or_start(self) -> Path:
         if partial := self._cache.find_partial(self._artifact, self._source):
             try:
                 return self._receive(partial)

@@ -112,6 +112,15 @@ def test_a_process_whose_file_was_taken_away_leaves_no_note_behind(tmp_path):
     assert files_below(tmp_path) == {}
 
 
+def test_a_process_whose_file_was_taken_away_can_still_read_and_write_it(tmp_path):
+    with IncomingFile(tmp_path) as incoming:
+        incoming.write(BODY[:300_000])
+        incoming.path.unlink()
+        assert next(incoming.read_blocks()) == BODY[:300_000]
+        incoming.write(BODY[300_000:])
+        assert b"".join(incoming.read_blocks()) == BODY
+
+
 def test_the_longest_beginning_of_the_same_file_from_the_same_place_is_found(tmp_path):
     cache = Cache(tmp_path)
     for source, noted in ((HERE, 1000), (HERE, 3000), (HERE, 2000), (THERE, 9000)):

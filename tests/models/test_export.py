@@ -1,8 +1,10 @@
-"""Models in the formats of others: traced, scripted, as ONNX, and as graphs for training."""
+"""Models in the formats of others: traced, scripted, exported, as ONNX, and as graphs for training."""
 
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,14 +16,11 @@ from reidhub.errors import UsageError
 from reidhub.models import ARCHITECTURES, build
 from reidhub.models.base import ReidModel
 
-SHORT = "shufflenet"  # the fastest to trace
-NAMES = [SHORT, *(pytest.param(name, marks=pytest.mark.long) for name in ARCHITECTURES if name != SHORT)]
+FASTEST = "shufflenet"
+SMALL = (FASTEST, "mobilenetv2_x1_0", "hacnn", "osnet_ain_x0_25")  # of different kinds
+NAMES = [pytest.param(name, marks=() if name == FASTEST else pytest.mark.long) for name in ARCHITECTURES]
 
-
-@pytest.fixture(params=NAMES)
-def name(request: pytest.FixtureRequest) -> str:
-    """Of a small architecture; with ``--long``, of every architecture."""
-    return request.param
+Run = Callable[[Tensor], Tensor]
 
 
 @pytest.fixture(autouse=True)
@@ -41,15 +40,84 @@ def relative_error(got: Tensor, want: Tensor) -> float:
     return float((got.double() - want.double()).norm() / want.double().norm())
 
 
-def test_trace_gives_the_same_embeddings_for_other_batch_sizes(name):
+def trace(model: ReidModel, images: Tensor, _: Path) -> Run:
+    return torch.jit.trace(model, images, check_trace=False)
+
+
+def script(model: ReidModel, *_: Any) -> Run:
+    return torch.jit.script(model)
+
+
+def export(model: ReidModel, images: Tensor, _: Path) -> Run:
+    shapes = ({0: torch.export.Dim("batch")},)
+    return torch.export.export(model, (images,), dynamic_shapes=shapes).module()
+
+
+def export_onnx(model: ReidModel, images: Tensor, path: Path, **options: Any) -> Run:
+    runtime = pytest.importorskip("onnxruntime")
+    names = {"input_names": ["images"], "output_names": ["embeddings"]}
+    torch.onnx.export(model, (images,), path, **names, **options)
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+
+
+def export_onnx_without_dynamo(model: ReidModel, images: Tensor, path: Path) -> Run:
+    pytest.importorskip("onnx")
+    axes = {"images": {0: "batch"}, "embeddings": {0: "batch"}}
+    return export_onnx(model, images, path, dynamo=False, opset_version=17, dynamic_axes=axes)
+
+
+def export_onnx_with_dynamo(model: ReidModel, images: Tensor, path: Path) -> Run:
+    pytest.importorskip("onnxscript")
+    shapes = ({0: torch.export.Dim("batch")},)
+    return export_onnx(model, images, path, dynamo=True, verbose=False, dynamic_shapes=shapes)
+
+
+WAYS = {
+    "torch.jit.trace": trace,
+    "torch.jit.script": script,
+    "torch.export": export,
+    "torch.onnx without dynamo": export_onnx_without_dynamo,
+    "torch.onnx with dynamo": export_onnx_with_dynamo,
+}
+SLOWER = {"torch.export": (FASTEST,), "torch.onnx with dynamo": ()}
+"""Way -> architectures that do not need ``--long``: an export takes 3 s and 7 to 30 s. `SMALL` for the other ways."""
+
+
+@pytest.mark.parametrize(
+    ("way", "name"),
+    [
+        pytest.param(way, name, marks=() if name in SLOWER.get(way, SMALL) else pytest.mark.long)
+        for way in WAYS
+        for name in ARCHITECTURES
+        if (way, name) != ("torch.jit.script", "hacnn")  # an error, which has a test of its own
+    ],
+)
+def test_usual_way_gives_the_same_embeddings_for_other_batch_sizes(way, name, tmp_path):
     model = contract_model(name)
 
-    traced = torch.jit.trace(model, images_for(model, 2), check_trace=False)
+    run = WAYS[way](model, images_for(model, 2), tmp_path / "model.onnx")
 
-    assert relative_error(traced(images_for(model, 3)), model(images_for(model, 3))) < 1e-5
+    for count in (1, 3):
+        images = images_for(model, count)
+        got, want = run(images), model(images)
+        if way.startswith("torch.onnx"):
+            exact = copy.deepcopy(model).double()(images.double())
+            assert relative_error(got, exact) < 1e-5 + relative_error(want, exact)
+        else:
+            assert torch.equal(got, want)
+    assert isinstance(model, ReidModel) and not model.training  # as before
+
+
+def test_script_of_hacnn_is_an_error_that_says_what_to_use():
+    with pytest.raises(UsageError, match="cannot compile hacnn") as caught:
+        torch.jit.script(torch.nn.Sequential(build("hacnn", 5, init=False)))
+
+    assert "torch.jit.trace" in caught.value.hint
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
+@pytest.mark.parametrize("name", NAMES)
 def test_graph_of_either_mode_gives_the_same(name, mode):
     torch.manual_seed(0)
     model = build(name, 5).train(mode == "train")
@@ -61,43 +129,13 @@ def test_graph_of_either_mode_gives_the_same(name, mode):
     assert all(torch.equal(*pair) for pair in pairs)
 
 
-@pytest.mark.parametrize("mode", ["eval", "train"])
-def test_script_gives_the_same_as_the_model_in_its_mode(name, mode):
+@pytest.mark.parametrize("name", NAMES)
+def test_script_in_train_mode_gives_the_same_as_the_model(name):
     if name == "hacnn":
         pytest.skip("TorchScript cannot compile it")
     torch.manual_seed(0)
-    model = build(name, 5).train(mode == "train")
+    model = build(name, 5).train()
     images = images_for(model, 3)
 
     assert torch.equal(torch.jit.script(model)(images), model(images))
-    assert isinstance(model, ReidModel) and model.training == (mode == "train")
-
-
-def test_script_of_hacnn_is_an_error_that_says_what_to_use():
-    with pytest.raises(UsageError, match="cannot compile hacnn") as caught:
-        torch.jit.script(torch.nn.Sequential(build("hacnn", 5, init=False)))
-
-    assert "torch.jit.trace" in caught.value.hint
-
-
-def test_onnx_without_dynamo_gives_the_same_embeddings_for_other_batch_sizes(name, tmp_path):
-    pytest.importorskip("onnx")
-    runtime = pytest.importorskip("onnxruntime")
-    model, path = contract_model(name), tmp_path / "model.onnx"
-
-    torch.onnx.export(
-        model,
-        (images_for(model, 2),),
-        path,
-        dynamo=False,
-        opset_version=17,
-        input_names=["images"],
-        output_names=["embedding"],
-        dynamic_axes={"images": {0: "n"}, "embedding": {0: "n"}},
-    )
-
-    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (got,) = session.run(None, {"images": images_for(model, 3).numpy()})
-    want = model(images_for(model, 3))
-    exact = copy.deepcopy(model).double()(images_for(model, 3).double())
-    assert relative_error(torch.from_numpy(got), exact) < 1e-4 + relative_error(want, exact)
+    assert isinstance(model, ReidModel) and model.training

@@ -39,7 +39,8 @@ class ExportMetadata:
         pixels: what the file expects as ``images``: ``normalised`` means (x - mean) / std of pixels x in [0, 1];
             ``0..1`` means pixels in [0, 1], and the file normalises them itself.
         dimensions: D, the length of an embedding.
-        batch: ``1`` if the file takes one image at a time, ``dynamic`` if it takes any number.
+        batch_size: ``1`` if the file takes one image at a time, ``dynamic`` if it takes any number.
+            The name is not ``batch``, because ultralytics reads a key of that name as a whole number.
         precision: ``fp16`` if the weights are float16; ``images`` and ``embeddings`` are float32 in any case.
         opset: version of the ONNX operators; None in other formats.
         distance: the distance for comparing embeddings.
@@ -58,7 +59,7 @@ class ExportMetadata:
     color: Literal["rgb"]
     pixels: Literal["normalised", "0..1"]
     dimensions: int
-    batch: Literal["1", "dynamic"]
+    batch_size: Literal["1", "dynamic"]
     precision: Literal["fp32", "fp16"]
     opset: int | None
     distance: Literal["euclidean", "cosine"]

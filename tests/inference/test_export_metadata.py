@@ -19,7 +19,7 @@ METADATA = ExportMetadata(
     color="rgb",
     pixels="normalised",
     dimensions=512,
-    batch="dynamic",
+    batch_size="dynamic",
     precision="fp32",
     opset=18,
     distance="euclidean",
@@ -31,7 +31,7 @@ TEXTS = METADATA.to_texts()
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"opset": None, "notices": (), "sha256": ""}, {"pixels": "0..1", "batch": "1", "precision": "fp16"}],
+    [{}, {"opset": None, "notices": (), "sha256": ""}, {"pixels": "0..1", "batch_size": "1", "precision": "fp16"}],
 )
 def test_what_is_written_is_read_again(changes):
     written = replace(METADATA, **changes)
@@ -63,7 +63,7 @@ def test_a_file_that_normalises_itself_takes_pixels_unchanged():
         {"std": "0.2"},
         {"color": "bgr"},
         {"dimensions": "true"},
-        {"batch": "16"},
+        {"batch_size": "16"},
         {"sha256": "ab"},
         {"notices": "not JSON"},
         {"pixels": None},

@@ -15,7 +15,7 @@ if sys.version_info < (3, 11):  # noqa: UP036  # torch.hub does not look at `pyt
 
 if TYPE_CHECKING:
     from reidhub import compat, metrics
-    from reidhub.api import build, checkpoints, embedder, fetch, find, load, transform
+    from reidhub.api import build, checkpoints, embedder, export, fetch, find, load, transform
     from reidhub.diagnosis import doctor
     from reidhub.errors import ReidhubError
     from reidhub.inference.complexity import complexity
@@ -33,6 +33,7 @@ _PUBLIC = {
     "doctor": "reidhub.diagnosis",
     "embedder": "reidhub.api",
     "evaluate": "reidhub.verification.calls",
+    "export": "reidhub.api",
     "fetch": "reidhub.api",
     "find": "reidhub.api",
     "load": "reidhub.api",
@@ -53,6 +54,7 @@ __all__ = [
     "doctor",
     "embedder",
     "evaluate",
+    "export",
     "fetch",
     "find",
     "load",

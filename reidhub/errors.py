@@ -19,6 +19,7 @@ with a `ReidhubError` prints message and hint. Its exit code is 2 for a `UsageEr
     ├── CacheError
     │   └── DiskFullError
     ├── DeviceMemoryError
+    ├── ExportError
     └── WeightsError
         └── StateDictError
 """
@@ -134,6 +135,10 @@ class DiskFullError(CacheError):
 
 class DeviceMemoryError(ReidhubError):
     """The GPU has too little memory for the request."""
+
+
+class ExportError(ReidhubError):
+    """A model cannot be exported, or the exported file does not compute the same embeddings as the model."""
 
 
 class WeightsError(ReidhubError):

@@ -30,6 +30,7 @@ calls = {
     "doctor": lambda: reidhub.doctor(reidhub.fetch(name)),
     "embedder": lambda: reidhub.embedder(name, precision="exact", batch=1),
     "evaluate": lambda: reidhub.evaluate(name, sys.argv[2], device="cpu", precision="exact")[0].mAP,
+    "export": lambda: reidhub.export(name, format="openvino", path=sys.argv[2]).path,
     "fetch": lambda: reidhub.fetch(name),
     "find": lambda: reidhub.find(name),
     "load": lambda: reidhub.load(name),

@@ -29,6 +29,7 @@ COMMANDS = {
     "verify": "measure reported scores again on your copy of a dataset",
     "evaluate": "score checkpoints on your own images",
     "compare": "two checkpoints or receipts side by side, and whether the difference is chance",
+    "export": "write a file for onnxruntime, OpenVINO or PyTorch, and check it there",
     "demo": "download and verify with hosts and images made on this machine",
 }
 """Name of a command -> one line of help. The command itself is ``reidhub.cli.commands.<name>:command``."""

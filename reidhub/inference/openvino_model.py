@@ -29,7 +29,6 @@ from reidhub.cache.partial_file import ROOM
 from reidhub.errors import CacheError, ReidhubError
 from reidhub.files.atomic import AtomicFile, explain_write_errors, write_atomically
 from reidhub.inference.preprocess import PixelSpec
-from reidhub.models.base import ReidModel
 from reidhub.thread_locks import make_fork_safe_lock
 
 _TELEMETRY = "openvino_telemetry"
@@ -129,11 +128,11 @@ def _replace_instance_norms(model: nn.Module) -> nn.Module:
     return copied
 
 
-def convert(model: ReidModel, spec: PixelSpec) -> Any:
+def convert(model: nn.Module, spec: PixelSpec) -> Any:
     """Convert a torch model.
 
     Args:
-        model: float32, in eval mode, on the CPU.
+        model: a `ReidModel`, or a module that computes the same shapes: float32, in eval mode, on the CPU.
         spec: the size of the images.
 
     Returns:

@@ -11,7 +11,7 @@ from reidhub.download.fetch import fetch as _fetch
 from reidhub.errors import CacheError, UsageError
 from reidhub.zoo.checkpoint import Checkpoint, OwnCheckpoint
 from reidhub.zoo.manifest import zoo
-from reidhub.zoo.own_files import is_own_file
+from reidhub.zoo.own_files import is_exported_file, is_own_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,8 +71,7 @@ def find_one(model: ModelName, dataset: str | None = None, architecture: str | N
         WeightsError: the file does not hold exactly the weights of one architecture.
     """
     if is_own_file(model):
-        if dataset is not None:
-            raise UsageError(f"{model} is a file: dataset={dataset!r} has no meaning for it", hint="leave it out")
+        _refuse_for_files(model, dataset=dataset)
         from reidhub.diagnosis.own_file import find_own_checkpoint
 
         return find_own_checkpoint(model, architecture)
@@ -122,6 +121,13 @@ def _is_unrequested_imagenet(checkpoint: Checkpoint, model: ModelName, dataset: 
     """Return True if the checkpoint has ImageNet weights, and the user gave only the name of its model."""
     by_model = dataset is None and model != checkpoint.name and not isinstance(checkpoint, OwnCheckpoint)
     return by_model and not checkpoint.for_reid
+
+
+def _refuse_for_files(model: ModelName, **choices: str | None) -> None:
+    """Raise UsageError if the user made a choice that has no meaning for a file."""
+    for name, value in choices.items():
+        if value is not None:
+            raise UsageError(f"{model} is a file: {name}={value!r} has no meaning for it", hint="leave it out")
 
 
 def _list_names(names: list[str]) -> str:
@@ -235,19 +241,22 @@ def embedder(
     """Load a model for fast inference: an embedder computes embeddings (N, D) of any images.
 
     Args:
-        model: a full name (``osnet_x1_0.msmt17``), a model's name, or the path of a checkpoint file (``./my.pth``).
+        model: a full name (``osnet_x1_0.msmt17``), a model's name, or the path of a checkpoint file (``./my.pth``) or
+            of an exported file (``./my.onnx``, or OpenVINO's ``./my.xml`` with ``my.bin`` beside it).
         dataset: the training data, if ``model`` is a model's name; None for the model's default checkpoint.
         architecture: the architecture of a file, such as ``osnet_x1_0``; None to detect it.
         device: the device on which the model runs.
         precision: ``fp32`` is a faster copy of the model, which rounds differently; ``exact`` is the unchanged model,
-            which is slower; ``bf16``, and on a GPU ``tf32`` and ``fp16``, are faster copies with fewer bits.
+            which is slower; ``bf16``, and on a GPU ``tf32`` and ``fp16``, are faster copies with fewer bits. An
+            exported file has its own precision; for it, ``fp32`` and ``exact`` mean this precision.
         batch: number of images that the model computes at once; if None, reidhub chooses a number that is fast on
-            the device. On a CPU it is used only if the precision is ``exact``.
+            the device. On a CPU it is used only if the precision is ``exact``, and for ONNX files with a dynamic batch.
 
     Raises:
         UnknownCheckpointError: no checkpoint matches, or several match although ``dataset`` is given.
         FetchError: no source gave the file.
-        WeightsError: the file does not hold the weights of this architecture; the message lists what does not fit.
+        WeightsError: the file does not hold the weights of this architecture; the message lists what does not fit. Or
+            an exported file is damaged, or reidhub did not export it.
         UsageError: ``dataset`` is missing, because several checkpoints match or the model's default has ImageNet
             weights; or it is given for a file. Or the device does not exist, it lacks the precision, or the batch is
             below 1.
@@ -255,8 +264,12 @@ def embedder(
     from reidhub.devices import find_device
     from reidhub.inference import Embedder
     from reidhub.inference.engine import check_batch
+    from reidhub.inference.exported_files import make_embedder
     from reidhub.torch_settings import check_precision
 
+    if is_exported_file(model):
+        _refuse_for_files(model, dataset=dataset, architecture=architecture)
+        return make_embedder(Path(model), find_device(device), precision, batch)
     checkpoint, place = find_for_embedding(model, dataset, architecture), find_device(device)
     check_precision(precision, place)  # check this and the batch before anything is downloaded
     batch = check_batch(batch)
@@ -321,12 +334,13 @@ def transform(name: ModelName) -> "Callable[[Image], torch.Tensor]":
     """Return the preprocessing of one checkpoint: a function from a PIL image to a normalised float tensor (3, H, W).
 
     Args:
-        name: a selector that matches one checkpoint, or the path of a checkpoint file.
+        name: a selector that matches one checkpoint, or the path of a checkpoint file or an exported file.
 
     Raises:
         UnknownCheckpointError: nothing matches.
         UsageError: more than one checkpoint matches.
     """
+    from reidhub.inference.exported_files import read_metadata
     from reidhub.inference.preprocess import transform as transform_for
 
-    return transform_for(find_one(name).input)
+    return transform_for(read_metadata(Path(name)).spec if is_exported_file(name) else find_one(name).input)

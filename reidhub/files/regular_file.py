@@ -32,3 +32,16 @@ def open_regular_file(path: Path) -> BufferedReader:
         os.close(descriptor)
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     return os.fdopen(descriptor, "rb")
+
+
+def read_regular_file(path: Path, most: int) -> bytes:
+    """Read a whole file of at most ``most`` bytes.
+
+    Raises:
+        OSError: the file is missing, cannot be read, is larger, or is a folder, a pipe or a device.
+    """
+    with open_regular_file(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"larger than {most:,} bytes", str(path))
+    return content

@@ -17,6 +17,9 @@ from reidhub.zoo.checkpoint import InputSpec
 VERSION_KEY = "reidhub_export"
 """Key that marks a file as one that reidhub exported; its value is the version of the metadata."""
 
+EXPORT_AGAIN = "export the file again with `reidhub export`"
+"""The hint for a file that is damaged."""
+
 _VERSION = "1"
 _LONGEST_SIDE = 4096  # pixels
 _MOST_DIMENSIONS = 1 << 16
@@ -104,7 +107,7 @@ class ExportMetadata:
             found = from_json(cls, _join(texts))
             found._check()
         except (ValueError, KeyError) as error:
-            raise WeightsError(f"the metadata of {what} is damaged", hint="export the file again") from error
+            raise WeightsError(f"the metadata of {what} is damaged", hint=EXPORT_AGAIN) from error
         return found
 
     def _check(self) -> None:

@@ -1,12 +1,10 @@
 """Runs a converted model with OpenVINO on the CPU."""
 
-import os
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any, Self
-from weakref import WeakSet
 
 import torch
 from numpy.typing import NDArray
@@ -14,7 +12,8 @@ from torch import Tensor
 
 from reidhub.cache.conversions import Conversion, name_conversion
 from reidhub.devices import count_processors
-from reidhub.errors import CacheError, UsageError
+from reidhub.errors import CacheError
+from reidhub.inference.native_threads import NativeThreads
 from reidhub.inference.openvino_model import (
     ConversionError,
     convert,
@@ -28,23 +27,11 @@ from reidhub.inference.openvino_model import (
 )
 from reidhub.inference.preprocess import PixelSpec, normalise
 from reidhub.models.base import ReidModel
-from reidhub.thread_locks import Turns, call_in_forks
+from reidhub.thread_locks import Turns
 from reidhub.torch_settings import Arithmetic, Precision
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 _TOLERANCES = {"fp32": 1e-3, "bf16": 0.2}  # relative error; a wrong conversion is off by more than 1
-
-
-_engines: "WeakSet[OpenvinoEngine]" = WeakSet()
-_never_closed: list[Any] = []
-
-
-def _keep_compiled_models() -> None:
-    """Keep the models that the parent of a fork has compiled: closing one would wait for threads that are missing."""
-    _never_closed.extend(engine._compile for engine in _engines)
-
-
-call_in_forks(_keep_compiled_models)
 
 
 class OpenvinoEngine:
@@ -79,8 +66,7 @@ class OpenvinoEngine:
         self._compile = cache(self._compile_variant)
         self._request = read_request(model)
         self._turns = Turns("this embedder")
-        self._process = os.getpid()
-        _engines.add(self)
+        self._threads = NativeThreads("OpenVINO", self._compile)
         self._together = count_processors() * self._request  # images in one request for each processor
         self.batch = 8 * self._together
 
@@ -142,11 +128,7 @@ class OpenvinoEngine:
         Raises:
             UsageError: this process was forked after the engine was made.
         """
-        if os.getpid() != self._process:
-            raise UsageError(
-                "this embedder was made before the process was forked, and OpenVINO's threads do not survive a fork",
-                hint="start the workers with spawn, or make the embedder in each worker",
-            )
+        self._threads.check()
         pixels = images.detach().cpu()
         if pixels.dtype == torch.uint8:
             pixels = pixels.permute(0, 2, 3, 1)  # (N, 3, H, W) -> (N, H, W, 3), the order in which decoders store them

@@ -154,20 +154,25 @@ def convert(model: nn.Module, spec: PixelSpec) -> Any:
         decoder = TorchScriptPythonDecoder(traced)  # must live until the end of the conversion
         converted = frontend.convert(frontend.load(decoder))
         converted.reshape([1, 3, spec.height, spec.width])
-        request = _choose_request(converted)
+        request = choose_request(converted)
         converted.reshape([-1, 3, spec.height, spec.width])
-        converted.set_rt_info(request, _REQUEST)
+        store_request(converted, request)
     except Exception as error:  # whatever the tracer and OpenVINO raise, torch can still run the model
         raise ConversionError(f"OpenVINO cannot convert the model: {error}") from error
     return converted
 
 
 def read_request(converted: Any) -> int:
-    """Return the best number of images in a request; `convert` has chosen it and stored it in the model."""
+    """Return the number of images in a request that `store_request` has stored in a model."""
     return int(converted.get_rt_info(_REQUEST).value)
 
 
-def _choose_request(converted: Any) -> int:
+def store_request(converted: Any, request: int) -> None:
+    """Store the number of images in a request in a model."""
+    converted.set_rt_info(request, _REQUEST)
+
+
+def choose_request(converted: Any) -> int:
     """Choose the number of images in a request: 4 if the model is faster with so many, else 2.
 
     Larger requests are faster if the feature maps of four images fit into a processor's cache together, or if the

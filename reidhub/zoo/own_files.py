@@ -6,7 +6,8 @@ from typing import TypeGuard
 
 from reidhub.zoo.manifest import is_glob, zoo
 
-_SUFFIXES = (".pth", ".pt", ".tar", ".pyth", ".pkl", ".ckpt", ".bin", ".safetensors")
+_RUNNABLE = (".onnx", ".xml")
+_SUFFIXES = (".pth", ".pt", ".tar", ".pyth", ".pkl", ".ckpt", ".bin", ".safetensors", ".pt2", *_RUNNABLE)
 
 
 def is_own_file(selector: object) -> TypeGuard[str | os.PathLike[str]]:
@@ -22,3 +23,11 @@ def is_own_file(selector: object) -> TypeGuard[str | os.PathLike[str]]:
     if os.sep in selector or "/" in selector or selector.endswith(_SUFFIXES):
         return True
     return not is_glob(selector) and Path(selector).is_file()
+
+
+def is_exported_file(selector: object) -> TypeGuard[str | os.PathLike[str]]:
+    """Return True if a selector is the path of a file that an embedder runs without reidhub's architectures.
+
+    That is an ONNX file (``.onnx``) or a model of OpenVINO (``.xml``).
+    """
+    return is_own_file(selector) and os.fspath(selector).endswith(_RUNNABLE)

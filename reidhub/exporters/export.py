@@ -29,7 +29,7 @@ class _Kind:
         suffixes: of its files; the first is that of the path that users see.
         write: exports a module: suffix -> content.
         run: computes the embeddings of several batches with the files: suffix -> path.
-        name_runtime: returns name and version of the runtime that ``run`` uses.
+        name_runtime: returns name and version of the runtime of ``run``; raises an error if a package is missing.
     """
 
     suffixes: tuple[str, ...]
@@ -81,7 +81,7 @@ class Export:
 def choose_files(
     checkpoint: Checkpoint, choices: Choices, path: str | os.PathLike[str] | None, *, force: bool
 ) -> dict[str, Path]:
-    """Choose the paths of the exported files, and check that they are free.
+    """Choose the paths of the exported files, and check that they are free and that no package is missing.
 
     Args:
         checkpoint: the checkpoint.
@@ -95,7 +95,9 @@ def choose_files(
     Raises:
         UsageError: a file exists and ``force`` is False, or it is the checkpoint's own file; or the suffix of ``path``
             does not fit the format.
+        ExportError: a package that writes or runs the files is missing.
     """
+    _KINDS[choices.format].name_runtime()  # imports what is needed, or raises an error
     suffixes = _KINDS[choices.format].suffixes
     target = Path(path or ".")
     if target.is_dir():

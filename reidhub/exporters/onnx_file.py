@@ -28,10 +28,9 @@ def write(module: ExportModule, example: Tensor, metadata: ExportMetadata) -> di
 
     Raises:
         UsageError: torch cannot write this opset.
-        ExportError: torch cannot export the module, or a package of the extra ``onnx`` is missing.
+        ExportError: torch cannot export the module.
     """
     onnx, opset = _import("onnx"), metadata.opset or OPSET
-    _import("onnxscript")
     try:
         model = _export(module, example, opset, dynamic=metadata.batch_size == "dynamic")
     except OSError:  # the disk is full
@@ -79,8 +78,13 @@ def run(files: dict[str, Path], batches: list[Tensor]) -> list[Tensor]:
 
 
 def name_runtime() -> str:
-    """Return name and version of the runtime, such as ``onnxruntime 1.32.0``."""
-    return f"onnxruntime {_import('onnxruntime').__version__}"
+    """Return name and version of the runtime, such as ``onnxruntime 1.32.0``.
+
+    Raises:
+        ExportError: a package of the extra ``onnx`` is missing.
+    """
+    versions = {package: _import(package).__version__ for package in ("onnx", "onnxscript", "onnxruntime")}
+    return f"onnxruntime {versions['onnxruntime']}"
 
 
 def _import(package: str) -> Any:

@@ -15,7 +15,7 @@ from support.verify_runs import NAME, SMALL, claim, entry, run_here, write_image
 from reidhub.verification.journal import Journal, make_key
 from reidhub.verification.measurement import Measurement
 
-OTHER = "osnet_x0_25.other"
+OTHER = "tiny.other"
 TOTAL, DIMENSIONS, BATCH = 23, 5, 4
 BLOCK = 4 * BATCH * DIMENSIONS + 32  # bytes
 KEYS = tuple(make_key(name) for name in ("one", "other"))

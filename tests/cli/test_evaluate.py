@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 import torch
-from support.verify_runs import counted, run_here, write_images, write_weights
+from support import tiny_model
+from support.verify_runs import INPUT, NAME, counted, entry, run_here, write_images, write_manifest, write_weights
 
 import reidhub
 from reidhub.cli.commands.evaluate import _print
 from reidhub.datasets.market1501 import read_layout
 from reidhub.errors import DatasetError, EvaluationError, UsageError
 from reidhub.inference import images as decoding
+from reidhub.models import ARCHITECTURES
 from reidhub.verification.own_data import RetrievalScores
 
 PATTERN = r"(?P<pid>-?\d+)_c(?P<camid>\d+)s"
@@ -33,11 +35,16 @@ def photos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    return write_weights(tmp_path_factory.mktemp("weights"), "osnet_x0_25.corridor", 3)
+    return write_weights(tmp_path_factory.mktemp("weights"), NAME, 3)
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch):
+def _own_cache_and_architecture(tmp_path, monkeypatch):
+    monkeypatch.setitem(ARCHITECTURES, "tiny", tiny_model.ENTRY)
+    manifest = write_manifest(tmp_path, entry("tiny.default", ""))
+    described = "{name: tiny, paper: none, starts_from: scratch, default: tiny.default, input: %s}"
+    manifest.write_text(f"architectures: [{described % INPUT}]\n{manifest.read_text()}")
+    monkeypatch.setenv("REIDHUB_MANIFEST", str(manifest))
     monkeypatch.setenv("REIDHUB_HOME", str(tmp_path / "cache"))
 
 
@@ -57,10 +64,10 @@ def test_scores_are_those_of_code_that_shares_nothing_with_the_package(photos, w
     tally = counted(weights, photos.parent)
     [found] = json.loads(done.stdout)
     assert done.returncode == 0
-    assert (found["checkpoint"], found["architecture"], found["distance"]) == (str(weights), "osnet_x0_25", "euclidean")
+    assert (found["checkpoint"], found["architecture"], found["distance"]) == (str(weights), "tiny", "euclidean")
     assert found["queries"] == tally.queries
     assert {metric: found[metric] for metric in METRICS} == pytest.approx(tally.percentages(), abs=1e-4)
-    assert "has the architecture osnet_x0_25, 5 classes" in done.stderr
+    assert "has the architecture tiny, 5 classes" in done.stderr
 
 
 def test_every_layout_of_the_same_images_gives_the_same_scores(photos, weights, tmp_path):
@@ -115,7 +122,7 @@ def average_precision(ranks: list[int]) -> float:
 
 
 def test_several_checkpoints_and_distances_decode_each_image_once(photos, weights, tmp_path, monkeypatch):
-    other = write_weights(tmp_path, "osnet_x0_25.other", 4)
+    other = write_weights(tmp_path, "tiny.other", 4)
     read: Counter[str] = Counter()
     original = decoding.read_file
 

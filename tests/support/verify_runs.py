@@ -12,8 +12,10 @@ from reidhub.datasets import DATASETS, Counts, RetrievalSet
 from reidhub.datasets.folders import find_root
 from reidhub.datasets.market1501 import read_layout
 from reidhub.demo import world
-from reidhub.models import build
+from reidhub.models import ARCHITECTURES, build
+from reidhub.models.base import ReidModel
 from reidhub.zoo import manifest
+from support import tiny_model
 from support.paths import GUARD, ROOT
 from tools.demo_checkpoint import reference_evaluation
 
@@ -22,10 +24,14 @@ _PIDS = set(list(world.TEST_PIDS)[:5]) | {0, -1}
 _RUN = """
 from reidhub.cli import main
 from reidhub.datasets import DATASETS
+from reidhub.models import ARCHITECTURES
+from support import tiny_model
 DATASETS["corridor"] = "support.verify_runs:read"
+ARCHITECTURES["tiny"] = tiny_model.ENTRY
 main()
 """
-NAME = "osnet_x0_25.corridor"
+NAME = "tiny.corridor"
+INPUT = "{height: 256, width: 128, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], interpolation: bilinear}"
 SMALL = "{height: 64, width: 32, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25], interpolation: bilinear}"
 """A small input size, which saves time in tests for which the size does not matter."""
 
@@ -67,7 +73,7 @@ def write_images(root: Path) -> Path:
 def write_weights(folder: Path, name: str, seed: int, classes: int = 5) -> Path:
     """Write a checkpoint file of untrained weights; its batch statistics are such that embeddings of images differ."""
     torch.manual_seed(seed)
-    model = build(name.partition(".")[0], classes)
+    model = make_model(name.partition(".")[0], classes)
     for key, tensor in model.state_dict().items():
         if key.endswith("running_var"):
             tensor.uniform_(0.2, 0.6)
@@ -76,6 +82,11 @@ def write_weights(folder: Path, name: str, seed: int, classes: int = 5) -> Path:
     path = folder / f"{name}.pth"
     torch.save(model.state_dict(), path)
     return path
+
+
+def make_model(architecture: str, classes: int) -> ReidModel:
+    """Make a model of the zoo or a `tiny_model.Tiny`, with random weights."""
+    return tiny_model.Tiny(classes) if architecture == "tiny" else build(architecture, classes)
 
 
 def entry(name: str, score: str, **fields: Any) -> str:
@@ -87,8 +98,7 @@ def entry(name: str, score: str, **fields: Any) -> str:
         "num_classes": 5,
         "file": "{original: untrained.pth}",
         "sources": f"[{{local: {name}.pth}}]",
-        "input": "{height: 256, width: 128, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], "
-        "interpolation: bilinear}",
+        "input": INPUT,
         "distance": "euclidean",
         "params_m": "null",
         "gflops": "null",
@@ -112,16 +122,17 @@ def claim(**values: str) -> str:
     return f"{{dataset: corridor, {figures}, source: the tests}}"
 
 
-def counted(weights: Path, root: Path, classes: int = 5) -> reference_evaluation.Tally:
+def counted(weights: Path, root: Path, classes: int = 5, architecture: str = "tiny") -> reference_evaluation.Tally:
     """Score a checkpoint file with `reference_evaluation`, which shares no code with the verification."""
-    model = build("osnet_x0_25", classes)
+    model = make_model(architecture, classes)
     model.load_state_dict(torch.load(weights, weights_only=True))
     return reference_evaluation.score(model, root / "corridor" / "query", root / "corridor" / "bounding_box_test")
 
 
 def run_here(monkeypatch: Any, capsys: Any, *arguments: str) -> Done:
-    """Run ``reidhub`` in this process, with ``corridor`` as a dataset; ``$REIDHUB_MANIFEST`` is read again."""
+    """Run ``reidhub`` in this process, with ``corridor`` and ``tiny``; ``$REIDHUB_MANIFEST`` is read again."""
     monkeypatch.setitem(DATASETS, "corridor", "support.verify_runs:read")
+    monkeypatch.setitem(ARCHITECTURES, "tiny", tiny_model.ENTRY)
     monkeypatch.setattr(sys, "argv", ["reidhub", *arguments])
     manifest._zoo.cache_clear()
     capsys.readouterr()
@@ -134,7 +145,7 @@ def run_here(monkeypatch: Any, capsys: Any, *arguments: str) -> Done:
 
 
 def command(*arguments: str) -> list[str]:
-    """Return the command that runs ``reidhub`` in another process, with ``corridor`` as a dataset."""
+    """Return the command that runs ``reidhub`` in another process, with ``corridor`` and ``tiny``."""
     return [sys.executable, "-c", _RUN, *arguments]
 
 

@@ -30,7 +30,7 @@ from reidhub.verification.receipt import write_receipt
 from reidhub.verification.receipt_reader import read_receipt
 from reidhub.verification.results import Environment, Report
 
-OTHER = "osnet_x0_25.other"
+OTHER = "tiny.other"
 FIGURES = ("rank1", "rank5", "rank10", "mAP", "mINP")
 
 

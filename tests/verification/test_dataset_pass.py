@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from support.verify_runs import make_model
 from torch import Tensor
 
 from reidhub.inference.preprocess import imagenet_spec
-from reidhub.models import build
 from reidhub.verification import dataset_pass
 from reidhub.verification.dataset_pass import DatasetPass, MovableEmbedder, PassMember, best_classes
 from reidhub.verification.journal import RowLog
@@ -68,11 +68,11 @@ def images(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def embedders(folder: Path, count: int = 3) -> list[MovableEmbedder]:
+def embedders(folder: Path, count: int = 3, architecture: str = "tiny") -> list[MovableEmbedder]:
     """Models whose conversions are kept in a folder, as for files in the cache."""
     torch.manual_seed(7)
     return [
-        MovableEmbedder(build("osnet_x0_25", 5).eval(), SPEC, classify=False, cached=folder / f"{place:064}.pth")
+        MovableEmbedder(make_model(architecture, 5).eval(), SPEC, classify=False, cached=folder / f"{place:064}.pth")
         for place in range(count)
     ]
 
@@ -143,7 +143,7 @@ def test_models_are_grouped_by_what_fits_into_half_of_the_free_memory(tmp_path, 
 
 
 def test_on_a_cpu_models_are_grouped_by_the_memory_of_their_compiled_form(tmp_path) -> None:
-    models = embedders(tmp_path, 26)  # 26 times 155 MB
+    models = embedders(tmp_path, 26, "osnet_x0_25")  # 26 times 155 MB
     members = [PassMember(model, log(tmp_path / str(place))) for place, model in enumerate(models)]
     groups = dataset_pass._group_by_memory(members, torch.device("cpu"))
     assert [len(group) for group in groups] == [12, 12, 2]
@@ -180,7 +180,7 @@ def test_best_classes_are_in_order_and_equal_logits_in_the_order_of_the_classes(
 
 def test_a_classifier_gives_classes_of_the_middle_of_the_image(images) -> None:
     torch.manual_seed(1)
-    model = build("osnet_x0_25", 9).eval()
+    model = make_model("tiny", 9).eval()
     pixels = torch.randint(256, (2, 3, 224, 224), dtype=torch.uint8)
     spec = imagenet_spec(SPEC)
     rows = MovableEmbedder(model, spec, classify=True)(pixels)

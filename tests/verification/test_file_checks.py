@@ -17,6 +17,7 @@ from support.verify_runs import (
     claim,
     counted,
     entry,
+    make_model,
     run_here,
     write_images,
     write_manifest,
@@ -26,11 +27,10 @@ from torchvision import transforms
 
 from reidhub.datasets import DATASETS, ClassificationSet, Counts
 from reidhub.datasets.imagenet import read_layout
-from reidhub.models import build
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLASSES, EACH = 6, 4
-CLASSIFIER = "osnet_x0_25.tiny"
+CLASSIFIER = "tiny.classifier"
 FOLDER = "tiny, with a folder for each class"
 
 
@@ -82,7 +82,7 @@ def hits_by_torchvision(place: Path) -> tuple[int, int]:
             transforms.Normalize(MEAN, STD),
         ]
     )
-    model = build("osnet_x0_25", CLASSES).eval()
+    model = make_model("tiny", CLASSES).eval()
     model.load_state_dict(torch.load(place / f"{CLASSIFIER}.pth", weights_only=True))
     top1 = top5 = 0
     for label, folder in enumerate(sorted((place / "tiny").iterdir())):
@@ -130,8 +130,11 @@ def real_entries(weights: Path, **fields: str) -> tuple[list[str], list[str]]:
     return names, entries
 
 
-def test_real_checkpoints_get_in_one_pass_what_each_gets_alone(verify, real_weights: Path, tmp_path: Path) -> None:
+def test_real_checkpoints_get_in_one_pass_what_each_gets_alone(
+    verify, real_weights: Path, tmp_path: Path, long: bool
+) -> None:
     names, entries = real_entries(real_weights, input=SMALL)
+    names = names if long else names[:3]
     options = ("--json", "--keep-embeddings")
     together = json.loads(verify(entries, *names, *options, str(tmp_path / "together")).stdout)
     alone = [json.loads(verify(entries, name, *options, str(tmp_path / "alone")).stdout)[0] for name in names]
@@ -147,7 +150,7 @@ def test_a_real_checkpoint_scores_what_the_referee_counts(place: Path, verify, r
     (result,) = json.loads(verify(entries, "osnet_x0_25.real_market1501", "--json").stdout)
     state = torch.load(path, weights_only=True)
     assert result["file"]["size"] == path.stat().st_size
-    tally = counted(path, place, classes=len(state["classifier.weight"]))
+    tally = counted(path, place, classes=len(state["classifier.weight"]), architecture="osnet_x0_25")
     assert [result["counts"]["hits"][rank - 1] for rank in tally.hits] == list(tally.hits.values())
     assert result["counts"]["mAP"] == pytest.approx(tally.precision / tally.queries, abs=1e-5)
 
@@ -164,15 +167,16 @@ def test_average_precisions_are_those_of_scikit_learn(verify, tmp_path: Path) ->
     assert result["counts"]["mAP"] == pytest.approx(np.mean(precisions), abs=1e-9)
 
 
-def test_weights_cost_what_is_printed_or_deviate(verify) -> None:
-    fair = entry(NAME, claim(rank1="20.0"), params_m='"0.2"', gflops='"0.08"')
-    done = verify([fair], NAME, "--level", "weights", "--json")
+def test_weights_cost_what_is_printed_or_deviate(place: Path, verify) -> None:
+    name = write_weights(place, "osnet_x0_25.corridor", seed=3).stem
+    fair = entry(name, claim(rank1="20.0"), params_m='"0.2"', gflops='"0.08"')
+    done = verify([fair], name, "--level", "weights", "--json")
     (inspection,) = json.loads(done.stdout)
     assert (done.returncode, inspection["state"]) == (0, "as printed")
     assert inspection["params_m"] == {"reported": "0.2", "measured": 0.203568}
-    unfair = verify([fair.replace('"0.08"', '"0.09"')], NAME, "--level", "weights")
+    unfair = verify([fair.replace('"0.08"', '"0.09"')], name, "--level", "weights")
     assert unfair.returncode == 1 and "deviates" in unfair.stdout
-    assert "loads" in verify([entry(NAME, "")], NAME, "--level", "weights").stdout
+    assert "loads" in verify([entry(name, "")], name, "--level", "weights").stdout
 
 
 def test_what_is_about_scores_is_refused_where_none_are_measured(verify) -> None:

@@ -46,8 +46,8 @@ from reidhub.verification.prepare import PreparedJob
 from reidhub.verification.results import CheckpointFile
 from reidhub.zoo.checkpoint import StateDictLayout
 
-OTHER = "osnet_x0_25.other"
-TWIN = "osnet_x0_25.twin"  # the same file as OTHER, scored by another distance
+OTHER = "tiny.other"
+TWIN = "tiny.twin"  # the same file as OTHER, scored by another distance
 
 
 @pytest.fixture(scope="module")
@@ -228,10 +228,15 @@ def test_results_with_ignored_cameras_say_so_and_are_not_comparable(verify, tmp_
     assert "images from the camera of the query count too" in page and "○ same camera" not in page
 
 
-def test_another_precision_is_recorded_and_never_taken_for_this_one(verify, journal: Path) -> None:
-    assert images_embedded(verify, journal, NAME) > 20
+def test_another_precision_is_recorded_and_never_taken_for_this_one(
+    verify, journal: Path, tmp_path: Path, monkeypatch
+) -> None:
+    name = "osnet_x0_25.corridor"  # deep enough for other ranks in bf16
+    write_weights(tmp_path, name, seed=3)
+    monkeypatch.setenv("REIDHUB_MANIFEST", str(write_manifest(tmp_path, entry(name, claim(rank1="20.0"), input=SMALL))))
+    assert images_embedded(verify, journal, name) > 20
     full = json.loads((journal.parent / "receipt.json").read_text())["results"][0]
-    assert images_embedded(verify, journal, NAME, "--precision", "bf16") > 20
+    assert images_embedded(verify, journal, name, "--precision", "bf16") > 20
     half = json.loads((journal.parent / "receipt.json").read_text())["results"][0]
     assert (full["conditions"]["precision"], half["conditions"]["precision"]) == ("fp32", "bf16")
     assert half["counts"]["per_query_sha256"] != full["counts"]["per_query_sha256"]

@@ -4,8 +4,6 @@ Every tracker gets frames in which three people walk, one of them out of the fra
 package can run the demo's checkpoint itself, its own features are compared with the adapter's.
 """
 
-import io
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,76 +12,17 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from support.walking_people import FRAMES, WIDTH, are_followed, close, length_one
 
-import reidhub
-from reidhub.demo import DATA, FILE_NAME, world
+from reidhub.demo import DATA, FILE_NAME
 from reidhub.inference import Embedder
-from reidhub.zoo.checkpoint import InputSpec
-
-HEIGHT, WIDTH = 200, 320
-STARTS = ((0, 20), (150, 40), (230, 60))  # left, top
-STEPS = ((6, 0), (2, 1), (16, 0))  # the third person leaves the frame on the right
-FRAMES = 7
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the packages
-
-
-@dataclass
-class Scene:
-    """Frames in BGR and the boxes x1, y1, x2, y2 of the people in them; the last frame has none."""
-
-    frames: list[NDArray[np.uint8]] = field(default_factory=list)
-    boxes: list[NDArray[np.float32]] = field(default_factory=list)
-
-    def __iter__(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
-        return iter(zip(self.frames, self.boxes, strict=True))
-
-
-@pytest.fixture(scope="module")
-def scene() -> Scene:
-    shots = [shot for shot in world.list_shots("query") if shot.camera == 1][: len(STARTS)]
-    people = [np.asarray(Image.open(io.BytesIO(world.photograph(shot)))) for shot in shots]
-    scene = Scene()
-    for time in range(FRAMES):
-        frame = np.full((HEIGHT, WIDTH + 80, 3), 120, dtype=np.uint8)
-        boxes = []
-        for person, start, step in zip(people, STARTS, STEPS, strict=True):
-            left, top = (at + time * by for at, by in zip(start, step, strict=True))
-            height, width = person.shape[:2]
-            frame[top : top + height, left : left + width] = person
-            boxes.append([left, top, left + width, top + height])
-        scene.frames.append(np.ascontiguousarray(frame[:, :WIDTH, ::-1]))
-        scene.boxes.append(np.array(boxes, dtype=np.float32))
-    scene.frames.append(np.full((HEIGHT, WIDTH, 3), 120, dtype=np.uint8))
-    scene.boxes.append(np.empty((0, 4), dtype=np.float32))
-    assert scene.boxes[FRAMES - 1][2, 0] >= WIDTH  # it has left
-    return scene
-
-
-@pytest.fixture(scope="module")
-def embed() -> Embedder:
-    """The demo's trained checkpoint."""
-    tensors = reidhub.read_weights(DATA / FILE_NAME)
-    model = reidhub.build("osnet_x0_25", len(tensors["classifier.weight"])).eval()
-    model.load_state_dict(tensors)
-    spec = InputSpec(*model.input_size, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear")
-    return Embedder.of_model(model, spec, precision="exact", batch=len(STARTS))
 
 
 def expect(embed: Embedder, frame, boxes) -> NDArray[np.float32]:
     """Embeddings of boxes in a BGR frame, by way of an RGB frame; NaN for a box outside of the frame."""
     return embed.boxes(frame[..., ::-1], boxes, color="rgb", on_empty="nan").numpy()
-
-
-def close(got, want, error: float = 1e-5) -> bool:
-    """Compare row by row: the error, relative to the length of the row."""
-    assert got.shape == want.shape and got.dtype == want.dtype == np.float32
-    return bool(np.all(np.linalg.norm(got - want, axis=-1) < error * np.linalg.norm(want, axis=-1)))
-
-
-def length_one(rows) -> NDArray[np.float32]:
-    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
 @dataclass
@@ -119,8 +58,7 @@ def test_trackers_of_boxmot_follow_people(name: str, embed, scene, package):
         tracks.append(tracker.update(np.hstack([boxes, more]), frame))
 
     people = [{int(row[7]): int(row[4]) for row in found} for found in tracks]  # detection -> id
-    seen = [ids for ids in people if {0, 1} <= ids.keys()]
-    assert len(seen) >= FRAMES - 3 and len({(ids[0], ids[1]) for ids in seen}) == 1
+    assert are_followed(people)
     assert len(recorder.calls) == FRAMES and len(tracks[-1]) == 0
     for (boxes, frame), got in recorder.calls:
         inside = boxes[:, 0] < WIDTH
@@ -141,14 +79,6 @@ def test_boxmots_own_model_gives_the_same_features_and_shapes(embed, scene, pack
     assert ours.get_features(boxes[:0], frame).shape == own.get_features(boxes[:0], frame).shape
 
 
-@pytest.fixture
-def ultralytics(package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The package, which must neither connect, nor install anything, nor write into the home."""
-    for name, value in {"YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "0", "YOLO_CONFIG_DIR": str(tmp_path)}.items():
-        monkeypatch.setenv(name, value)
-    return package("ultralytics")
-
-
 @pytest.mark.parametrize("name", ["botsort", "deepocsort", "tracktrack"])
 def test_trackers_of_ultralytics_follow_people(name: str, embed, scene, ultralytics):
     from ultralytics.engine.results import Boxes
@@ -167,8 +97,7 @@ def test_trackers_of_ultralytics_follow_people(name: str, embed, scene, ultralyt
         tracks.append(tracker.update(Boxes(np.hstack([boxes, more]), frame.shape[:2]), frame))
 
     people = [{int(row[7]): int(row[4]) for row in found} for found in tracks[:FRAMES]]
-    seen = [ids for ids in people if {0, 1} <= ids.keys()]
-    assert len(seen) >= FRAMES - 3 and len({(ids[0], ids[1]) for ids in seen}) == 1
+    assert are_followed(people)
     assert len(recorder.calls) == FRAMES and len(tracks[-1]) == 0
     for ((frame, _), got), boxes in zip(recorder.calls, scene.boxes, strict=False):
         for row, want in zip(got, expect(embed, frame, boxes), strict=True):

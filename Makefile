@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PAGE_OF_TRACKERS := "tests/docs/test_code_blocks.py::test_the_python_blocks_of_a_page_run_one_after_the_other[docs/trackers.md]"
+PAGES_OF_TRACKERS := tests/docs/test_code_blocks.py -k "python_blocks and docs/trackers"
 IN_PROCESSES := --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .PHONY: demo test suite test-long test-integrations lint bench clean
@@ -18,7 +18,8 @@ test-long: $(VENV)/.installed-test
 	$(BIN)/python -m pytest --long $(IN_PROCESSES)
 
 test-integrations: $(VENV)-integrations/.installed
-	$(VENV)-integrations/bin/python -m pytest tests/integrations $(PAGE_OF_TRACKERS)
+	$(VENV)-integrations/bin/python -m pytest tests/integrations
+	$(VENV)-integrations/bin/python -m pytest $(PAGES_OF_TRACKERS)
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks

@@ -49,7 +49,7 @@ def test_a_workflow_may_only_read_and_uses_actions_of_a_fixed_version_without_se
 
 def test_the_targets_that_workflows_and_pages_name_are_in_the_makefile():
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
-    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
     named = {name for page in pages for name in re.findall(r"(?:^|`)make ([a-z][\w-]*)", page.read_text(), re.M)}
     jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "tests.yml").read_text())["jobs"]
     named |= {entry["target"] for entry in jobs["suite"]["strategy"]["matrix"]["include"]}

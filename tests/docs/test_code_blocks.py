@@ -4,7 +4,7 @@ The word after the three backticks says what a block is:
 
 - ``python``: run. The blocks of a page share their names, top to bottom. Names that a reader brings are in `GIVEN`.
   Blocks that define tests are run by pytest. A block that imports one of `OPTIONAL` is run only where that package is
-  installed; ``make test-integrations`` installs them all.
+  installed; ``make test-integrations`` installs them all. The blocks of `SLOW` pages wait for ``--long``.
 - ``shell``: each command is run, in the home and folder of `support.documentation`. Words in capitals stand for what a
   reader puts there (`STANDS_FOR`). `reidhub verify` runs with ``--dry-run`` where it would need a whole dataset.
 - ``yaml``: fields; not run. A block whose first line is the name of a file, such as ``# mine.yaml``, is written to this
@@ -25,7 +25,7 @@ import pytest
 from support.documentation import Desk
 from support.paths import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUN, SHOWN = {"python", "shell"}, {"text", "yaml", "json"}
 GIVEN = """
 from pathlib import Path
@@ -43,7 +43,8 @@ STANDS_FOR = {
     "/mnt/reidhub": "mirror",
     "https://host/reidhub": "mirror",
 }
-OPTIONAL = {"boxmot", "deep_sort_realtime", "supervision", "trackers", "ultralytics"}
+OPTIONAL = {"boxmot", "deep_sort_realtime", "reid", "supervision", "trackers", "ultralytics"}
+SLOW = {"docs/export.md"}
 NEEDS_A_NETWORK = {"pip", "pre-commit", "git"}  # they fetch from hosts that are not on the loopback
 
 
@@ -110,13 +111,19 @@ def pages_with(kind: str, *, tests: bool = False) -> list:
     for block in BLOCKS:
         if block.kind == kind and ("def test_" in block.code) is tests:
             chosen.setdefault(block.page, []).append(block)
-    return [pytest.param(page, blocks, id=name_of(page)) for page, blocks in chosen.items()]
+    return [
+        pytest.param(page, blocks, id=name, marks=pytest.mark.long if kind == "python" and name in SLOW else ())
+        for page, blocks in chosen.items()
+        for name in [name_of(page)]
+    ]
 
 
 @pytest.mark.parametrize(("page", "blocks"), pages_with("python"))
 def test_the_python_blocks_of_a_page_run_one_after_the_other(page: Path, blocks: list[Block], desk: Desk):
     program = desk.folder / "page.py"
     runnable = [block for block in blocks if not lacks_package(block)]
+    if not runnable:
+        pytest.skip("each block needs a package that is missing; `make test-integrations` installs it")
     program.write_text(GIVEN + "\n".join(f"# {block.place}\n{block.code}" for block in runnable))
 
     done = desk.run([sys.executable, "page.py"])
@@ -174,7 +181,7 @@ def adapt(command: str) -> str | None:
         return f"{command} --dry-run"
     if program == "reidhub" and arguments[:1] == ["evaluate"]:
         return f"{command} --precision exact"  # compiling takes longer than these few images
-    if program == "reidhub" and arguments[:1] in (["demo"], ["compare"]):
+    if program == "reidhub" and arguments[:1] in (["demo"], ["compare"], ["export"]):
         return f"{command} --help"  # its own tests run it
     return command
 

@@ -67,7 +67,7 @@ def close(got: Any, want: Any, error: float = 1e-5) -> bool:
     return bool(np.all(np.linalg.norm(got - want, axis=-1) < error * np.linalg.norm(want, axis=-1)))
 
 
-def length_one(rows: Any) -> NDArray[np.float32]:
+def length_one(rows: Any) -> Any:
     """Divide each row by its length."""
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 

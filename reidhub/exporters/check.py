@@ -21,8 +21,8 @@ TOLERANCES = {"fp32": 1e-5, "fp16": 1e-2}
 def check(run: Callable[[list[Tensor]], list[Tensor]], model: ReidModel, metadata: ExportMetadata) -> float:
     """Run an exported file, and compare its embeddings with those of the module.
 
-    With some weights, float32 is too inexact for this comparison: the module itself is further from its result in
-    float64 than the tolerance. Then the file may be twice as far from float64 as the module.
+    With some weights, float32 is too inexact for this comparison: the module itself is as far from its result in float64
+    as the tolerance. Therefore a file also passes if it is at most twice as far from float64 as the module.
 
     Args:
         run: runs the file on several batches, (N, 3, H, W) -> (N, D) each.
@@ -48,7 +48,7 @@ def check(run: Callable[[list[Tensor]], list[Tensor]], model: ReidModel, metadat
         return error
     exact = _embed(copy.deepcopy(model).double(), images.double())
     rounding = _measure(wanted, exact)
-    if rounding > tolerance and _measure(found, _arrange(exact, places)) <= 2 * rounding:
+    if _measure(found, _arrange(exact, places)) <= 2 * rounding:
         return error
     raise ExportError(
         f"the exported file computes other embeddings than the module: relative error {error:.1e}, at most "

@@ -12,20 +12,21 @@ import torch
 from safetensors.torch import load_file, save
 from support.full_disks import file_size_limit
 from support.small_model import Small, make_small_model, relative_error, run_plainly, spec_of
-from support.verify_runs import run_here, write_weights
+from support.verify_runs import run_here
 from torch import Tensor
 
 import reidhub
 from reidhub.demo import DATA, FILE_NAME, MANIFEST
 from reidhub.errors import CacheError, DiskFullError, ExportError, ReidhubError, UsageError
-from reidhub.exporters.check import check
+from reidhub.exporters.check import TOLERANCES, check, make_pixels
 from reidhub.exporters.export import Export, choose_files, export_model
 from reidhub.exporters.module import Choices, describe
 from reidhub.inference.export_metadata import ExportMetadata
-from reidhub.models import ARCHITECTURES
+from reidhub.inference.preprocess import normalise
+from reidhub.models import ARCHITECTURES, build
 from reidhub.models.base import ReidModel
-from reidhub.zoo.checkpoint import Checkpoint
-from reidhub.zoo.manifest import read_manifest
+from reidhub.zoo.checkpoint import Checkpoint, InputSpec
+from reidhub.zoo.manifest import read_manifest, zoo
 
 FORMATS = ("onnx", "openvino", "torch-export")
 DEMO = DATA / FILE_NAME
@@ -127,6 +128,9 @@ def test_a_file_computes_the_embeddings_of_the_module(form, choices, count, tole
         "dynamic" if "dynamic" in choices else "1",
         "fp16" if "half" in choices else "fp32",
     )
+    if not choices:
+        with pytest.raises(Exception, match=r"(?i)shape|dimension|expected|size"):
+            run_file(exported.path, images.repeat(2, 1, 1, 1))
     assert (about.opset, about.notices) == (18 if form == "onnx" else None, ("read this",))
 
 
@@ -175,6 +179,17 @@ def make(kind: type[Small]) -> ReidModel:
     model = kind()
     model.load_state_dict(make_small_model().state_dict())
     return model.eval()
+
+
+def test_the_images_of_the_check_have_embeddings_further_apart_than_every_tolerance():
+    (demo,) = read_manifest([DATA / MANIFEST]).checkpoints
+    pixels = make_pixels(demo.input.height, demo.input.width)
+    embeddings = run_plainly(reidhub.load(DEMO), normalise((pixels * 255).byte(), demo.input))
+
+    distances = torch.cdist(embeddings, embeddings) + torch.eye(len(pixels)) * 1e9
+
+    assert (pixels >= 0).all() and (pixels <= 1).all()
+    assert (distances.amin(1) / embeddings.norm(dim=1)).min() > 2 * max(TOLERANCES.values())
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -368,12 +383,26 @@ def test_the_command_prints_the_path_and_how_the_file_was_checked(tmp_path, monk
 @pytest.mark.parametrize("dynamic", [False, True], ids=["fixed", "dynamic"])
 @pytest.mark.parametrize("form", [*FORMATS, "safetensors"])
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_every_architecture_is_exported(name, form, dynamic, tmp_path):
+def test_every_architecture_is_exported_and_its_file_runs(name, form, dynamic, tmp_path):
     if form == "safetensors" and dynamic:
         pytest.skip("safetensors holds weights alone")
-    own = write_weights(tmp_path, f"{name}.own", 0)
+    torch.manual_seed(0)
+    model = build(name, 5).eval()
+    own = tmp_path / f"{name}.own.pth"
+    torch.save(model.state_dict(), own)
 
     exported = reidhub.export(own, format=form, dynamic=dynamic, path=tmp_path)
 
     assert exported.error <= 1e-5
     assert exported.path.name == f"{name}.own{exported.path.suffix}"
+    if form in ("onnx", "openvino"):
+        pixels = (make_pixels(*model.input_size)[:3] * 255).byte()
+        wanted = run_plainly(model, normalise(pixels, find_input(name)))
+        assert relative_error(reidhub.embedder(exported.path)(pixels), wanted) < 1e-5
+
+
+def find_input(name: str) -> InputSpec:
+    """Return how images are prepared for the checkpoints of an architecture."""
+    architecture = zoo().architecture(name)
+    assert architecture is not None
+    return architecture.input

@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from reidhub.diagnosis.exported import EXPORTS, explain_export
 from reidhub.diagnosis.formats import FORMATS, detect_format, explain_refusal, read_pointer, read_start
 from reidhub.diagnosis.origins import (
     find_by_digest,
@@ -27,6 +28,7 @@ from reidhub.errors import StateDictError, WeightsError
 from reidhub.files.digest import Digest
 from reidhub.files.regular_file import make_path
 from reidhub.files.sniff import make_printable
+from reidhub.inference.export_metadata import ExportMetadata
 from reidhub.models import ARCHITECTURES, build
 from reidhub.weights import count_classes, load_weights, read_original_digest, read_weights
 from reidhub.weights.fit import is_classifier
@@ -59,6 +61,7 @@ class Diagnosis:
         num_classes: rows of the classifier; None if there is no classifier.
         training_sets: training sets that have ``num_classes`` classes.
         candidates: names of other checkpoints with this ``architecture``; the file may be one of them.
+        export: what an exported file says about itself; None for other files.
         notes: other things that a user should know, one sentence each.
         problem: why the file does not load; None if it loads.
         hint: what to do about the problem.
@@ -78,6 +81,7 @@ class Diagnosis:
     num_classes: int | None = None
     training_sets: tuple[str, ...] = ()
     candidates: tuple[str, ...] = ()
+    export: ExportMetadata | None = None
     notes: tuple[str, ...] = ()
     problem: str | None = None
     hint: str | None = None
@@ -110,6 +114,9 @@ def diagnose(path: Path | str, architecture: str | None = None) -> Diagnosis:
             raise WeightsError(f"{str(path)!r} cannot be read: it is not a file")
         start, sha256 = read_start(path), Digest.of_file(path)
         blank = Diagnosis(str(path), path.stat().st_size, sha256.hex, detect_format(path))
+        if blank.format in EXPORTS:
+            export, problem, hint = explain_export(path, blank.format)
+            return replace(blank, export=export, problem=problem, hint=hint)
         return _add_notes(_add_origin(_read_tensors(blank, path, start, architecture), path), path, start)
     except OSError as error:
         raise WeightsError(f"{str(path)!r} cannot be read: {error.strerror or error}") from error

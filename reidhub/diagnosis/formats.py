@@ -14,6 +14,9 @@ FORMATS = {
     "legacy": "legacy, as torch.save wrote before PyTorch 1.6",
     "safetensors": "safetensors",
     "torchscript": "TorchScript program",
+    "onnx": "ONNX",
+    "openvino": "OpenVINO model; its weights are in a second file",
+    "torch-export": "program of torch.export",
     "archive": "zip archive, not of torch.save",
     "empty": "empty file",
     "lfs-pointer": "Git LFS pointer, a text instead of the file",
@@ -27,6 +30,10 @@ FORMATS = {
 """Name of a format -> description for users."""
 
 _STARTS = {b"\x1f\x8b": "gzip", b"\x89HDF": "hdf5", b"version https://git-lfs": "lfs-pointer", b"\x80": "pickle"}
+_ONNX = re.compile(
+    rb"\x08[\x01-\x1f][\x12\x1a\x22\x28\x32\x3a\x42]"
+)  # field 1, a small number; then one of the next fields
+_OPENVINO = re.compile(rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]{0,100}\?>\s*)?<net\s")
 _LFS_SHA256 = re.compile(rb"^oid sha256:([0-9a-f]{64})$", re.MULTILINE)
 
 
@@ -49,6 +56,10 @@ def detect_format(path: Path) -> str:
         return kind
     if start[257:262] == b"ustar":
         return "tar"
+    if _ONNX.match(start):
+        return "onnx"
+    if _OPENVINO.match(start):
+        return "openvino"
     known = (name for sign, name in _STARTS.items() if start.startswith(sign))
     return next(known, "page" if explain_refusal(start) else "unknown")
 
@@ -82,4 +93,6 @@ def _detect_zip_format(path: Path) -> str:
         return "zip"
     if is_torchscript(names):
         return "torchscript"
+    if {"archive_format", "models/model.json"} <= names:
+        return "torch-export"
     return "zip" if "data.pkl" in names else "archive"

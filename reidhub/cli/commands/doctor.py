@@ -66,6 +66,7 @@ def _print_manifest(found: "list[Diagnosis]") -> None:
 
 def _list_fields(found: "Diagnosis") -> Iterator[tuple[str, str]]:
     from reidhub.diagnosis import FORMATS
+    from reidhub.diagnosis.exported import list_facts
 
     yield "format", f"{FORMATS[found.format]}; {found.size:,} bytes"
     yield "sha256", found.sha256
@@ -77,6 +78,8 @@ def _list_fields(found: "Diagnosis") -> Iterator[tuple[str, str]]:
         where = f"under the key {found.wrapping.root!r}" if found.wrapping.root else "not under a key"
         before = f", {found.wrapping.prefix!r} before every name" if found.wrapping.prefix else ""
         yield "tensors", f"{found.tensors}, {where}{before}"
+    if found.export:
+        yield from list_facts(found.export).items()
     if found.tensors:
         near = f"none; the most similar is {found.nearest}" if found.nearest else "none of the zoo"
         yield "architecture", found.architecture or near

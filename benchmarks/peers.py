@@ -60,7 +60,9 @@ def put(request: object, rows: NDArray[np.float32]) -> None:
 
 def onnxruntime_runs(model: ReidModel, spec: PixelSpec, sizes: tuple[int, ...] = (1, 8, 32)) -> dict[str, Run]:
     """Return ONNX Runtime with each number of images in a call."""
-    import onnxruntime
+    from reidhub.inference.onnx_engine import import_onnxruntime
+
+    onnxruntime = import_onnxruntime()
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")

@@ -13,6 +13,7 @@ from support.paths import GUARD, ROOT, TESTS, shared
 if "PYTEST_XDIST_WORKER" in os.environ:  # processes share the cores; threads of each would wait for one another
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["PYTHONPATH"] = os.pathsep.join([str(GUARD), str(ROOT), str(TESTS)])  # the same guard in every subprocess
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # tests import onnxruntime without reidhub too
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in a shell's background; subprocesses would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

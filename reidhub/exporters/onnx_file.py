@@ -13,6 +13,8 @@ from reidhub.devices import count_processors
 from reidhub.errors import ExportError, UsageError
 from reidhub.exporters.module import EMBEDDINGS, IMAGES, OPSET, ExportModule
 from reidhub.inference.export_metadata import ExportMetadata
+from reidhub.inference.onnx_engine import import_onnxruntime
+from reidhub.inference.onnx_file import EXTRA
 
 
 def write(module: ExportModule, example: Tensor, metadata: ExportMetadata) -> dict[str, bytes]:
@@ -89,11 +91,9 @@ def name_runtime() -> str:
 
 def _import(package: str) -> Any:
     try:
-        return import_module(package)
+        return import_onnxruntime() if package == "onnxruntime" else import_module(package)
     except ImportError as error:
-        raise ExportError(
-            f"the package {package} is missing, which ONNX files need: {error}", hint="pip install 'reidhub[onnx]'"
-        ) from error
+        raise ExportError(f"the package {package} is missing, which ONNX files need: {error}", hint=EXTRA) from error
 
 
 def _shorten(error: Exception) -> str:

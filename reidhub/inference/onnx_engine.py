@@ -11,7 +11,7 @@ from reidhub.errors import UsageError, WeightsError
 from reidhub.files.sniff import make_printable
 from reidhub.inference.export_metadata import EXPORT_AGAIN
 from reidhub.inference.native_threads import NativeThreads
-from reidhub.inference.onnx_file import EXTRA_HINT, OnnxFile
+from reidhub.inference.onnx_file import EXTRA, OnnxFile
 from reidhub.inference.preprocess import normalise
 from reidhub.thread_locks import Turns, make_fork_safe_lock
 from reidhub.torch_settings import limit_threads
@@ -34,17 +34,13 @@ def import_onnxruntime() -> Any:
         The module ``onnxruntime``.
 
     Raises:
-        UsageError: onnxruntime is not installed, or cannot be loaded on this machine.
+        ImportError: onnxruntime is not installed, or cannot be loaded on this machine.
     """
     with _importing:
         before = os.environ.get(_TELEMETRY)
         os.environ[_TELEMETRY] = "1"
         try:
             import onnxruntime
-        except (ImportError, OSError) as error:
-            raise UsageError(
-                f"an ONNX file needs onnxruntime, which cannot be imported: {error}", hint=EXTRA_HINT
-            ) from error
         finally:
             if before is None:
                 del os.environ[_TELEMETRY]
@@ -69,14 +65,18 @@ class OnnxEngine:
     name = "onnxruntime"
 
     def __init__(self, file: OnnxFile, device: torch.device, batch: int | None = None) -> None:
-        self.version = str(import_onnxruntime().__version__)
+        try:
+            onnxruntime = import_onnxruntime()
+        except ImportError as error:
+            raise UsageError(f"{file.path} needs onnxruntime, which cannot be imported: {error}", hint=EXTRA) from error
+        self.version = str(onnxruntime.__version__)
         self.device = device
         self.dimensions = file.metadata.dimensions
         self.batch = batch or (_CPU_BATCH if device.type == "cpu" else _GPU_BATCH)
         self._together = self.batch if file.metadata.batch_size == "dynamic" else 1
         self._file = file
         self._spec = file.metadata.spec
-        self._session = _open_session(file, device)
+        self._session = _open_session(onnxruntime, file, device)
         self._threads = NativeThreads("onnxruntime", self._session)
         self._turns = Turns("this embedder")
 
@@ -115,14 +115,13 @@ class OnnxEngine:
         return torch.from_numpy(result)
 
 
-def _open_session(file: OnnxFile, device: torch.device) -> Any:
+def _open_session(onnxruntime: Any, file: OnnxFile, device: torch.device) -> Any:
     """Return the ``onnxruntime.InferenceSession`` of a file, with as many threads as this process has processors.
 
     Raises:
         UsageError: onnxruntime does not support the device.
         WeightsError: onnxruntime cannot run the file.
     """
-    onnxruntime = import_onnxruntime()
     provider = _choose_provider(onnxruntime, device)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = count_processors()

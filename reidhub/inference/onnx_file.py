@@ -15,7 +15,8 @@ from reidhub.errors import UsageError, WeightsError
 from reidhub.files.regular_file import read_regular_file
 from reidhub.inference.export_metadata import EXPORT_AGAIN, ExportMetadata
 
-EXTRA_HINT = "pip install 'reidhub[onnx]'"
+EXTRA = "pip install 'reidhub[onnx]'"
+"""The hint for a missing package."""
 
 _LARGEST_FILE = 1 << 30  # bytes
 _MOST_NODES = 20_000  # HACNN has 600
@@ -79,7 +80,7 @@ def _import_onnx() -> Any:
         import onnx
         import onnx.shape_inference
     except ImportError as error:
-        raise UsageError(f"reading an ONNX file needs the package onnx: {error}", hint=EXTRA_HINT) from error
+        raise UsageError(f"reading an ONNX file needs the package onnx: {error}", hint=EXTRA) from error
     return onnx
 
 

@@ -19,6 +19,7 @@ from reidhub.demo import DATA, FILE_NAME, world
 from reidhub.files.digest import Digest
 from reidhub.models import build
 from reidhub.testing import Drive, Host, Mega, mega_link
+from support.exported_files import write_onnx
 from support.hostile_files import saved
 from support.paths import GUARD, ROOT
 
@@ -146,6 +147,7 @@ def set_desk(zoo: Path, place: Path, internet: dict[str, str]) -> Desk:
     shutil.copy(zoo / "files" / "osnet_x1_0.msmt17", other_tool / "osnet_x1_0_msmt17.pth")
     here.mkdir()
     shutil.copy(zoo / "files" / "osnet_x0_25.market1501", here / "model.pth")
+    write_onnx(here / "model.onnx")
     shutil.copytree(root / world.FOLDERS["gallery"], here / "gallery")
     (here / "query.jpg").write_bytes(next((root / world.FOLDERS["query"]).iterdir()).read_bytes())
     _write_own_data(here, root)

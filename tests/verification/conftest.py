@@ -10,7 +10,7 @@ from reidhub.inference import openvino_engine
 from reidhub.inference.preprocess import PixelSpec
 from reidhub.models.base import ReidModel
 
-_converted: dict[tuple[str, PixelSpec], Any] = {}
+_converted: dict[tuple[str, tuple[int, int]], Any] = {}
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def convert_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def convert_or_recall(model: ReidModel, spec: PixelSpec) -> Any:
         tensors = b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
-        key = Digest.of_bytes(tensors).hex, spec
+        key = Digest.of_bytes(tensors).hex, (spec.height, spec.width)
         if key not in _converted:
             _converted[key] = convert(model, spec)
         return _converted[key]

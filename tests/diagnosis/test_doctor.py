@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from support.hostile_files import hostile_files, saved, zip_of
 from support.local_zoos import Entry, file_of, state_of, write_zoo
 from support.paths import shared
+from support.verify_runs import run_here
 
 import reidhub
 from reidhub.diagnosis import FORMATS
@@ -350,11 +351,12 @@ def reidhub_doctor(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def test_command_says_it_all_and_succeeds_where_every_file_loads(stray):
+def test_command_says_it_all_and_succeeds_where_every_file_loads(stray, monkeypatch, capsys):
     good = stray(file_of("osnet_x0_25", 702), "good.pth")
     bad = stray(POINTER, "bad.pth")
 
-    alone, both = reidhub_doctor(good), reidhub_doctor(good, bad, "--json")
+    alone = reidhub_doctor(good)
+    both = run_here(monkeypatch, capsys, "doctor", str(good), str(bad), "--json")
 
     assert (alone.returncode, alone.stderr) == (0, "")
     assert "architecture  osnet_x0_25" in alone.stdout and "702: dukemtmcreid" in alone.stdout
@@ -364,10 +366,11 @@ def test_command_says_it_all_and_succeeds_where_every_file_loads(stray):
     assert (second["loadable"], second["format"]) == (False, "lfs-pointer")
 
 
-def test_command_tells_of_the_other_files_where_one_cannot_be_read(stray, tmp_path):
+def test_command_tells_of_the_other_files_where_one_cannot_be_read(stray, tmp_path, monkeypatch, capsys):
     good = stray(file_of("osnet_x0_25", 702), "good.pth")
 
-    text, data = reidhub_doctor(tmp_path / "none.pth", good), reidhub_doctor(tmp_path / "none.pth", good, "--json")
+    files = "doctor", str(tmp_path / "none.pth"), str(good)
+    text, data = run_here(monkeypatch, capsys, *files), run_here(monkeypatch, capsys, *files, "--json")
 
     assert text.returncode == data.returncode == 1
     assert "architecture  osnet_x0_25" in text.stdout

@@ -58,7 +58,7 @@ def test_the_reference_evaluation_counts_a_case_worked_out_by_hand():
     )
 
 
-def test_the_demo_measures_its_scores_again_and_what_it_keeps_serves_on(tmp_path: Path):
+def test_the_demo_measures_its_scores_again_and_what_it_keeps_serves_on(tmp_path: Path, long: bool):
     place = tmp_path / "a place"
     done = reidhub("demo", "--keep", str(place), "--json")
 
@@ -71,9 +71,12 @@ def test_the_demo_measures_its_scores_again_and_what_it_keeps_serves_on(tmp_path
     again = reidhub(*arguments, "--dry-run", "--json", **settings, REIDHUB_OFFLINE="1")
     (job,) = json.loads(again.stdout)
     assert job["runs"] and job["weights"]["cached"], again.stderr
+    assert result["conditions"]["engine"].split()[0] == "openvino"
+    if not long:
+        return
     plain = reidhub(*arguments, "--precision", "exact", "--json", **settings, REIDHUB_OFFLINE="1")
     (exact,) = json.loads(plain.stdout)
-    assert [one["conditions"]["engine"].split()[0] for one in (result, exact)] == ["openvino", "torch"]
+    assert exact["conditions"]["engine"].split()[0] == "torch"
     assert exact["counts"] == result["counts"]
 
 

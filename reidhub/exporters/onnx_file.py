@@ -32,7 +32,9 @@ def write(module: ExportModule, example: Tensor, metadata: ExportMetadata) -> di
         UsageError: torch cannot write this opset.
         ExportError: torch cannot export the module.
     """
-    onnx, opset = _import("onnx"), metadata.opset or OPSET
+    import onnx
+
+    opset = metadata.opset or OPSET
     try:
         model = _export(module, example, opset, dynamic=metadata.batch_size == "dynamic")
     except OSError:  # the disk is full
@@ -54,6 +56,8 @@ def write(module: ExportModule, example: Tensor, metadata: ExportMetadata) -> di
 
 def _export(module: ExportModule, example: Tensor, opset: int, *, dynamic: bool) -> Any:
     """Return the ``onnx.ModelProto`` of a module; torch's current exporter does not write opsets before 18."""
+    import onnx
+
     names: dict[str, Any] = {"input_names": [IMAGES], "output_names": [EMBEDDINGS], "opset_version": opset}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about details of torch's own code
@@ -66,12 +70,12 @@ def _export(module: ExportModule, example: Tensor, opset: int, *, dynamic: bool)
         with tempfile.TemporaryDirectory() as folder:
             axes = {name: {0: "batch"} for name in (IMAGES, EMBEDDINGS)} if dynamic else None
             torch.onnx.export(module, (example,), f"{folder}/model", dynamo=False, dynamic_axes=axes, **names)
-            return _import("onnx").load(f"{folder}/model")
+            return onnx.load(f"{folder}/model")
 
 
 def run(files: dict[str, Path], batches: list[Tensor]) -> list[Tensor]:
     """Compute the embeddings of batches, (N, 3, H, W) -> (N, D), with onnxruntime on the CPU."""
-    runtime = _import("onnxruntime")
+    runtime = import_onnxruntime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = count_processors()
     options.log_severity_level = 3  # errors; warnings would go to stderr
@@ -85,15 +89,13 @@ def name_runtime() -> str:
     Raises:
         ExportError: a package of the extra ``onnx`` is missing.
     """
-    versions = {package: _import(package).__version__ for package in ("onnx", "onnxscript", "onnxruntime")}
-    return f"onnxruntime {versions['onnxruntime']}"
-
-
-def _import(package: str) -> Any:
     try:
-        return import_onnxruntime() if package == "onnxruntime" else import_module(package)
+        runtime = import_onnxruntime()  # before the others, which could import it with its telemetry
+        for package in ("onnx", "onnxscript"):
+            import_module(package)
     except ImportError as error:
-        raise ExportError(f"the package {package} is missing, which ONNX files need: {error}", hint=EXTRA) from error
+        raise ExportError(f"ONNX files need a package that cannot be imported: {error}", hint=EXTRA) from error
+    return f"onnxruntime {runtime.__version__}"
 
 
 def _shorten(error: Exception) -> str:

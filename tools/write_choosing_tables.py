@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
-from reidhub.cli.markup import write_markdown
+from reidhub.files.markdown import write_markdown
 from reidhub.zoo.checkpoint import Checkpoint, Score
 from reidhub.zoo.manifest import zoo
 

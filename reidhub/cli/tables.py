@@ -42,7 +42,8 @@ def print_table(
         return
     texts = [[_format_cell(cell) for cell in row] for row in rows]
     if form != "table":
-        from reidhub.cli.markup import write_latex, write_markdown
+        from reidhub.cli.markup import write_latex
+        from reidhub.files.markdown import write_markdown
 
         write = write_markdown if form == "markdown" else write_latex
         click.echo(write(*_drop_empty_columns(header, texts), right=right))

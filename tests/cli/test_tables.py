@@ -13,8 +13,9 @@ from markdown_it import MarkdownIt
 from support.terminals import run_on_terminal
 from support.zoo_entries import reidhub
 
-from reidhub.cli.markup import write_csv, write_latex, write_markdown
+from reidhub.cli.markup import write_csv, write_latex
 from reidhub.cli.tables import _draw
+from reidhub.files.markdown import write_markdown
 from reidhub.zoo.manifest import zoo
 
 HOSTILE = [

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shutil import rmtree
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -168,8 +169,38 @@ def write_json(path: Path, data: dict[str, Any], *, exclusive: bool = False) -> 
         file.write(json.dumps(data, indent=1).encode())
 
 
+@contextmanager
+def write_folder(target: Path, *, last: str) -> Iterator[Path]:
+    """Yield a temporary folder; if the ``with`` block ends without an exception, its files become those of ``target``.
+
+    If there is no ``target``, the temporary folder gets its name in one step. If there is one, the files are moved into
+    it one after the other, and its other files stay. The file ``last`` is removed before and moved last. So a folder
+    with this file is complete.
+
+    Args:
+        target: the folder; its parent folder must exist.
+        last: name of a file that the block writes.
+
+    Raises:
+        OSError: a file or folder cannot be written.
+    """
+    exists = target.is_dir()
+    staging = (target if exists else target.parent).absolute() / f"{TEMPORARY}{os.urandom(8).hex()}"
+    staging.mkdir()
+    try:
+        yield staging
+        if not exists:
+            staging.rename(target)
+            return
+        (target / last).unlink(missing_ok=True)
+        for path in sorted(staging.iterdir(), key=lambda path: path.name == last):
+            path.replace(target / path.name)
+    finally:
+        rmtree(staging, ignore_errors=True)
+
+
 def remove_leftovers(folder: Path) -> None:
-    """Remove old temporary files from a folder: those whose last write was more than an hour ago.
+    """Remove old temporary files and folders from a folder: those whose last write was more than an hour ago.
 
     Raises:
         OSError: a file cannot be removed.
@@ -177,7 +208,7 @@ def remove_leftovers(folder: Path) -> None:
     for path in folder.glob(TEMPORARY + "*"):
         with suppress(FileNotFoundError):  # another process has renamed or removed it in the meantime
             if path.stat().st_mtime < time.time() - LEFTOVER_S:
-                path.unlink()
+                rmtree(path) if path.is_dir() else path.unlink()
 
 
 def is_disk_full(error: OSError) -> bool:

@@ -1,5 +1,6 @@
 """Atomic writing: a name stands for a whole file or for none, and nothing else is left in the folder."""
 
+import errno
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from support.full_disks import file_size_limit, run_on_small_disk
@@ -19,6 +21,7 @@ from reidhub.files.atomic import (
     explain_write_errors,
     remove_leftovers,
     write_atomically,
+    write_folder,
     write_json,
     write_text,
 )
@@ -173,6 +176,51 @@ def test_what_killed_runs_left_is_removed_once_nobody_writes_to_it(target):
     os.utime(left, (time.time() - 4000,) * 2)
     remove_leftovers(target.parent)
     assert files_below(target.parent) == {"target.bin": OLD}
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from reidhub.files.atomic import write_folder
+with write_folder(Path(sys.argv[1]), last="last") as staging:
+    for name in ("last", "other"):
+        (staging / name).write_text("new")
+    os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("number", ["SIGKILL", "SIGINT"])
+def test_a_killed_process_leaves_no_new_folder_and_an_old_one_as_it_was(tmp_path, number):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "last").write_text("old")
+    for name in ("old", "new"):
+        done = subprocess.run([sys.executable, "-c", KILLED, tmp_path / name, number], check=False, stderr=-1)
+        assert done.returncode == -getattr(signal, number)
+    left = list(tmp_path.rglob(".incoming-*"))
+    assert len(left) == (2 if number == "SIGKILL" else 0) and not (tmp_path / "new").exists()
+    for path in left:
+        os.utime(path, (time.time() - 4000,) * 2)
+        remove_leftovers(path.parent)
+    assert files_below(tmp_path) == {"old/last": b"old"}
+
+
+def test_the_last_file_of_a_folder_is_there_only_while_the_folder_is_complete(tmp_path, monkeypatch):
+    (tmp_path / "last").write_text("old")
+    (tmp_path / "kept").write_text("kept")
+
+    def stop(path, target):
+        raise OSError(errno.EIO, "broken disk")
+
+    with pytest.raises(OSError, match="broken disk"), write_folder(tmp_path, last="last") as staging:
+        for name in ("last", "b"):
+            (staging / name).write_text("new")
+        monkeypatch.setattr(Path, "replace", stop)
+    assert files_below(tmp_path) == {"kept": b"kept"}
+    monkeypatch.undo()
+    with write_folder(tmp_path, last="last") as staging:
+        for name in ("last", "b"):
+            (staging / name).write_text("new")
+    assert files_below(tmp_path) == {"kept": b"kept", "last": b"new", "b": b"new"}
 
 
 @pytest.mark.parametrize("failure", [CacheError, UsageError])

@@ -19,8 +19,10 @@ class Retrieval:
     Args:
         checkpoint: name of the checkpoint.
         dataset: key of the dataset registry.
+        sha256: sha256 of the checkpoint's file, in hex.
         fingerprint: fingerprint of the copy of the dataset.
         images: name of a split -> number of images.
+        partial: how the number of images differs from the published one; None for a complete copy.
         conditions: the value of each of `CONDITIONS`.
         first_match_rank: rank of each query's nearest match, from 1; 0 for a skipped query.
         average_precision: one value for each query, in [0, 1]; NaN for a skipped query. Empty for a classification.
@@ -30,8 +32,10 @@ class Retrieval:
 
     checkpoint: str
     dataset: str
+    sha256: str
     fingerprint: str
     images: dict[str, int]
+    partial: str | None
     conditions: dict[str, object]
     first_match_rank: tuple[int, ...]
     average_precision: tuple[float, ...]
@@ -44,8 +48,10 @@ class Retrieval:
         return cls(
             result.job.checkpoint.name,
             result.job.dataset,
+            result.file.sha256,
             result.copy.fingerprint,
             result.copy.images,
+            result.copy.partial,
             {name: getattr(result.conditions, name) for name in CONDITIONS},
             counts.first_match_rank,
             counts.average_precision,
@@ -54,7 +60,7 @@ class Retrieval:
 
     @property
     def percentages(self) -> dict[str, float]:
-        """The scores in percent: rank1, rank5, rank10, mAP and mINP."""
+        """The scores of a retrieval in percent: rank1, rank5, rank10, mAP and mINP."""
         kept = [place for place, rank in enumerate(self.first_match_rank) if rank]
         scores = {
             name: sum(self.first_match_rank[place] <= k for place in kept) / len(kept) for name, k in RANKS.items()

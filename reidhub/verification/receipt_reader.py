@@ -55,24 +55,28 @@ def _read_retrieval(queries: object, results: Mapping[tuple[str, str], Any]) -> 
     key = _read_key(queries)
     if key not in results:
         raise ValueError(f"it has queries, but no result, of {key[0]} on {key[1]}")
-    copy, conditions = (_read(results[key], name, dict) for name in ("copy", "conditions"))
+    file, copy, conditions = (_read(results[key], name, dict) for name in ("file", "copy", "conditions"))
     images = _read(copy, "images", dict)
     retrieval = Retrieval(
         *key,
+        sha256=_read(file, "sha256", str),
         fingerprint=_read(copy, "fingerprint", str),
         images={str(split): _read(images, split, int) for split in images},
+        partial=None if copy.get("partial") is None else _read(copy, "partial", str),
         conditions={name: conditions.get(name) for name in CONDITIONS},
         first_match_rank=_read_numbers(queries, "first_match_rank", int, math.inf),
         average_precision=_read_numbers(queries, "average_precision", float, 1),
         inverse_negative_penalty=_read_numbers(queries, "inverse_negative_penalty", float, 1),
     )
-    _check_skipped(retrieval)
+    _check_queries(retrieval)
     return retrieval
 
 
-def _check_skipped(retrieval: Retrieval) -> None:
-    """Raise ValueError if the lists of a retrieval differ in length or in the queries that were skipped."""
+def _check_queries(retrieval: Retrieval) -> None:
+    """Raise ValueError if all queries were skipped, or lists differ in length or in the queries that were skipped."""
     ranks, means = retrieval.first_match_rank, (retrieval.average_precision, retrieval.inverse_negative_penalty)
+    if not any(ranks):
+        raise ValueError(f"no query of {retrieval.checkpoint} has a match")
     if any(means) and any([rank == 0 for rank in ranks] != [math.isnan(value) for value in values] for values in means):
         raise ValueError(f"ranks and precisions of {retrieval.checkpoint} do not belong to the same queries")
 

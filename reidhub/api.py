@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 ModelName = str | os.PathLike[str]
-"""The name of a checkpoint or a model, or the path of a user's own checkpoint file."""
+"""The name of a checkpoint or a model; or the path of a checkpoint file, or path or address of a published folder."""
 
 _SHOWN = 12  # largest number of names in a hint
 
@@ -119,7 +119,7 @@ def find_for_embedding(model: ModelName, dataset: str | None = None, architectur
 
 def _is_unrequested_imagenet(checkpoint: Checkpoint, model: ModelName, dataset: str | None) -> bool:
     """Return True if the checkpoint has ImageNet weights, and the user gave only the name of its model."""
-    by_model = dataset is None and model != checkpoint.name and not isinstance(checkpoint, OwnCheckpoint)
+    by_model = dataset is None and model != checkpoint.name and not is_own_file(model)
     return by_model and not checkpoint.for_reid
 
 
@@ -175,7 +175,8 @@ def load(
     """Load a published model or a file of your own with its weights, in eval mode: (N, 3, H, W) -> (N, D).
 
     Args:
-        model: a full name (``osnet_x1_0.msmt17``), a model's name, or the path of a checkpoint file (``./my.pth``).
+        model: a full name (``osnet_x1_0.msmt17``), a model's name, the path of a checkpoint file (``./my.pth``), or a
+            folder of `reidhub publish`: its path, or its address with a commit (``hf://ORG/NAME@COMMIT``).
         dataset: the training data, if ``model`` is a model's name; None for the model's default checkpoint. If the
             default has ImageNet weights, the log warns that they cannot tell people apart. ``imagenet`` means the
             weights from which re-ID training starts; for resnet50 and resnet50_fc512 these are torchvision's weights.
@@ -241,8 +242,9 @@ def embedder(
     """Load a model for fast inference: an embedder computes embeddings (N, D) of any images.
 
     Args:
-        model: a full name (``osnet_x1_0.msmt17``), a model's name, or the path of a checkpoint file (``./my.pth``) or
-            of an exported file (``./my.onnx``, or OpenVINO's ``./my.xml`` with ``my.bin`` beside it).
+        model: a full name (``osnet_x1_0.msmt17``), a model's name, the path of a checkpoint file (``./my.pth``) or of
+            an exported file (``./my.onnx``, or OpenVINO's ``./my.xml`` with ``my.bin`` beside it), or a folder of
+            `reidhub publish`: its path, or its address with a commit (``hf://ORG/NAME@COMMIT``).
         dataset: the training data, if ``model`` is a model's name; None for the model's default checkpoint.
         architecture: the architecture of a file, such as ``osnet_x1_0``; None to detect it.
         device: the device on which the model runs.

@@ -30,6 +30,8 @@ COMMANDS = {
     "evaluate": "score checkpoints on your own images",
     "compare": "two checkpoints or receipts side by side, and whether the difference is chance",
     "export": "write a file for onnxruntime, OpenVINO or PyTorch, and check it there",
+    "card": "write the model card of a checkpoint",
+    "publish": "write a folder with weights and model card for a hub",
     "demo": "download and verify with hosts and images made on this machine",
 }
 """Name of a command -> one line of help. The command itself is ``reidhub.cli.commands.<name>:command``."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import click
@@ -21,6 +22,13 @@ OPTIONAL_SELECTOR = f"{SELECTOR} Without one, every checkpoint is meant."
 
 selectors_argument = click.argument("selectors", metavar="SELECTOR...", nargs=-1, required=True)
 optional_selectors_argument = click.argument("selectors", metavar="[SELECTOR]...", nargs=-1)
+receipts_option = click.option(
+    "--receipt",
+    "receipts",
+    type=click.Path(path_type=Path, dir_okay=False),
+    multiple=True,
+    help="A receipt of verify or evaluate; the card gets its measured scores. May be repeated.",
+)
 json_option = click.option("--json", "as_data", is_flag=True, help="Print JSON, for programs.")
 Form = Literal["table", "json", "csv", "markdown", "latex"]
 """The forms in which a command can print its table."""

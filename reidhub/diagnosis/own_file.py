@@ -1,44 +1,96 @@
-"""Makes a checkpoint from a file of the user: its architecture, its layout, and how images are prepared for it."""
+"""Makes a checkpoint from what a user gives instead of a name: a file, a folder of `reidhub publish`, or its address.
+
+A checkpoint says which architecture the weights have, how the file stores them, and how images are prepared.
+"""
 
 import logging
 import os
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import TypeVar
 
+from reidhub.cache.store import Cache
 from reidhub.diagnosis import Diagnosis, diagnose
 from reidhub.diagnosis.origins import find_by_digest
-from reidhub.errors import StateDictError, UnknownCheckpointError, UsageError
+from reidhub.download.hub import find_on_hub
+from reidhub.errors import StateDictError, UnknownCheckpointError, UsageError, WeightsError
 from reidhub.files.digest import Digest
 from reidhub.files.sniff import make_printable
-from reidhub.models import build
+from reidhub.models import ARCHITECTURES, build
+from reidhub.weights.storages import AGAIN
 from reidhub.zoo.checkpoint import IMAGENET, Artifact, Checkpoint, ModelSpec, OwnCheckpoint, Source
+from reidhub.zoo.hub_folder import CONFIG, WEIGHTS, HubAddress, read_config
 from reidhub.zoo.manifest import zoo
+
+AnyCheckpoint = TypeVar("AnyCheckpoint", bound=Checkpoint)
 
 _log = logging.getLogger(__name__)
 
 
-def find_own_checkpoint(path: str | os.PathLike[str], architecture: str | None = None) -> OwnCheckpoint:
-    """Make the checkpoint of a file of the user.
+def find_own_checkpoint(path: str | os.PathLike[str], architecture: str | None = None) -> Checkpoint:
+    """Make the checkpoint of a file or a folder of the user, or of a folder on a hub.
 
-    If the file has the bytes of a checkpoint of the zoo, it is this checkpoint, with its name, distance and scores. If
+    If a file has the bytes of a checkpoint of the zoo, it is this checkpoint, with its name, distance and scores. If
     not, its name is the path, and input size, mean, standard deviation and interpolation are those of the architecture.
+    For a folder, the config in the folder says all this, and the name is the path of its weights, or its address.
 
     Args:
-        path: the file.
+        path: the file, the folder, or an address such as ``hf://ORG/NAME@COMMIT``.
         architecture: name of an architecture; None to detect it from the names and shapes of the tensors.
 
+    Returns:
+        An `OwnCheckpoint`, except for an address.
+
     Raises:
-        UnknownCheckpointError: there is no such file.
-        UsageError: no architecture has this name, or the file is a checkpoint of the zoo with another architecture.
+        UnknownCheckpointError: there is no such file or folder.
+        UsageError: no architecture has this name, or the checkpoint has another architecture; an address is malformed.
+        FetchError: the hub did not give the config.
         StateDictError: the file does not hold exactly the weights of one architecture, apart from the classifier; the
             message lists what does not fit.
-        WeightsError: the file cannot be read.
+        WeightsError: the file cannot be read, or is not the one that its config describes.
     """
     if architecture is not None:
         build(architecture, device="meta")  # raises an error for an unknown name
+    if address := HubAddress.of(os.fspath(path)):
+        return _check_architecture(find_on_hub(address, Cache()), architecture)
     path = Path(path)
     if not path.exists():
         raise UnknownCheckpointError(f"there is no file {path}", hint="`reidhub list` shows the checkpoints of the zoo")
+    if path.is_dir():
+        return _check_architecture(_find_in_folder(path), architecture)
+    return _find_in_file(path, architecture)
+
+
+def _check_architecture(found: AnyCheckpoint, architecture: str | None) -> AnyCheckpoint:
+    """Return the checkpoint of a folder; raise UsageError if its architecture is unknown, or is not the wanted one."""
+    if found.model not in ARCHITECTURES:
+        raise UsageError(
+            f"{found.name} has the architecture {make_printable(found.model)!r}, which this version does not know",
+            hint=f"known are {', '.join(ARCHITECTURES)}",
+        )
+    if architecture not in (None, found.model):
+        raise UsageError(f"{found.name} has the architecture {found.model}, not {architecture}")
+    return found
+
+
+def _find_in_folder(folder: Path) -> OwnCheckpoint:
+    """Make the checkpoint of a folder that `reidhub publish` wrote, and check the file of its weights."""
+    config, path = read_config(folder), folder / WEIGHTS
+    try:
+        size, digest = path.stat().st_size, Digest.of_file(path)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}", hint=AGAIN) from error
+    wanted = config.weights
+    if (size, digest.hex) != (wanted.size, wanted.sha256):
+        raise WeightsError(
+            f"{path}: {CONFIG} promises {wanted.size} bytes with sha256 {wanted.sha256}, got {size} with {digest}",
+            hint=f"{AGAIN}; both files must come from one folder",
+        )
+    made = config.make_checkpoint(str(path), Source("local", path.absolute().as_uri()))
+    return OwnCheckpoint(**{field.name: getattr(made, field.name) for field in fields(Checkpoint)}, path=path)
+
+
+def _find_in_file(path: Path, architecture: str | None) -> OwnCheckpoint:
     digest = Digest.of_file(path) if path.is_file() else None
     known = find_by_digest(digest) if digest else ()
     if not known:

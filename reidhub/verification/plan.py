@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from reidhub.datasets import DATASETS, describe_folder
 from reidhub.errors import UsageError
-from reidhub.zoo.checkpoint import Checkpoint, OwnCheckpoint, Score
+from reidhub.zoo.checkpoint import Checkpoint, Score
 from reidhub.zoo.manifest import Manifest, is_glob
 from reidhub.zoo.own_files import is_own_file
 
@@ -103,7 +103,7 @@ class Selection:
         return cls((*listed, *(c for c in own.values() if c.name not in names)), by_name)
 
 
-def _find_own(files: Sequence[Selector], architecture: str | None) -> dict[str, OwnCheckpoint]:
+def _find_own(files: Sequence[Selector], architecture: str | None) -> dict[str, Checkpoint]:
     """Return the checkpoints of the users' own files by their names."""
     if not files:
         if architecture is not None:

@@ -1,4 +1,4 @@
-"""Tells the path of a user's own checkpoint file from the name of a checkpoint."""
+"""Tells the path of a user's own checkpoint file or folder from the name of a checkpoint."""
 
 import os
 from pathlib import Path
@@ -11,10 +11,11 @@ _SUFFIXES = (".pth", ".pt", ".tar", ".pyth", ".pkl", ".ckpt", ".bin", ".safetens
 
 
 def is_own_file(selector: object) -> TypeGuard[str | os.PathLike[str]]:
-    """Return True if a selector is the path of a file, False if it is the name of a checkpoint or a model, or a glob.
+    """Return True if a selector is a path or an address, False if it names a checkpoint or a model, or is a glob.
 
-    A text is a path if it has a slash or the suffix of a checkpoint file, or if a file is there. The name of a
-    checkpoint or a model is never a path: to use a file of the same name, write ``./osnet_x1_0``.
+    A text is a path if it has a slash or the suffix of a checkpoint file, or if a file or folder is there. The name of
+    a checkpoint or a model is never a path: to use a file of the same name, write ``./osnet_x1_0``. An address such as
+    ``hf://ORG/NAME@COMMIT`` has a slash too.
     """
     if not isinstance(selector, str):
         return isinstance(selector, os.PathLike)
@@ -22,7 +23,7 @@ def is_own_file(selector: object) -> TypeGuard[str | os.PathLike[str]]:
         return False
     if os.sep in selector or "/" in selector or selector.endswith(_SUFFIXES):
         return True
-    return not is_glob(selector) and Path(selector).is_file()
+    return not is_glob(selector) and Path(selector).exists()
 
 
 def is_exported_file(selector: object) -> TypeGuard[str | os.PathLike[str]]:

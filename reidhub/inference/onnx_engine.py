@@ -126,6 +126,7 @@ def _open_session(onnxruntime: Any, file: OnnxFile, device: torch.device) -> Any
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = count_processors()
     options.log_severity_level = _FATAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # or it slows down threads that decode
     options.add_session_config_entry("session.load_model_format", "ONNX")  # the format that was checked, no other
     try:
         session = onnxruntime.InferenceSession(file.content, options, providers=[provider])

@@ -22,6 +22,7 @@ _LARGEST_FILE = 1 << 30  # bytes
 _MOST_NODES = 20_000  # HACNN has 600
 _MOST_ELEMENTS = 1 << 27  # of all tensors that a graph computes for one image; OSNet has 40 million
 _LARGEST_SHAPE = 1024  # elements; a tensor with more is not the shape of another tensor
+_OPSET = 18  # before it, torch writes graphs in which some sizes cannot be inferred (hacnn, mlfn, shufflenet)
 _FLOATS = (1, 10)  # float32 and float16, as ONNX numbers the types
 
 
@@ -56,7 +57,8 @@ class OnnxFile:
             _check_graph(model)
             _check_sizes(model, metadata)
         except _GraphError as error:
-            raise WeightsError(f"{path} is not run: {error}", hint=EXPORT_AGAIN) from error
+            hint = f"{EXPORT_AGAIN}, without --opset" if (metadata.opset or _OPSET) < _OPSET else EXPORT_AGAIN
+            raise WeightsError(f"{path} is not run: {error}", hint=hint) from error
         return cls(str(path), content, metadata)
 
 
@@ -147,11 +149,11 @@ def _check_sizes(model: Any, metadata: ExportMetadata) -> None:
     # without the values of integers, which are the shapes of other tensors, this needs little memory for any graph
     for name, kind in _infer_types(model, follow_values=False).items():
         if kind.elem_type not in _FLOATS and (_find_shape(kind) is None or _count(kind) > _LARGEST_SHAPE):
-            raise _GraphError(f"the size of its tensor {name[:50]!r} is unknown, or too large for a shape")
+            raise _GraphError(f"the size of its tensor {name[:50]!r} is not known, or too large for a shape")
     kinds = _infer_types(model, follow_values=True)
     computed = [name for node in model.graph.node for name in node.output if name]
     if unknown := [name for name in computed if name not in kinds or _find_shape(kinds[name]) is None]:
-        raise _GraphError(f"the size of its tensor {unknown[0][:50]!r} is unknown")
+        raise _GraphError(f"the size of its tensor {unknown[0][:50]!r} does not follow from the size of the images")
     if sum(_count(kinds[name]) for name in computed) > count * _MOST_ELEMENTS:
         raise _GraphError(f"it computes more than {_MOST_ELEMENTS:,} numbers for each image")
     got, wanted = _find_shape(kinds["embeddings"]), [count, metadata.dimensions]
@@ -198,8 +200,8 @@ def _infer_types(model: Any, *, follow_values: bool) -> dict[str, Any]:
 
 def _find_shape(kind: Any) -> list[int] | None:
     """Return the shape of a tensor; None if a part of it is unknown."""
-    sizes = [dim.dim_value for dim in kind.shape.dim]
-    return sizes if kind.HasField("shape") and all(size > 0 for size in sizes) else None
+    is_known = kind.HasField("shape") and all(d.HasField("dim_value") and d.dim_value >= 0 for d in kind.shape.dim)
+    return [dim.dim_value for dim in kind.shape.dim] if is_known else None
 
 
 def _count(kind: Any) -> int:

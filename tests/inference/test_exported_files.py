@@ -245,6 +245,16 @@ def loop(model: onnx.ModelProto) -> None:
     model.graph.node.insert(0, onnx.helper.make_node("Loop", ["", "true"], [], body=body))
 
 
+def hide_a_size(model: onnx.ModelProto) -> None:
+    """Make a tensor with a size that depends on the pixels."""
+    nodes = [
+        onnx.helper.make_node("NonZero", ["images"], ["places"]),
+        onnx.helper.make_node("Cast", ["places"], ["numbers"], to=1),
+    ]
+    for node in reversed(nodes):
+        model.graph.node.insert(0, node)
+
+
 def lie_about_weights(model: onnx.ModelProto) -> None:
     model.graph.initializer[0].dims[0] = 1 << 40
 
@@ -254,6 +264,7 @@ HOSTILE: dict[str, tuple[Callable[[onnx.ModelProto], None], str]] = {
     "weights in ../": (lambda model: put_weights_elsewhere(model, "../secret"), "in another file"),
     "a huge tensor": (make_huge, "computes more than"),
     "a shape that doubles": (double_a_shape, "too large for a shape"),
+    "a size that is not known": (hide_a_size, "is not known, or too large for a shape"),
     "a loop": (loop, "runs a graph of its own"),
     "weights that are too short": (lie_about_weights, "fewer bytes than its shape needs"),
     "an operator of another domain": (

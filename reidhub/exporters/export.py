@@ -19,6 +19,7 @@ from reidhub.files.atomic import AtomicFile, explain_write_errors
 from reidhub.inference.export_metadata import ExportMetadata
 from reidhub.models.base import ReidModel
 from reidhub.zoo.checkpoint import Checkpoint, OwnCheckpoint
+from reidhub.zoo.hub_folder import choose_title
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +102,7 @@ def choose_files(
     suffixes = _KINDS[choices.format].suffixes
     target = Path(path or ".")
     if target.is_dir():
-        unnamed = isinstance(checkpoint, OwnCheckpoint) and checkpoint.name == str(checkpoint.path)
-        target /= (Path(checkpoint.name).stem if unnamed else checkpoint.name) + suffixes[0]
+        target /= choose_title(checkpoint) + suffixes[0]
     elif target.suffix != suffixes[0]:
         raise UsageError(
             f"{target}: a file of the format {choices.format} ends with {suffixes[0]}",

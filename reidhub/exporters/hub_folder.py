@@ -14,7 +14,6 @@ from reidhub.download.fetch import fetch
 from reidhub.errors import UsageError
 from reidhub.exporters.model_card import (
     LICENCE_FILE,
-    choose_title,
     clean_text,
     read_measured,
     write_card,
@@ -35,7 +34,7 @@ from reidhub.weights.conversion import ORIGINAL
 from reidhub.weights.fit import is_classifier
 from reidhub.weights.load import build_with_weights
 from reidhub.zoo.checkpoint import Checkpoint, InputSpec
-from reidhub.zoo.hub_folder import CONFIG, FORMAT, WEIGHTS, FolderConfig, WeightsFile
+from reidhub.zoo.hub_folder import CONFIG, FORMAT, WEIGHTS, FolderConfig, WeightsFile, choose_title
 
 REID_CONFIG = "reid_config.json"
 """Name of the config that the package ``reid`` reads."""
@@ -114,7 +113,7 @@ def _make_config(
 ) -> FolderConfig:
     return FolderConfig(
         reidhub_folder=FORMAT,
-        name=choose_title(checkpoint),
+        name=clean_text(choose_title(checkpoint)),
         architecture=checkpoint.model,
         num_classes=count_classes(tensors),
         trained_on=tuple(map(clean_text, checkpoint.trained_on)),

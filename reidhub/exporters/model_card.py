@@ -19,8 +19,8 @@ from reidhub.models import build
 from reidhub.verification.comparison import Retrieval
 from reidhub.verification.plan import CLASSIFICATION
 from reidhub.verification.receipt_reader import read_receipt
-from reidhub.zoo.checkpoint import METRICS, Checkpoint, OwnCheckpoint
-from reidhub.zoo.hub_folder import LONGEST_TEXT, WEIGHTS, HubAddress
+from reidhub.zoo.checkpoint import METRICS, Checkpoint
+from reidhub.zoo.hub_folder import LONGEST_TEXT, choose_title
 from reidhub.zoo.manifest import folder, zoo
 
 LICENCE_FILE = "LICENSE.md"
@@ -73,16 +73,6 @@ def read_measured(checkpoint: Checkpoint, receipts: Sequence[Path], digest: Dige
     return found
 
 
-def choose_title(checkpoint: Checkpoint) -> str:
-    """Return a name of a checkpoint for other people: for a user's own file, the file's name without its folder."""
-    if address := HubAddress.of(checkpoint.name):
-        return address.repository.rpartition("/")[2]
-    if isinstance(checkpoint, OwnCheckpoint) and checkpoint.name == str(checkpoint.path):
-        path = checkpoint.path.absolute()
-        return clean_text(path.parent.name if path.name == WEIGHTS else path.stem) or checkpoint.model
-    return clean_text(checkpoint.name)
-
-
 def write_card(checkpoint: Checkpoint, measured: Sequence[Retrieval] = ()) -> str:
     """Write the model card of a checkpoint.
 
@@ -95,7 +85,7 @@ def write_card(checkpoint: Checkpoint, measured: Sequence[Retrieval] = ()) -> st
     """
     scores = [*_list_published(checkpoint), *_list_measured(measured)]
     header = yaml.safe_dump(_make_header(checkpoint, scores), sort_keys=False, allow_unicode=True, width=100)
-    title = choose_title(checkpoint)
+    title = clean_text(choose_title(checkpoint))
     parts = [
         f"---\n{header}---",
         f"# {escape_markdown(title)}",
@@ -148,7 +138,7 @@ def _list_measured(measured: Sequence[Retrieval]) -> Iterator[_Scores]:
 
 def _make_header(checkpoint: Checkpoint, scores: Sequence[_Scores]) -> dict[str, Any]:
     """Return the fields of the card's header, as the Hugging Face Hub defines them."""
-    title = choose_title(checkpoint)
+    title = clean_text(choose_title(checkpoint))
     tags = ["person-re-identification", "re-id", "reidhub", checkpoint.model]
     results = [_make_result(one) for one in scores if one.origin != "by others"]
     return {

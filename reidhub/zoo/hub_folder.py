@@ -15,7 +15,7 @@ from reidhub.files.digest import Digest
 from reidhub.files.regular_file import open_regular_file
 from reidhub.files.sniff import make_printable
 from reidhub.files.strict_json import from_json
-from reidhub.zoo.checkpoint import Artifact, Checkpoint, InputSpec, ModelSpec, Source, StateDictLayout
+from reidhub.zoo.checkpoint import Artifact, Checkpoint, InputSpec, ModelSpec, OwnCheckpoint, Source, StateDictLayout
 
 WEIGHTS = "weights.safetensors"
 CONFIG = "config.json"
@@ -213,3 +213,16 @@ class HubAddress:
     def locate(self, file: str) -> Source:
         """Return the source of a file of the folder."""
         return Source("https", f"https://huggingface.co/{self.repository}/resolve/{self.revision}/{file}")
+
+
+def choose_title(checkpoint: Checkpoint) -> str:
+    """Return a name for a checkpoint that has no path: for a user's own file or folder, its own name.
+
+    For an address, it is the name of the repository, without the organisation.
+    """
+    if address := HubAddress.of(checkpoint.name):
+        return address.repository.rpartition("/")[2]
+    if isinstance(checkpoint, OwnCheckpoint) and checkpoint.name == str(checkpoint.path):
+        path = checkpoint.path.absolute()
+        return path.parent.name if path.name == WEIGHTS else path.stem
+    return checkpoint.name

@@ -42,6 +42,17 @@ def folder(published: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(published, tmp_path / "copy"))
 
 
+def host_of(folder: Path) -> Static:
+    return Static({PATH + path.name: path.read_bytes() for path in folder.iterdir()})
+
+
+@pytest.fixture
+def hub(folder: Path) -> Iterator[Internet]:
+    """The hub with the folder at one commit."""
+    with online({HUB: host_of(folder)}) as internet:
+        yield internet
+
+
 def assert_same(model: torch.nn.Module) -> None:
     wanted = state_of("osnet_x0_25", CLASSES, seed=3)
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in model.state_dict().items())
@@ -78,6 +89,12 @@ def test_torch_hub_takes_a_folder_of_its_architecture(folder: Path) -> None:
     assert_same(torch.hub.load(str(ROOT), "osnet_x0_25", source="local", file=folder))
     with pytest.raises(UsageError, match="has the architecture osnet_x0_25, not osnet_x1_0"):
         reidhub.load(folder, architecture="osnet_x1_0")
+
+
+def test_an_export_of_a_folder_has_the_name_of_the_folder(folder: Path, hub: Internet, monkeypatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    for given, name in (("copy", "copy"), (ADDRESS, "some.model")):
+        assert reidhub.export(given, format="safetensors").path == Path(f"{name}.safetensors")
 
 
 def remove(name: str) -> Callable[[Path], object]:
@@ -150,17 +167,6 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 
 # --- on a hub ------------------------------------------------------------------------------------------------------
-
-
-def host_of(folder: Path) -> Static:
-    return Static({PATH + path.name: path.read_bytes() for path in folder.iterdir()})
-
-
-@pytest.fixture
-def hub(folder: Path) -> Iterator[Internet]:
-    """The hub with the folder at one commit."""
-    with online({HUB: host_of(folder)}) as internet:
-        yield internet
 
 
 def paths(internet: Internet, host: str = HUB) -> list[str]:

@@ -15,12 +15,13 @@ from support.reports import HOSTILE, measured, result, retrieval
 from support.verify_runs import Done, run_here
 
 from reidhub.errors import UsageError
-from reidhub.exporters.model_card import KNOWN_TO_REID, choose_title, read_measured, write_card
+from reidhub.exporters.model_card import KNOWN_TO_REID, read_measured, write_card
 from reidhub.files.digest import Digest
 from reidhub.models import ARCHITECTURES
 from reidhub.verification.receipt import write_receipt
 from reidhub.verification.results import CheckpointFile, Environment, Report
 from reidhub.zoo.checkpoint import Checkpoint
+from reidhub.zoo.hub_folder import choose_title
 from reidhub.zoo.manifest import zoo
 
 NAME = "osnet_x1_0.market1501"

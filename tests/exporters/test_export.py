@@ -119,6 +119,9 @@ def test_a_file_computes_the_embeddings_of_the_module(form, choices, count, tole
     assert (got.dtype, got.shape) == (torch.float32, (count, 4))
     assert relative_error(got, run_plainly(model, images)) < tolerance
     assert exported.error < tolerance
+    if form != "torch-export":
+        embed = reidhub.embedder(exported.path)
+        assert relative_error(embed(given), got) < 1e-5 and embed.dimensions == 4
     assert all(p.dtype == torch.float32 for p in model.parameters())
     about = ExportMetadata.of_texts(read_texts(exported.path), "the file")
     assert about == exported.metadata

@@ -99,6 +99,13 @@ def test_the_arguments_are_torchreids_in_its_order():
     assert parameters["image_size"].default == (256, 128) and parameters["device"].default == "cuda"
 
 
+def test_a_tensor_is_used_as_it_is_even_if_pixels_are_not_normalised(file, crops):
+    images, want = embed_as_torchreid(crops)
+    assert images.min() < -0.5 and images.max() > 1.5
+
+    assert close(FeatureExtractor("tiny", str(file), SIZE, pixel_norm=False, device="cpu")(images), want)
+
+
 def test_the_class_is_found_without_an_import_of_its_module():
     assert reidhub.compat.FeatureExtractor is FeatureExtractor
 

@@ -2,7 +2,6 @@
 
 import copy
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Literal, get_args
 
 import torch
@@ -12,6 +11,7 @@ from reidhub.errors import UsageError
 from reidhub.inference.export_metadata import ExportMetadata
 from reidhub.models.base import ReidModel
 from reidhub.zoo.checkpoint import Checkpoint, InputSpec
+from reidhub.zoo.hub_folder import choose_title
 
 Format = Literal["onnx", "openvino", "torch-export", "safetensors"]
 
@@ -97,7 +97,7 @@ def describe(model: ReidModel, checkpoint: Checkpoint, choices: Choices) -> Expo
     """
     spec = checkpoint.input
     return ExportMetadata(
-        checkpoint=PurePath(checkpoint.name).name,  # without the folders of a user's own file,
+        checkpoint=choose_title(checkpoint),
         sha256=checkpoint.artifact.digest.hex if checkpoint.artifact.digest else "",
         architecture=checkpoint.model,
         height=spec.height,

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from threading import local
 from typing import Any, Literal, Self, SupportsIndex
@@ -15,7 +16,7 @@ from reidhub.errors import DatasetError, UsageError
 from reidhub.inference.boxes import Color, Frame, cut_boxes
 from reidhub.inference.engine import Engine, make_engine
 from reidhub.inference.images import ImageLike, list_images, load_batches
-from reidhub.inference.preprocess import PixelSpec, check_normalised
+from reidhub.inference.preprocess import PixelSpec, check_normalised, check_pixels
 from reidhub.inference.trackers import adapt
 from reidhub.inference.upload import upload_ahead
 from reidhub.models.base import ReidModel
@@ -32,6 +33,7 @@ class Embedder:
     Args:
         engine: runs the model; see `reidhub.inference.engine`.
         spec: size and normalisation of the model's images.
+        takes_pixels: the model normalises the images itself, so float tensors have pixels from 0 to 1.
 
     Attributes:
         dimensions: D, the length of an embedding.
@@ -40,18 +42,19 @@ class Embedder:
         engine: name and version of the runtime, such as ``openvino 2026.4.1``.
     """
 
-    def __init__(self, engine: Engine, spec: PixelSpec) -> None:
+    def __init__(self, engine: Engine, spec: PixelSpec, *, takes_pixels: bool = False) -> None:
         self.dimensions = engine.dimensions
         self.batch = engine.batch
         self.device = engine.device
         self.engine = f"{engine.name} {engine.version}"
         self._engine = engine
         self._spec = spec
+        self._takes_pixels = takes_pixels
         self._workers = min(count_processors(), _MOST_WORKERS)
         self._last_call = local()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._engine, self._spec)
+        return partial(type(self), takes_pixels=self._takes_pixels), (self._engine, self._spec)
 
     @classmethod
     def of_model(
@@ -221,7 +224,10 @@ class Embedder:
                 f"got {str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}",
                 hint=_suggest_shape(images, wanted),
             )
-        check_normalised(images, self._spec)
+        if self._takes_pixels:
+            check_pixels(images)
+        else:
+            check_normalised(images, self._spec)
 
 
 def _suggest_shape(images: Tensor, wanted: tuple[int, ...]) -> str | None:

@@ -46,7 +46,7 @@ def make_embedder(path: Path, device: torch.device, precision: str = "fp32", bat
         else:
             file = OnnxFile.read(path)
             engine, metadata = OnnxEngine(file, device, batch), file.metadata
-    return Embedder(engine, metadata.spec)
+    return Embedder(engine, metadata.spec, takes_pixels=metadata.pixels == "0..1")
 
 
 def read_metadata(path: Path) -> ExportMetadata:

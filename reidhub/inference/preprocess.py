@@ -25,7 +25,6 @@ from reidhub.inference.decoding import Rgb, decode, find_size, make_array, make_
 from reidhub.zoo.checkpoint import InputSpec
 
 _IMAGENET_SHORT_SIDE, _IMAGENET_CROP = 256, 224  # used for every published ImageNet figure of the zoo
-_FROM_0_TO_1 = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)  # mean and std of a model that takes pixels / 255
 _OVERSHOOT = 0.5  # sharp ways of resizing leave the range from 0 to 1, by less than this
 _FAR_BEYOND = 16  # times the largest normalised value; noise and changed images stay below, pixels do not
 
@@ -158,25 +157,38 @@ def check_normalised(images: Tensor, spec: PixelSpec) -> None:
         spec: gives the mean and standard deviation.
 
     Raises:
-        UsageError: a value is NaN or infinite, or more than 16 times the largest possible normalised value. Or the
-            model takes pixels from 0 to 1, and a value is below -0.5 or above 1.5.
+        UsageError: a value is NaN or infinite, or more than 16 times the largest possible normalised value.
     """
     if not images.is_floating_point() or not images.numel():
         return
     low, high = _find_extremes(images.detach())
     if not isfinite(low) or not isfinite(high):
         raise UsageError("the float tensor has values that are NaN or infinite")
-    if (spec.mean, spec.std) == _FROM_0_TO_1 and not -_OVERSHOOT <= low <= high <= 1 + _OVERSHOOT:
-        raise UsageError(
-            f"this model takes pixels from 0 to 1, but the values of the float tensor go from {low:.4g} to {high:.4g}",
-            hint="images / 255 for pixels from 0 to 255; the model may normalise the images itself",
-        )
     limit = max(max(mean, 1 - mean) / std for mean, std in zip(spec.mean, spec.std, strict=True))
     if max(-low, high) > _FAR_BEYOND * limit:
         raise UsageError(
             f"a float tensor must be normalised, to at most about {limit:.1f} for this model, but its values go from "
             f"{low:.4g} to {high:.4g}",
             hint="images.byte() for pixels from 0 to 255",
+        )
+
+
+def check_pixels(images: Tensor) -> None:
+    """Check that a float tensor contains pixels from 0 to 1, not normalised images; other dtypes always pass.
+
+    Args:
+        images: (N, 3, H, W), on any device.
+
+    Raises:
+        UsageError: a value is NaN, below -0.5 or above 1.5.
+    """
+    if not images.is_floating_point() or not images.numel():
+        return
+    low, high = _find_extremes(images.detach())
+    if not -_OVERSHOOT <= low <= high <= 1 + _OVERSHOOT:
+        raise UsageError(
+            f"this model takes pixels from 0 to 1, but the values of the float tensor go from {low:.4g} to {high:.4g}",
+            hint="images / 255 for pixels from 0 to 255; the model normalises the images itself",
         )
 
 

@@ -80,8 +80,8 @@ WAYS = {
     "torch.onnx without dynamo": export_onnx_without_dynamo,
     "torch.onnx with dynamo": export_onnx_with_dynamo,
 }
-SLOWER = {"torch.export": (FASTEST,), "torch.onnx with dynamo": ()}
-"""Way -> architectures that do not need ``--long``: an export takes 3 s and 7 to 30 s. `SMALL` for the other ways."""
+SLOWER = {"torch.onnx with dynamo": (FASTEST,)}
+"""Way -> architectures that do not need ``--long``: this export takes 7 to 30 s. `SMALL` for the other ways."""
 
 
 @pytest.mark.parametrize(

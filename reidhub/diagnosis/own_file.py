@@ -17,12 +17,13 @@ from reidhub.errors import StateDictError, UnknownCheckpointError, UsageError, W
 from reidhub.files.digest import Digest
 from reidhub.files.sniff import make_printable
 from reidhub.models import ARCHITECTURES, build
-from reidhub.weights.storages import AGAIN
 from reidhub.zoo.checkpoint import IMAGENET, Artifact, Checkpoint, ModelSpec, OwnCheckpoint, Source
 from reidhub.zoo.hub_folder import CONFIG, WEIGHTS, HubAddress, read_config
 from reidhub.zoo.manifest import zoo
 
 AnyCheckpoint = TypeVar("AnyCheckpoint", bound=Checkpoint)
+
+_COPY = "copy the whole folder again, or write it again with `reidhub publish`"
 
 _log = logging.getLogger(__name__)
 
@@ -79,12 +80,12 @@ def _find_in_folder(folder: Path) -> OwnCheckpoint:
     try:
         size, digest = path.stat().st_size, Digest.of_file(path)
     except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror or error}", hint=AGAIN) from error
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}", hint=_COPY) from error
     wanted = config.weights
     if (size, digest.hex) != (wanted.size, wanted.sha256):
         raise WeightsError(
             f"{path}: {CONFIG} promises {wanted.size} bytes with sha256 {wanted.sha256}, got {size} with {digest}",
-            hint=f"{AGAIN}; both files must come from one folder",
+            hint=_COPY,
         )
     made = config.make_checkpoint(str(path), Source("local", path.absolute().as_uri()))
     return OwnCheckpoint(**{field.name: getattr(made, field.name) for field in fields(Checkpoint)}, path=path)

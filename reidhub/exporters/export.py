@@ -1,5 +1,6 @@
 """Exports a checkpoint's model to a file for another runtime, which is run and compared before it gets its name."""
 
+import logging
 import os
 import shlex
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from reidhub.inference.export_metadata import ExportMetadata
 from reidhub.models.base import ReidModel
 from reidhub.zoo.checkpoint import Checkpoint, OwnCheckpoint
 from reidhub.zoo.hub_folder import choose_title
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,7 @@ def choose_files(
     _KINDS[choices.format].name_runtime()  # imports what is needed, or raises an error
     suffixes = _KINDS[choices.format].suffixes
     target = Path(path or ".")
-    if target.is_dir():
+    if target.is_dir() or str(path).endswith(("/", os.sep)):
         target /= choose_title(checkpoint) + suffixes[0]
     elif target.suffix != suffixes[0]:
         raise UsageError(
@@ -139,11 +142,14 @@ def export_model(
     half = choices.half and choices.format != "openvino"  # OpenVINO converts the weights itself
     module = ExportModule(model, checkpoint.input, half=half, normalises=choices.with_preprocessing)
     example = torch.zeros(2 if choices.dynamic else 1, 3, metadata.height, metadata.width)  # torch fixes a size of 1
+    _log.info("exporting %s to %s", metadata.checkpoint, target)
     with explain_write_errors(f"write {target}"), ExitStack() as stack:
+        target.parent.mkdir(parents=True, exist_ok=True)
         new = {suffix: stack.enter_context(AtomicFile(path.parent, suffix=suffix)) for suffix, path in files.items()}
         for suffix, content in kind.write(module, example, metadata).items():
             new[suffix].file.write(content)
             new[suffix].sync()
+        _log.info("running the file with %s", kind.name_runtime())
         written = {suffix: file.path for suffix, file in new.items()}
         error = check(partial(_run, kind, written, metadata), model, metadata)
         _publish(new, files, exclusive=not force)
@@ -162,7 +168,7 @@ def _run(kind: _Kind, files: dict[str, Path], metadata: ExportMetadata, batches:
         raise
     except Exception as error:  # each runtime raises types of its own
         kind_of_file = f"the file of opset {metadata.opset}" if metadata.opset else "the file"
-        hint = f"leave the opset out for opset {OPSET}" if metadata.opset not in (None, OPSET) else None
+        hint = onnx_file.DEFAULT if metadata.opset not in (None, OPSET) else None
         raise ExportError(f"{kind.name_runtime()} cannot run {kind_of_file}: {error}", hint=hint) from error
 
 

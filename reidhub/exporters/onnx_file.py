@@ -16,6 +16,12 @@ from reidhub.inference.export_metadata import ExportMetadata
 from reidhub.inference.onnx_engine import import_onnxruntime
 from reidhub.inference.onnx_file import EXTRA
 
+EARLIEST = 9
+"""The first opset in which weights are not among the inputs of a graph."""
+
+DEFAULT = f"leave the opset out for opset {OPSET}"
+"""Hint of an error about an opset."""
+
 
 def write(module: ExportModule, example: Tensor, metadata: ExportMetadata) -> dict[str, bytes]:
     """Export a module to ONNX.
@@ -34,7 +40,9 @@ def write(module: ExportModule, example: Tensor, metadata: ExportMetadata) -> di
     """
     import onnx
 
-    opset = metadata.opset or OPSET
+    opset, latest = metadata.opset or OPSET, onnx.defs.onnx_opset_version()
+    if not EARLIEST <= opset <= latest:
+        raise UsageError(f"opset {opset} was asked for; there are {EARLIEST} to {latest}", hint=DEFAULT)
     try:
         model = _export(module, example, opset, dynamic=metadata.batch_size == "dynamic")
     except OSError:  # the disk is full
@@ -42,14 +50,15 @@ def write(module: ExportModule, example: Tensor, metadata: ExportMetadata) -> di
     except Exception as error:  # torch raises many types
         raise ExportError(
             f"torch cannot export {metadata.architecture} to ONNX with opset {opset}: {_shorten(error)}",
-            hint=f"leave the opset out for opset {OPSET}",
+            hint=DEFAULT,
         ) from error
     written = next(entry.version for entry in model.opset_import if not entry.domain)
     if written != opset:
         raise UsageError(
             f"torch cannot write ONNX files of opset {opset}; it wrote opset {written} instead",
-            hint=f"leave the opset out for opset {OPSET}",
+            hint=DEFAULT,
         )
+    _strip(model.graph)
     onnx.helper.set_model_props(model, metadata.to_texts())
     return {".onnx": model.SerializeToString()}
 
@@ -71,6 +80,13 @@ def _export(module: ExportModule, example: Tensor, opset: int, *, dynamic: bool)
             axes = {name: {0: "batch"} for name in (IMAGES, EMBEDDINGS)} if dynamic else None
             torch.onnx.export(module, (example,), f"{folder}/model", dynamo=False, dynamic_axes=axes, **names)
             return onnx.load(f"{folder}/model")
+
+
+def _strip(graph: Any) -> None:
+    """Remove the notes of torch's exporter from a graph: they have paths of this machine, and need half of the file."""
+    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.ClearField("doc_string")
+        part.ClearField("metadata_props")
 
 
 def run(files: dict[str, Path], batches: list[Tensor]) -> list[Tensor]:

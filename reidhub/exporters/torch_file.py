@@ -45,6 +45,8 @@ def write_program(module: ExportModule, example: Tensor, metadata: ExportMetadat
     content = io.BytesIO()
     try:
         program = torch.export.export(module, (example,), dynamic_shapes=shapes)
+        for node in program.graph.nodes:
+            node.meta.pop("stack_trace", None)  # it has paths of this machine
         torch.export.save(program, content, extra_files={METADATA: json.dumps(metadata.to_texts())})
     except Exception as error:  # torch raises many types
         raise ExportError(f"torch cannot export {metadata.architecture}: {error}") from error

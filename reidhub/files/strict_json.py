@@ -77,11 +77,12 @@ def _reader_of(kind: Any) -> _Reader:
         read = _reader_of(parts[0])
         return lambda data: None if data is None else read(data)
     if origin is Literal:
-        return lambda data: data if data in parts else _refuse(data)
+        return lambda data: data if data in parts else _refuse(data, " or ".join(map(repr, parts)))
     if kind is Any:
         return lambda data: data
     if kind in (str, int, float, bool):
-        return lambda data: data if type(data) is kind else _refuse(data)  # not isinstance: True is also an int
+        expected = f"a value of type {kind.__name__}"
+        return lambda data: data if type(data) is kind else _refuse(data, expected)  # not isinstance: True is an int
     raise TypeError(f"{kind} cannot be read from JSON")
 
 
@@ -90,9 +91,18 @@ def _dataclass_reader(kind: Any) -> _Reader:
     names = {name for name, _ in readers}
 
     def read(data: Any) -> Any:
-        if type(data) is not dict or data.keys() != names:
-            _refuse(data)
-        return kind(*[read_field(data[name]) for name, read_field in readers])
+        if type(data) is not dict:
+            _refuse(data, "a mapping")
+        if data.keys() != names:
+            wrong = [f"missing {name!r}" for name in sorted(names - data.keys())]
+            raise ValueError(", ".join(wrong + [f"unknown {name[:50]!r}" for name in sorted(data.keys() - names)][:5]))
+        values = []
+        for name, read_field in readers:
+            try:
+                values.append(read_field(data[name]))
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return kind(*values)
 
     return read
 
@@ -100,7 +110,7 @@ def _dataclass_reader(kind: Any) -> _Reader:
 def _tuple_reader(read_item: _Reader, length: int | None) -> _Reader:
     def read(data: Any) -> tuple[Any, ...]:
         if type(data) is not list or length not in (None, len(data)):
-            _refuse(data)
+            _refuse(data, f"a list of {length} values" if length else "a list")
         return tuple([read_item(item) for item in data])
 
     return read
@@ -109,11 +119,12 @@ def _tuple_reader(read_item: _Reader, length: int | None) -> _Reader:
 def _dict_reader(read_item: _Reader) -> _Reader:
     def read(data: Any) -> dict[str, Any]:
         if type(data) is not dict:
-            _refuse(data)
+            _refuse(data, "a mapping")
         return {key: read_item(item) for key, item in data.items()}
 
     return read
 
 
-def _refuse(data: Any) -> NoReturn:
-    raise ValueError(f"a value of type {type(data).__name__} does not belong here")
+def _refuse(data: Any, expected: str) -> NoReturn:
+    got = repr(data[:50]) if isinstance(data, str) else f"a value of type {type(data).__name__}"
+    raise ValueError(f"expected {expected}, got {got}")

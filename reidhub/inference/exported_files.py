@@ -68,5 +68,8 @@ def _explain_read_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if not path.exists():
-            raise UnknownCheckpointError(f"there is no file {path}", hint="`reidhub export` makes one") from error
-        raise WeightsError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
+            raise UnknownCheckpointError(
+                f"there is no file {path}", hint="check the path; `reidhub export` makes such a file"
+            ) from error
+        hint = "an OpenVINO model has two files, .xml and .bin" if path.suffix == ".xml" else None
+        raise WeightsError(f"{error.filename or path} cannot be read: {error.strerror or error}", hint=hint) from error

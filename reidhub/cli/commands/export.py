@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
@@ -20,7 +19,7 @@ from reidhub.cli.options import json_option, print_defaults
 )
 @click.option("--dynamic", is_flag=True, help="The file takes any number of images; else one at a time.")
 @click.option("--half", is_flag=True, help="Store the weights as float16; images and embeddings stay float32.")
-@click.option("--opset", type=click.IntRange(min=1), help="Version of the ONNX operators; 18 by default.")
+@click.option("--opset", type=int, help="Version of the ONNX operators, from 9 on; 18 by default.")
 @click.option(
     "--with-preprocessing",
     is_flag=True,
@@ -30,8 +29,8 @@ from reidhub.cli.options import json_option, print_defaults
     "-o",
     "--output",
     "path",
-    type=click.Path(path_type=Path),
-    help="File or folder; by default the name of the checkpoint in the current folder.",
+    type=click.Path(),
+    help="File, or folder with a slash at its end; by default the checkpoint's name in the current folder.",
 )
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("--architecture", help="Architecture of a file; by default it is detected.")
@@ -54,6 +53,8 @@ def command(model: str, *, as_data: bool, **options: Any) -> None:
         click.echo(json.dumps(values, indent=1))
     else:
         click.echo(exported.path)
+    if exported.path.suffix == ".xml":
+        click.echo(f"{exported.path.with_suffix('.bin')} belongs to it", err=True)
     click.echo(f"checked with {exported.runtime}: largest relative error {exported.error:.1e}", err=True)
     if exported.trtexec:
         click.echo(f"for TensorRT: {exported.trtexec}", err=True)

@@ -33,6 +33,7 @@ from reidhub.models import ARCHITECTURES, build
 from reidhub.weights import count_classes, load_weights, read_original_digest, read_weights
 from reidhub.weights.fit import is_classifier
 from reidhub.zoo.checkpoint import IMAGENET, StateDictLayout
+from reidhub.zoo.hub_folder import WEIGHTS
 from reidhub.zoo.torchvision_weights import HEAD, starts_from_torchvision
 
 __all__ = ["FORMATS", "Diagnosis", "doctor"]
@@ -111,7 +112,8 @@ def diagnose(path: Path | str, architecture: str | None = None) -> Diagnosis:
     path = make_path(path)
     try:
         if "\0" in str(path) or not S_ISREG(path.stat().st_mode):
-            raise WeightsError(f"{str(path)!r} cannot be read: it is not a file")
+            hint = f"name one of its files, such as {path / WEIGHTS}" if (path / WEIGHTS).is_file() else None
+            raise WeightsError(f"{str(path)!r} cannot be read: it is not a file", hint=hint)
         start, sha256 = read_start(path), Digest.of_file(path)
         blank = Diagnosis(str(path), path.stat().st_size, sha256.hex, detect_format(path))
         if blank.format in EXPORTS:

@@ -189,7 +189,7 @@ def test_the_card_of_a_folder_has_its_terms_and_no_path_of_this_machine(tmp_path
     done = run("card", folder, "-o", tmp_path / "cards" / "card.md")
     header, page = split((tmp_path / "cards" / "card.md").read_text())
 
-    assert (done.returncode, done.stdout) == (0, "")
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'cards' / 'card.md'}\n")
     assert (header["license_name"], headings(page)[0]) == ("cc-by-4.0", "published")
     assert "model-index" not in header and "No scores are published." in page
     assert page.endswith(

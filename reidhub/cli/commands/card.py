@@ -31,3 +31,4 @@ def command(name: str, *, receipts: tuple[Path, ...], output: Path | None) -> No
     with explain_write_errors(f"write the card {output}"):
         output.parent.mkdir(parents=True, exist_ok=True)
         write_text(output, card)
+    click.echo(output)

@@ -68,8 +68,9 @@ def test_a_file_that_normalises_itself_gets_pixels_from_0_to_1(tmp_path: Path, p
     assert torch.equal(
         reidhub.transform(path)(Image.new("RGB", (8, 16), (255, 0, 51)))[:, 3, 3], torch.tensor([1, 0, 0.2])
     )
-    with pytest.raises(UsageError, match="this model takes pixels from 0 to 1"):
-        embed(normalise(pixels, spec_of(make_small_model())))
+    for one in (embed, pickle.loads(pickle.dumps(embed))):
+        with pytest.raises(UsageError, match="this model takes pixels from 0 to 1"):
+            one(normalise(pixels, spec_of(make_small_model())))
 
 
 def test_images_boxes_and_trackers_work_as_with_any_embedder(path: Path, pixels, wanted, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def find_on_hub(address: HubAddress, cache: Cache) -> Checkpoint:
 
 
 def _read_kept(address: HubAddress, source: Source, cache: Cache) -> FolderConfig | None:
-    """Read the config in the cache, which has the sha256 of the first download; None if the cache does not have it."""
+    """Read the config that the cache has kept; None if it has none, or if its bytes have changed since the download."""
     path = cache.find(_make_artifact(source))
     return parse_config(path.read_bytes(), f"{CONFIG} of {address}") if path else None
 
@@ -41,11 +41,11 @@ def _download(address: HubAddress, source: Source, cache: Cache) -> FolderConfig
     if is_offline_by_environment():
         raise FetchError(
             f"{what} is not in the cache, and reidhub is offline",
-            hint="load it once with a network, and it is kept",
+            hint="load it once with a network; the cache then keeps it",
         )
     try:
         text = _read(source)
-        config = parse_config(text, what)  # checked first: what is kept is never replaced
+        config = parse_config(text, what)  # checked before it is kept: the cache never replaces it
         with cache.open_incoming(name=what) as incoming:
             incoming.write(text)
             cache.keep(incoming, _make_artifact(source), name=what, source=source.location, checked_by="nothing")

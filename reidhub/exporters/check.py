@@ -21,8 +21,9 @@ TOLERANCES = {"fp32": 1e-5, "fp16": 1e-2}
 def check(run: Callable[[list[Tensor]], list[Tensor]], model: ReidModel, metadata: ExportMetadata) -> float:
     """Run an exported file, and compare its embeddings with those of the module.
 
-    With some weights, float32 is too inexact for this comparison: the module itself is as far from its result in
-    float64 as the tolerance. Therefore a file also passes if it is at most twice as far from float64 as the module.
+    With some weights, float32 is too inexact for this comparison: the module in float32 differs from the module in
+    float64 by as much as the tolerance. Therefore a file also passes if it differs from the module in float64 at most
+    twice as much as the module in float32 does.
 
     Args:
         run: runs the file on several batches, (N, 3, H, W) -> (N, D) each.

@@ -1,4 +1,4 @@
-"""Exports a checkpoint's model to a file for another runtime, which is run and compared before it gets its name."""
+"""Exports a checkpoint's model to a file for another runtime. The file is run and checked before it gets its name."""
 
 import logging
 import os
@@ -30,9 +30,9 @@ class _Kind:
     """A kind of exported file.
 
     Args:
-        suffixes: of its files; the first is that of the path that users see.
-        write: exports a module: suffix -> content.
-        run: computes the embeddings of several batches with the files: suffix -> path.
+        suffixes: the suffixes of its files; `Export.path` has the first one.
+        write: exports a module; returns suffix -> content.
+        run: takes suffix -> path of the files and several batches; returns the embeddings of each batch.
         name_runtime: returns name and version of the runtime of ``run``; raises an error if a package is missing.
     """
 
@@ -94,7 +94,7 @@ def choose_files(
         force: an existing file will be replaced.
 
     Returns:
-        Suffix -> path; the first is the path that users see.
+        Suffix -> path; the first path is `Export.path`.
 
     Raises:
         UsageError: a file exists and ``force`` is False, or it is the checkpoint's own file; or the suffix of ``path``
@@ -173,7 +173,7 @@ def _run(kind: _Kind, files: dict[str, Path], metadata: ExportMetadata, batches:
 
 
 def _publish(new: dict[str, AtomicFile], files: dict[str, Path], *, exclusive: bool) -> None:
-    """Give all files their names, the first at last; if one fails, none of the new names stays.
+    """Give all files their names, the first file last. If this fails for a file, those already renamed are removed.
 
     Raises:
         OSError: a file cannot be renamed.

@@ -41,9 +41,9 @@ REID_CONFIG = "reid_config.json"
 
 
 def publish(checkpoint: Checkpoint, folder: Path, receipts: Sequence[Path] = (), *, force: bool = False) -> Path:
-    """Write the folder of a checkpoint for a hub, completely or not at all.
+    """Write the folder of a checkpoint for a hub; a new folder is written completely or not at all.
 
-    Before the folder gets its name, it is read like any folder of others: its weights must load strictly.
+    Before the folder gets its name, it is read as its users will read it: its weights must load strictly.
 
     Args:
         checkpoint: the checkpoint; its file is fetched.
@@ -100,8 +100,8 @@ def _check_free(folder: Path, *, force: bool) -> None:
 def _read_complete(checkpoint: Checkpoint, path: Path) -> dict[str, Tensor]:
     """Read the weights of a checkpoint's file, as float32 and with every tensor that its architecture has.
 
-    Old files lack the counts ``num_batches_tracked``, which the package ``reid`` demands. A file without a classifier
-    stays without one.
+    Old files lack the counts ``num_batches_tracked``, which the package ``reid`` needs. If the file has no classifier,
+    none is added.
     """
     tensors = read_cached_weights(path, checkpoint.layout)
     state = build_with_weights(checkpoint, tensors).state_dict()

@@ -24,7 +24,7 @@ from reidhub.zoo.hub_folder import LONGEST_TEXT, choose_title
 from reidhub.zoo.manifest import folder, zoo
 
 LICENCE_FILE = "LICENSE.md"
-"""File of a folder for a hub that the header of the card names as the text of the licence."""
+"""Name of the file with the licence in a folder for a hub; the header of the card names it."""
 
 KNOWN_TO_REID = ("osnet_x0_25", "osnet_x0_5", "osnet_x0_75", "osnet_x1_0")
 """The architectures of the zoo that the package ``reid`` can build, version 0.1.0rc1 (its ``list_architectures()``)."""
@@ -55,7 +55,7 @@ def read_measured(checkpoint: Checkpoint, receipts: Sequence[Path], digest: Dige
     Args:
         checkpoint: the checkpoint.
         receipts: the receipts; each must have a result of the checkpoint.
-        digest: sha256 of the checkpoint's file, which the results must have too. If it is not known, the name of the
+        digest: sha256 of the checkpoint's file; the results must have the same. If it is None, the name of the
             checkpoint is compared instead.
 
     Raises:
@@ -110,7 +110,7 @@ def write_licence(checkpoint: Checkpoint, *, level: int = 1) -> str:
 
 
 def clean_text(text: str) -> str:
-    """Put a text on one line, without characters that cannot be printed, as long as a config may have it."""
+    """Put a text on one line, without unprintable characters, and cut it after `LONGEST_TEXT` characters."""
     return make_printable(text, LONGEST_TEXT)
 
 
@@ -213,7 +213,7 @@ def _write_scores(scores: Sequence[_Scores]) -> str:
 
 
 def _write_usage(checkpoint: Checkpoint) -> str:
-    """Write the code to copy, for reidhub and, if it can build the architecture, for the package ``reid``."""
+    """Write the code to copy: for reidhub and, if ``reid`` can build the architecture, for ``reid``."""
     code = [
         "With the package `reidhub`; replace ORG/NAME by the name of this repository, and COMMIT by the 40 hex digits "
         "of one of its commits:",

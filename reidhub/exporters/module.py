@@ -16,7 +16,7 @@ from reidhub.zoo.hub_folder import choose_title
 Format = Literal["onnx", "openvino", "torch-export", "safetensors"]
 
 OPSET = 18
-"""The ONNX operator set of an export for which the user chose none: the one that `torch.onnx` itself writes."""
+"""The default version of the ONNX operators: the one that `torch.onnx` itself writes."""
 
 IMAGES, EMBEDDINGS = "images", "embeddings"
 """Names of the tensors in every exported file."""
@@ -30,7 +30,7 @@ class Choices:
         format: the kind of file.
         dynamic: the file takes any number of images, not only one.
         half: the weights are float16.
-        opset: version of the ONNX operators; None for the version of the format's own choice.
+        opset: version of the ONNX operators; None for `OPSET`, and for other formats.
         with_preprocessing: the file takes RGB pixels in [0, 1], and normalises them itself.
 
     Raises:
@@ -62,9 +62,9 @@ class ExportModule(nn.Module):
 
     Args:
         model: float32, in eval mode, on the CPU; not changed.
-        spec: mean and standard deviation, if the module normalises.
+        spec: has the mean and standard deviation; used only if ``normalises`` is True.
         half: compute in float16.
-        normalises: the images are RGB pixels in [0, 1]; else they are normalised already.
+        normalises: True if the images are RGB pixels in [0, 1]; False if they are normalised already.
     """
 
     def __init__(self, model: ReidModel, spec: InputSpec, *, half: bool, normalises: bool) -> None:

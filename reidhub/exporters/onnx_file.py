@@ -83,7 +83,7 @@ def _export(module: ExportModule, example: Tensor, opset: int, *, dynamic: bool)
 
 
 def _strip(graph: Any) -> None:
-    """Remove the notes of torch's exporter from a graph: they have paths of this machine, and need half of the file."""
+    """Remove the notes of torch's exporter from a graph: they have paths of this machine, and are half of the file."""
     for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         part.ClearField("doc_string")
         part.ClearField("metadata_props")

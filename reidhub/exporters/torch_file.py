@@ -61,7 +61,7 @@ def write_weights(module: ExportModule, example: Tensor, metadata: ExportMetadat
 
 
 def run_program(files: dict[str, Path], batches: list[Tensor]) -> list[Tensor]:
-    """Compute the embeddings of batches, (N, 3, H, W) -> (N, D), in another process, which only imports torch."""
+    """Compute the embeddings of batches, (N, 3, H, W) -> (N, D), in another process, without reidhub."""
     return _run(_RUN_PROGRAM, files[".pt2"], batches)
 
 

@@ -29,14 +29,14 @@ def make_embedder(path: Path, device: torch.device, precision: str = "fp32", bat
 
     Raises:
         UnknownCheckpointError: there is no such file.
-        UsageError: the precision is another one, the batch is below 1, the device is not supported, or a package is
+        UsageError: another precision is given, the batch is below 1, the device is not supported, or a package is
             missing.
         WeightsError: the file cannot be read, was not exported by reidhub, is damaged, or does not fit its metadata.
     """
     if precision not in _PRECISIONS:
         raise UsageError(
             f"precision {precision!r} was asked for, but {path} has its own precision",
-            hint="leave precision out; `reidhub export --half` makes a file of float16",
+            hint="leave precision out; `reidhub export --half` makes a file with float16 weights",
         )
     batch = check_batch(batch)
     with _explain_read_errors(path):

@@ -17,7 +17,7 @@ from reidhub.thread_locks import Turns, make_fork_safe_lock
 from reidhub.torch_settings import limit_threads
 
 _TELEMETRY = "ORT_DISABLE_TELEMETRY"
-_CPU_BATCH = 8  # images; a larger batch has no room in a processor's cache (osnet_x0_25)
+_CPU_BATCH = 8  # images; a larger batch does not fit into a processor's cache (osnet_x0_25)
 _GPU_BATCH = 128  # images
 _FATAL = 4  # onnxruntime prints only what ends the process
 
@@ -88,7 +88,7 @@ class OnnxEngine:
 
         Raises:
             UsageError: this process was forked after the engine was made.
-            WeightsError: onnxruntime cannot run the file, or its embeddings have another shape than its metadata says.
+            WeightsError: onnxruntime cannot run the file, or the shape of its embeddings contradicts its metadata.
         """
         self._threads.check()
         images = images.detach().cpu()
@@ -126,7 +126,7 @@ def _open_session(onnxruntime: Any, file: OnnxFile, device: torch.device) -> Any
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = count_processors()
     options.log_severity_level = _FATAL
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # or it slows down threads that decode
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning slows down threads that decode
     options.add_session_config_entry("session.load_model_format", "ONNX")  # the format that was checked, no other
     try:
         session = onnxruntime.InferenceSession(file.content, options, providers=[provider])

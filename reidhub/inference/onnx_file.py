@@ -1,8 +1,8 @@
 """Reads ONNX files, and checks them before onnxruntime runs them. The files are not trusted.
 
-A graph could load other files, loop for ever, or make huge tensors from a few bytes. Therefore only files are accepted
-that have one graph of standard operators, all weights in the file itself, and tensors with sizes that follow from the
-size of the images.
+A graph could load other files, loop for ever, or make huge tensors from a few bytes. Therefore a file must have
+one graph of standard operators, with all weights in the file itself. The sizes of all tensors must follow from the size
+of the images.
 """
 
 import math
@@ -146,7 +146,7 @@ def _check_sizes(model: Any, metadata: ExportMetadata) -> None:
         size.Clear()  # unknown
     del model.graph.value_info[:]
     _remove_weights(model.graph)
-    # without the values of integers, which are the shapes of other tensors, this needs little memory for any graph
+    # integers can be the shapes of other tensors; if their values are ignored, this needs little memory for any graph
     for name, kind in _infer_types(model, follow_values=False).items():
         if kind.elem_type not in _FLOATS and (_find_shape(kind) is None or _count(kind) > _LARGEST_SHAPE):
             raise _GraphError(f"the size of its tensor {name[:50]!r} is not known, or too large for a shape")
@@ -174,7 +174,7 @@ def _check_ends(graph: Any, metadata: ExportMetadata) -> None:
 
 
 def _remove_weights(graph: Any) -> None:
-    """Replace large weights by inputs of the same type and shape; small ones may be the shape of another tensor."""
+    """Replace large weights by inputs of the same type and shape; keep small ones, which may be shapes of tensors."""
     kept = [tensor for tensor in graph.initializer if math.prod(tensor.dims) <= _LARGEST_SHAPE]
     for tensor in graph.initializer:
         if math.prod(tensor.dims) > _LARGEST_SHAPE:

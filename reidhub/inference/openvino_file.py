@@ -57,7 +57,7 @@ def make_openvino_engine(path: Path, device: torch.device) -> tuple[OpenvinoEngi
 
 
 def read_openvino_metadata(path: Path) -> dict[str, str]:
-    """Return what the runtime information of a file ``model.xml`` has under ``reidhub``; empty if there is nothing.
+    """Return the entries under ``reidhub`` in the runtime information of a file ``model.xml``; empty if there are none.
 
     Raises:
         WeightsError: the file is no OpenVINO model.

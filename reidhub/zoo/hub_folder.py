@@ -113,14 +113,14 @@ def read_config(folder: Path) -> FolderConfig:
     """Read the config of a folder on this machine.
 
     Raises:
-        WeightsError: the config is missing, cannot be read, or is not one of `reidhub publish`.
+        WeightsError: the config is missing, cannot be read, or is not one that `reidhub publish` wrote.
     """
     path = folder / CONFIG
     try:
         with open_regular_file(path) as file:
             text = file.read(LONGEST + 1)
     except FileNotFoundError:
-        raise WeightsError(f"{folder} is not a file, and a folder without {CONFIG}", hint=_AGAIN) from None
+        raise WeightsError(f"{folder} is a folder without {CONFIG}", hint=_AGAIN) from None
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
     return parse_config(text, str(path))
@@ -216,9 +216,10 @@ class HubAddress:
 
 
 def choose_title(checkpoint: Checkpoint) -> str:
-    """Return a name for a checkpoint that has no path: for a user's own file or folder, its own name.
+    """Return the name of a checkpoint without a path or an address.
 
-    For an address, it is the name of the repository, without the organisation.
+    For a user's own file or folder, it is the name of the file without its suffix, or of the folder. For an address, it
+    is the name of the repository, without the organisation.
     """
     if address := HubAddress.of(checkpoint.name):
         return address.repository.rpartition("/")[2]

@@ -12,7 +12,7 @@ from reidhub.cli.options import receipts_option
 @receipts_option
 @click.option("-o", "output", type=click.Path(path_type=Path, dir_okay=False), help="Write the card to this file.")
 def command(name: str, *, receipts: tuple[Path, ...], output: Path | None) -> None:
-    """Write the model card of a checkpoint: the page of a hub, as Markdown with a header in YAML.
+    """Write the model card of a checkpoint: its page on a hub, as Markdown with a header in YAML.
 
     NAME is a checkpoint (osnet_x1_0.msmt17), a model (osnet_x1_0: its default checkpoint), a file of your own, or a
     folder that `reidhub publish` wrote. The card has the reported scores and, with receipts, the measured ones.

@@ -1,4 +1,4 @@
-"""``reidhub export``: write a file for another runtime, and check it there."""
+"""``reidhub export``: write a file for another runtime, and check it with that runtime."""
 
 import json
 from dataclasses import asdict
@@ -19,7 +19,7 @@ from reidhub.cli.options import json_option, print_defaults
 )
 @click.option("--dynamic", is_flag=True, help="The file takes any number of images; else one at a time.")
 @click.option("--half", is_flag=True, help="Store the weights as float16; images and embeddings stay float32.")
-@click.option("--opset", type=int, help="Version of the ONNX operators, from 9 on; 18 by default.")
+@click.option("--opset", type=int, help="Version of the ONNX operators, 9 or later; 18 by default.")
 @click.option(
     "--with-preprocessing",
     is_flag=True,
@@ -36,12 +36,12 @@ from reidhub.cli.options import json_option, print_defaults
 @click.option("--architecture", help="Architecture of a file; by default it is detected.")
 @json_option
 def command(model: str, *, as_data: bool, **options: Any) -> None:
-    """Write a file for another runtime, and check it there.
+    """Write a file for another runtime, and check it with that runtime.
 
     NAME-or-FILE is the name of a checkpoint (osnet_x1_0.msmt17) or of a model (osnet_x1_0: its default checkpoint), or
     the path of a checkpoint file (my.pth).
 
-    The file is run with 1, 2 and 16 images by onnxruntime, OpenVINO or PyTorch. It is kept only if it computes the same
+    onnxruntime, OpenVINO or PyTorch runs the file with 1, 2 and 16 images. It is kept only if it computes the same
     embeddings as the model: with a relative error of at most 1e-5, or 1e-2 with --half. Otherwise the exit code is 1.
     """
     print_defaults((model,))

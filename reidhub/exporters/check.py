@@ -53,7 +53,7 @@ def check(run: Callable[[list[Tensor]], list[Tensor]], model: ReidModel, metadat
         return error
     raise ExportError(
         f"the exported file computes other embeddings than the module: relative error {error:.1e}, at most "
-        f"{tolerance:.0e} is allowed. The file was deleted",
+        f"{tolerance:.0e} is allowed. It is not kept",
         hint="leave half out" if metadata.precision == "fp16" else None,
     )
 

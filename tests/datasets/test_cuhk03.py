@@ -114,7 +114,7 @@ def test_a_file_that_is_listed_twice_is_an_error(tmp_path: Path) -> None:
     [
         ("", "cannot be read: Expecting value"),
         ("[" * 100_000, "cannot be read: JSON nested too deeply"),
-        ("{}", "cannot be read: a value of type dict"),
+        ("{}", "cannot be read: expected a list, got a value of type dict"),
         ("[]", "expected a list of one split, with the lists query and gallery"),
         ('[{"query": []}]', "expected a list of one split"),
         ('[{"query": [], "gallery": {}}]', "expected a list of one split"),

@@ -170,7 +170,7 @@ def test_name_of_a_checkpoint_wins_over_a_file_of_the_same_name(tmp_path, monkey
         (lambda: reidhub.load("osnet_x0_25", architecture="mlfn"), UsageError, "only a file needs architecture='mlfn'"),
         (lambda: reidhub.load(Path(__file__), architecture="vit"), UsageError, "no architecture is called 'vit'"),
         (lambda: reidhub.load(Path(__file__)), WeightsError, "test_own_file.py"),
-        (lambda: reidhub.load(Path(__file__).parent), WeightsError, "not a file"),
+        (lambda: reidhub.load(Path(__file__).parent), WeightsError, "is a folder without config.json"),
     ],
 )
 def test_wrong_file_or_argument_is_an_error_in_words(call, error, message):

@@ -266,10 +266,11 @@ def embedder(
     from reidhub.devices import find_device
     from reidhub.inference import Embedder
     from reidhub.inference.engine import check_batch
-    from reidhub.inference.exported_files import make_embedder
     from reidhub.torch_settings import check_precision
 
     if is_exported_file(model):
+        from reidhub.inference.exported_files import make_embedder
+
         _refuse_for_files(model, dataset=dataset, architecture=architecture)
         return make_embedder(Path(model), find_device(device), precision, batch)
     checkpoint, place = find_for_embedding(model, dataset, architecture), find_device(device)
@@ -342,7 +343,10 @@ def transform(name: ModelName) -> "Callable[[Image], torch.Tensor]":
         UnknownCheckpointError: nothing matches.
         UsageError: more than one checkpoint matches.
     """
-    from reidhub.inference.exported_files import read_metadata
     from reidhub.inference.preprocess import transform as transform_for
 
-    return transform_for(read_metadata(Path(name)).spec if is_exported_file(name) else find_one(name).input)
+    if is_exported_file(name):
+        from reidhub.inference.exported_files import read_metadata
+
+        return transform_for(read_metadata(Path(name)).spec)
+    return transform_for(find_one(name).input)

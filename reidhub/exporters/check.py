@@ -1,6 +1,7 @@
 """Compares an exported file with the module that it was made from."""
 
 import copy
+import math
 from collections.abc import Callable
 
 import torch
@@ -85,6 +86,6 @@ def _arrange(embeddings: Tensor, places: list[slice]) -> Tensor:
 def _measure(found: Tensor, wanted: Tensor) -> float:
     """Return the largest relative error of a row; infinite for other shapes and NaN."""
     if found.shape != wanted.shape:
-        return float("inf")
+        return math.inf
     error = ((found - wanted).norm(dim=1) / wanted.norm(dim=1)).max().item()
-    return error if error == error else float("inf")
+    return math.inf if math.isnan(error) else error

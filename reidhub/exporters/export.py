@@ -168,7 +168,7 @@ def _run(kind: _Kind, files: dict[str, Path], metadata: ExportMetadata, batches:
         raise
     except Exception as error:  # each runtime raises types of its own
         kind_of_file = f"the file of opset {metadata.opset}" if metadata.opset else "the file"
-        hint = onnx_file.DEFAULT if metadata.opset not in (None, OPSET) else None
+        hint = onnx_file.OPSET_HINT if metadata.opset not in (None, OPSET) else None
         raise ExportError(f"{kind.name_runtime()} cannot run {kind_of_file}: {error}", hint=hint) from error
 
 

@@ -24,7 +24,7 @@ IMAGES, EMBEDDINGS = "images", "embeddings"
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What the user chose for an export.
+    """The user's choices for an export.
 
     Args:
         format: the kind of file.

@@ -19,7 +19,7 @@ from reidhub.inference.onnx_file import EXTRA
 EARLIEST = 9
 """The first opset in which weights are not among the inputs of a graph."""
 
-DEFAULT = f"leave the opset out for opset {OPSET}"
+OPSET_HINT = f"leave the opset out for opset {OPSET}"
 """Hint of an error about an opset."""
 
 
@@ -42,7 +42,7 @@ def write(module: ExportModule, example: Tensor, metadata: ExportMetadata) -> di
 
     opset, latest = metadata.opset or OPSET, onnx.defs.onnx_opset_version()
     if not EARLIEST <= opset <= latest:
-        raise UsageError(f"opset {opset} was asked for; there are {EARLIEST} to {latest}", hint=DEFAULT)
+        raise UsageError(f"opset {opset} was asked for; there are {EARLIEST} to {latest}", hint=OPSET_HINT)
     try:
         model = _export(module, example, opset, dynamic=metadata.batch_size == "dynamic")
     except OSError:  # the disk is full
@@ -50,13 +50,13 @@ def write(module: ExportModule, example: Tensor, metadata: ExportMetadata) -> di
     except Exception as error:  # torch raises many types
         raise ExportError(
             f"torch cannot export {metadata.architecture} to ONNX with opset {opset}: {_shorten(error)}",
-            hint=DEFAULT,
+            hint=OPSET_HINT,
         ) from error
     written = next(entry.version for entry in model.opset_import if not entry.domain)
     if written != opset:
         raise UsageError(
             f"torch cannot write ONNX files of opset {opset}; it wrote opset {written} instead",
-            hint=DEFAULT,
+            hint=OPSET_HINT,
         )
     _strip(model.graph)
     onnx.helper.set_model_props(model, metadata.to_texts())

@@ -27,7 +27,7 @@ _MOST_DIMENSIONS = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class ExportMetadata:
-    """What an exported file says about itself. The names of the fields are the keys in the file.
+    """The metadata of an exported file. The names of the fields are the keys in the file.
 
     Args:
         checkpoint: name of the checkpoint, or the name of the user's own file.

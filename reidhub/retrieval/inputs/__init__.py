@@ -1,0 +1,1 @@
+"""The images to embed: where they are, what they are called, and how they are read."""

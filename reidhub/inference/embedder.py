@@ -15,7 +15,7 @@ from reidhub.devices import count_processors
 from reidhub.errors import DatasetError, UsageError
 from reidhub.inference.boxes import Color, Frame, cut_boxes
 from reidhub.inference.engine import Engine, make_engine
-from reidhub.inference.images import ImageLike, list_images, load_batches
+from reidhub.inference.images import ImageLike, LazyImage, list_images, load_batches
 from reidhub.inference.preprocess import PixelSpec, check_normalised, check_pixels
 from reidhub.inference.trackers import adapt
 from reidhub.inference.upload import upload_ahead
@@ -107,14 +107,31 @@ class Embedder:
         """
         if on_error not in ("raise", "skip"):
             raise UsageError(f"on_error is 'raise' or 'skip', got {on_error!r}")
-        skipped: dict[int, DatasetError] = {}
-        self._last_call.skipped = skipped
+        self._last_call.skipped = {}
         if isinstance(images, Tensor):
             return self.embed_on_device(images).cpu()
-        embeddings = self._embed_batches(list_images(images), self._workers, skipped if on_error == "skip" else None)
-        for error in skipped.values():
+        if on_error == "raise":
+            return self._embed_batches(list_images(images), self._workers)
+        embeddings, self._last_call.skipped = self.embed_readable(list_images(images))
+        for error in self._last_call.skipped.values():
             _log.warning("image skipped: %s", error.message)
         return embeddings
+
+    def embed_readable(self, images: Iterable[ImageLike | LazyImage]) -> tuple[Tensor, dict[int, DatasetError]]:
+        """Embed the images that can be read and decoded; the next images are decoded while the model runs.
+
+        Args:
+            images: the images, of any sizes and kinds.
+
+        Returns:
+            float32 (N, D), on the CPU: the embeddings of the readable images, in the order of ``images``; and the other
+            images: index among all images -> error.
+
+        Raises:
+            UsageError: an image is of another kind, or its array has another dtype or shape.
+        """
+        unreadable: dict[int, DatasetError] = {}
+        return self._embed_batches(images, self._workers, unreadable), unreadable
 
     @property
     def skipped(self) -> dict[int, DatasetError]:
@@ -199,7 +216,10 @@ class Embedder:
         return self._embed_batches(paths, workers)
 
     def _embed_batches(
-        self, images: Iterable[ImageLike], workers: int, skipped: dict[int, DatasetError] | None = None
+        self,
+        images: Iterable[ImageLike | LazyImage],
+        workers: int,
+        skipped: dict[int, DatasetError] | None = None,
     ) -> Tensor:
         """Decode images and embed them in batches.
 

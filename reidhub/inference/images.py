@@ -1,10 +1,11 @@
 """Makes batches of pixels from images of any kind; threads prepare the next batches while the model runs.
 
-An image is the path of a file, a PIL image, or an array (h, w, 3) of RGB pixels. Images are taken from the iterable a
-few batches in advance, not all at once. So memory does not grow with the number of images.
+An image is the path of a file, a PIL image, an array (h, w, 3) of RGB pixels, or a `LazyImage`. Images are taken from
+the iterable a few batches in advance, not all at once. So memory does not grow with the number of images.
 """
 
 import os
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,7 +29,26 @@ ImageLike = str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | NDArray[n
 _AHEAD = 2  # chunks that are prepared in advance; more would only take memory
 _CHUNK = 16  # fewest images for one chunk: handing work to threads takes as long as decoding one image
 
-_Checked = Path | Image.Image | NDArray[np.uint8]
+
+class LazyImage(ABC):
+    """An image that is read and decoded when it is needed, such as an image in an archive, or a box of a video frame.
+
+    Attributes:
+        name: the image's name in error messages.
+    """
+
+    name: str
+
+    @abstractmethod
+    def load(self) -> Rgb:
+        """Read and decode the image. A thread that decodes calls this once; several threads do so at a time.
+
+        Raises:
+            DatasetError: the image cannot be read or decoded; the message has `name`.
+        """
+
+
+_Checked = Path | Image.Image | NDArray[np.uint8] | LazyImage
 
 
 def list_images(images: ImageLike | Iterable[ImageLike]) -> Iterable[ImageLike]:
@@ -47,7 +67,7 @@ def list_images(images: ImageLike | Iterable[ImageLike]) -> Iterable[ImageLike]:
 
 
 def load_batches(
-    images: Iterable[ImageLike],
+    images: Iterable[ImageLike | LazyImage],
     spec: PixelSpec,
     batch_size: int,
     workers: int = 2,
@@ -79,7 +99,7 @@ def load_batches(
 
 
 def _decode_ahead(
-    images: Iterable[ImageLike],
+    images: Iterable[ImageLike | LazyImage],
     spec: PixelSpec,
     batch_size: int,
     workers: int,
@@ -103,14 +123,18 @@ def _decode_ahead(
 
 
 def _check(image: object, name: str) -> _Checked:
-    """Check an image, and return it as a path, a PIL image or an RGB array; ``name`` is its name in error messages.
+    """Check an image, and return it as a path, a PIL image, an RGB array or a `LazyImage`.
+
+    Args:
+        image: what the caller gave.
+        name: the image's name in error messages.
 
     Raises:
         UsageError: the object is no image, or an array of another dtype or shape.
     """
     if isinstance(image, str | os.PathLike):
         return Path(image)
-    if isinstance(image, Image.Image):
+    if isinstance(image, Image.Image | LazyImage):
         return image
     if isinstance(image, np.ndarray):
         return view_rgb(image, name)
@@ -210,7 +234,7 @@ def _name(image: _Checked, index: int) -> str:
     return f"images[{index}] ({file_name})" if file_name else f"images[{index}]"
 
 
-def _try_read(image: _Checked) -> bytes | Image.Image | NDArray[np.uint8] | DatasetError:
+def _try_read(image: _Checked) -> bytes | Image.Image | NDArray[np.uint8] | LazyImage | DatasetError:
     """Return the bytes of an image file if ``image`` is a path, else ``image`` itself.
 
     If the file cannot be read, the `DatasetError` is returned, not raised, so that the other images are still read.
@@ -221,7 +245,9 @@ def _try_read(image: _Checked) -> bytes | Image.Image | NDArray[np.uint8] | Data
         return error
 
 
-def _try_decode(image: bytes | Image.Image | NDArray[np.uint8] | DatasetError, name: str) -> Rgb | DatasetError:
+def _try_decode(
+    image: bytes | Image.Image | NDArray[np.uint8] | LazyImage | DatasetError, name: str
+) -> Rgb | DatasetError:
     """Decode an image that `_try_read` has read.
 
     An array needs no decoding and is returned unchanged. If the image could not be read, ``image`` is the error of
@@ -230,6 +256,6 @@ def _try_decode(image: bytes | Image.Image | NDArray[np.uint8] | DatasetError, n
     if isinstance(image, np.ndarray | DatasetError):
         return image
     try:
-        return decode(image, name)
+        return image.load() if isinstance(image, LazyImage) else decode(image, name)
     except DatasetError as error:
         return error

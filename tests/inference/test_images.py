@@ -17,6 +17,7 @@ from PIL import Image
 from support.flat_model import make_flat_embedder
 
 from reidhub.errors import DatasetError, UsageError
+from reidhub.inference.images import LazyImage
 from reidhub.inference.preprocess import normalise, transform
 
 EMBED, SPEC = make_flat_embedder()
@@ -230,6 +231,40 @@ def test_the_skipped_images_are_told_by_index_until_the_next_call(paths: list[Pa
     assert EMBED([gone] * 40, on_error="skip").shape == (0, 384) and len(EMBED.skipped) == 40
     EMBED(paths)
     assert EMBED.skipped == {}
+
+
+class Late(LazyImage):
+    """An image that is made when it is loaded; it writes down the thread that loads it."""
+
+    def __init__(self, image: Image.Image | None) -> None:
+        self.name = "late.tar/7.jpg"
+        self.image = image
+        self.threads: list[str] = []
+
+    def load(self) -> Image.Image:
+        self.threads.append(threading.current_thread().name)
+        if self.image is None:
+            raise DatasetError(f"{self.name} cannot be decoded: it is no image")
+        return self.image
+
+
+def test_a_lazy_image_is_loaded_once_by_a_thread_that_decodes(paths: list[Path]) -> None:
+    late = [Late(Image.open(path)) for path in paths]
+    assert torch.equal(EMBED([*late, *paths]), EMBED([*paths, *paths]))
+    assert all(len(image.threads) == 1 and image.threads[0].startswith("reidhub-decode") for image in late)
+    with pytest.raises(DatasetError, match=r"late.tar/7.jpg cannot be decoded"):
+        EMBED([paths[0], Late(None)])
+
+
+def test_readable_images_are_embedded_beside_the_errors_of_the_others(
+    paths: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = tmp_path / "gone.jpg"
+    with caplog.at_level(logging.INFO):
+        embeddings, unreadable = EMBED.embed_readable([Late(None), *paths, gone, Late(picture())])
+    assert torch.equal(embeddings, EMBED([*paths, picture()]))
+    assert list(unreadable) == [0, 10] and caplog.messages == []
+    assert "late.tar/7.jpg" in unreadable[0].message and "gone.jpg" in unreadable[10].message
 
 
 def test_threads_see_only_the_images_that_they_skipped(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ if sys.version_info < (3, 11):  # noqa: UP036  # torch.hub does not look at `pyt
 if TYPE_CHECKING:
     from reidhub import compat, metrics
     from reidhub.api import build, checkpoints, embedder, export, fetch, find, load, transform
+    from reidhub.api.retrieval import embed
     from reidhub.diagnosis import doctor
     from reidhub.errors import ReidhubError
     from reidhub.inference.complexity import complexity
@@ -31,6 +32,7 @@ _PUBLIC = {
     "compat": "",
     "complexity": "reidhub.inference.complexity",
     "doctor": "reidhub.diagnosis",
+    "embed": "reidhub.api.retrieval",
     "embedder": "reidhub.api",
     "evaluate": "reidhub.verification.calls",
     "export": "reidhub.api",
@@ -52,6 +54,7 @@ __all__ = [
     "compat",
     "complexity",
     "doctor",
+    "embed",
     "embedder",
     "evaluate",
     "export",

@@ -28,6 +28,9 @@ calls = {
     "compat": lambda: reidhub.compat.FeatureExtractor.__name__,
     "complexity": lambda: reidhub.complexity(reidhub.build("osnet_x0_25", 3)).params,
     "doctor": lambda: reidhub.doctor(reidhub.fetch(name)),
+    "embed": lambda: reidhub.embed(
+        name, sys.argv[2] + "/query", sys.argv[2] + "/out", device="cpu", precision="exact"
+    ).embedded,
     "embedder": lambda: reidhub.embedder(name, precision="exact", batch=1),
     "evaluate": lambda: reidhub.evaluate(name, sys.argv[2], device="cpu", precision="exact")[0].mAP,
     "export": lambda: reidhub.export(name, format="openvino", path=sys.argv[2]).path,

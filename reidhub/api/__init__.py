@@ -264,7 +264,6 @@ def embedder(
             below 1.
     """
     from reidhub.devices import find_device
-    from reidhub.inference import Embedder
     from reidhub.inference.engine import check_batch
     from reidhub.torch_settings import check_precision
 
@@ -275,8 +274,17 @@ def embedder(
         return make_embedder(Path(model), find_device(device), precision, batch)
     checkpoint, place = find_for_embedding(model, dataset, architecture), find_device(device)
     check_precision(precision, place)  # check this and the batch before anything is downloaded
-    batch = check_batch(batch)
-    loaded = _load(checkpoint, place)
+    check_batch(batch)
+    return load_embedder(checkpoint, place, precision, batch)
+
+
+def load_embedder(
+    checkpoint: Checkpoint, device: "torch.device", precision: "Precision" = "fp32", batch: int | None = None
+) -> "Embedder":
+    """Load a checkpoint for fast inference; see `embedder` for the arguments and errors."""
+    from reidhub.inference import Embedder
+
+    loaded = _load(checkpoint, device)
     cached = None if isinstance(checkpoint, OwnCheckpoint) else Cache().find(checkpoint.artifact)
     return Embedder.of_model(loaded, checkpoint.input, precision=precision, batch=batch, cached=cached)
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "verify": "measure reported scores again on your copy of a dataset",
     "evaluate": "score checkpoints on your own images",
     "compare": "two checkpoints or receipts side by side, and whether the difference is chance",
+    "embed": "compute the embeddings of many images, and write them to a folder",
     "export": "write a file for onnxruntime, OpenVINO or PyTorch, and check it there",
     "card": "write the model card of a checkpoint",
     "publish": "write a folder with weights and model card for a hub",

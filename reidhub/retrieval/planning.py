@@ -119,7 +119,7 @@ def _explain_changes(folder: EmbeddingsFolder, index: "_Index", count: int) -> D
     names = [printable(path) for path in index.list_changes(_SHOWN)]
     more = [f"and {count - len(names)} more"] if count > len(names) else []
     return DatasetError(
-        "\n  ".join([f"{count} images have changed since they were planned in {folder.path}:", *names, *more]),
+        "\n  ".join([f"images have changed since they were planned in {folder.path} ({count}):", *names, *more]),
         hint="--update (update=True in Python) embeds them again",
     )
 

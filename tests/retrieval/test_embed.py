@@ -1,0 +1,267 @@
+"""`reidhub.embed` and ``reidhub embed``: folders of embeddings, in one process, in parts and after a kill."""
+
+import json
+import os
+import random
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from support.verify_runs import command, environment, run_here
+
+import reidhub
+from reidhub.errors import DatasetError, UsageError
+from reidhub.retrieval.embeddings_folder import EmbeddingsFolder
+from reidhub.retrieval.npz import check_size
+from reidhub.retrieval.tables import Part
+
+NAME, OTHER = "tiny.corridor", "tiny.hall"
+TABLE = ["path", "box", "id", "embedding"]
+
+
+def read(folder: Path) -> Part:
+    parts = list(EmbeddingsFolder(folder).read_parts())
+    return Part(
+        [path for part in parts for path in part.paths],
+        [box for part in parts for box in part.boxes],
+        [label for part in parts for label in part.ids],
+        np.concatenate([part.embeddings for part in parts]),
+    )
+
+
+def test_the_rows_are_the_embeddings_of_the_images_in_order(tmp_path, write_crops):
+    paths = write_crops(tmp_path / "crops", 40)
+
+    report = reidhub.embed(NAME, tmp_path / "crops", tmp_path / "out", device="cpu")
+
+    rows = read(tmp_path / "out")
+    assert rows.paths == paths
+    assert rows.embeddings.tobytes() == reidhub.embedder(NAME)(paths).numpy().tobytes()
+    assert (report.embedded, report.planned, report.unreadable, report.shards) == (40, 40, 0, 1)
+
+
+def test_other_programs_read_the_columns_and_what_made_them(tmp_path, write_crops):
+    write_crops(tmp_path / "crops", 3)
+    reidhub.embed(NAME, tmp_path / "crops", tmp_path / "out", device="cpu")
+
+    table = pq.read_table(tmp_path / "out")
+
+    assert table.column_names == TABLE
+    assert str(table.schema.field("embedding").type) == "fixed_size_list<element: float>[512]"
+    made = json.loads(table.schema.metadata[b"reidhub"])
+    assert (made["checkpoint"], made["precision"], made["height"], made["width"]) == (NAME, "fp32", 64, 32)
+    assert made["engine"] == reidhub.embedder(NAME).engine
+    assert made["sha256"] == json.loads((tmp_path / "out" / "_model.json").read_text())["sha256"]
+
+
+def test_an_unreadable_image_is_listed_and_tried_again_and_all_others_are_embedded(
+    tmp_path, write_crops, monkeypatch, capsys
+):
+    paths = write_crops(tmp_path / "crops", 30)
+    good = Path(paths[7]).read_bytes()
+    Path(paths[7]).write_bytes(b"no image")
+    arguments = ("embed", NAME, str(tmp_path / "crops"), "-o", str(tmp_path / "out"), "--device", "cpu")
+
+    done = run_here(monkeypatch, capsys, *arguments)
+
+    assert done.returncode == 1
+    assert f"{paths[7]} cannot be decoded: it is no image" in done.stderr
+    listed = pq.read_table(tmp_path / "out" / "unreadable.parquet")
+    assert listed.column_names == ["path", "reason"]
+    assert listed.column("path").to_pylist() == [paths[7]]
+    assert read(tmp_path / "out").paths == paths[:7] + paths[8:]
+
+    Path(paths[7]).write_bytes(good)
+    done = run_here(monkeypatch, capsys, *arguments)
+
+    rows = read(tmp_path / "out")
+    assert (done.returncode, rows.paths) == (0, paths)
+    assert rows.embeddings.tobytes() == reidhub.embedder(NAME)(paths).numpy().tobytes()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "_model.json",
+        "_plan",
+        "embeddings-0000-000000.parquet",
+    ]
+
+
+def test_an_image_is_tried_again_even_if_its_size_and_time_are_the_same(tmp_path, write_crops):
+    paths = write_crops(tmp_path / "crops", 5)
+    good, bad = Path(paths[2]).read_bytes(), Path(paths[2])
+    bad.write_bytes(bytes(len(good)))
+    time_ns = bad.stat().st_mtime_ns
+    reidhub.embed(NAME, tmp_path / "crops", tmp_path / "out", device="cpu")
+    bad.write_bytes(good)
+    os.utime(bad, ns=(time_ns, time_ns))
+
+    report = reidhub.embed(NAME, [], tmp_path / "out", device="cpu")
+
+    rows = read(tmp_path / "out")
+    assert (report.embedded, report.unreadable, rows.paths) == (1, 0, paths)
+    assert rows.embeddings.tobytes() == reidhub.embedder(NAME)(paths).numpy().tobytes()
+
+
+def test_temporary_files_of_a_killed_run_are_removed(tmp_path, write_crops):
+    write_crops(tmp_path / "crops", 2)
+    reidhub.embed(NAME, tmp_path / "crops", tmp_path / "out", device="cpu", plan_only=True)
+    folder = tmp_path / "out" / "_temporary"
+    folder.mkdir()
+    for target in ("embeddings-0000-000000.parquet", "0000-000000.parquet", "unreadable.parquet", "_model.json"):
+        (folder / f".incoming-{target}-0123456789abcdef").write_bytes(b"half a file")
+
+    reidhub.embed(NAME, [], tmp_path / "out", device="cpu")
+
+    assert not folder.exists()
+
+
+def test_an_image_that_stays_unreadable_fails_every_run_and_no_row_changes(tmp_path, write_crops):
+    paths = write_crops(tmp_path / "crops", 5)
+    Path(paths[2]).write_bytes(b"no image")
+    reidhub.embed(NAME, tmp_path / "crops", tmp_path / "out", device="cpu")
+    before = (tmp_path / "out" / "embeddings-0000-000000.parquet").read_bytes()
+
+    report = reidhub.embed(NAME, tmp_path / "crops", tmp_path / "out", device="cpu")
+
+    assert (report.embedded, report.unreadable) == (0, 1)
+    assert (tmp_path / "out" / "embeddings-0000-000000.parquet").read_bytes() == before
+
+
+def test_a_second_model_in_the_same_folder_is_refused(tmp_path, write_crops):
+    write_crops(tmp_path / "crops", 2)
+    reidhub.embed(NAME, tmp_path / "crops", tmp_path / "out", device="cpu")
+
+    with pytest.raises(UsageError, match=f"has embeddings of {NAME}, not of {OTHER}(?s:.*)sha256"):
+        reidhub.embed(OTHER, tmp_path / "crops", tmp_path / "out", device="cpu")
+    with pytest.raises(UsageError, match="precision: fp32 and exact"):
+        reidhub.embed(NAME, tmp_path / "crops", tmp_path / "out", device="cpu", precision="exact")
+
+
+def test_new_images_are_added_and_the_others_are_not_embedded_again(tmp_path, write_crops):
+    paths = write_crops(tmp_path / "crops", 5)
+    reidhub.embed(NAME, tmp_path / "crops", tmp_path / "out", device="cpu")
+    times = {path: Path(path).stat().st_mtime_ns for path in paths}
+    paths = write_crops(tmp_path / "crops", 8)
+    for path, time_ns in times.items():
+        os.utime(path, ns=(time_ns, time_ns))
+
+    report = reidhub.embed(NAME, tmp_path / "crops", tmp_path / "out", device="cpu")
+
+    assert (report.new, report.embedded, report.planned) == (3, 3, 8)
+    assert read(tmp_path / "out").paths == paths
+
+
+def test_a_changed_image_is_an_error_until_update_embeds_it_again(tmp_path, write_crops, drawn):
+    paths = write_crops(tmp_path / "crops", 5)
+    reidhub.embed(NAME, tmp_path / "crops", tmp_path / "out", device="cpu")
+    Path(paths[1]).write_bytes(drawn[9])
+
+    with pytest.raises(DatasetError, match=r"have changed(?s:.*)00001\.jpg"):
+        reidhub.embed(NAME, tmp_path / "crops", tmp_path / "out", device="cpu")
+    reidhub.embed(NAME, tmp_path / "crops", tmp_path / "out", device="cpu", update=True)
+
+    rows = read(tmp_path / "out")
+    assert rows.paths == paths
+    assert rows.embeddings[1].tobytes() == reidhub.embedder(NAME)([paths[1]]).numpy().tobytes()
+
+
+def test_parts_of_several_processes_add_up_to_the_whole(tmp_path, write_crops):
+    paths = write_crops(tmp_path / "crops", 2100)
+    reidhub.embed(NAME, tmp_path / "crops", tmp_path / "out", device="cpu", plan_only=True)
+
+    reports = [reidhub.embed(NAME, [], tmp_path / "out", device="cpu", shard=f"{index}/2") for index in (1, 0)]
+
+    assert [report.embedded for report in reports] == [1000, 1100]
+    assert [report.complete for report in reports] == [1, 3]
+    assert read(tmp_path / "out").paths == paths
+
+
+def start(*arguments: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        command(*arguments), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+def check_whole(out: Path, paths: list[str]) -> None:
+    """Check that each image has one row, with its embedding, and that no other file is left."""
+    rows = read(out)
+    assert rows.paths == paths
+    alone = reidhub.embedder(NAME)(paths[:20]).numpy()
+    assert all((rows.embeddings[place::20] == alone[place]).all() for place in range(20))
+    shards = [f"embeddings-0000-{number:06d}.parquet" for number in range(-(-len(paths) // 1000))]
+    assert sorted(path.name for path in out.iterdir()) == ["_model.json", "_plan", *shards]
+    assert [path.name for path in (out / "_plan").iterdir()] == ["0000.arrow"]
+
+
+def test_a_killed_run_continues_where_it_was(tmp_path, write_crops):
+    paths = write_crops(tmp_path / "crops", 3500)
+    out = tmp_path / "out"
+    running = start("embed", NAME, str(tmp_path / "crops"), "-o", str(out), "--device", "cpu")
+    while not list(out.glob("embeddings-*")) and running.poll() is None:
+        time.sleep(0.002)
+    running.kill()
+    running.wait()
+    done = len(list(out.glob("embeddings-*")))
+
+    report = reidhub.embed(NAME, tmp_path / "crops", out, device="cpu")
+
+    assert 0 < done < 4
+    assert report.embedded == 3500 - 1000 * done
+    check_whole(out, paths)
+
+
+@pytest.mark.long
+def test_after_kills_at_random_moments_no_row_is_lost_and_none_is_there_twice(tmp_path, write_crops):
+    paths = write_crops(tmp_path / "crops", 20_000)
+    chance = random.Random(18)
+    arguments = ("embed", NAME, str(tmp_path / "crops"), "--device", "cpu", "-o")
+    begin = time.monotonic()
+    start(*arguments, str(tmp_path / "whole")).wait()
+    whole_s = time.monotonic() - begin
+    killed = 0
+    while killed < 30:
+        out = tmp_path / f"out{killed}"
+        for _ in range(3):
+            running = start(*arguments, str(out))
+            time.sleep(chance.uniform(0, whole_s))
+            killed += running.poll() is None
+            running.kill()
+            running.wait()
+        start(*arguments, str(out)).wait()
+        check_whole(out, paths)
+
+
+def test_a_npz_file_has_the_rows_and_leaves_no_folder(tmp_path, write_crops):
+    paths = write_crops(tmp_path / "crops", 4)
+
+    report = reidhub.embed(NAME, tmp_path / "crops", tmp_path / "out.npz", device="cpu")
+
+    with np.load(tmp_path / "out.npz") as arrays:
+        assert arrays["path"].tolist() == paths
+        assert arrays["embedding"].tobytes() == reidhub.embedder(NAME)(paths).numpy().tobytes()
+        assert json.loads(str(arrays["model"]))["checkpoint"] == NAME
+    assert report.output == tmp_path / "out.npz"
+    assert not list(tmp_path.glob("*.unfinished"))
+    with pytest.raises(UsageError, match=r"out\.npz exists"):
+        reidhub.embed(NAME, tmp_path / "crops", tmp_path / "out.npz", device="cpu")
+
+
+def test_a_npz_file_of_more_than_one_gigabyte_is_refused() -> None:
+    check_size(488_281, 512)
+    with pytest.raises(UsageError, match=r"488,282 embeddings of 512 values have 1\.0 GB"):
+        check_size(488_282, 512)
+
+
+def test_without_inputs_a_folder_without_a_plan_is_an_error(tmp_path):
+    with pytest.raises(UsageError, match="has no plan"):
+        reidhub.embed(NAME, [], tmp_path / "out", device="cpu")
+
+
+def test_json_is_the_report(tmp_path, write_crops, monkeypatch, capsys):
+    write_crops(tmp_path / "crops", 2)
+
+    done = run_here(monkeypatch, capsys, "embed", NAME, str(tmp_path / "crops"), "-o", str(tmp_path / "out"), "--json")
+
+    data = json.loads(done.stdout)
+    assert (data["embedded"], data["output"], data["reasons"]) == (2, str(tmp_path / "out"), [])

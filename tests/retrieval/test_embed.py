@@ -265,3 +265,28 @@ def test_json_is_the_report(tmp_path, write_crops, monkeypatch, capsys):
 
     data = json.loads(done.stdout)
     assert (data["embedded"], data["output"], data["reasons"]) == (2, str(tmp_path / "out"), [])
+
+
+def test_an_exported_file_continues_the_folder_of_its_checkpoint(tmp_path, write_crops, tiny_zoo):
+    weights = tiny_zoo / f"{NAME}.pth"
+    write_crops(tmp_path / "first", 2)
+    write_crops(tmp_path / "second", 3)
+    reidhub.embed(weights, tmp_path / "first", tmp_path / "out", device="cpu")
+    exported = reidhub.export(weights, format="openvino", path=tmp_path / "exported.xml").path
+
+    report = reidhub.embed(exported, tmp_path / "second", tmp_path / "out", device="cpu")
+
+    rows = read(tmp_path / "out").embeddings
+    assert (report.embedded, report.planned) == (3, 5)
+    assert np.abs(rows[2:4] - rows[:2]).max() <= 1e-5 * np.abs(rows).max()
+
+
+@pytest.mark.long
+def test_two_runs_at_the_same_time_write_each_row_once(tmp_path, write_crops):
+    paths = write_crops(tmp_path / "crops", 2100)
+    arguments = ("embed", NAME, str(tmp_path / "crops"), "-o", str(tmp_path / "out"), "--device", "cpu")
+
+    codes = [running.wait() for running in [start(*arguments), start(*arguments)]]
+
+    assert codes == [0, 0]
+    check_whole(tmp_path / "out", paths)

@@ -106,7 +106,8 @@ class EmbedJob:
             CacheError: the folder cannot be written.
         """
         if inputs or boxes:
-            self.planned = extend_plan(self.folder, list_inputs(inputs, boxes), update=update)
+            listed = list_inputs(inputs, boxes)
+            self.planned = extend_plan(self.folder, listed, update=update, by_image=boxes is not None)
         if not self.folder.plan.files:
             found = "no image was found" if inputs or boxes else f"{self.folder.path} has no plan"
             raise UsageError(f"nothing to embed: {found}", hint="give a folder, files or a glob with images")

@@ -5,6 +5,7 @@ their number.
 """
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -42,7 +43,9 @@ class Planned:
     changed: int = 0
 
 
-def extend_plan(folder: EmbeddingsFolder, inputs: Iterable[Input], *, update: bool = False) -> Planned:
+def extend_plan(
+    folder: EmbeddingsFolder, inputs: Iterable[Input], *, update: bool = False, by_image: bool = False
+) -> Planned:
     """Write a new plan with the inputs that no earlier plan has; write nothing if there are none.
 
     An input is known by its path and box. It has changed if its size, its modification time, its label or its place in
@@ -52,6 +55,7 @@ def extend_plan(folder: EmbeddingsFolder, inputs: Iterable[Input], *, update: bo
         folder: the embeddings folder; created if it does not exist.
         inputs: the inputs, taken one by one.
         update: accept inputs that have changed: their plan is corrected, and their shards are embedded again.
+        by_image: plan the inputs in the order of their paths, so that the boxes of an image are together.
 
     Raises:
         DatasetError: inputs have changed, and ``update`` is False; or another process has written a plan meanwhile.
@@ -65,19 +69,19 @@ def extend_plan(folder: EmbeddingsFolder, inputs: Iterable[Input], *, update: bo
             for left in plans.glob(TEMPORARY + "*"):
                 left.unlink(missing_ok=True)
             try:
-                return _extend(folder, plans, inputs, update=update)
+                return _extend(folder, plans, inputs, update=update, by_image=by_image)
             except (FileExistsError, FileNotFoundError) as error:
                 raise DatasetError(
                     f"another process has changed {plans} at the same time", hint="run the same command again"
                 ) from error
 
 
-def _extend(folder: EmbeddingsFolder, plans: Path, inputs: Iterable[Input], *, update: bool) -> Planned:
+def _extend(folder: EmbeddingsFolder, plans: Path, inputs: Iterable[Input], *, update: bool, by_image: bool) -> Planned:
     found, plan = Planned(), folder.plan
     with _Index.open(plans) as index, AtomicFile(plans) as new:
         index.read_plan(plan)
         index.read_unreadable(folder)
-        _write_plan(new, index.find_new(inputs, found))
+        _write_plan(new, index.find_new(index.sort(inputs) if by_image else inputs, found))
         if found.changed and not update:
             raise _explain_changes(folder, index, found.changed)
         found.changed = _correct_plans(folder, plan, index)
@@ -157,6 +161,16 @@ class _Index:
         """Add the places of the images that could not be read."""
         rows = ((one.shard.plan, one.shard.number * SHARD_SIZE + one.place) for one in folder.list_unreadable())
         self._connection.executemany("INSERT INTO unreadable VALUES (?, ?)", rows)
+
+    def sort(self, inputs: Iterable[Input]) -> Iterator[Input]:
+        """Yield inputs in the order of their paths; those of one path in the order in which they were given."""
+        self._connection.execute(
+            "CREATE TABLE sorted (path BLOB, place, input, PRIMARY KEY (path, place)) WITHOUT ROWID"
+        )
+        rows = ((os.fsencode(given.path), place, _write(given)) for place, given in enumerate(inputs))
+        self._connection.executemany("INSERT INTO sorted VALUES (?, ?, ?)", rows)
+        for (text,) in self._connection.execute("SELECT input FROM sorted ORDER BY path, place"):
+            yield _read(text)
 
     def find_new(self, inputs: Iterable[Input], found: Planned) -> Iterator[Input]:
         """Yield the inputs that no plan has, each once; count them and the others in ``found``."""

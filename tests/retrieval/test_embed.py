@@ -4,12 +4,15 @@ import json
 import os
 import random
 import subprocess
+import tarfile
 import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from support.verify_runs import command, environment, run_here
 
 import reidhub
@@ -291,3 +294,40 @@ def test_two_runs_at_the_same_time_write_each_row_once(tmp_path, write_crops):
 
     assert codes == [0, 0]
     check_whole(tmp_path / "out", paths)
+
+
+def test_boxes_of_a_mot_file_are_embedded_like_those_of_a_tracker(tmp_path, drawn):
+    frames = tmp_path / "img1"
+    frames.mkdir()
+    for number in (1, 2):
+        (frames / f"{number:06d}.jpg").write_bytes(drawn[number])
+    (tmp_path / "gt.txt").write_text("1,7,1,1,20,40,1,1,1\n2,7,5,9,30,60,1,1,1\n1,9,11,21,20.5,40,1,1,1\n")
+
+    reidhub.embed(NAME, frames, tmp_path / "out", boxes=tmp_path / "gt.txt", device="cpu")
+
+    rows, embedder = read(tmp_path / "out"), reidhub.embedder(NAME)
+    first, second = (Image.open(frames / f"00000{number}.jpg") for number in (1, 2))
+    wanted = [
+        *embedder.boxes(first, [[0, 0, 20, 40], [10, 20, 30.5, 60]], color="rgb"),
+        *embedder.boxes(second, [[4, 8, 34, 68]], color="rgb"),
+    ]
+    assert rows.paths == [f"{frames}/000001.jpg"] * 2 + [f"{frames}/000002.jpg"]
+    assert (rows.ids, rows.boxes[1]) == (["7", "9", "7"], (10, 20, 30.5, 60))
+    assert rows.embeddings.tobytes() == np.stack([row.numpy() for row in wanted]).tobytes()
+
+
+def test_images_in_tar_and_parquet_files_have_the_embeddings_of_the_files(tmp_path, write_crops, drawn):
+    paths = write_crops(tmp_path / "crops", 6)
+    with tarfile.open(tmp_path / "shard.tar", "w") as archive:
+        for path in paths:
+            archive.add(path, Path(path).name)
+    table = pa.table({"image": [Path(path).read_bytes() for path in paths], "id": list("abcdef")})
+    pq.write_table(table, tmp_path / "crops.parquet")
+
+    inputs = [tmp_path / "shard.tar", tmp_path / "crops.parquet"]
+    reidhub.embed(NAME, inputs, tmp_path / "out", device="cpu")
+
+    rows, wanted = read(tmp_path / "out"), reidhub.embedder(NAME)(paths).numpy().tobytes()
+    assert rows.embeddings.tobytes() == wanted * 2
+    assert rows.paths[0] == f"{tmp_path}/shard.tar/00000.jpg"
+    assert rows.ids[6:] == list("abcdef")

@@ -73,6 +73,16 @@ def test_two_boxes_of_one_image_are_two_inputs(tmp_path: Path) -> None:
     assert extend_plan(EmbeddingsFolder(tmp_path), boxes).new == 3
 
 
+def test_the_boxes_of_an_image_are_planned_together(tmp_path: Path) -> None:
+    folder = EmbeddingsFolder(tmp_path)
+    boxes = [replace(given, box=(float(n), 0.0, 9.0, 9.0)) for n in range(3) for given in _inputs(2, 1)]
+
+    extend_plan(folder, boxes, by_image=True)
+
+    planned = [(Path(given.path).stem[-1], given.box and given.box[0]) for given in folder.plan.read_all(0)]
+    assert planned == [("1", 0), ("1", 1), ("1", 2), ("2", 0), ("2", 1), ("2", 2)]
+
+
 def test_a_changed_file_is_an_error_and_changes_nothing(tmp_path: Path) -> None:
     folder = EmbeddingsFolder(tmp_path)
     extend_plan(folder, _inputs(1, 2))

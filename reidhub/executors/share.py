@@ -69,12 +69,12 @@ class Share:
             UsageError: this is a pod of a Kubernetes indexed job, for which Kubernetes does not tell the number of
                 parts; or the variables contradict each other.
         """
-        if _TORCHRUN in environment and _SLURM in environment:
+        if is_torchrun(environment) and _SLURM in environment:
             raise UsageError(
                 "this process is a part of a torchrun job and of a Slurm array; the shards can only be split once",
                 hint="use torchrun or a Slurm array, but not both",
             )
-        if _TORCHRUN in environment:
+        if is_torchrun(environment):
             rank, world, local = (_read(environment, name) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
             return cls(rank, world, "torchrun", local)
         if _SLURM in environment:
@@ -97,6 +97,11 @@ class Share:
         if self.origin == "--shard":
             return f"{text}, from --shard {self.index}/{self.count}"
         return f"{text} (--shard {self.index}/{self.count}), from {self.origin}" if self.origin else "all shards"
+
+
+def is_torchrun(environment: Mapping[str, str] = os.environ) -> bool:
+    """Return True in a process of torchrun. When one process ends with an exit code above 0, torchrun stops all."""
+    return _TORCHRUN in environment
 
 
 def _read_slurm(environment: Mapping[str, str]) -> tuple[int, int]:

@@ -70,7 +70,7 @@ def make_table(part: Part, origin: dict[str, Any]) -> "pa.Table":
     values = pa.array(np.ascontiguousarray(part.embeddings, dtype=np.float32).reshape(-1))
     columns = {
         "path": pa.array(map(make_utf8, part.paths), type=pa.string()),
-        "box": pa.array(part.boxes, type=pa.list_(pa.float64())),  # with a fixed size, old Arrow cannot read None
+        "box": pa.array(part.boxes, type=pa.list_(pa.float64())),  # Arrow before 26 cannot read None of a fixed size
         "id": pa.array(part.ids, type=pa.string()),
         "embedding": pa.FixedSizeListArray.from_arrays(values, part.embeddings.shape[1]),
     }

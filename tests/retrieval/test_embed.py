@@ -91,6 +91,35 @@ def test_an_unreadable_image_is_listed_and_tried_again_and_all_others_are_embedd
     ]
 
 
+def test_a_part_of_torchrun_does_not_fail_for_an_unreadable_image(tmp_path, write_crops, monkeypatch, capsys):
+    paths = write_crops(tmp_path / "crops", 3)
+    Path(paths[1]).write_bytes(b"no image")
+    for name, value in {"TORCHELASTIC_RUN_ID": "none", "RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    arguments = ("embed", NAME, str(tmp_path / "crops"), "-o", str(tmp_path / "out"), "--device", "cpu")
+
+    part = run_here(monkeypatch, capsys, *arguments)
+    named = run_here(monkeypatch, capsys, *arguments, "--shard", "0/2")
+
+    assert (part.returncode, named.returncode) == (0, 1)
+    assert f"{paths[1]} cannot be decoded" in part.stderr and "1 image could not be read" in part.stderr
+
+
+@pytest.mark.long
+def test_torchrun_embeds_all_parts_although_the_first_to_end_has_an_unreadable_image(tmp_path, write_crops):
+    paths = write_crops(tmp_path / "crops", 2001)  # the third part has one image
+    Path(paths[-1]).write_bytes(b"no image")
+    program, *arguments = command("embed", NAME, str(tmp_path / "crops"), "-o", str(tmp_path / "out"))
+    script = tmp_path / "part.py"
+    script.write_text(arguments[1])
+    torchrun = [program, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3", str(script)]
+
+    done = subprocess.run([*torchrun, *arguments[2:]], env=environment(), capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert read(tmp_path / "out").paths == paths[:-1]
+
+
 def test_an_image_is_tried_again_even_if_its_size_and_time_are_the_same(tmp_path, write_crops):
     paths = write_crops(tmp_path / "crops", 5)
     good, bad = Path(paths[2]).read_bytes(), Path(paths[2])

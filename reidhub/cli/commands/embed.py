@@ -58,7 +58,7 @@ def command(model: str, inputs: tuple[str, ...], *, as_data: bool, **options: An
 
     OUT gets Parquet files with the columns path, box, id and embedding. To resume an interrupted run, or to add new
     images, run the same command again. Images that cannot be read are listed in OUT/unreadable.parquet; all others are
-    embedded, and the exit code is 1.
+    embedded, and the exit code is 1; 0 in a part of torchrun, which stops all parts when one fails.
     """
     if not is_own_file(model):
         print_defaults((model,))
@@ -67,7 +67,7 @@ def command(model: str, inputs: tuple[str, ...], *, as_data: bool, **options: An
             "- reads a list of images from stdin, but stdin is the terminal", hint="find crops | reidhub ..."
         )
     from reidhub.api.retrieval import embed
-    from reidhub.executors.share import Share
+    from reidhub.executors.share import Share, is_torchrun
 
     if options["shard"] is None and (share := Share.find()).count > 1:
         click.echo(f"note: this process does {share}", err=True)
@@ -81,7 +81,8 @@ def command(model: str, inputs: tuple[str, ...], *, as_data: bool, **options: An
     else:
         click.echo(report.output)
     _print_report(report, plan_only=options["plan_only"])
-    sys.exit(int(report.unreadable > 0))
+    stops_others = options["shard"] is None and is_torchrun()
+    sys.exit(int(report.unreadable > 0 and not stops_others))
 
 
 def _print_report(report: "EmbedReport", *, plan_only: bool) -> None:

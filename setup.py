@@ -10,5 +10,6 @@ setup(
         "reidhub.manifest": ["*.yaml"],
         "reidhub": ["py.typed", "datasets/*.yaml", "demo/data/*"],
         "reidhub.verification.report": ["templates/*"],
+        "reidhub.retrieval.sheets": ["templates/*"],
     },
 )

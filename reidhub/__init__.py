@@ -16,6 +16,7 @@ if sys.version_info < (3, 11):  # noqa: UP036  # torch.hub does not look at `pyt
 if TYPE_CHECKING:
     from reidhub import compat, metrics
     from reidhub.api import build, checkpoints, embedder, export, fetch, find, load, transform
+    from reidhub.api.ranking import rank
     from reidhub.api.retrieval import embed
     from reidhub.diagnosis import doctor
     from reidhub.errors import ReidhubError
@@ -40,6 +41,7 @@ _PUBLIC = {
     "find": "reidhub.api",
     "load": "reidhub.api",
     "metrics": "",
+    "rank": "reidhub.api.ranking",
     "read_weights": "reidhub.weights",
     "transform": "reidhub.api",
     "verify": "reidhub.verification.calls",
@@ -62,6 +64,7 @@ __all__ = [
     "find",
     "load",
     "metrics",
+    "rank",
     "read_weights",
     "transform",
     "verify",

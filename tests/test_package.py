@@ -38,6 +38,9 @@ calls = {
     "find": lambda: reidhub.find(name),
     "load": lambda: reidhub.load(name),
     "metrics": lambda: reidhub.metrics.evaluate(embeddings, embeddings, labels, labels, labels, 1 - labels).mAP,
+    "rank": lambda: reidhub.rank(
+        name, sys.argv[2] + "/query", sys.argv[2] + "/gallery", device="cpu", precision="exact"
+    )[0].images[0].path,
     "read_weights": lambda: reidhub.read_weights(reidhub.fetch(name)),
     "transform": lambda: reidhub.transform(name),
     "verify": lambda: reidhub.verify(name, sys.argv[2], datasets=["market1501"], device="cpu").results,

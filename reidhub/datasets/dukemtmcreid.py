@@ -14,7 +14,7 @@ from reidhub.datasets.records import RetrievalSet
 
 FOLDER = "dukemtmc-reid/DukeMTMC-reID, with query and bounding_box_test in it"
 _PLACES = ("dukemtmc-reid/DukeMTMC-reID", "DukeMTMC-reID", "dukemtmcreid/DukeMTMC-reID", "dukemtmc-reid", "")
-_NAMING = Naming(re.compile(r"(?P<pid>\d{1,9})_c(?P<camera>\d{1,9})_f\d+"), "0005_c2_f0046985.jpg")
+NAMING = Naming(re.compile(r"(?P<pid>\d{1,9})_c(?P<camera>\d{1,9})_f\d+"), "0005_c2_f0046985.jpg")
 
 
 def read(data_root: Path, *, allow_partial: bool = False) -> RetrievalSet:
@@ -25,5 +25,5 @@ def read(data_root: Path, *, allow_partial: bool = False) -> RetrievalSet:
         DatasetError: a file's name has no pid or camera, or the copy is incomplete and ``allow_partial`` is False.
     """
     root = find_root("dukemtmcreid", data_root, _PLACES, tuple(FOLDERS.values()))
-    layout = Layout("dukemtmcreid", "DukeMTMC-reID", _NAMING, find_published_counts("dukemtmcreid"))
+    layout = Layout("dukemtmcreid", "DukeMTMC-reID", NAMING, find_published_counts("dukemtmcreid"))
     return layout.read(root, allow_partial=allow_partial)

@@ -11,7 +11,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from reidhub.verification.results import Measured
 
@@ -21,28 +21,30 @@ _UNFIT = re.compile(
 )
 
 
-def render_page(template: str, **values: Any) -> str:
+def render_page(template: str, *, package: str = __package__, script: str | None = "page.js", **values: Any) -> str:
     """Render a template that extends ``base.html``.
 
     Args:
         template: file name of the template.
+        package: the package that has the template in its folder ``templates``.
+        script: file name of the page's script; None for a page without one.
         values: the values that the template uses, without ``style``, ``script`` and ``policy``: these are added here.
     """
-    style, script = _read("page.css"), _read("page.js")
-    frame = {"style": style, "script": script, "policy": _policy(style, script)}
-    page = load_templates().get_template(template).render(**frame, **values)
+    style, code = _read("page.css"), _read(script) if script else ""
+    frame = {"style": style, "script": code, "policy": _policy(style, code)}
+    page = load_templates(package).get_template(template).render(**frame, **values)
     return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", page)
 
 
 @cache
-def load_templates() -> Environment:
-    """Return the Jinja environment of this package's templates.
+def load_templates(package: str = __package__) -> Environment:
+    """Return the Jinja environment of a package's templates; those of this package can be used in them.
 
     It has the filters that the templates use, and the Jinja test ``measured``: ``result is measured`` is true if the
     result is a `Measured`.
     """
     templates = Environment(
-        loader=PackageLoader("reidhub.verification.report"),
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader(__package__)]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -51,6 +53,7 @@ def load_templates() -> Environment:
     formats = {
         "decimals": lambda value, count: f"{value:.{count}f}",
         "digits": format_digits,
+        "file_name": lambda path: path.rpartition("/")[2],
         "last_characters": lambda text, count: text if len(text) <= count else "…" + text[1 - count :],
         "px": lambda value: f"{value:.2f}".rstrip("0").rstrip("."),
         "signed": lambda points: use_minus_sign(f"{points:+.3f}"),

@@ -6,6 +6,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from reidhub.errors import ReidhubError
+from reidhub.inference.boxes import cut_boxes
+from reidhub.inference.decoding import make_image
+
+Box = tuple[float, float, float, float]
 BUDGET = 16 << 20
 """Largest total size of a page's JPEG files, in bytes; a page with the whole zoo needs about half of it."""
 
@@ -29,13 +34,18 @@ class Thumbnails:
     def __init__(self, budget: int = BUDGET) -> None:
         self.count = self.size = self.left_out = self.unreadable = 0
         self._budget = budget
-        self._files: dict[Path, bytes | None] = {}
+        self._files: dict[tuple[Path, Box | None], bytes | None] = {}
 
-    def make_uri(self, path: Path) -> str | None:
-        """Return the ``data:`` URI of an image's thumbnail; None if it is unreadable or the page gets too large."""
-        if path not in self._files:
-            self._files[path] = self._compress(path)
-        file = self._files[path]
+    def make_uri(self, path: Path, box: Box | None = None) -> str | None:
+        """Return the ``data:`` URI of an image's thumbnail; None if it is unreadable or the page gets too large.
+
+        Args:
+            path: the image.
+            box: left, top, right and bottom edge of the part to show, in pixels; None for the whole image.
+        """
+        if (path, box) not in self._files:
+            self._files[path, box] = self._compress(path, box)
+        file = self._files[path, box]
         if file is None:
             self.unreadable += 1
             return None
@@ -45,15 +55,36 @@ class Thumbnails:
         self.count, self.size = self.count + 1, self.size + len(file)
         return "data:image/jpeg;base64," + base64.b64encode(file).decode()
 
-    def _compress(self, path: Path) -> bytes | None:
+    def _compress(self, path: Path, box: Box | None) -> bytes | None:
         """Return a thumbnail as a JPEG file without metadata; None if the image cannot be read."""
-        try:
-            with Image.open(path) as image:
-                small = image.convert("RGB")
-            small.thumbnail((self.width, self.height), Image.Resampling.LANCZOS)
-            small.info.clear()  # else the comment of the original would be written too
-            file = io.BytesIO()
-            small.save(file, "JPEG", quality=self.quality)
-            return file.getvalue()
-        except (OSError, ValueError, Image.DecompressionBombError):
+        small = read_small(path, box, (self.width, self.height))
+        if small is None:
             return None
+        file = io.BytesIO()
+        small.save(file, "JPEG", quality=self.quality)
+        return file.getvalue()
+
+
+def read_small(path: Path, box: Box | None, size: tuple[int, int]) -> Image.Image | None:
+    """Read an image, or a box of it, and make it smaller.
+
+    Args:
+        path: the image.
+        box: left, top, right and bottom edge in pixels; None for the whole image.
+        size: largest width and height in pixels; the image keeps its proportions.
+
+    Returns:
+        An RGB image without metadata; None if the image cannot be read, or if the box has no pixels in it.
+    """
+    try:
+        with Image.open(path) as image:
+            whole = image.convert("RGB")
+        small = whole if box is None else cut_boxes(whole, [box], "rgb", "nan")[0]
+        if small is None:
+            return None
+        small = make_image(small)
+        small.thumbnail(size, Image.Resampling.LANCZOS)
+    except (OSError, ValueError, ReidhubError, Image.DecompressionBombError):
+        return None
+    small.info.clear()  # else the comment of the original would be written too
+    return small

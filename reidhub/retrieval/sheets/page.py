@@ -1,0 +1,49 @@
+"""Writes a contact sheet as one HTML page that loads no other file and has no script."""
+
+from pathlib import Path
+
+from reidhub.errors import UsageError
+from reidhub.files.atomic import explain_write_errors, write_text
+from reidhub.retrieval.rank_job import RankReport
+from reidhub.verification.report.page import render_page
+from reidhub.verification.report.thumbnails import Thumbnails
+
+QUERIES = 1000
+"""Largest number of queries on a page."""
+
+
+def write_page(report: RankReport, path: Path) -> str | None:
+    """Write the page.
+
+    Args:
+        report: the rankings.
+        path: the file; its folder is created if it does not exist.
+
+    Returns:
+        A sentence that says what the page does not show; None if it shows everything.
+
+    Raises:
+        DiskFullError: the disk has no room for the page.
+        UsageError: the page cannot be written for another reason.
+    """
+    thumbnails = Thumbnails()
+    page = render_page(
+        "sheet.html",
+        package=__package__,
+        script=None,
+        report=report,
+        rankings=report.rankings[:QUERIES],
+        thumbnails=thumbnails,
+        make_path=Path,
+    )
+    with explain_write_errors(f"write {path}", UsageError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, page)
+    limits = []
+    if len(report.rankings) > QUERIES:
+        limits.append(f"it shows the first {QUERIES:,} of {len(report.rankings):,} queries")
+    if thumbnails.left_out:
+        limits.append(f"{thumbnails.left_out:,} images are left out to keep the page small; their names stand there")
+    if thumbnails.unreadable:
+        limits.append(f"{thumbnails.unreadable:,} images could not be opened; their names stand there")
+    return "; ".join(limits) or None

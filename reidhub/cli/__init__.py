@@ -31,6 +31,7 @@ COMMANDS = {
     "compare": "two checkpoints or receipts side by side, and whether the difference is chance",
     "embed": "compute the embeddings of many images, and write them to a folder",
     "rank": "find the nearest images of a gallery, and draw them as contact sheets",
+    "activation": "draw where in an image a model is active",
     "export": "write a file for onnxruntime, OpenVINO or PyTorch, and check it there",
     "card": "write the model card of a checkpoint",
     "publish": "write a folder with weights and model card for a hub",

@@ -1,18 +1,48 @@
 """ResNet-50: Deep Residual Learning for Image Recognition, arXiv 1512.03385.
 
-The blocks are those of torchvision, in which the 3x3 convolution has the stride. In the paper, the first 1x1
-convolution has the stride.
+As in torchvision, the 3x3 convolution of a block has the stride. In the paper, the first 1x1 convolution has it. The
+block is defined here, because importing torchvision's models takes about 3 s.
 """
 
 from functools import partial
 
 from torch import Tensor, nn
-from torchvision.models.resnet import Bottleneck
 
 from reidhub.models.base import ReidModel
 from reidhub.models.blocks import make_embedding_layer
 
 WIDTH = 2048  # channels of the last stage
+EXPANSION = 4  # a block has this many times more output channels than its 3x3 convolution
+
+
+class Bottleneck(nn.Module):
+    """The block in figure 5 of the paper, on the right: reduces the channels, filters, and restores the channels.
+
+    Args:
+        in_channels: channels of the input.
+        width: channels of the 3x3 convolution.
+        stride: stride of the 3x3 convolution.
+        downsample: gives the input the shape of the output; None if it already has this shape.
+    """
+
+    def __init__(self, in_channels: int, width: int, stride: int = 1, downsample: nn.Module | None = None) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, width * EXPANSION, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(width * EXPANSION)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the block: (N, in, h, w) -> (N, 4 width, h/stride, w/stride)."""
+        out = self.relu(self.bn1(self.conv1(x)))  # (N, in, h, w) -> (N, width, h, w)
+        out = self.relu(self.bn2(self.conv2(out)))  # -> (N, width, h/stride, w/stride)
+        out = self.bn3(self.conv3(out))  # -> (N, 4 width, h/stride, w/stride)
+        out += x if self.downsample is None else self.downsample(x)
+        return self.relu(out)
 
 
 class ResNet50(ReidModel):
@@ -48,7 +78,7 @@ class ResNet50(ReidModel):
 
 def _make_stage(in_channels: int, width: int, blocks: int, *, stride: int = 1) -> nn.Sequential:
     """Create a stage; its first block changes the shape: (N, in, h, w) -> (N, 4 width, h/stride, w/stride)."""
-    out_channels = width * Bottleneck.expansion
+    out_channels = width * EXPANSION
     downsample = nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
     )

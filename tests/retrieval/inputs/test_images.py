@@ -197,8 +197,8 @@ def test_a_frame_is_decoded_once_for_all_its_boxes(crops: Path, decoded: list[st
 
 
 def test_the_pixels_of_a_frame_are_freed_after_its_last_box(crops: Path) -> None:
-    Image.new("RGB", (2000, 2000)).save(crops / "big.png")  # 12 MB of pixels
-    rows = [f"big.png,{left},0,{left + 10},20\n" for left in range(20)]
+    Image.new("RGB", (2000, 2000)).save(crops / "big.jpg")
+    rows = [f"big.jpg,{left},0,{left + 10},20\n" for left in range(20)]
     (crops / "boxes.csv").write_text(HEADER + "".join(rows))
     images = list(open_images(list_inputs(["crops"], crops / "boxes.csv")))
     assert isinstance(images[0], images_module._CutImage)
@@ -210,4 +210,4 @@ def test_the_pixels_of_a_frame_are_freed_after_its_last_box(crops: Path) -> None
         held.append(frame() is not None)
     assert held == [True] * 19 + [False]
     assert {np.asarray(crop).shape for crop in cut} == {(20, 10, 3)}
-    assert all(crop.base is None for crop in cut if isinstance(crop, np.ndarray))  # no view of the frame
+    assert all(crop.base is None for crop in cut if isinstance(crop, np.ndarray))  # none is a view of the frame

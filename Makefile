@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PAGES_OF_TRACKERS := tests/docs/test_code_blocks.py -k "python_blocks and docs/trackers"
+PAGES := tests/docs/test_code_blocks.py --long -k "python_blocks and (docs/trackers or docs/recipes)"
 IN_PROCESSES := --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .PHONY: demo test suite test-long test-integrations lint bench clean
@@ -19,7 +19,7 @@ test-long: $(VENV)/.installed-test
 
 test-integrations: $(VENV)-integrations/.installed
 	$(VENV)-integrations/bin/python -m pytest tests/integrations
-	$(VENV)-integrations/bin/python -m pytest $(PAGES_OF_TRACKERS)
+	$(VENV)-integrations/bin/python -m pytest $(PAGES)
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks

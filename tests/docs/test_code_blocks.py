@@ -6,7 +6,8 @@ The word after the three backticks says what a block is:
   Blocks that define tests are run by pytest. A block that imports one of `OPTIONAL` is run only where that package is
   installed; ``make test-integrations`` installs them all. The blocks of `SLOW` pages wait for ``--long``.
 - ``shell``: each command is run, in the home and folder of `support.documentation`. Words in capitals stand for what a
-  reader puts there (`STANDS_FOR`). `reidhub verify` runs with ``--dry-run`` where it would need a whole dataset.
+  reader puts there (`STANDS_FOR`). `reidhub verify` runs with ``--dry-run`` where it would need a whole dataset, and
+  `reidhub embed` and `rank` with ``--help`` unless ``--long`` is given.
 - ``yaml``: fields; not run. A block whose first line is the name of a file, such as ``# mine.yaml``, is written to this
   file before the commands of its page are run.
 - ``text``, ``json``: output and layouts; not run.
@@ -43,8 +44,11 @@ STANDS_FOR = {
     "/mnt/reidhub": "mirror",
     "https://host/reidhub": "mirror",
 }
-OPTIONAL = {"boxmot", "deep_sort_realtime", "reid", "supervision", "trackers", "ultralytics"}
-SLOW = {"docs/export.md", "docs/ranking.md"}
+OPTIONAL = {
+    *("boxmot", "deep_sort_realtime", "reid", "supervision", "trackers", "ultralytics"),
+    *("duckdb", "faiss", "lancedb", "pandas", "qdrant_client"),
+}
+SLOW = {"docs/embedding.md", "docs/export.md", "docs/ranking.md", "docs/recipes.md"}
 NEEDS_A_NETWORK = {"pip", "pre-commit", "git"}  # they fetch from hosts that are not on the loopback
 
 
@@ -143,7 +147,7 @@ def test_the_tests_in_the_blocks_of_a_page_pass(page: Path, blocks: list[Block],
 
 
 @pytest.mark.parametrize(("page", "blocks"), pages_with("shell"))
-def test_the_commands_of_a_page_run(page: Path, blocks: list[Block], desk: Desk):
+def test_the_commands_of_a_page_run(page: Path, blocks: list[Block], desk: Desk, long: bool):
     for block in BLOCKS:
         if block.page == page and (name := re.match(r"# ([\w.]+\.yaml)\n", block.code)):
             (desk.folder / name[1]).write_text(block.code)
@@ -156,6 +160,8 @@ def test_the_commands_of_a_page_run(page: Path, blocks: list[Block], desk: Desk)
             line = adapt(command)
             if line is None:
                 continue
+            if line.startswith(("reidhub embed ", "reidhub rank ")) and not long:
+                line += " --help"  # importing torch takes seconds
             done = desk.run(["bash", "-c", "; ".join([*settings, line])])
             assert done.returncode == 0, f"{block.place}: {line}\n{done.stderr}"
 

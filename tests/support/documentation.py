@@ -169,7 +169,7 @@ def set_desk(zoo: Path, place: Path, internet: dict[str, str]) -> Desk:
 
 
 def _write_own_data(here: Path, images: Path) -> None:
-    """Write ``my.pth``, a file that is not in the zoo, and the images in ``shop``, ``people`` and ``images.csv``."""
+    """Write ``my.pth``, which is not in the zoo, ``boxes.csv``, and images for ``shop``, ``people``, ``images.csv``."""
     (here / "my.pth").write_bytes(saved({"model": torch.load(DATA / FILE_NAME, weights_only=True)}))
     rows = ["path,pid,camid,split"]
     for split in ("query", "gallery"):
@@ -179,6 +179,8 @@ def _write_own_data(here: Path, images: Path) -> None:
             (here / "people" / image.name[:4]).mkdir(parents=True, exist_ok=True)
             shutil.copy(image, here / "people" / image.name[:4])
             rows.append(f"shop/{split}/{image.name},{image.name[:4]},{image.name[6]},{split}")
+    boxed = min(path.name for path in (here / "gallery").iterdir())
+    (here / "boxes.csv").write_text(f"image,x1,y1,x2,y2,id\n{boxed},4,0,50.5,120,7\n{boxed},10,8,60,128,9\n")
     (here / "images.csv").write_text("\n".join(rows) + "\n")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from reidhub.datasets.folders import printable
-from reidhub.errors import DatasetError
+from reidhub.errors import CacheError, DatasetError, DiskFullError
 from reidhub.files.atomic import TEMPORARY, AtomicFile, explain_write_errors
 from reidhub.files.lock import take_turn
 from reidhub.retrieval.embeddings_folder import EmbeddingsFolder
@@ -73,6 +73,11 @@ def extend_plan(
             except (FileExistsError, FileNotFoundError) as error:
                 raise DatasetError(
                     f"another process has changed {plans} at the same time", hint="run the same command again"
+                ) from error
+            except sqlite3.Error as error:
+                full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
+                raise (DiskFullError if full else CacheError)(
+                    f"cannot write the index of the plan in {plans}: {error}", hint="make room on that disk"
                 ) from error
 
 

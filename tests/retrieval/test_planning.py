@@ -2,6 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.full_disks import run_on_small_disk
 
 from reidhub.errors import DatasetError
 from reidhub.retrieval.embeddings_folder import EmbeddingsFolder
@@ -151,3 +152,29 @@ def test_a_damaged_plan_is_an_error_that_names_the_file(tmp_path: Path) -> None:
 
     with pytest.raises(DatasetError, match=r"0000\.arrow is damaged"):
         folder.plan.files  # noqa: B018
+
+
+FULL = """
+import sys
+from pathlib import Path
+from reidhub.errors import DiskFullError
+from reidhub.retrieval.embeddings_folder import EmbeddingsFolder
+from reidhub.retrieval.inputs.input import Input
+from reidhub.retrieval.planning import extend_plan
+
+inputs = [Input(f"crops/{number:05d}.jpg", number, number) for number in range(40_000)]
+folder = Path(sys.argv[1])
+try:
+    extend_plan(EmbeddingsFolder(folder), inputs)
+except DiskFullError as error:
+    print(error.message)
+print([path.name for path in folder.rglob("*") if path.is_file()])
+"""
+
+
+def test_a_full_disk_ends_planning_with_an_error_and_leaves_no_file(tmp_path: Path) -> None:
+    done = run_on_small_disk(tmp_path, 200, FULL)
+
+    message, left = done.stdout.splitlines()
+    assert "cannot write the" in message and "disk is full" in message
+    assert left == "[]"

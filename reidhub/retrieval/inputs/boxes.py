@@ -23,7 +23,7 @@ _REMEMBERED = 4096  # images whose size and time are kept in memory: boxes of on
 
 
 def list_boxes(file: Path, folder: FileInfo | None) -> Iterator[Input]:
-    """Yield the boxes of a file, in its order; those of a MOT file in the order of their frames.
+    """Yield the boxes of a file, in its order.
 
     Args:
         file: a CSV, Parquet or MOT file.

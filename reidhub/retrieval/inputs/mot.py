@@ -5,14 +5,12 @@ an id of -1 means no id, and a 0 in the seventh column of ``gt.txt`` marks a box
 """
 
 import math
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 from reidhub.datasets.csv_table import explain
-from reidhub.errors import CacheError, DatasetError
+from reidhub.errors import DatasetError
 from reidhub.retrieval.inputs.addresses import explain_errors
 from reidhub.retrieval.inputs.input import Input
 from reidhub.retrieval.inputs.patterns import is_image_name
@@ -46,7 +44,7 @@ def is_mot(file: Path) -> bool:
 
 
 def list_mot(file: Path, folder: FileInfo) -> Iterator[Input]:
-    """Yield the boxes of a MOT file in the order of their frames.
+    """Yield the boxes of a MOT file in its order.
 
     Args:
         file: the MOT file. Boxes with an id and a 0 in the seventh column are left out.
@@ -54,11 +52,10 @@ def list_mot(file: Path, folder: FileInfo) -> Iterator[Input]:
 
     Raises:
         DatasetError: a line is no line of MOT; or the folder has no numbered images, or two with one number.
-        CacheError: the boxes cannot be sorted: the disk for temporary files is full.
     """
     frames = _find_frames(folder)
     suffix = next(iter(frames.values())).path.rpartition(".")[2]
-    for row in _sort(file, _read(file)):
+    for row in _read(file):
         found = frames.get(row.frame) or FileInfo(join(folder.path, f"{row.frame:06}.{suffix}"))
         yield Input(found.path, found.size, found.modified_ns, box=row[2:], id=row.label)
 
@@ -116,18 +113,3 @@ def _make_row(numbers: list[float]) -> _Row | None:
     if not (frame.is_integer() and label.is_integer() and 0 <= frame < _LARGEST_FRAME and abs(label) < _LARGEST_FRAME):
         return None
     return _Row(int(frame), None if label == -1 else str(int(label)), left, top, left + width, top + height)
-
-
-def _sort(file: Path, rows: Iterator[_Row]) -> Iterator[_Row]:
-    """Yield rows in the order of their frames: ``gt.txt`` is sorted by person, and a frame should be decoded once.
-
-    SQLite sorts on the disk, in a temporary file without a name, so memory does not grow.
-    """
-    try:
-        with closing(sqlite3.connect("", isolation_level=None)) as connection:
-            connection.execute("PRAGMA synchronous=OFF")
-            connection.execute("CREATE TABLE boxes (frame INT, label TEXT, x1 REAL, y1 REAL, x2 REAL, y2 REAL)")
-            connection.executemany("INSERT INTO boxes VALUES (?, ?, ?, ?, ?, ?)", rows)
-            yield from map(_Row._make, connection.execute("SELECT * FROM boxes ORDER BY frame, rowid"))
-    except sqlite3.Error as error:
-        raise CacheError(f"the boxes of {file} cannot be sorted in a temporary file: {error}") from error

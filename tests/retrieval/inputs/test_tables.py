@@ -157,7 +157,7 @@ def frames(crops: Path) -> Path:
     return folder
 
 
-def test_mot_boxes_count_from_1_and_come_in_the_order_of_their_frames(frames: Path) -> None:
+def test_mot_boxes_count_from_1_and_their_frames_are_found_by_number(frames: Path) -> None:
     lines = [
         "10,3,1,1,20,30,1,1,0.5",
         "1,3,11.5,21,20,30,1,1,1",
@@ -168,11 +168,11 @@ def test_mot_boxes_count_from_1_and_come_in_the_order_of_their_frames(frames: Pa
     (frames.parent / "gt.txt").write_text("\n".join(lines))
     found = list(list_inputs(["crops/img1"], frames.parent / "gt.txt"))
     modified = (frames / "000001.jpg").stat().st_mtime_ns
-    assert found[0] == Input("crops/img1/000001.jpg", 1, modified, (10.5, 20, 30.5, 50), "3")
-    assert [(image.path[-10:], image.box, image.id, image.size) for image in found[1:]] == [
+    assert found[1] == Input("crops/img1/000001.jpg", 1, modified, (10.5, 20, 30.5, 50), "3")
+    assert [(image.path[-10:], image.box, image.id, image.size) for image in (found[0], *found[2:])] == [
+        ("000010.jpg", (0, 0, 20, 30), "3", 1),
         ("000001.jpg", (1, 1, 6, 6), "5", 1),
         ("000007.jpg", (1, 1, 6, 6), "5", -1),
-        ("000010.jpg", (0, 0, 20, 30), "3", 1),
     ]
 
 

@@ -6,13 +6,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tqdm import tqdm
 
 from reidhub.api import ModelName, embedder, find_for_embedding, load_embedder
 from reidhub.cache.store import Cache
 from reidhub.download.fetch import fetch
+from reidhub.errors import UsageError
 from reidhub.files.digest import Digest
 from reidhub.files.regular_file import make_path
 from reidhub.zoo.checkpoint import Checkpoint
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from reidhub.retrieval.embed import Advance
     from reidhub.retrieval.embed_job import EmbedReport, OpenProgress
     from reidhub.retrieval.embedding_model import EmbeddingModel
+    from reidhub.retrieval.ray_shards import RayCluster
 
 Inputs = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """A folder, image file, glob, archive or address; or a list of these."""
@@ -66,21 +68,33 @@ class ModelChoice:
         if self.checkpoint:
             check_precision(self.precision, device)
 
-    def make(self) -> "tuple[Embedder, EmbeddingModel]":
-        """Load the model, and describe it; see `reidhub.embedder` for the errors."""
+    def make(self, found: Checkpoint | None = None) -> "tuple[Embedder, EmbeddingModel]":
+        """Load the model, and describe it; see `reidhub.embedder` for the errors.
+
+        Args:
+            found: the checkpoint; None to find it by its name or its file.
+        """
         from reidhub.devices import find_device
         from reidhub.retrieval.embedding_model import EmbeddingModel
 
         device = find_device(self.device)
-        if self.checkpoint is None:
+        checkpoint = found or self.checkpoint
+        if checkpoint is None:
             from reidhub.inference.exported_files import read_metadata
 
             path = Path(self.model)
             made = embedder(path, self.dataset, device=device, precision=self.precision, batch=self.batch)
             return made, EmbeddingModel.of_exported_file(path, read_metadata(path))
-        made = load_embedder(self.checkpoint, device, self.precision, self.batch)
-        digest = Digest.of_file(fetch(self.checkpoint, Cache()))
-        return made, EmbeddingModel.of_checkpoint(self.checkpoint, digest.hex, self.precision, made.dimensions)
+        made = load_embedder(checkpoint, device, self.precision, self.batch)
+        digest = Digest.of_file(fetch(checkpoint, Cache()))
+        return made, EmbeddingModel.of_checkpoint(checkpoint, digest.hex, self.precision, made.dimensions)
+
+    def on_cluster(self, address: str | None) -> "RayCluster":
+        """Return the Ray cluster that embeds with this model."""
+        from reidhub.retrieval.ray_shards import RayCluster
+
+        weights = (self.checkpoint, fetch(self.checkpoint, Cache())) if self.checkpoint else None
+        return RayCluster(self.make, weights, address, gpus=str(self.device or "cuda").startswith("cuda"))
 
 
 def embed(
@@ -97,6 +111,8 @@ def embed(
     device: "torch.device | str | None" = None,
     precision: "Precision" = "fp32",
     batch: int | None = None,
+    executor: Literal["local", "ray"] = "local",
+    address: str | None = None,
     progress: "OpenProgress | None" = None,
 ) -> "EmbedReport":
     """Embed many images into a folder of Parquet files, as ``reidhub embed`` does.
@@ -124,6 +140,9 @@ def embed(
         device: the device; None for the GPU if there is one, else the CPU.
         precision: the precision.
         batch: images in a batch.
+        executor: ``ray`` to embed on the nodes of a Ray cluster, in one worker for each GPU, or for each node without
+            GPUs. Images and ``output`` must have the same paths on all nodes.
+        address: the Ray cluster: ``HOST:PORT``, or ``auto`` for the one of this machine; None to start a Ray here.
         progress: shows the progress; None for a progress bar if stderr is a terminal.
 
     Returns:
@@ -140,14 +159,18 @@ def embed(
     from reidhub.executors.share import Share
     from reidhub.retrieval.embed_job import EmbedJob
 
-    share = Share.find() if shard is None else Share.parse(shard)
+    if executor not in ("local", "ray"):
+        raise UsageError(f"an executor is 'local' or 'ray', got {executor!r}")
+    share = Share.find() if shard is None and executor == "local" else Share.parse(shard or "0/1")
     if device is None and share.local_rank is not None:
         device = _choose_gpu(share.local_rank)
     choice = ModelChoice(model, dataset, architecture, device, precision, batch)
     choice.check()  # before the inputs are listed, which may take long
     job = EmbedJob.of(make_path(output), share)
     job.extend_plan(_list(inputs), None if boxes is None else make_path(boxes), update=update)
-    return job.report() if plan_only else job.run(choice.make, progress or _open_bar)
+    if plan_only:
+        return job.report()
+    return job.run(choice.make, progress or _open_bar, choice.on_cluster(address) if executor == "ray" else None)
 
 
 def _list(inputs: Inputs) -> list[str]:

@@ -78,6 +78,34 @@ def measuring_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def executor_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorate a command with the options ``--executor`` and ``--address``.
+
+    Raises:
+        UsageError: there is an address, but no cluster is to be used. It is raised when the command runs.
+    """
+
+    @click.option(
+        "--executor",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="Where the work runs: in this process, or on the nodes of a Ray cluster.",
+    )
+    @click.option(
+        "--address",
+        metavar="auto|HOST:PORT",
+        help="The Ray cluster: auto for the one of this machine. Without it, a Ray is started here.",
+    )
+    @wraps(command)
+    def run(*arguments: Any, executor: str, address: str | None, **options: Any) -> None:
+        if address is not None and executor != "ray":
+            raise UsageError("--address names a Ray cluster, which is not used", hint="add --executor ray")
+        command(*arguments, executor=executor, address=address, **options)
+
+    return run
+
+
 def select_checkpoints(selectors: tuple[str, ...]) -> list[Checkpoint]:
     """Return the checkpoints that match at least one selector, without duplicates; all if there is no selector.
 

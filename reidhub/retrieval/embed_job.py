@@ -18,6 +18,7 @@ from reidhub.retrieval.inputs.listing import list_inputs
 from reidhub.retrieval.npz import check_size, write_npz
 from reidhub.retrieval.plan import Plan, Shard
 from reidhub.retrieval.planning import Planned, extend_plan
+from reidhub.retrieval.ray_shards import RayCluster
 
 _LISTED = 20  # unreadable images in a report
 
@@ -113,13 +114,17 @@ class EmbedJob:
             raise UsageError(f"nothing to embed: {found}", hint="give a folder, files or a glob with images")
 
     def run(
-        self, make_model: Callable[[], tuple[Embedder, EmbeddingModel]], open_progress: OpenProgress
+        self,
+        make_model: Callable[[], tuple[Embedder, EmbeddingModel]],
+        open_progress: OpenProgress,
+        cluster: RayCluster | None = None,
     ) -> EmbedReport:
         """Embed the images of this process that have no embedding yet.
 
         Args:
             make_model: loads the model, and describes it.
             open_progress: shows the progress.
+            cluster: where the shards are embedded; None for this process.
 
         Raises:
             UsageError: the folder has embeddings of another model, or they are too many for a ``.npz`` file.
@@ -134,7 +139,11 @@ class EmbedJob:
         total = sum(shard.size for shard in list_share(plan, self.share))
         missing = sum(len(find_missing(self.folder, shard)) for shard in list_share(plan, self.share))
         with open_progress(total, total - missing) as advance:
-            embedded = sum(worker.embed(shard, advance) for shard in list_share(plan, self.share))
+            shards = list_share(plan, self.share)
+            if cluster:
+                embedded = cluster.embed(self.folder, shards, advance)
+            else:
+                embedded = sum(worker.embed(shard, advance) for shard in shards)
         report = self.report(embedded)
         if self.npz is None:
             return report

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -20,11 +21,10 @@ from reidhub.inference.images import load_batches
 from reidhub.inference.preprocess import PixelSpec
 from reidhub.models.base import ReidModel
 from reidhub.torch_settings import Arithmetic, Precision
-from reidhub.verification.journal import RowLog
 from reidhub.verification.settings import Settings
 from reidhub.weights import read_weights
 from reidhub.weights.load import build_with_weights
-from reidhub.zoo.checkpoint import Checkpoint
+from reidhub.zoo.checkpoint import Checkpoint, OwnCheckpoint
 
 BEST_CLASSES = 5
 """Number of classes that are kept for each image; top-5 accuracy needs five."""
@@ -37,6 +37,38 @@ def read_model(checkpoint: Checkpoint, file: Path) -> ReidModel:
         WeightsError: the weights in the file do not fit the architecture.
     """
     return build_with_weights(checkpoint, read_weights(file, layout=checkpoint.layout)).eval()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """What a model is made from; with another path it can be sent to another machine.
+
+    Args:
+        checkpoint: the entry of the manifest.
+        path: the checkpoint file.
+        pixels: the image size and the normalisation that the model needs.
+        classify: see `MovableEmbedder`.
+    """
+
+    checkpoint: Checkpoint
+    path: Path
+    pixels: PixelSpec
+    classify: bool
+
+    def load(self, settings: Settings) -> "MovableEmbedder":
+        """Load the model.
+
+        Raises:
+            WeightsError: the weights in the file do not fit the architecture.
+        """
+        return MovableEmbedder(
+            read_model(self.checkpoint, self.path),
+            self.pixels,
+            classify=self.classify,
+            batch=settings.batch_size,
+            precision=settings.precision,
+            cached=None if isinstance(self.checkpoint, OwnCheckpoint) else self.path,
+        )
 
 
 class MovableEmbedder:
@@ -55,6 +87,7 @@ class MovableEmbedder:
 
     Attributes:
         dimensions: number of values in a row: D of an embedding, or 5 classes.
+        embedding_dim: D, the length of an embedding.
         size: bytes of the model's tensors.
     """
 
@@ -68,6 +101,7 @@ class MovableEmbedder:
         precision: Precision = "fp32",
         cached: Path | None = None,
     ) -> None:
+        self.embedding_dim = model.embedding_dim
         self.dimensions = BEST_CLASSES if classify else model.embedding_dim
         self.size = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
         self._model = model
@@ -102,6 +136,10 @@ class MovableEmbedder:
         if self._embedder is None:
             self._embedder = Embedder(self._make_engine(), self._pixels)
         return self._embedder
+
+    def describe_engine(self, device: torch.device) -> str:
+        """Return name and version of the runtime that runs the model on a device."""
+        return self.make_embedder().engine if device.type == "cpu" else f"torch {torch.__version__}"
 
     def _make_engine(self) -> Engine:
         if self._device.type == "cpu" and self._precision == "fp32":
@@ -146,12 +184,32 @@ Batch = tuple[Tensor, int]
 """uint8 pixels (N, 3, H, W), and the index of the first of these images in the dataset."""
 
 
+class Rows(Protocol):
+    """Where the rows of a model go; a `RowLog` on the disk, or memory."""
+
+    rows: int
+
+    @property
+    def complete(self) -> bool:
+        """True if no row is missing."""
+
+    def append(self, rows: Tensor) -> None:
+        """Add the rows of the next batch, float32 (n, D)."""
+
+
 @dataclass(frozen=True, slots=True)
 class PassMember:
-    """A model that takes part in a pass, and the file for its embeddings or best classes (one row per image)."""
+    """A model that takes part in a pass.
+
+    Args:
+        embedder: the model.
+        log: the place for its embeddings or best classes, one row per image.
+        source: what the model is made from; None if it can only be used here.
+    """
 
     embedder: MovableEmbedder
-    log: RowLog
+    log: Rows
+    source: ModelSource | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +220,13 @@ class DatasetPass:
         paths: the image files. Row i of each member's file belongs to ``paths[i]``.
         pixels: the size to which images are resized. Its mean and std are ignored: each member uses its own.
         members: the models that embed the images.
+        stay_ready: True to keep the models ready for the next pass, if there is memory for all.
     """
 
     paths: Sequence[Path]
     pixels: PixelSpec
     members: Sequence[PassMember]
+    stay_ready: bool = False
 
     @property
     def start(self) -> int:
@@ -188,7 +248,7 @@ class DatasetPass:
         groups = _group_by_memory([m for m in self.members if not m.log.complete], settings.device)
         for chunk in _split(self._read_batches(settings), chunked=len(groups) > 1):
             for group in groups:
-                with _on_device(group, settings.device):
+                with _on_device(group, settings.device, rest=len(groups) > 1 or not self.stay_ready):
                     for pixels, first in upload_ahead(iter(chunk), settings.device):
                         _embed(group, pixels, first)
                         if group is groups[-1]:
@@ -198,6 +258,10 @@ class DatasetPass:
         start = self.start
         for pixels, places in load_batches(self.paths[start:], self.pixels, settings.batch_size, settings.workers):
             yield pixels, start + int(places[0])
+
+
+RunPass = Callable[[DatasetPass, Settings, Callable[[int], object]], None]
+"""A function that does what `DatasetPass.run` does, with the same arguments and errors."""
 
 
 def _group_by_memory(members: Sequence[PassMember], device: torch.device) -> list[list[PassMember]]:
@@ -231,14 +295,14 @@ def _split(batches: Iterator[Batch], *, chunked: bool) -> Iterator[Iterable[Batc
 
 
 @contextmanager
-def _on_device(group: Sequence[PassMember], device: torch.device) -> Iterator[None]:
-    """Keep the models of a group on the device during the ``with`` block, and then free their memory."""
+def _on_device(group: Sequence[PassMember], device: torch.device, *, rest: bool) -> Iterator[None]:
+    """Keep the models of a group on the device during the ``with`` block; with ``rest``, free their memory then."""
     for member in group:
         member.embedder.move(device)
     try:
         yield
     finally:
-        for member in group:
+        for member in group if rest else ():
             member.embedder.rest()
 
 

@@ -15,8 +15,8 @@ from reidhub.datasets import ClassificationSet
 from reidhub.devices import count_processors
 from reidhub.errors import CacheError, DatasetError, DiskFullError, ReidhubError
 from reidhub.inference.preprocess import Transform
-from reidhub.verification.dataset_pass import DatasetPass, MovableEmbedder, PassMember, read_model
-from reidhub.verification.journal import Journal, make_key
+from reidhub.verification.dataset_pass import DatasetPass, ModelSource, PassMember, RunPass
+from reidhub.verification.journal import Journal, RowLog, make_key
 from reidhub.verification.measurement import Measurement
 from reidhub.verification.plan import Job, JobKey, Plan
 from reidhub.verification.prepare import Data, NeverScoredError, Preparation, PreparedJob
@@ -25,7 +25,6 @@ from reidhub.verification.results import Conditions, Measured, NotMeasured, Repo
 from reidhub.verification.scoring import score_classification, score_retrieval
 from reidhub.verification.settings import Settings, read_device_name
 from reidhub.verification.verdicts import combine_verdicts, compare_figures, explain_confirmations, why_not_comparable
-from reidhub.zoo.checkpoint import OwnCheckpoint
 
 if TYPE_CHECKING:
     Bar = tqdm[NoReturn]
@@ -34,7 +33,13 @@ _log = logging.getLogger(__name__)
 
 
 def verify(
-    plan: Plan, settings: Settings, journal: Journal, cache: Cache, *, given: Mapping[str, Data] = MappingProxyType({})
+    plan: Plan,
+    settings: Settings,
+    journal: Journal,
+    cache: Cache,
+    *,
+    given: Mapping[str, Data] = MappingProxyType({}),
+    run_pass: RunPass = DatasetPass.run,
 ) -> Report:
     """Measure every job of a plan.
 
@@ -47,6 +52,7 @@ def verify(
             function removes nothing from the journal.
         cache: where the files of the checkpoints are kept.
         given: datasets by their names that need not be read; all others are read below the data root.
+        run_pass: embeds the images of a dataset with some models: in this process, or on a cluster.
 
     Raises:
         CacheError: the journal cannot be written.
@@ -67,7 +73,7 @@ def verify(
     images = sum(len(group[0].images) for group in groups)
     with tqdm(total=images, unit=" images", desc="verify", disable=None, leave=False) as bar:
         for group in groups:
-            results |= _measure_group(group, settings, journal, bar)
+            results |= _measure_group(group, settings, journal, run_pass, bar)
     devices = [result.conditions.device_name for result in results.values() if isinstance(result, Measured)]
     return Report(tuple(results[job.key] for job in plan.jobs), describe_environment(devices))
 
@@ -86,19 +92,19 @@ class _LoadedJob:
 
     Args:
         prepared: the job, with its dataset and its file.
-        member: the model, and the file in the journal for its embeddings.
+        member: the model.
+        log: the file in the journal for its embeddings.
         conditions: how the job is measured.
         rows_key: key of the embeddings in the journal.
         counts_key: key of the `Measurement` in the journal.
-        dimensions: number of values in an embedding.
     """
 
     prepared: PreparedJob
     member: PassMember
+    log: RowLog
     conditions: Conditions
     rows_key: str
     counts_key: str
-    dimensions: int
 
     @property
     def job(self) -> Job:
@@ -106,7 +112,9 @@ class _LoadedJob:
         return self.prepared.job
 
 
-def _measure_group(group: list[PreparedJob], settings: Settings, journal: Journal, bar: "Bar") -> dict[JobKey, Result]:
+def _measure_group(
+    group: list[PreparedJob], settings: Settings, journal: Journal, run_pass: RunPass, bar: "Bar"
+) -> dict[JobKey, Result]:
     """Measure jobs that share their images: each image is decoded once, and every model embeds it."""
     results: dict[JobKey, Result] = {}
     loaded: list[_LoadedJob] = []
@@ -120,33 +128,24 @@ def _measure_group(group: list[PreparedJob], settings: Settings, journal: Journa
                 raise
             except ReidhubError as error:
                 results[prepared.job.key] = _make_not_measured(prepared.job, error, prepared)
-        timing = _embed(group[0], loaded, settings, bar)
+        timing = _embed(group[0], loaded, settings, run_pass, bar)
     except DatasetError as error:  # an image that cannot be decoded
         return results | {one.job.key: _make_not_measured(one.job, error, one.prepared) for one in loaded}
     finally:
         for one in loaded:
-            one.member.log.close()
+            one.log.close()
     return results | {one.job.key: _score(one, timing, settings, journal) for one in loaded}
 
 
 def _load(prepared: PreparedJob, settings: Settings, journal: Journal) -> _LoadedJob:
     """Load the model of a job, and open the file in the journal for its embeddings."""
-    checkpoint = prepared.job.checkpoint
-    model = read_model(checkpoint, prepared.path)
-    embedder = MovableEmbedder(
-        model,
-        prepared.pixels,
-        classify=prepared.is_classification,
-        batch=settings.batch_size,
-        precision=settings.precision,
-        cached=None if isinstance(checkpoint, OwnCheckpoint) else prepared.path,
-    )
-    engine = embedder.make_embedder().engine if settings.device.type == "cpu" else f"torch {torch.__version__}"
-    conditions = _describe_conditions(prepared, engine, settings)
+    source = ModelSource(prepared.job.checkpoint, prepared.path, prepared.pixels, prepared.is_classification)
+    embedder = source.load(settings)
+    conditions = _describe_conditions(prepared, embedder.describe_engine(settings.device), settings)
     rows_key = _make_rows_key(prepared, conditions)
     counts_key = make_key(rows_key, conditions.distance, conditions.normalize, conditions.rerank, conditions.cameras)
     log = journal.open_rows(rows_key, len(prepared.images), embedder.dimensions, settings.batch_size)
-    return _LoadedJob(prepared, PassMember(embedder, log), conditions, rows_key, counts_key, model.embedding_dim)
+    return _LoadedJob(prepared, PassMember(embedder, log, source), log, conditions, rows_key, counts_key)
 
 
 def _make_rows_key(prepared: PreparedJob, conditions: Conditions) -> str:
@@ -181,20 +180,21 @@ def _describe_conditions(prepared: PreparedJob, engine: str, settings: Settings)
     )
 
 
-def _embed(first: PreparedJob, loaded: list[_LoadedJob], settings: Settings, bar: "Bar") -> Timing:
+def _embed(first: PreparedJob, loaded: list[_LoadedJob], settings: Settings, run_pass: RunPass, bar: "Bar") -> Timing:
     """Embed the images with every model; embeddings that the journal already has are not computed again.
 
     Args:
         first: any job of the group; all jobs of a group have the same images.
         loaded: the jobs of the group whose models could be loaded.
         settings: how to measure.
+        run_pass: see `verify`.
         bar: the progress bar; it counts images.
     """
     embedding = DatasetPass(first.images, first.pixels, [one.member for one in loaded])
     missing, start = len(first.images) - embedding.start, time.perf_counter()
     _advance_to(embedding.start, bar)
     _log.info("%s: %d images to embed, for %d checkpoints", first.job.dataset, missing, len(loaded))
-    embedding.run(settings, bar.update)
+    run_pass(embedding, settings, bar.update)
     return Timing(time.perf_counter() - start if missing else 0.0, missing, len(loaded), 0.0)
 
 
@@ -221,9 +221,9 @@ def _count_hits(loaded: _LoadedJob, settings: Settings, journal: Journal) -> Mea
     """Return the `Measurement` of a job: from the journal, or else computed now and written to the journal."""
     measurement = journal.read_measurement(loaded.counts_key)
     if measurement is None:
-        rows, data = loaded.member.log.read(), loaded.prepared.data
+        rows, data = loaded.log.read(), loaded.prepared.data
         if isinstance(data, ClassificationSet):
-            measurement = score_classification(rows, data, loaded.dimensions)
+            measurement = score_classification(rows, data, loaded.member.embedder.embedding_dim)
         else:
             measurement = score_retrieval(rows, data, settings.distance or loaded.job.checkpoint.distance, settings)
         journal.write_measurement(loaded.counts_key, measurement)

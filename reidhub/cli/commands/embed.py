@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reidhub.cli.options import json_option, print_defaults
+from reidhub.cli.options import executor_options, json_option, print_defaults
 from reidhub.cli.progress import show_images
 from reidhub.cli.tables import format_count
 from reidhub.errors import UsageError
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     help="exact: the plain module. The others: faster code in this number format.",
 )
 @click.option("--batch-size", "batch", type=click.IntRange(min=1), help="Images per batch.")
+@executor_options
 @json_option
 def command(model: str, inputs: tuple[str, ...], *, as_data: bool, **options: Any) -> None:
     """Compute the embeddings of many images, and write them to a folder.
@@ -69,7 +70,7 @@ def command(model: str, inputs: tuple[str, ...], *, as_data: bool, **options: An
     from reidhub.api.retrieval import embed
     from reidhub.executors.share import Share, is_torchrun
 
-    if options["shard"] is None and (share := Share.find()).count > 1:
+    if options["shard"] is None and options["executor"] == "local" and (share := Share.find()).count > 1:
         click.echo(f"note: this process does {share}", err=True)
     try:
         report = embed(model, inputs, progress=partial(show_images, "embed"), **options)

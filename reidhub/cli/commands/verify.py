@@ -1,6 +1,7 @@
 """``reidhub verify``: measure the reported scores again, and print a verdict on each."""
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -9,7 +10,14 @@ import click
 
 import reidhub.demo  # noqa: F401  adds its dataset to the registry
 from reidhub.cache.store import Cache
-from reidhub.cli.options import Form, format_options, measuring_options, optional_selectors_argument, print_defaults
+from reidhub.cli.options import (
+    Form,
+    executor_options,
+    format_options,
+    measuring_options,
+    optional_selectors_argument,
+    print_defaults,
+)
 from reidhub.cli.verify_output import (
     print_checks,
     print_notices,
@@ -25,6 +33,7 @@ from reidhub.zoo.manifest import zoo
 if TYPE_CHECKING:
     from reidhub.metrics.inputs import Cameras
     from reidhub.torch_settings import Precision
+    from reidhub.verification.dataset_pass import RunPass
     from reidhub.verification.file_checks import Level
     from reidhub.verification.journal import Journal
     from reidhub.verification.plan import Plan, Selection
@@ -51,6 +60,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--strict", is_flag=True, help="Fail if anything could not be measured.")
 @click.option("--allow-partial", is_flag=True, help="Accept incomplete datasets; their scores are not comparable.")
 @measuring_options
+@executor_options
 @click.option("--normalize", is_flag=True, help="Scale embeddings to length 1 first.")
 @click.option(
     "--cameras",
@@ -115,6 +125,8 @@ class _Options:
     keep_embeddings: Path | None
     level: Literal["files", "weights", "scores"]
     dry_run: bool
+    executor: Literal["local", "ray"]
+    address: str | None
 
     @property
     def score_options(self) -> list[str]:
@@ -133,6 +145,7 @@ class _Options:
             "--journal": self.journal,
             "--keep-embeddings": self.keep_embeddings,
             "--dry-run": self.dry_run,
+            "--executor": self.executor != "local",
         }
         return [name for name, value in given.items() if value]
 
@@ -219,7 +232,8 @@ def _verify(jobs: "Plan", options: _Options) -> int:
     folder = options.journal or choose_folder(cache.root, jobs, settings)
     with explain_out_of_memory(settings.device), open_journal(folder) as journal:
         try:
-            report = verify(jobs, settings, journal, cache)
+            with _open_passes(settings, options) as run_pass:
+                report = verify(jobs, settings, journal, cache, run_pass=run_pass)
         except KeyboardInterrupt:
             click.echo("stopped; the same command resumes the run", err=True)
             raise
@@ -230,6 +244,17 @@ def _verify(jobs: "Plan", options: _Options) -> int:
     print_problems(report.not_measured)
     click.echo(summarize([result.verdict for result in report.results], report.environment.devices), err=True)
     return int(report.failed(strict=options.strict))
+
+
+def _open_passes(settings: "Settings", options: _Options) -> "AbstractContextManager[RunPass]":
+    """Return what embeds the images: this process, or a Ray cluster."""
+    if options.executor == "ray":
+        from reidhub.verification.ray_passes import open_passes
+
+        return open_passes(settings, options.address)
+    from reidhub.verification.dataset_pass import DatasetPass
+
+    return nullcontext(DatasetPass.run)
 
 
 def _make_folders(options: _Options) -> None:

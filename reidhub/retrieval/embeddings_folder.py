@@ -76,12 +76,10 @@ class EmbeddingsFolder:
         if own is None:
             raise UsageError(f"{self.path} has no embeddings of `reidhub embed`", hint=f"check {self.path / _MODEL}")
         if differences := own.list_differences(model):
-            raise UsageError(
-                "\n  ".join(
-                    [f"{self.path} has embeddings of {own.checkpoint}, not of {model.checkpoint}", *differences]
-                ),
-                hint="use one folder for each model",
-            )
+            same_name = own.checkpoint == model.checkpoint
+            how = "but made in another way" if same_name else f"not of {model.checkpoint}"
+            message = f"{self.path} has embeddings of {own.checkpoint}, {how}"
+            raise UsageError("\n  ".join([message, *differences]), hint="use one folder for each model")
 
     def shard_path(self, shard: Shard) -> Path:
         """Return the path of a shard's file."""

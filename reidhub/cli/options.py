@@ -29,6 +29,8 @@ receipts_option = click.option(
     multiple=True,
     help="A receipt of verify or evaluate; the card gets its measured scores. May be repeated.",
 )
+architecture_option = click.option("--architecture", help="Architecture of a file; by default it is detected.")
+device_option = click.option("--device", help="cpu or cuda; by default the GPU if there is one.")
 json_option = click.option("--json", "as_data", is_flag=True, help="Print JSON, for programs.")
 Form = Literal["table", "json", "csv", "markdown", "latex"]
 """The forms in which a command can print its table."""
@@ -60,10 +62,9 @@ def format_options(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def measuring_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorate a command with the options that say how a model runs, and whether results are re-ranked."""
+def running_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorate a command with the options that say how a model runs: device, precision and batch size."""
     for option in (
-        click.option("--rerank", is_flag=True, help="Rank by k-reciprocal re-ranking."),
         click.option("--batch-size", type=click.IntRange(min=1), help="Images per batch."),
         click.option(
             "--precision",
@@ -72,10 +73,15 @@ def measuring_options(command: Callable[..., None]) -> Callable[..., None]:
             show_default=True,
             help="exact: the plain module. The others: faster code in this number format.",
         ),
-        click.option("--device", help="cpu or cuda; by default the GPU if there is one."),
+        device_option,
     ):
         command = option(command)
     return command
+
+
+def measuring_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorate a command with the options that say how a model runs, and whether results are re-ranked."""
+    return running_options(click.option("--rerank", is_flag=True, help="Rank by k-reciprocal re-ranking.")(command))
 
 
 def executor_options(command: Callable[..., None]) -> Callable[..., None]:

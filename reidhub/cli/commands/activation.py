@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from reidhub.cli.options import json_option, print_defaults
+from reidhub.cli.options import architecture_option, device_option, json_option, print_defaults
 from reidhub.cli.progress import show_images
 from reidhub.errors import UsageError
 from reidhub.zoo.own_files import is_exported_file, is_own_file
@@ -25,8 +25,8 @@ from reidhub.zoo.own_files import is_exported_file, is_own_file
     help="Folder for the pictures; created if it does not exist.",
 )
 @click.option("--force", is_flag=True, help="Replace existing files; without it, they are an error.")
-@click.option("--architecture", help="Architecture of a file; by default it is detected.")
-@click.option("--device", help="cpu or cuda; by default the GPU if there is one.")
+@architecture_option
+@device_option
 @json_option
 def command(
     model: str,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reidhub.cli.options import executor_options, json_option, print_defaults
+from reidhub.cli.options import architecture_option, executor_options, json_option, print_defaults, running_options
 from reidhub.cli.progress import show_images
 from reidhub.cli.tables import format_count
 from reidhub.errors import UsageError
@@ -36,19 +36,11 @@ if TYPE_CHECKING:
     metavar="I/N",
     help="Do only part I of N, from 0/N to N-1/N. torchrun and Slurm arrays choose the part themselves.",
 )
-@click.option("--architecture", help="Architecture of a file; by default it is detected.")
-@click.option("--device", help="cpu or cuda; by default the GPU if there is one.")
-@click.option(
-    "--precision",
-    type=click.Choice(["fp32", "exact", "tf32", "bf16", "fp16"]),
-    default="fp32",
-    show_default=True,
-    help="exact: the plain module. The others: faster code in this number format.",
-)
-@click.option("--batch-size", "batch", type=click.IntRange(min=1), help="Images per batch.")
+@architecture_option
+@running_options
 @executor_options
 @json_option
-def command(model: str, inputs: tuple[str, ...], *, as_data: bool, **options: Any) -> None:
+def command(model: str, inputs: tuple[str, ...], *, as_data: bool, batch_size: int | None, **options: Any) -> None:
     """Compute the embeddings of many images, and write them to a folder.
 
     NAME-or-FILE is the name of a checkpoint (osnet_x1_0.msmt17) or of a model (osnet_x1_0: its default checkpoint), the
@@ -73,7 +65,7 @@ def command(model: str, inputs: tuple[str, ...], *, as_data: bool, **options: An
     if options["shard"] is None and options["executor"] == "local" and (share := Share.find()).count > 1:
         click.echo(f"note: this process does {share}", err=True)
     try:
-        report = embed(model, inputs, progress=partial(show_images, "embed"), **options)
+        report = embed(model, inputs, batch=batch_size, progress=partial(show_images, "embed"), **options)
     except KeyboardInterrupt:
         click.echo("stopped; the same command continues", err=True)
         raise

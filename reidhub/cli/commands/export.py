@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from reidhub.cli.options import json_option, print_defaults
+from reidhub.cli.options import architecture_option, json_option, print_defaults
 
 
 @click.command("export")
@@ -33,7 +33,7 @@ from reidhub.cli.options import json_option, print_defaults
     help="File, or folder with a slash at its end; by default the checkpoint's name in the current folder.",
 )
 @click.option("--force", is_flag=True, help="Replace an existing file.")
-@click.option("--architecture", help="Architecture of a file; by default it is detected.")
+@architecture_option
 @json_option
 def command(model: str, *, as_data: bool, **options: Any) -> None:
     """Write a file for another runtime, and check it with that runtime.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reidhub.cli.options import Form, format_options, print_defaults
+from reidhub.cli.options import Form, architecture_option, format_options, print_defaults, running_options
 from reidhub.cli.progress import show_images
 from reidhub.cli.tables import Cell, print_table
 from reidhub.zoo.own_files import is_own_file
@@ -53,16 +53,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="Rank by k-reciprocal re-ranking. It compares all images with each other: memory grows with the gallery, time "
     "with its square. At most 100,000 images.",
 )
-@click.option("--architecture", help="Architecture of a file; by default it is detected.")
-@click.option("--device", help="cpu or cuda; by default the GPU if there is one.")
-@click.option(
-    "--precision",
-    type=click.Choice(["fp32", "exact", "tf32", "bf16", "fp16"]),
-    default="fp32",
-    show_default=True,
-    help="exact: the plain module. The others: faster code in this number format. An OUT has its own.",
-)
-@click.option("--batch-size", "batch", type=click.IntRange(min=1), help="Images per batch.")
+@architecture_option
+@running_options
 @format_options
 def command(
     model: str,
@@ -107,7 +99,7 @@ def command(
 
 
 def _rank(
-    model: str, queries: tuple[str, ...], gallery: str, *, batch: int | None, top: int, **options: Any
+    model: str, queries: tuple[str, ...], gallery: str, *, batch_size: int | None, top: int, **options: Any
 ) -> "RankReport":
     from reidhub.api.retrieval import ModelChoice
     from reidhub.devices import find_device
@@ -115,7 +107,7 @@ def _rank(
     from reidhub.verification.settings import explain_out_of_memory
 
     settings = {name: options.pop(name) for name in ("architecture", "device", "precision")}
-    choice = ModelChoice(model, batch=batch, **settings)
+    choice = ModelChoice(model, batch=batch_size, **settings)
     choice.check()
     job = RankJob.of(queries, gallery, RankChoices(top, **options))
     with explain_out_of_memory(find_device(settings["device"])):

@@ -5,7 +5,8 @@
 
 Each way runs in processes of its own, in alternation, with the same number of threads. Memory is the peak of such a
 process, with the libraries and the gallery. "Folder" reads the embeddings from an embeddings folder of
-`reidhub embed` on the disk, in parts, during the search. FAISS is left out if it is not installed.
+`reidhub embed` on the disk, in parts, during the search. The index of FAISS gets its
+memory before it is filled. FAISS is left out if it is not installed.
 """
 
 import argparse
@@ -106,7 +107,7 @@ WAYS = {"FAISS, flat": make_faiss, "reidhub": make_reidhub, "reidhub, folder": m
 
 
 def run_alone(results: Any, way: str, folder: Path, given: argparse.Namespace) -> None:
-    """Search several times, and report the seconds of each search but the first, the peak memory, and the result."""
+    """Search several times; report the seconds of each search except the first, the peak memory, and the result."""
     torch.set_num_threads(count_processors())
     queries = np.random.default_rng(1).standard_normal((given.queries, D), np.float32)
     search = WAYS[way](folder, queries, given.images, given.device)

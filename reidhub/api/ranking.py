@@ -50,33 +50,33 @@ def rank(
     The gallery is searched in parts, so memory does not grow with it. Images at the same distance are in gallery order.
 
     Args:
-        model: see `reidhub.embedder`, as are ``dataset``, ``architecture``, ``precision`` and ``batch``.
-        queries: an image file, a folder of images, or a list of these. A query that is in the gallery too is left out
-            of its own ranking.
+        model: a full name, a model's name, the path of a file, or another form that `reidhub.embedder` takes.
+        queries: an image file, a folder of images, or a list of these. A query that is in the gallery too is left
+            out of its own ranking.
         gallery: a folder of images, which are embedded now; or the folder of an earlier `reidhub.embed` with the same
             model and precision.
         dataset: the training data, if ``model`` is a model's name.
         top: number of images for each query.
         distance: ``euclidean`` (squared) or ``cosine``; None for the distance of the checkpoint.
         rerank: rank by k-reciprocal re-ranking. The whole gallery must fit into memory, and the time grows with the
-            square of its size; at most 100,000 images.
+            square of its size. At most 100,000 images, queries included.
         order: order of the queries: ``given``, or ``worst`` first. Where the names of the files tell who is right, a
             query is worse if its first right image comes later. Otherwise, it is worse if its nearest image is further
             away.
-        on_error: what happens if an image cannot be read: ``raise`` raises an error, ``skip`` leaves it out, with a
-            warning in the log.
-        architecture: the architecture of a file.
+        on_error: what happens if an image cannot be read: ``raise`` raises an error after all images were tried;
+            ``skip`` leaves it out, with a warning in the log.
+        architecture: the architecture of a file; None to detect it.
         device: the device; None for the GPU if there is one, else the CPU.
-        precision: the precision.
-        batch: images in a batch.
+        precision: how the model computes; see `reidhub.embedder`.
+        batch: number of images in a batch; None for a number that suits the device.
 
     Returns:
-        One ranking for each query.
+        One ranking for each query that can be read.
 
     Raises:
         DatasetError: an image or folder is missing, or an image cannot be read and ``on_error`` is ``raise``.
-        UsageError: the gallery has embeddings of another model or precision, it is too large for re-ranking, or an
-            argument has another value.
+        UsageError: the gallery has embeddings of another model or precision, or is too large for re-ranking; or an
+            argument has a value that is not allowed.
         UnknownCheckpointError: no checkpoint matches.
         FetchError: no source gave the checkpoint's file.
         WeightsError: the checkpoint's file does not hold the weights of this architecture.

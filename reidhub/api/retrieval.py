@@ -37,12 +37,12 @@ class ModelChoice:
     """The model that the user chose for embeddings, and how it runs; it can be sent to other processes.
 
     Args:
-        model: see `reidhub.embedder`, like the others.
+        model: the name or the file, as in `reidhub.embedder`.
         dataset: the training data, if ``model`` is a model's name.
         architecture: the architecture of a file; None to detect it.
         device: the device; None for the GPU if there is one, else the CPU.
-        precision: the precision.
-        batch: images in a batch; None for a number that suits the device.
+        precision: how the model computes; see `reidhub.embedder`.
+        batch: number of images in a batch; None for a number that suits the device.
     """
 
     model: ModelName
@@ -90,7 +90,11 @@ class ModelChoice:
         return made, EmbeddingModel.of_checkpoint(checkpoint, digest.hex, self.precision, made.dimensions)
 
     def on_cluster(self, address: str | None) -> "RayCluster":
-        """Return the Ray cluster that embeds with this model."""
+        """Return the Ray cluster that embeds with this model; the file of a checkpoint is downloaded here.
+
+        Args:
+            address: see `reidhub.embed`.
+        """
         from reidhub.retrieval.ray_shards import RayCluster
 
         weights = (self.checkpoint, fetch(self.checkpoint, Cache())) if self.checkpoint else None
@@ -124,33 +128,36 @@ def embed(
     continues. Later calls add images that are new. Memory does not grow with the number of images.
 
     Args:
-        model: see `reidhub.embedder`, as are ``dataset``, ``architecture``, ``precision`` and ``batch``.
+        model: a full name, a model's name, the path of a file, or another form that `reidhub.embedder` takes.
         inputs: a folder, an image file, a glob such as ``"crops/**/*.jpg"``, a ``.tar`` or ``.parquet`` file, an
-            address such as ``"s3://bucket/crops"``, or a list of these. Empty to continue with the plan that the folder
-            has.
-        output: the folder; or a file ``.npz``, for up to 1 GB of embeddings.
+            address such as ``"s3://bucket/crops"``, or a list of these. An empty list continues with the plan in the
+            folder.
+        output: the folder; or a ``.npz`` file, for up to 1 GB of embeddings.
         dataset: the training data, if ``model`` is a model's name.
         boxes: a CSV or Parquet file with the columns image, x1, y1, x2, y2 and perhaps id, or MOT's ``det.txt`` or
             ``gt.txt``. Each box is embedded like an image. ``inputs`` is then the folder of the images.
-        update: embed images again whose files have changed since they were planned; without it, this is an error.
+        update: if files have changed since they were planned, embed their shards again; False to raise an error.
         shard: ``I/N`` to do only the shards of part I, from 0 to N-1; None for the part that torchrun or a Slurm array
             names, or for all shards.
         plan_only: write the plan, and embed nothing.
-        architecture: the architecture of a file.
+        architecture: the architecture of a file; None to detect it.
         device: the device; None for the GPU if there is one, else the CPU.
-        precision: the precision.
-        batch: images in a batch.
-        executor: ``ray`` to embed on the nodes of a Ray cluster, in one worker for each GPU, or for each node without
-            GPUs. Images and ``output`` must have the same paths on all nodes.
-        address: the Ray cluster: ``HOST:PORT``, or ``auto`` for the one of this machine; None to start a Ray here.
-        progress: shows the progress; None for a progress bar if stderr is a terminal.
+        precision: how the model computes; see `reidhub.embedder`.
+        batch: number of images in a batch; None for a number that suits the device.
+        executor: ``ray`` to embed on the nodes of a Ray cluster, in one worker for each GPU; if the cluster has no
+            GPUs, in one worker for each node. Images and ``output`` must have the same paths on all nodes.
+        address: the Ray cluster: ``HOST:PORT``, or ``auto`` for the one of this machine; None to start Ray on this
+            machine for this call. If the program has initialised Ray already, that Ray is used instead.
+        progress: a function that gets the number of images and how many of them are done, and returns a context
+            manager; the value of its ``with`` block is called with the number of images that were done since. None for
+            a progress bar if stderr is a terminal.
 
     Returns:
         What was done. Images that cannot be read are counted and named there, and all other images are embedded.
 
     Raises:
         DatasetError: an input is missing, a table has other columns, or files have changed and ``update`` is False.
-        UsageError: the folder has embeddings of another model, or an argument has another value.
+        UsageError: the folder has embeddings of another model, or an argument has a value that is not allowed.
         UnknownCheckpointError: no checkpoint matches.
         FetchError: no source gave the checkpoint's file.
         WeightsError: the checkpoint's file does not hold the weights of this architecture.

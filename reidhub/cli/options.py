@@ -88,7 +88,7 @@ def executor_options(command: Callable[..., None]) -> Callable[..., None]:
     """Decorate a command with the options ``--executor`` and ``--address``.
 
     Raises:
-        UsageError: there is an address, but no cluster is to be used. It is raised when the command runs.
+        UsageError: ``--address`` is given without ``--executor ray``. It is raised when the command runs.
     """
 
     @click.option(
@@ -101,12 +101,12 @@ def executor_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--address",
         metavar="auto|HOST:PORT",
-        help="The Ray cluster: auto for the one of this machine. Without it, a Ray is started here.",
+        help="The Ray cluster: auto for the one of this machine. Without it, Ray starts here for this run.",
     )
     @wraps(command)
     def run(*arguments: Any, executor: str, address: str | None, **options: Any) -> None:
         if address is not None and executor != "ray":
-            raise UsageError("--address names a Ray cluster, which is not used", hint="add --executor ray")
+            raise UsageError("--address is given, but the run does not use Ray", hint="add --executor ray")
         command(*arguments, executor=executor, address=address, **options)
 
     return run

@@ -18,7 +18,7 @@ def show_images(name: str, total: int, done: int = 0) -> Iterator[Callable[[int]
     Args:
         name: the work, such as ``embed``.
         total: number of images.
-        done: number of images that were done before; they do not count for the speed.
+        done: number of images that were done before the block; they do not count for the speed.
 
     Yields:
         A function to call with the number of images that were done.

@@ -11,7 +11,13 @@ from reidhub.errors import DatasetError
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a table: name of a column -> what stands in the line, without spaces around it."""
+    """One line of a table.
+
+    Args:
+        file: the table.
+        line: number of the line, from 1.
+        cells: name of a column -> content of its cell, without spaces around it.
+    """
 
     file: Path
     line: int
@@ -34,8 +40,8 @@ def read_rows(
         optional: columns that may be missing, and may be empty.
 
     Raises:
-        DatasetError: columns are missing or there twice, or a line has other columns than the first line or an empty
-            cell. The message names file and line.
+        DatasetError: a column is missing or is there twice; or a line has more or fewer cells than the first line, or
+            nothing in one of ``columns``. The message names file and line.
         OSError: the file cannot be read.
     """
     with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
@@ -60,7 +66,7 @@ def read_rows(
 def _find_columns(
     file: Path, header: list[str], columns: Sequence[str], suggest: Callable[[Sequence[str]], str]
 ) -> dict[str, int]:
-    """Return the place of each column in the lines of a table."""
+    """Return the index of each column in the lines of a table."""
     found = f"got {', '.join(header) or 'an empty line'}"
     if missing := [name for name in columns if name not in header]:
         raise explain(file, 1, f"missing columns: {', '.join(missing)}; {found}", suggest(missing))

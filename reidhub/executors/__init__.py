@@ -1,1 +1,1 @@
-"""Where the shards of a long job run: in this process, a part of them in each process of a cluster, or on Ray."""
+"""Where the shards of a long job run: in one process, in parts in several processes, or in the workers of Ray."""

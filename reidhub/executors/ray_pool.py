@@ -22,7 +22,7 @@ from reidhub.models import ARCHITECTURES
 S = TypeVar("S")
 R = TypeVar("R")
 
-_QUEUED = 2  # shards that a worker has at once: while it works on one, the next one is already there
+_QUEUED = 2  # shards that a worker gets at once: while it works on one, the next one is already there
 _AHEAD = 8  # per worker, shards that may be begun after the oldest unfinished one; so results do not fill the memory
 _RETRIES = 3  # times that Ray repeats a shard whose worker has died
 _LOSSES = 3  # times that a shard may be lost despite Ray's repetitions; then it seems to kill its workers
@@ -41,8 +41,10 @@ def open_pool(
     Args:
         factory: makes a worker in the worker's process; a worker turns a shard into a result. Factory, shards and
             results are pickled, so the package must be installed on each node.
-        address: address of a cluster, or ``auto`` for the cluster of this machine; None to start a Ray on this machine.
-        gpus: True for one worker for each GPU, if the cluster has GPUs. Else there is one worker for each node.
+        address: address of a cluster, or ``auto`` for the cluster of this machine; None to start Ray on this machine.
+            If the program has initialised Ray already, that Ray is used instead.
+        gpus: True for one worker for each GPU; nodes without a GPU then have no worker. If this is False, or if the
+            cluster has no GPU, there is one worker for each node.
 
     Raises:
         UsageError: Ray is not installed, there is no cluster at the address, or it has no processor for a worker.
@@ -152,7 +154,7 @@ class _Todo(Generic[S]):
     losses: dict[int, int] = field(default_factory=dict)
 
     def choose(self, worker: _Worker, workers: list[_Worker]) -> int | None:
-        """Choose a shard for a worker: a lost one, a new one, or for an idle worker one that another worker has."""
+        """Choose a shard: a lost one, else a new one, else, for an idle worker, one that another worker still has."""
         given = [position for one in workers for position in one.tasks.values()]
         copies = {position: given.count(position) for position in self.unfinished}
         if lost := [position for position, count in copies.items() if not count]:

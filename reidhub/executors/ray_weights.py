@@ -1,4 +1,4 @@
-"""Brings checkpoint files to the nodes of a Ray cluster, which need neither the file nor a network to its sources."""
+"""Sends checkpoint files to the nodes of a Ray cluster. The nodes download nothing."""
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ class SharedFile:
     """A checkpoint file whose bytes are in Ray's object store.
 
     Args:
-        checkpoint: the checkpoint, with the sha256 and the size that its file has at the driver. It is never an
+        checkpoint: the checkpoint, with the sha256 and the size of its file on the driver's machine. It is never an
             `OwnCheckpoint`, because a path of the driver means nothing on a node.
         content: reference to the bytes in the object store.
     """

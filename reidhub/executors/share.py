@@ -1,7 +1,7 @@
 """Which part of the shards this process does, if several processes work on the same list of shards.
 
-The shards with number % count == index are the part of a process. The part comes from ``--shard I/N``, or from the
-variables of torchrun or of a Slurm array. No process has to know of another one.
+The part of a process has the shards with ``number % count == index``. The part comes from ``--shard I/N``, or from the
+variables of torchrun or of a Slurm array. The processes need no contact with each other.
 """
 
 import os
@@ -25,7 +25,7 @@ class Share:
     Args:
         index: number of the part, from 0 to ``count`` - 1.
         count: number of parts.
-        origin: who has named the part, for the user; empty if nobody has.
+        origin: where index and count come from, for messages, such as ``torchrun``; empty if nothing names a part.
         local_rank: number of this process on its machine, from torchrun; the process uses the GPU with this number.
     """
 
@@ -63,7 +63,7 @@ class Share:
 
     @classmethod
     def find(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Find the part in the environment: of torchrun, or of a Slurm array; without one, all shards are the part.
+        """Find the part in the variables of torchrun or of a Slurm array; without them, the part has all shards.
 
         Raises:
             UsageError: this is a pod of a Kubernetes indexed job, for which Kubernetes does not tell the number of

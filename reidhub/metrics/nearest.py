@@ -1,4 +1,4 @@
-"""The nearest gallery images of each query, found exactly while the gallery passes in parts.
+"""Finds the nearest gallery images of each query exactly, in a gallery that is added in parts.
 
 The embeddings of the gallery need not fit into memory: a part can be dropped after its search. Only the nearest images
 that were found so far are kept.
@@ -27,7 +27,7 @@ _TILE_ROWS_ON_GPU = 1 << 18
 _PAIR_VALUES = 1 << 20  # values of embeddings that are compared in float64 at a time; they take 8 MiB
 _ROUNDING = 2.0**-24  # largest relative error of one operation in float32
 _SHORTEST = 1e-12  # embeddings that are shorter have no direction: `torch.nn.functional.normalize` divides by this
-_MANY = 4  # times the wanted images: with more candidates in a tile, their number is reduced first
+_MANY = 4  # candidates per wanted image: if a tile has more, their number is reduced before float64 is used
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class _Rough:
     Args:
         values: float32 (q, n); the distance is about ``values + terms``.
         terms: float64 (q, 1).
-        error: float64 (q, 1), largest difference of a rough distance from the distance.
+        error: float64 (q, 1), largest difference between a rough distance and the exact distance.
     """
 
     values: Tensor
@@ -82,7 +82,7 @@ class NearestSearch:
 
     @property
     def places(self) -> Tensor:
-        """int64 (Q, k), indices of the nearest images, in the order of adding; -1 where the distance is infinity."""
+        """int64 (Q, k), indices of the nearest images among all that were added; -1 where the distance is infinity."""
         return self._places[:, : self.seen]
 
     @torch.inference_mode()
@@ -91,8 +91,8 @@ class NearestSearch:
 
         Args:
             gallery: float32 (n, D), on the device of the queries; n may be 0.
-            left_out: int64 (L, 2), pairs of a query and an image of this part, each counted from 0, that must not be in
-                the result; None for no pairs.
+            left_out: int64 (L, 2), index of a query and index of an image in this part: pairs that must not be in the
+                result; None for no pairs.
 
         Raises:
             EvaluationError: the part has another shape or is on another device, its embeddings are not finite, or their
@@ -117,8 +117,8 @@ class NearestSearch:
     def _compare(self, queries: slice, tile: Tensor, lengths: Tensor) -> _Rough:
         """Compute the rough distances of q queries to a tile (n, D) of embeddings with these lengths (n,).
 
-        With D dimensions, a sum of products has a rounding error of at most D roundings of the product of the two
-        lengths. Three times as many, and some more, also cover the sums of squares and all other steps.
+        In float32, the error of a sum of D products is at most about D * 2^-24 times the product of the two lengths.
+        The factor 3 and the 8 extra roundings also cover the sums of squares and all other steps.
         """
         query = self._query[queries]
         relative = 3 * (query.shape[1] + 8) * _ROUNDING

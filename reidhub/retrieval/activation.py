@@ -1,8 +1,8 @@
 """Activation maps: where in an image the last feature maps of a model are large.
 
 The definition is that of torchreid's ``visualize_actmap``, after Zagoruyko and Komodakis, "Paying More Attention to
-Attention" (ICLR 2017, arXiv 1612.03928): the sum of squares over the channels, divided by the length of the map,
-resized to the image, and stretched to the range from 0 to 255.
+Attention" (ICLR 2017, arXiv 1612.03928): the sum of squares over the channels, divided by the Euclidean norm of the
+map, resized to the image, and stretched to the range from 0 to 255.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -84,7 +84,7 @@ def draw_activations(
         model: in eval mode.
         spec: preprocessing of the model's images.
         files: image -> file to write.
-        advance: called with the number of images after some images were drawn.
+        advance: called with a number of images when they have been drawn or skipped.
 
     Returns:
         path -> reason, for the images that cannot be read; all others are drawn.

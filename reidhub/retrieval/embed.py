@@ -18,7 +18,7 @@ from reidhub.retrieval.tables import Part, Unreadable
 
 T = TypeVar("T")
 Advance = Callable[[int], object]
-"""A function that is called with the number of images after some images were taken."""
+"""A function that is called with a number of images when the embedder has taken them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +42,14 @@ class ShardWorker:
 
         Args:
             shard: the shard.
-            advance: called with 1 for each image that is taken.
+            advance: called with 1 for each of these images when the embedder has taken it.
 
         Returns:
             Number of images that were embedded now.
 
         Raises:
             CacheError: the folder cannot be written.
-            DatasetError: the shard's file cannot be read.
+            DatasetError: the plan or the shard's file cannot be read.
         """
         missing = find_missing(self.folder, shard)
         if not missing:
@@ -60,7 +60,7 @@ class ShardWorker:
         embeddings, errors = self.embedder.embed_readable(images)
         failed = {missing[index]: error.message for index, error in errors.items()}
         if len(failed) == len(missing) < shard.size:
-            return 0  # nothing has changed
+            return 0  # none of them can be read now either
         rows = np.empty((shard.size, self.embedder.dimensions), np.float32)
         rows[[place for place in missing if place not in failed]] = embeddings.numpy()
         if len(missing) < shard.size:
@@ -76,7 +76,7 @@ class ShardWorker:
 
 
 def find_missing(folder: EmbeddingsFolder, shard: Shard) -> list[int]:
-    """Return the places of the images of a shard that have no embedding yet, in order."""
+    """Return the indices in a shard of the images that have no embedding yet, in order."""
     everything = list(range(shard.size))
     if not folder.is_complete(shard):
         return everything

@@ -37,13 +37,13 @@ class EmbedReport:
         output: the embeddings folder, or the ``.npz`` file.
         planned: number of images in all plans of the folder.
         new: number of images that this run has planned.
-        changed: number of images whose files had changed, and that were embedded again.
-        repeated: number of images that were given more than once; each is embedded once.
+        changed: number of images whose files had changed. The embeddings of their shards are computed again.
+        repeated: number of inputs that repeat an earlier input of this run; each image is embedded once.
         embedded: number of images that this run has embedded.
         shards: number of shards of the plans; each has up to 1,000 images.
-        complete: number of shards that are complete. The others belong to other parts.
+        complete: number of these shards that have been embedded, by this process or by another one.
         unreadable: number of images of this part that could not be read; every run tries them again.
-        reasons: path and reason of the first 20 of them.
+        reasons: path and reason of the first 20 unreadable images.
     """
 
     output: Path
@@ -70,8 +70,8 @@ class EmbedJob:
     Attributes:
         folder: the embeddings folder.
         share: the shards that this process does.
-        npz: the ``.npz`` file that the embeddings are for; None for a folder. The folder is then removed at the end.
-        planned: what planning has found.
+        npz: the ``.npz`` file to write; the folder is then removed at the end. None to keep the folder.
+        planned: the numbers of inputs that planning has counted.
     """
 
     folder: EmbeddingsFolder
@@ -84,7 +84,7 @@ class EmbedJob:
         """Prepare a run.
 
         Args:
-            output: the embeddings folder, or a file ``.npz``.
+            output: the embeddings folder, or a ``.npz`` file.
             share: the shards that this process does.
 
         Raises:
@@ -93,7 +93,7 @@ class EmbedJob:
         if output.suffix != ".npz":
             return cls(EmbeddingsFolder(output), share)
         if share.count > 1:
-            raise UsageError(f"{output} cannot be written by {share}", hint="give a folder: -o FOLDER")
+            raise UsageError(f"only one process can write {output}: this is {share}", hint="give a folder: -o FOLDER")
         if output.exists():
             raise UsageError(f"{output} exists", hint="remove it, or choose another name")
         return cls(EmbeddingsFolder(output.with_name(f"{output.name}.unfinished")), share, output)
@@ -124,7 +124,7 @@ class EmbedJob:
         Args:
             make_model: loads the model, and describes it.
             open_progress: shows the progress.
-            cluster: where the shards are embedded; None for this process.
+            cluster: the Ray cluster that embeds the shards; None to embed them in this process.
 
         Raises:
             UsageError: the folder has embeddings of another model, or they are too many for a ``.npz`` file.

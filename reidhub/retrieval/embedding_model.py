@@ -12,7 +12,7 @@ from reidhub.zoo.checkpoint import Checkpoint
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingModel:
-    """The model that made some embeddings. Embeddings can be compared only if all fields but the first are equal.
+    """The model that made some embeddings. They can be compared only if all fields except ``checkpoint`` are equal.
 
     Args:
         checkpoint: name of the checkpoint, or path of the user's own file.
@@ -63,12 +63,12 @@ class EmbeddingModel:
 
     @classmethod
     def of_exported_file(cls, path: Path, metadata: ExportMetadata) -> Self:
-        """Describe an exported file; it stands for the checkpoint that it was made from."""
+        """Describe an exported file; the sha256 is that of its checkpoint's file, if the exported file has it."""
         shared = {field.name: getattr(metadata, field.name) for field in fields(cls)}
         return cls(**shared | {"checkpoint": str(path), "sha256": metadata.sha256 or Digest.of_file(path).hex})
 
     def list_differences(self, other: "EmbeddingModel") -> list[str]:
-        """Return a text for each field that must be equal, but is not: ``sha256: ... here, ... there``."""
+        """Return a text for each field that must be equal, but is not, such as ``precision: fp32 and bf16``."""
         names = [field.name for field in fields(self) if field.name != "checkpoint"]
         return [
             f"{name}: {getattr(self, name)} and {getattr(other, name)}"

@@ -3,7 +3,8 @@
     OUT/embeddings-0000-000017.parquet  shard 17 of plan 0: path, box, id, embedding
     OUT/unreadable.parquet              the images that could not be read: path, reason
     OUT/_model.json                     the model that made the embeddings
-    OUT/_plan, OUT/_unreadable          what is to be done, and the unreadable images of each shard
+    OUT/_plan                           all inputs, cut into shards
+    OUT/_unreadable                     the unreadable images of each shard, if there are any
 
 A shard's file has its name only when it is complete. So the names of the files say what is done, and a killed run
 continues with the other shards.
@@ -30,7 +31,7 @@ from reidhub.retrieval.tables import Part, Unreadable
 _MODEL, _UNREADABLE, _TEMPORARY = "_model.json", "_unreadable", "_temporary"
 _LIST = "unreadable.parquet"
 _LIST_ROWS = 10_000  # unreadable images that are copied at a time
-_ATTEMPTS = 10  # two workers that write the same file remove each other's temporary file
+_ATTEMPTS = 10  # to write a file: two workers that write the same file remove each other's temporary file
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class EmbeddingsFolder:
         return read_json(EmbeddingModel, self.path / _MODEL)
 
     def claim(self, model: EmbeddingModel) -> None:
-        """Write down the model of this folder, or check that it is the one that the folder has.
+        """Write the model into ``_model.json``; if the folder has a model already, check that it is this one.
 
         Raises:
             UsageError: the folder has embeddings of another model.
@@ -70,11 +71,15 @@ class EmbeddingsFolder:
         """Check that the embeddings of this folder can be compared with those of a model.
 
         Raises:
-            UsageError: the embeddings were made by another model, or with other settings; or the folder has none.
+            UsageError: the embeddings were made by another model, or with other settings; or ``_model.json`` is missing
+                or damaged.
         """
         own = self.model
         if own is None:
-            raise UsageError(f"{self.path} has no embeddings of `reidhub embed`", hint=f"check {self.path / _MODEL}")
+            raise UsageError(
+                f"{self.path / _MODEL} is missing or damaged, so the model of the embeddings is unknown",
+                hint="embed into a new folder; on a cluster, give a folder that all machines share",
+            )
         if differences := own.list_differences(model):
             same_name = own.checkpoint == model.checkpoint
             how = "but made in another way" if same_name else f"not of {model.checkpoint}"
@@ -86,7 +91,7 @@ class EmbeddingsFolder:
         return self.path / f"embeddings-{shard.name}.parquet"
 
     def is_complete(self, shard: Shard) -> bool:
-        """Return True if a shard has been embedded, apart from images that could not be read."""
+        """Return True if a shard has been embedded; images that could not be read do not count."""
         return self.shard_path(shard).exists()
 
     def write(self, shard: Shard, part: Part, unreadable: Sequence[Unreadable], origin: dict[str, Any]) -> None:
@@ -96,7 +101,7 @@ class EmbeddingsFolder:
             shard: the shard.
             part: the embeddings of its readable images.
             unreadable: its other images.
-            origin: stands as JSON in the file's metadata, under the key ``reidhub``.
+            origin: what made the embeddings; written as JSON into the file's metadata, under the key ``reidhub``.
 
         Raises:
             CacheError: the folder cannot be written.
@@ -134,7 +139,14 @@ class EmbeddingsFolder:
         self.forget_unreadable(shard)
 
     def list_unreadable(self, shard: Shard | None = None) -> Iterator[Unreadable]:
-        """Yield the images that could not be read when their shard was embedded last; of one shard or of all."""
+        """Yield the images that could not be read when their shard was embedded last.
+
+        Args:
+            shard: a shard; None for all shards.
+
+        Raises:
+            DatasetError: a list cannot be read.
+        """
         if shard is not None:
             if (path := self._list_path(shard)).exists():
                 yield from tables.read_list(path, shard)
@@ -192,7 +204,7 @@ class EmbeddingsFolder:
                 return
             if target.exists():
                 return
-        raise FileNotFoundError(ENOENT, "other processes remove its files all the time", str(self.path))
+        raise FileNotFoundError(ENOENT, "other processes keep removing its temporary files", str(self.path))
 
     def remove_leftovers(self, shard: Shard) -> None:
         """Remove the temporary files of killed workers for a shard."""

@@ -39,7 +39,7 @@ class ImageEmbedder:
 
     Args:
         embedder: the model.
-        advance: called with the number of images after some images were taken.
+        advance: called with a number of images when the embedder has taken them.
         unreadable: gets the path and the reason of each image that cannot be read.
     """
 
@@ -78,23 +78,25 @@ class Gallery:
 
         Raises:
             DatasetError: there is no such folder, or it has neither.
-            UsageError: `reidhub embed` has planned this folder, but not begun to embed.
+            UsageError: the path is a file; or `reidhub embed` has planned this folder, but not begun to embed.
         """
         if EmbeddingsFolder(Path(path)).model:
             return cls(Path(path), [])
         if (Path(path) / FOLDER).is_dir():
             raise UsageError(f"{printable(path)} has no embeddings yet", hint="finish `reidhub embed` first")
         if Path(path).is_file():
-            raise UsageError(f"{printable(path)} is a file; a gallery is a folder", hint="name the folder it is in")
+            raise UsageError(f"{printable(path)} is a file; a gallery is a folder", hint="give the folder of this file")
         return cls(Path(path), list_images(path))
 
     @property
     def size(self) -> int:
-        """Number of images."""
+        """Number of images; in an embeddings folder, of planned images."""
         return len(self.images) or len(EmbeddingsFolder(self.path).plan)
 
     def check_model(self, model: EmbeddingModel) -> None:
         """Check that the embeddings of this gallery can be compared with those of a model.
+
+        The log warns if shards of an embeddings folder are missing.
 
         Raises:
             UsageError: they were made by another model, or with another preprocessing or precision.
@@ -105,13 +107,17 @@ class Gallery:
         folder.check_model(model)
         missing = sum(not folder.is_complete(shard) for shard in folder.plan.shards())
         if missing:
-            _log.warning("%s is not complete: %d shards are not embedded, and not ranked", self.path, missing)
+            _log.warning(
+                "%s has %d shards without embeddings, whose images are not ranked; `reidhub embed` completes them",
+                self.path,
+                missing,
+            )
 
     def parts(self, images: ImageEmbedder) -> Iterator[Part]:
         """Yield the embeddings in parts, in gallery order.
 
         Args:
-            images: embeds the images of a folder, and is told the progress.
+            images: embeds the images of a folder; its ``advance`` also counts images that have embeddings.
 
         Raises:
             DatasetError: a file of embeddings cannot be read.

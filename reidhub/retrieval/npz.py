@@ -18,12 +18,12 @@ def check_size(images: int, dimensions: int) -> None:
     """Check that the embeddings are small enough for a ``.npz`` file.
 
     Raises:
-        UsageError: they have more than 1 GB.
+        UsageError: they take more than 1 GB.
     """
     size = images * dimensions * 4
     if size > LARGEST:
         raise UsageError(
-            f"{images:,} embeddings of {dimensions} values have {size / 1e9:.1f} GB; a .npz file has at most 1 GB",
+            f"{images:,} embeddings of {dimensions} values take {size / 1e9:.1f} GB; a .npz file has at most 1 GB",
             hint="give a folder: -o FOLDER writes Parquet files",
         )
 

@@ -1,8 +1,8 @@
 """The plan of an embeddings folder: every input, cut into shards of 1,000.
 
 ``OUT/_plan`` has one Arrow file per plan, ``0000.arrow``, ``0001.arrow`` and so on. Each later plan has the inputs that
-no earlier plan has. A record batch of a file is a shard, so a worker reads its shards alone. All ways to run read the
-same plan. It is on the disk only, so memory does not grow with the number of inputs.
+no earlier plan has. A record batch of a file is a shard, so a worker reads only its own shards. One process, several
+processes and Ray read the same plan. It is only on the disk, so memory does not grow with the number of inputs.
 """
 
 import os
@@ -74,7 +74,7 @@ class PlanFile:
         return self._last if shard == self.shards - 1 else SHARD_SIZE
 
     def read_batch(self, shard: int) -> "pa.RecordBatch":
-        """Read one shard as Arrow has it.
+        """Read one shard as an Arrow record batch.
 
         Raises:
             DatasetError: the file is damaged.
@@ -125,11 +125,19 @@ class Plan:
                 yield Shard(plan, number, file.size_of(number))
 
     def read(self, shard: Shard) -> list[Input]:
-        """Read the inputs of a shard."""
+        """Read the inputs of a shard.
+
+        Raises:
+            DatasetError: a file is damaged.
+        """
         return decode_batch(self.files[shard.plan].read_batch(shard.number))
 
     def read_all(self, number: int) -> Iterator[Input]:
-        """Yield all inputs of one plan."""
+        """Yield all inputs of one plan.
+
+        Raises:
+            DatasetError: a file is damaged.
+        """
         file = self.files[number]
         for shard in range(file.shards):
             yield from decode_batch(file.read_batch(shard))
@@ -158,7 +166,7 @@ def make_schema() -> "pa.Schema":
 
 
 def encode_batch(inputs: Iterable[Input]) -> "pa.RecordBatch":
-    """Return inputs as Arrow has them in a plan."""
+    """Return the inputs of a shard as an Arrow record batch."""
     import pyarrow as pa
 
     rows = [(os.fsencode(i.path), i.size, i.modified_ns, i.box, i.id, _encode(i.container), i.position) for i in inputs]
@@ -168,7 +176,7 @@ def encode_batch(inputs: Iterable[Input]) -> "pa.RecordBatch":
 
 
 def decode_batch(batch: "pa.RecordBatch") -> list[Input]:
-    """Return the inputs of a shard."""
+    """Return the inputs of a shard from its Arrow record batch."""
     columns: dict[str, list[Any]] = batch.to_pydict()
     rows = zip(*(columns[name] for name in make_schema().names), strict=True)
     return [

@@ -33,7 +33,7 @@ class Planned:
     Attributes:
         new: number of inputs in the new plan.
         known: number of inputs that an earlier plan has.
-        repeated: number of inputs that were given more than once; each is embedded once.
+        repeated: number of inputs that repeat an earlier input of this run; each is embedded once.
         changed: number of planned inputs whose files have changed; their shards are embedded again.
     """
 
@@ -48,8 +48,8 @@ def extend_plan(
 ) -> Planned:
     """Write a new plan with the inputs that no earlier plan has; write nothing if there are none.
 
-    An input is known by its path and box. It has changed if its size, its modification time, its label or its place in
-    an archive differs from the plan. A change of an image that could not be read is no error.
+    Path and box identify an input. An input has changed if its size, its modification time, its label or its place in
+    an archive differs from the plan. If it could not be read so far, a change is no error.
 
     Args:
         folder: the embeddings folder; created if it does not exist.
@@ -58,7 +58,8 @@ def extend_plan(
         by_image: plan the inputs in the order of their paths, so that the boxes of an image are together.
 
     Raises:
-        DatasetError: inputs have changed, and ``update`` is False; or another process has written a plan meanwhile.
+        DatasetError: inputs have changed, and ``update`` is False; or another process has changed the plans at the same
+            time.
         CacheError: the folder cannot be written.
         DiskFullError: the disk has no room for the plan.
     """
@@ -129,7 +130,7 @@ def _explain_changes(folder: EmbeddingsFolder, index: "_Index", count: int) -> D
     more = [f"and {count - len(names)} more"] if count > len(names) else []
     return DatasetError(
         "\n  ".join([f"images have changed since they were planned in {folder.path} ({count}):", *names, *more]),
-        hint="--update (update=True in Python) embeds them again",
+        hint="to embed them again, add --update (update=True in Python)",
     )
 
 
@@ -163,7 +164,7 @@ class _Index:
             self._connection.executemany("INSERT INTO planned VALUES (?, ?, ?, ?)", values)
 
     def read_unreadable(self, folder: EmbeddingsFolder) -> None:
-        """Add the places of the images that could not be read."""
+        """Add the indices in their plans of the images that could not be read."""
         rows = ((one.shard.plan, one.shard.number * SHARD_SIZE + one.place) for one in folder.list_unreadable())
         self._connection.executemany("INSERT INTO unreadable VALUES (?, ?)", rows)
 
@@ -178,7 +179,7 @@ class _Index:
             yield _read(text)
 
     def find_new(self, inputs: Iterable[Input], found: Planned) -> Iterator[Input]:
-        """Yield the inputs that no plan has, each once; count them and the others in ``found``."""
+        """Yield each input that no plan has, once; count new, known, repeated and changed inputs in ``found``."""
         for given in inputs:
             key, state = _make_key(given), _hash_state(given)
             added = self._connection.execute("INSERT OR IGNORE INTO planned VALUES (?, ?, NULL, NULL)", (key, state))
@@ -204,7 +205,7 @@ class _Index:
         return bool(added.rowcount) and not allowed
 
     def read_changes(self, plan: int) -> dict[int, Input]:
-        """Return the changed inputs of a plan by their rows."""
+        """Return the changed inputs of a plan: index in the plan -> input."""
         rows = self._connection.execute("SELECT row, input FROM changed WHERE plan = ?", (plan,))
         return {row: _read(text) for row, text in rows}
 
@@ -216,12 +217,12 @@ class _Index:
 
 
 def _make_key(given: Input) -> bytes:
-    """Return a hash of what an input is: its path and its box."""
+    """Return a hash of what identifies an input: its path and its box."""
     return blake2b(repr((given.path, given.box)).encode(errors="surrogateescape"), digest_size=16).digest()
 
 
 def _hash_state(given: Input) -> bytes:
-    """Return a hash of what may change: size, time, label and place; nothing for a file that is missing."""
+    """Return a hash of what may change: size, time, label and place; empty for a file that is missing."""
     if given.size < 0 and not given.modified_ns:
         return b""
     state = given.size, given.modified_ns, given.id, given.container, given.position

@@ -32,7 +32,7 @@ class RankChoices:
         order: order of the queries.
 
     Raises:
-        UsageError: a value is not possible.
+        UsageError: a value is not allowed.
     """
 
     top: int = 10
@@ -73,8 +73,8 @@ class RankReport:
         if self.choices.order == "given":
             return "queries in the order given"
         if any(ranking.is_marked for ranking in self.rankings):
-            return "worst queries first: those whose first right image has the largest place"
-        return "worst queries first: those whose nearest image is furthest away"
+            return "worst queries first: a query is worse if its first right image comes later"
+        return "worst queries first: a query is worse if its nearest image is further away"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class RankJob:
 
         Raises:
             DatasetError: a file or folder does not exist, or a folder has no images.
-            UsageError: there is no query, the gallery is too large for re-ranking, or it has no embeddings yet.
+            UsageError: there is no query; or the gallery is a file, too large for re-ranking, or not embedded yet.
         """
         images = list(dict.fromkeys(image for path in queries for image in list_images(path)))
         if not images:

@@ -20,7 +20,7 @@ RERANKED = 100_000
 """Largest number of queries and gallery images together that can be re-ranked: time grows with its square."""
 
 _BLOCK = 8192  # gallery images that are searched together; parts may be smaller
-_SPARE = 10_000  # names of images that are remembered although they are no longer among the nearest
+_SPARE = 10_000  # names that may be remembered after their images are no longer among the nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class Ranker:
         """Rank the gallery by k-reciprocal re-ranking, which needs the whole gallery in memory.
 
         Raises:
-            UsageError: the gallery is too large, or has one of the queries.
+            UsageError: the gallery is too large, or one of the queries is in it.
         """
         names, own, rows = _Names(), _OwnImages(self.paths), []
         for part in parts:
@@ -131,7 +131,7 @@ class Ranker:
             check_reranking(len(self.paths) + names.count)
             if pairs := own.find(part):
                 raise UsageError(
-                    f"re-ranking needs queries that are not in the gallery, but it has {self.paths[pairs[0][0]]}",
+                    f"re-ranking needs queries that are not in the gallery; the gallery has {self.paths[pairs[0][0]]}",
                     hint="leave out --rerank, or give another gallery",
                 )
             rows.append(part.embeddings)
@@ -167,8 +167,8 @@ def check_reranking(images: int) -> None:
     """
     if images > RERANKED:
         raise UsageError(
-            f"re-ranking compares all images with each other, and takes at most {RERANKED:,} with the queries; these "
-            f"are {images:,} or more",
+            f"re-ranking compares all images with each other, and takes at most {RERANKED:,}, queries included; got "
+            f"{images:,} or more",
             hint="leave out --rerank, or give a smaller gallery",
         )
 
@@ -195,7 +195,7 @@ class _Names:
         self.count += len(part)
 
     def forget_all_but(self, places: Tensor) -> None:
-        """Forget images that are not among these, if there are many."""
+        """Forget the images that are not in ``places``, if many images are remembered."""
         if len(self.images) > places.numel() + _SPARE:
             kept = set(places.flatten().tolist())
             self.images = {index: name for index, name in self.images.items() if index in kept}

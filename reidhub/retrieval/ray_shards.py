@@ -64,7 +64,7 @@ class RayCluster:
                     embedded += task.missing - left
                     advance(task.missing)
                     recent.append(task.shard)
-        for shard in recent:  # the end of the pool has stopped workers that repeated some of them
+        for shard in recent:  # the pool has stopped workers that were repeating some of these shards
             folder.remove_leftovers(shard)
         return embedded
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 METADATA_KEY = b"reidhub"
-"""Key in the metadata of a table of embeddings. Its value is JSON: model, engine, precision, versions."""
+"""Key in the metadata of a table of embeddings. Its value is JSON: the model, the engine, the device, the version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def make_table(part: Part, origin: dict[str, Any]) -> "pa.Table":
 
     Args:
         part: the embeddings.
-        origin: what made them; stands as JSON in the table's metadata, under `METADATA_KEY`.
+        origin: what made them; written as JSON into the table's metadata, under `METADATA_KEY`.
     """
     import pyarrow as pa
 

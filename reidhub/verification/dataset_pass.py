@@ -41,7 +41,7 @@ def read_model(checkpoint: Checkpoint, file: Path) -> ReidModel:
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """What a model is made from; with another path it can be sent to another machine.
+    """What a model is made from. Another machine needs another ``path``.
 
     Args:
         checkpoint: the entry of the manifest.
@@ -296,7 +296,7 @@ def _split(batches: Iterator[Batch], *, chunked: bool) -> Iterator[Iterable[Batc
 
 @contextmanager
 def _on_device(group: Sequence[PassMember], device: torch.device, *, rest: bool) -> Iterator[None]:
-    """Keep the models of a group on the device during the ``with`` block; with ``rest``, free their memory then."""
+    """Keep the models of a group on the device during the ``with`` block; if ``rest``, free their memory then."""
     for member in group:
         member.embedder.move(device)
     try:

@@ -21,7 +21,7 @@ from reidhub.verification.dataset_pass import DatasetPass, ModelSource, MovableE
 from reidhub.verification.receipt import describe_environment
 from reidhub.verification.settings import Settings, read_device_name
 
-_SHARD = 1000  # images in a shard; less what is needed for whole batches
+_SHARD = 1000  # most images in a shard; fewer, so that it has whole batches; more only if one batch is larger
 
 
 @contextmanager
@@ -49,7 +49,7 @@ class _Model:
     Args:
         source: what it is made from; the path is that of the driver.
         file: the checkpoint file, for the node.
-        done: number of images at the start of the shard that the journal has already.
+        done: number of images, from the start of the shard on, whose rows are in the journal already.
     """
 
     source: ModelSource
@@ -58,7 +58,7 @@ class _Model:
 
     @property
     def key(self) -> tuple[str, str, bool]:
-        """Equal for equal models."""
+        """A value that tells which loaded model to use: equal if checkpoint, file and kind of rows are equal."""
         return self.file.checkpoint.name, str(self.file.checkpoint.artifact.digest), self.source.classify
 
 
@@ -197,12 +197,12 @@ def _check_computers(rows: _Rows, expected: Mapping[int, str]) -> None:
     """Check that a shard was computed as it would be here: a receipt names one device and one set of versions.
 
     Raises:
-        UsageError: it was not.
+        UsageError: it was computed on another device or with other versions.
     """
     for place, computer in rows.computers.items():
         if computer != expected[place]:
             raise UsageError(
                 f"the node {rows.host} computes with another device or other versions than this machine:\n"
                 f"  there: {computer}\n  here:  {expected[place]}",
-                hint="a receipt names one device: use nodes of one kind, with the same versions, and start there",
+                hint="a receipt names one device: use equal nodes with equal versions, and start the run on one",
             )

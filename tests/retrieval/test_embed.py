@@ -282,7 +282,7 @@ def test_a_npz_file_has_the_rows_and_leaves_no_folder(tmp_path, write_crops):
 
 def test_a_npz_file_of_more_than_one_gigabyte_is_refused() -> None:
     check_size(488_281, 512)
-    with pytest.raises(UsageError, match=r"488,282 embeddings of 512 values have 1\.0 GB"):
+    with pytest.raises(UsageError, match=r"488,282 embeddings of 512 values take 1\.0 GB"):
         check_size(488_282, 512)
 
 

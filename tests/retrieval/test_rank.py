@@ -124,7 +124,7 @@ def test_unreadable_images_are_errors_or_left_out(images, caplog):
 def test_gallery_that_is_too_large_for_reranking_is_refused_before_it_is_embedded(images, monkeypatch):
     monkeypatch.setattr(ranking, "RERANKED", 35)
     monkeypatch.setattr("reidhub.api.retrieval.ModelChoice.make", None)
-    with pytest.raises(UsageError, match="at most 35 with the queries; these are 36"):
+    with pytest.raises(UsageError, match="at most 35, queries included; got 36"):
         rank(images, rerank=True)
 
 

@@ -74,7 +74,7 @@ def test_page_shows_every_mark_in_words_and_the_cut_box(tmp_path, report):
     red, blue = (np.asarray(image.convert("RGB"), int)[5:-5, :5].mean((0, 1)) for image in (shown[0], shown[6]))
     assert red[0] > 200 > 50 > red[2]
     assert blue[2] > 200 > 50 > blue[0]  # the box begins in the right half
-    assert note == "1 images could not be opened; their names stand there"
+    assert note == "images that could not be opened: 1; it shows their names instead"
     assert "The query is in the gallery too" in text
 
 

@@ -44,8 +44,8 @@ def command(
     the path of a checkpoint file (my.pth). IMAGE is an image, or a folder of images.
 
     The map is the sum of squares over the channels of the last feature maps, as in torchreid. Blue is the smallest
-    value in the image, red the largest: the colours of two images cannot be compared. Each picture is a PNG file with
-    the name of its image; images of the same name get a number (a.png, a-2.png).
+    value in the image, and red the largest, so the colours of two images cannot be compared. Each picture is a PNG file
+    with the name of its image; images of the same name get a number (a.png, a-2.png).
 
     Images that cannot be read are left out, and the exit code is 1.
     """

@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     help="Embed boxes of the images: CSV or Parquet with image,x1,y1,x2,y2[,id], or MOT's det.txt or gt.txt. INPUT is "
     "the folder of the images.",
 )
-@click.option("--update", is_flag=True, help="Embed files again that have changed; without it, they are an error.")
+@click.option("--update", is_flag=True, help="Embed files again if they have changed; without it, they are an error.")
 @click.option("--plan-only", is_flag=True, help="Write the plan for other processes, and embed nothing.")
 @click.option(
     "--shard",
     metavar="I/N",
-    help="Do only part I of N, from 0/N to N-1/N. torchrun and Slurm arrays choose the part themselves.",
+    help="Do only the shards of part I of N, from 0/N to N-1/N. With torchrun and Slurm arrays, leave it out.",
 )
 @architecture_option
 @running_options
@@ -47,11 +47,13 @@ def command(model: str, inputs: tuple[str, ...], *, as_data: bool, batch_size: i
     path of a checkpoint file (my.pth), or an exported file (my.onnx).
 
     INPUT is a folder, an image, a glob ('crops/**/*.jpg'), a .tar or .parquet file, an address (s3://bucket/crops), or
-    - for a list of paths on stdin. Without INPUT, the run goes on with the plan that OUT has.
+    - for a list of paths on stdin. Without INPUT, the run continues with the plan in OUT.
 
     OUT gets Parquet files with the columns path, box, id and embedding. To resume an interrupted run, or to add new
-    images, run the same command again. Images that cannot be read are listed in OUT/unreadable.parquet; all others are
-    embedded, and the exit code is 1; 0 in a part of torchrun, which stops all parts when one fails.
+    images, run the same command again.
+
+    Images that cannot be read are listed in OUT/unreadable.parquet, and all others are embedded. The exit code is then
+    1. In a process of torchrun it is 0, because torchrun stops all processes when one fails.
     """
     if not is_own_file(model):
         print_defaults((model,))
@@ -88,9 +90,9 @@ def _print_report(report: "EmbedReport", *, plan_only: bool) -> None:
         listed = "" if report.output.suffix == ".npz" else f": {report.output / 'unreadable.parquet'} lists them"
         click.echo(f"{format_count(report.unreadable, 'image')} could not be read{listed}", err=True)
     if report.repeated:
-        click.echo(f"{format_count(report.repeated, 'input')} given more than once: embedded once", err=True)
+        click.echo(f"{format_count(report.repeated, 'repeated image')} left out: each image is embedded once", err=True)
     if report.changed:
-        click.echo(f"{format_count(report.changed, 'changed image')} embedded again", err=True)
+        click.echo(f"{format_count(report.changed, 'changed image')}: their shards are embedded again", err=True)
     if plan_only:
         shards = format_count(report.shards, "shard")
         click.echo(f"planned {report.planned:,} images in {shards} ({report.new:,} new)", err=True)

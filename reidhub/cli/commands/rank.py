@@ -39,8 +39,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     type=click.Choice(["given", "worst"]),
     default="given",
     show_default=True,
-    help="Order of the queries. worst: first those whose first right image comes last; where the names of the files do "
-    "not tell who is right, those whose nearest image is furthest away.",
+    help="Order of the queries. worst: a query comes earlier if its first right image comes later; where the names of "
+    "the files do not tell who is right, if its nearest image is further away.",
 )
 @click.option(
     "--distance",

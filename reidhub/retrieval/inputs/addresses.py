@@ -39,22 +39,23 @@ def _check_protocol(protocol: str) -> None:
             f"addresses with {protocol}:// need a package: {error}", hint="pip install 'reidhub[cloud]'"
         ) from error
     except ValueError as error:
-        known = "s3://, gs://, https://, file://"
-        raise UsageError(f"{protocol}:// is no address that fsspec knows, such as {known}: {error}") from error
+        raise UsageError(
+            f"fsspec knows no addresses with {protocol}://: {error}", hint="give an s3://, gs:// or https:// address"
+        ) from error
 
 
 def check(address: str) -> None:
     """Check that the package for an address is installed.
 
     Raises:
-        UsageError: it is not installed, or nothing is known of such addresses.
+        UsageError: it is not installed, or fsspec does not know such addresses.
     """
     for part in address.split("::"):  # such as zip://a.jpg::s3://bucket/all.zip
         _check_protocol(part.partition("://")[0])
 
 
 def describe(address: str) -> tuple[int, int, bool]:
-    """Return size (-1 if unknown), modification time in ns (0 if unknown), and whether it is a folder.
+    """Return size in bytes (-1 if unknown), modification time in ns (0 if unknown), and True for a folder.
 
     Raises:
         DatasetError: it does not exist, or cannot be read.
@@ -66,9 +67,9 @@ def describe(address: str) -> tuple[int, int, bool]:
 
 
 def list_folder(address: str) -> Iterator[tuple[str, int, int, bool]]:
-    """Yield name, size, time and kind (as `describe`) of what is directly in a folder, in the order of full paths.
+    """Yield the name of each entry of a folder, and what `describe` returns for it.
 
-    Hidden files and folders are left out.
+    Entries are in the order of their full paths. Hidden files and folders are left out.
 
     Raises:
         DatasetError: the folder cannot be read.

@@ -30,9 +30,9 @@ def list_boxes(file: Path, folder: FileInfo | None) -> Iterator[Input]:
         folder: the folder of the images, or of the frames of a MOT file; None for the folder of ``file``.
 
     Raises:
-        DatasetError: the file cannot be read, has other columns or no boxes; or a row has a box that is no box. The
-            message names the file and the line or row.
-        UsageError: a MOT file without a folder of frames.
+        DatasetError: the file cannot be read, has other columns or no boxes; or the edges in a row are not four finite
+            numbers. The message names the file and the line or row.
+        UsageError: ``file`` is a MOT file, and no folder of frames was given.
     """
     count = 0
     for found in _read(file, folder):

@@ -21,8 +21,8 @@ _Read = Callable[[], bytes]
 def open_images(inputs: Iterable[Input]) -> Iterator[ImageLike | LazyImage]:
     """Yield an image for each input, in order.
 
-    Most images are read when they are loaded. The images of a Parquet file are read when they are yielded, because its
-    rows come in batches. Consecutive boxes of one image are cut from a frame that is read and decoded once.
+    Most images are read when the embedder loads them. The images of a Parquet file are read when they are yielded,
+    because its rows come in batches. Consecutive boxes of one image are cut from a frame that is read and decoded once.
     """
     for container, group in groupby(inputs, lambda given: given.container):
         if container is not None and not container.lower().endswith(".tar"):
@@ -42,7 +42,7 @@ def _open_rows(path: str, inputs: Iterable[Input]) -> Iterator[ImageLike | LazyI
 
 
 def _read_row(rows: ImageRows, row: int) -> _Read:
-    """Read a row now; the function gives its bytes, or raises the error of reading."""
+    """Read a row now; return a function that returns its bytes, or raises the error that reading it gave."""
     try:
         return partial(_give, rows.read(row))
     except DatasetError as error:
@@ -85,9 +85,9 @@ class _WholeImage(LazyImage):
 
 
 class _Frame:
-    """An image from which several boxes are cut; it is read and decoded for the first box alone.
+    """An image from which several boxes are cut; it is read and decoded once, for the first box.
 
-    Its boxes hold it until they are loaded. So its pixels are freed after the last one.
+    Each box holds the frame until the box is loaded. So the pixels are freed after the last box.
     """
 
     def __init__(self, name: str, read_bytes: _Read) -> None:

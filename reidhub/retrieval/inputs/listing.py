@@ -37,7 +37,7 @@ def list_inputs(inputs: Sequence[str], boxes: Path | None = None) -> Iterator[In
 
     Raises:
         DatasetError: an input does not exist, cannot be read or has no images; or a table has other columns, or a
-            row that makes no sense. Raised by this call, or by the iterator.
+            row with wrong values. Raised by this call, or by the iterator.
         UsageError: there are no inputs, a file is of another kind, or an address needs a package that is not installed.
     """
     if boxes is not None:
@@ -45,14 +45,17 @@ def list_inputs(inputs: Sequence[str], boxes: Path | None = None) -> Iterator[In
     if not inputs:
         raise UsageError("no INPUT was given", hint=_HINT)
     if list(inputs).count(_STDIN) > 1:
-        raise UsageError("the list on stdin (-) was given more than once")
+        raise UsageError("the list on stdin (-) was given more than once", hint="give - once")
     found = [(given, _find(given)) for given in inputs]
     return (image for given, file in found for image in _list(given, file))
 
 
 def _find_folder(inputs: Sequence[str], boxes: Path) -> FileInfo | None:
     if len(inputs) > 1:
-        raise UsageError(f"the boxes of {boxes} belong to one folder, got {len(inputs)} INPUTs")
+        raise UsageError(
+            f"the boxes of {boxes} belong to one folder, got {len(inputs)} INPUTs",
+            hint="give the folder of the images as the only INPUT",
+        )
     if not inputs:
         return None
     if inputs[0] == _STDIN or not (found := describe(inputs[0])).is_folder:
@@ -134,9 +137,9 @@ def _explain_nothing(given: str, file: FileInfo | None) -> DatasetError:
     if given == _STDIN:
         return DatasetError("the list on stdin (-) is empty")
     if file is None:
-        return DatasetError(f"no file matches {given}", hint="put a glob in quotes; ** stands for any folders")
+        return DatasetError(f"no file matches {given}", hint="check the pattern; ** stands for any number of folders")
     if file.is_folder:
         suffixes = " ".join(sorted(IMAGE_SUFFIXES))
-        hint = f"images end with {suffixes}; tar and Parquet files: '{given.rstrip('/')}/*.tar'"
+        hint = f"images end with {suffixes}; for tar or Parquet files give a glob: '{given.rstrip('/')}/*.tar'"
         return DatasetError(f"{given} has no images", hint=hint)
     return DatasetError(f"{given} has no images", hint=_HINT if is_address(given) else None)

@@ -31,7 +31,7 @@ class _Row(NamedTuple):
 
 
 def is_mot(file: Path) -> bool:
-    """Return True if the first line of a text file that is not empty has six numbers or more, and nothing else.
+    """Return True if a file's first line that is not empty has six numbers or more, and nothing else.
 
     Raises:
         OSError: the file cannot be read.
@@ -48,10 +48,10 @@ def list_mot(file: Path, folder: FileInfo) -> Iterator[Input]:
 
     Args:
         file: the MOT file. Boxes with an id and a 0 in the seventh column are left out.
-        folder: the folder of frames. A frame is the image whose name, without suffix, is its number: ``000001.jpg``.
+        folder: the folder of frames. An image is named by the number of its frame: ``000001.jpg`` is frame 1.
 
     Raises:
-        DatasetError: a line is no line of MOT; or the folder has no numbered images, or two with one number.
+        DatasetError: a line does not have the form of MOT; the folder has no numbered images, or two with one number.
     """
     frames = _find_frames(folder)
     suffix = next(iter(frames.values())).path.rpartition(".")[2]
@@ -71,7 +71,7 @@ def _find_frames(folder: FileInfo) -> dict[int, FileInfo]:
         frames[int(stem)] = found
     if not frames:
         raise DatasetError(
-            f"{folder.path} has no frames with numbers as names",
+            f"{folder.path} has no images whose names are frame numbers",
             hint="with boxes of MOT, INPUT is the folder of frames, such as MOT17-02/img1 with 000001.jpg",
         )
     return frames

@@ -101,10 +101,10 @@ def _open(path: str) -> Iterator["pq.ParquetFile"]:
 
 
 def read_table(path: str, columns: Sequence[str], optional: Sequence[str] = ()) -> Iterator[tuple[int, list[Any]]]:
-    """Yield the rows of a Parquet file: number, and the cells of the columns; None for a column that is missing.
+    """Yield number, from 0, and cells of each row of a Parquet file; None for an optional column that is missing.
 
     Raises:
-        DatasetError: the file cannot be read, or a column is missing.
+        DatasetError: the file cannot be read, or a column is missing or is there twice.
     """
     with _open(path) as table:
         names = table.schema_arrow.names
@@ -117,7 +117,7 @@ def read_table(path: str, columns: Sequence[str], optional: Sequence[str] = ()) 
 
 
 def read_rows(path: str, table: "pq.ParquetFile", columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
-    """Yield number and cells of each row of an open Parquet file."""
+    """Yield number, from 0, and cells of each row of an open Parquet file."""
     row = 0
     with explain_errors(path):
         for batch in table.iter_batches(_ROWS, columns=list(columns), use_threads=False):
@@ -143,7 +143,7 @@ class ImageRows:
         self._table = self._closing.enter_context(_open(path))
         if find_kinds(self._table.schema_arrow).get("image") not in ("bytes", "struct"):
             self.close()
-            raise DatasetError(f"{path} has no column image with encoded images any more")
+            raise DatasetError(f"{path} has no column image with encoded images; it had one when it was planned")
         self._next = 0  # row that the batches give next
         self._batches: Iterator[Any] = iter(())
         self._ends = self._find_ends()

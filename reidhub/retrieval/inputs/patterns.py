@@ -1,4 +1,4 @@
-"""Finds the files below a folder, and the files that match a glob such as ``crops/**/*.jpg``, without a list of all."""
+"""Finds the files below a folder, and the files that match a glob such as ``crops/**/*.jpg``, one by one."""
 
 import os
 import re
@@ -33,11 +33,11 @@ def split_glob(glob: str) -> tuple[str, list[str]]:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """How much of a glob the path of a folder has matched; `everything` wants all images of a folder.
+    """How much of a glob the path of a folder has matched.
 
     Args:
         parts: regular expressions, or ``**``.
-        reached: numbers of parts that may have been matched; several, because ``**`` matches any number of folders.
+        reached: how many parts may have been matched; several numbers, because ``**`` matches any number of folders.
     """
 
     parts: tuple[re.Pattern[str] | str, ...]

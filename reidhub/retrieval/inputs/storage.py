@@ -43,7 +43,7 @@ def join(folder: str, name: str) -> str:
 
 
 def describe(path: str) -> FileInfo:
-    """Return what is known of a file or folder.
+    """Return size, modification time and kind of a file or folder.
 
     Raises:
         DatasetError: it does not exist or cannot be read, or it is neither a file nor a folder.
@@ -61,7 +61,7 @@ def describe(path: str) -> FileInfo:
 
 
 def describe_entry(path: str) -> FileInfo:
-    """Return what is known of a file that a list names; nothing is known of a missing file or an address.
+    """Return size and modification time of a file that a list names; only the path of a missing file or an address.
 
     Asking a server about each address of a long list would take longer than reading the images.
 
@@ -80,7 +80,7 @@ def describe_entry(path: str) -> FileInfo:
 def list_folder(folder: str, wanted: Callable[[str], bool]) -> Iterator[FileInfo]:
     """Yield the subfolders of a folder, and the files whose names are wanted, in the order of their full paths.
 
-    Hidden files and folders are left out. Of a link that leads nowhere, only the path is known.
+    Hidden files and folders are left out. For a link that leads nowhere, size and time are not known.
 
     Raises:
         DatasetError: the folder cannot be read.
@@ -104,7 +104,7 @@ def list_folder(folder: str, wanted: Callable[[str], bool]) -> Iterator[FileInfo
 
 
 def identify_folder(folder: str) -> object:
-    """Return what is equal for two paths of the same folder, such as a folder and a link to it."""
+    """Return a value that is equal for all paths of the same folder, such as a folder and a link to it."""
     if is_address(folder):
         return folder
     try:
@@ -132,7 +132,7 @@ def read(path: str) -> bytes:
     """Read a whole image file.
 
     Raises:
-        DatasetError: it does not exist, cannot be read, or is larger than 1 GiB.
+        DatasetError: it does not exist, cannot be read, or is a local file of more than 1 GiB.
     """
     if is_address(path):
         return addresses.read(path)

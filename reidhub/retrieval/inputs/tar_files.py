@@ -1,4 +1,4 @@
-"""Lists the images in tar files, such as the shards of webdataset. One member after the other is read, none is kept."""
+"""Lists the images in tar files, such as the shards of webdataset. Members are read one by one, and none is kept."""
 
 import tarfile
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from reidhub.retrieval.inputs.patterns import is_image_name
 from reidhub.retrieval.inputs.storage import FileInfo, open_file
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
-_HINT = "decompress it, such as with `gunzip`: an image in a compressed archive has no place of its own"
+_HINT = "decompress it, for example with `gunzip`: reidhub reads single images from the middle of plain .tar files"
 
 
 def list_tar(archive: FileInfo) -> Iterator[Input]:

@@ -43,7 +43,7 @@ def write_page(report: RankReport, path: Path) -> str | None:
     if len(report.rankings) > QUERIES:
         limits.append(f"it shows the first {QUERIES:,} of {len(report.rankings):,} queries")
     if thumbnails.left_out:
-        limits.append(f"{thumbnails.left_out:,} images are left out to keep the page small; their names stand there")
+        limits.append(f"images left out to keep the page small: {thumbnails.left_out:,}; it shows their names instead")
     if thumbnails.unreadable:
-        limits.append(f"{thumbnails.unreadable:,} images could not be opened; their names stand there")
+        limits.append(f"images that could not be opened: {thumbnails.unreadable:,}; it shows their names instead")
     return "; ".join(limits) or None

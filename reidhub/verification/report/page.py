@@ -38,7 +38,7 @@ def render_page(template: str, *, package: str = __package__, script: str | None
 
 @cache
 def load_templates(package: str = __package__) -> Environment:
-    """Return the Jinja environment of a package's templates; those of this package can be used in them.
+    """Return the Jinja environment of a package's templates; they can extend the templates of this package.
 
     It has the filters that the templates use, and the Jinja test ``measured``: ``result is measured`` is true if the
     result is a `Measured`.

@@ -141,7 +141,7 @@ def test_a_list_on_stdin_keeps_its_order_and_names_that_are_not_utf8(crops: Path
         (["gone/*.jpg"], "gone/ cannot be read: No such file"),
         (["crops/notes.txt"], r"notes.txt is no image.*\nhint: for a list of files: reidhub embed"),
         (["crops.tar.gz"], "hint: decompress it first"),
-        (["foo://bucket/a.jpg"], "foo:// is no address"),
+        (["foo://bucket/a.jpg"], "fsspec knows no addresses with foo://"),
     ],
 )
 def test_an_input_that_does_not_exist_is_an_error_before_the_first_image(crops: Path, inputs, what: str) -> None:

@@ -190,7 +190,7 @@ def test_frames_of_mot_need_a_folder_with_one_image_per_number(frames: Path) -> 
     det.write_text("1,-1,1,1,20,30,0.9,-1,-1,-1\n")
     with pytest.raises(UsageError, match=r"det.txt is a MOT file(.|\n)*hint: give the folder of the frames"):
         list(list_inputs([], det))
-    with pytest.raises(DatasetError, match=r"crops/c has no frames(.|\n)*000001.jpg"):
+    with pytest.raises(DatasetError, match=r"crops/c has no images whose names are frame numbers(.|\n)*000001.jpg"):
         (frames.parent / "c" / "4.webp").unlink()
         list(list_inputs(["crops/c"], det))
     (frames / "1.png").write_bytes(b"x")

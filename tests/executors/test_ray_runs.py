@@ -38,7 +38,7 @@ def test_the_receipt_is_the_same(tmp_path, data):
     assert one == ray
 
 
-def test_an_image_that_cannot_be_decoded_gives_the_same_message_and_the_same_journal(tmp_path, data):
+def test_an_image_that_cannot_be_decoded_gives_the_same_message(tmp_path, data):
     images = sorted((data / "corridor" / "bounding_box_test").iterdir())
     for broken in (images[20], images[30]):
         broken.write_bytes(b"no image")

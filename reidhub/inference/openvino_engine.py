@@ -144,10 +144,12 @@ class OpenvinoEngine:
             return
         queue = self._compile(str(rows.dtype), hint, size)
         queue.set_callback(lambda request, place: _copy(request, out[place : place + size]))
-        for place in range(0, len(rows), size):
-            pixels = self._openvino.Tensor(rows[place : place + size], shared_memory=True)
-            queue.start_async([pixels], place, share_inputs=True)
-        queue.wait_all()
+        try:
+            for place in range(0, len(rows), size):
+                pixels = self._openvino.Tensor(rows[place : place + size], shared_memory=True)
+                queue.start_async([pixels], place, share_inputs=True)
+        finally:  # after Ctrl-C too: a request that ends while Python exits would abort the process
+            queue.wait_all()
 
     def _compile_variant(self, dtype: str, hint: str, size: int) -> Any:
         """Compile the model for ``size`` images in a request; return the queue that runs the requests."""

@@ -60,12 +60,13 @@ class ShardWorker:
         embeddings, errors = self.embedder.embed_readable(images)
         failed = {missing[index]: error.message for index, error in errors.items()}
         if len(failed) == len(missing) < shard.size:
-            return 0  # none of them can be read now either
+            self.folder.write_list(shard, _list_unreadable(inputs, shard, failed))  # the reasons may be others now
+            return 0
         rows = np.empty((shard.size, self.embedder.dimensions), np.float32)
         rows[[place for place in missing if place not in failed]] = embeddings.numpy()
         if len(missing) < shard.size:
             rows[sorted(set(range(shard.size)) - set(missing))] = self.folder.read(shard).embeddings
-        unreadable = [Unreadable(inputs[place].path, reason, shard, place) for place, reason in failed.items()]
+        unreadable = _list_unreadable(inputs, shard, failed)
         self.folder.write(shard, _make_part(inputs, rows, failed), unreadable, self._describe())
         return len(missing) - len(failed)
 
@@ -88,6 +89,10 @@ def find_missing(folder: EmbeddingsFolder, shard: Shard) -> list[int]:
         folder.forget_unreadable(shard)
         return []
     return missing if rows + len(missing) == shard.size else everything
+
+
+def _list_unreadable(inputs: list[Input], shard: Shard, failed: dict[int, str]) -> list[Unreadable]:
+    return [Unreadable(inputs[place].path, reason, shard, place) for place, reason in failed.items()]
 
 
 def _make_part(inputs: list[Input], rows: NDArray[np.float32], failed: dict[int, str]) -> Part:

@@ -16,7 +16,7 @@ from reidhub.retrieval.embedding_model import EmbeddingModel
 from reidhub.retrieval.embeddings_folder import EmbeddingsFolder
 from reidhub.retrieval.inputs.listing import list_inputs
 from reidhub.retrieval.npz import check_size, write_npz
-from reidhub.retrieval.plan import Plan, Shard
+from reidhub.retrieval.plan import FOLDER, Plan, Shard
 from reidhub.retrieval.planning import Planned, extend_plan
 from reidhub.retrieval.ray_shards import RayCluster
 
@@ -58,9 +58,22 @@ class EmbedReport:
     reasons: tuple[tuple[str, str], ...]
 
 
+def _check_folder(output: Path) -> None:
+    """Check that a folder can become an embeddings folder: it is new, empty or one already.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    hint = "give a new folder, or FILE.npz for a single file"
+    if output.suffix == ".parquet" or output.is_file():
+        raise UsageError(f"OUT is a folder, got the file {output}", hint=hint)
+    if output.is_dir() and any(output.iterdir()) and not (output / FOLDER).exists():
+        raise UsageError(f"{output} has other files, and no plan of `reidhub embed`", hint=hint)
+
+
 def list_share(plan: Plan, share: Share) -> Iterator[Shard]:
     """Yield the shards of a plan that belong to a part."""
-    return islice(plan.shards(), share.index, None, share.count)
+    return (shard for number, shard in enumerate(plan.shards()) if share.has(number))
 
 
 @dataclass(slots=True)
@@ -91,6 +104,7 @@ class EmbedJob:
             UsageError: the ``.npz`` file exists, or several processes would have to write it.
         """
         if output.suffix != ".npz":
+            _check_folder(output)
             return cls(EmbeddingsFolder(output), share)
         if share.count > 1:
             raise UsageError(f"only one process can write {output}: this is {share}", hint="give a folder: -o FOLDER")

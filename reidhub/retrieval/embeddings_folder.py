@@ -114,6 +114,16 @@ class EmbeddingsFolder:
             if not unreadable:
                 self.forget_unreadable(shard)
 
+    def write_list(self, shard: Shard, unreadable: Sequence[Unreadable]) -> None:
+        """Replace the list of a shard's unreadable images, if it has changed.
+
+        Raises:
+            CacheError: the folder cannot be written.
+        """
+        if list(self.list_unreadable(shard)) != list(unreadable):
+            with explain_write_errors(f"write into {self.path}"):
+                self._publish(self._list_path(shard), partial(tables.write, tables.make_list(unreadable)))
+
     def read(self, shard: Shard) -> Part:
         """Read the embeddings of a shard.
 

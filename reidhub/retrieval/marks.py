@@ -28,11 +28,11 @@ def mark_image(query: str, image: str) -> Mark | None:
         image: path of an image of the gallery.
 
     Returns:
-        The mark of the image; None unless both files are named as in Market-1501 (``0002_c1s1_000451_03.jpg``) or
-        DukeMTMC-reID (``0005_c2_f0046985.jpg``).
+        The mark of the image; None for a junk query, and unless both files are named as in Market-1501
+        (``0002_c1s1_000451_03.jpg``) or DukeMTMC-reID (``0005_c2_f0046985.jpg``).
     """
     asked, found = _read_labels(query), _read_labels(image)
-    if asked is None or found is None:
+    if asked is None or found is None or asked.pid < 0:  # nobody knows who a badly cropped query shows
         return None
     if found.pid < 0:
         return "junk"

@@ -139,8 +139,8 @@ def _read(path: Path) -> "pa.Table":
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        with path.open("rb") as file:
+    try:  # Arrow's own file: its threads would need Python's lock to read a file of Python, even while Python exits
+        with pa.OSFile(os.fsencode(path)) as file:
             return pq.read_table(file)
     except (OSError, pa.ArrowException, ValueError) as error:
         raise DatasetError(f"{path} cannot be read: {error}", hint="remove it; the next run embeds it again") from error

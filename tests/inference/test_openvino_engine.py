@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -96,6 +97,31 @@ def test_threads_can_share_an_embedder(small) -> None:
         got = list(pool.map(lambda count: embedder(images[:count]), [1, 2, 21, 9, 5] * 8))
 
     assert all(torch.allclose(rows, want[: len(rows)], atol=1e-6) for rows in got)
+
+
+def test_after_an_interruption_no_request_is_still_running(small, monkeypatch) -> None:
+    engine, images = OpenvinoEngine.of_model(small, spec_of(small), "fp32"), make_images(21)
+    out = torch.full((21, engine.dimensions), torch.nan)
+    started: list[object] = []
+    copy, tensor = engines._copy, engine._openvino.Tensor
+
+    def copy_late(request, rows) -> None:
+        time.sleep(0.2)
+        copy(request, rows)
+
+    def interrupt_the_second(*arguments, **keywords):
+        started.append(arguments)
+        if len(started) == 2:
+            raise KeyboardInterrupt
+        return tensor(*arguments, **keywords)
+
+    monkeypatch.setattr(engines, "_copy", copy_late)
+    monkeypatch.setattr(engine._openvino, "Tensor", interrupt_the_second)
+
+    with pytest.raises(KeyboardInterrupt):
+        engine(images, out)
+
+    assert not out[: len(started[0][0])].isnan().any()
 
 
 def test_openvino_uses_the_processors_of_the_process_and_torch_keeps_its_threads(small, monkeypatch) -> None:

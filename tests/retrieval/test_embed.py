@@ -360,3 +360,28 @@ def test_images_in_tar_and_parquet_files_have_the_embeddings_of_the_files(tmp_pa
     assert rows.embeddings.tobytes() == wanted * 2
     assert rows.paths[0] == f"{tmp_path}/shard.tar/00000.jpg"
     assert rows.ids[6:] == list("abcdef")
+
+
+def test_the_list_has_the_present_reason_of_each_unreadable_image(tmp_path, write_crops):
+    paths = write_crops(tmp_path / "crops", 3)
+    Path(paths[1]).write_bytes(b"no image")
+    reidhub.embed(NAME, tmp_path / "crops", tmp_path / "out", device="cpu")
+    Path(paths[1]).unlink()
+
+    report = reidhub.embed(NAME, [], tmp_path / "out", device="cpu")
+
+    [(path, reason)] = report.reasons
+    assert (path, report.embedded) == (paths[1], 0)
+    assert "No such file" in reason
+    assert pq.read_table(tmp_path / "out" / "unreadable.parquet").column("reason").to_pylist() == [reason]
+
+
+def test_only_a_new_an_empty_or_an_embeddings_folder_can_be_out(tmp_path, write_crops):
+    write_crops(tmp_path / "crops", 1)
+    (tmp_path / "file").write_text("a file")
+    (tmp_path / "empty").mkdir()
+
+    for name, problem in {"crops": "other files", "file": "OUT is a folder", "out.parquet": "OUT is a folder"}.items():
+        with pytest.raises(UsageError, match=problem):
+            reidhub.embed(NAME, tmp_path / "crops", tmp_path / name, device="cpu")
+    assert reidhub.embed(NAME, tmp_path / "crops", tmp_path / "empty", device="cpu").embedded == 1

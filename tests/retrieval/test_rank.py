@@ -152,6 +152,7 @@ def test_names_of_images_that_are_no_longer_near_are_forgotten(images, monkeypat
         ("0002_c1s1_000451_03.jpg", "0003_c1s1_000451_03.jpg", "wrong"),
         ("0002_c1s1_000451_03.jpg", "-1_c1s1_000451_03.jpg", "junk"),
         ("0005_c2_f0046985.jpg", "0005_c7_f0046985.jpg", "right"),
+        ("-1_c1s1_000451_03.jpg", "0003_c1s1_000451_03.jpg", None),
         ("anna.jpg", "0002_c1s1_000451_03.jpg", None),
         ("0002_c1s1_000451_03.jpg", "0002.jpg", None),
     ],

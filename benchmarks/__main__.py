@@ -3,6 +3,7 @@
 Each script can also be run alone, and has its own options.
 """
 
+import importlib.util
 import os
 import platform
 import subprocess
@@ -47,6 +48,8 @@ def runs() -> Iterator[list[str]]:
         yield from CPU_BF16
     if torch.cuda.is_available():
         yield from GPU
+    if sys.platform == "linux" and importlib.util.find_spec("ray"):
+        yield ["clusters.py"]
 
 
 def machine() -> str:

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Self
 
 _MEMORY = 100_000_000  # bytes of a node's object store
+_TOKEN = secrets.token_hex(32)  # the same for all clusters: Ray reads the token once in a process
 _WORKER = "ray::_Actor"  # how a process of our actors is called
 _LIST_NODES = """
 import json, ray, sys
@@ -44,7 +45,7 @@ class RayCluster:
         self.address = f"127.0.0.2:{_find_port()}"
         self.environment = {
             "RAY_AUTH_MODE": "token",  # the head listens to all networks
-            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_AUTH_TOKEN": _TOKEN,
             "RAY_USAGE_STATS_ENABLED": "0",
         }
 

@@ -15,6 +15,14 @@ ROWS = (29, 0, 30)  # embeddings in three shards of 30 images; the others are un
 SECTIONS = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8").split("\n## ")
 RECIPES = {text.splitlines()[0]: text.split("```python\n")[1].split("```")[0] for text in SECTIONS[1:] if "```" in text}
 
+PACKAGES = {
+    "pandas": "pandas",
+    "DuckDB": "duckdb",
+    "LanceDB": "lancedb",
+    "Qdrant": "qdrant_client",
+    "FAISS": "faiss",
+}
+
 
 @pytest.fixture
 def crops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, NDArray[np.float32]]:
@@ -39,7 +47,8 @@ def find_nearest(crops: dict[str, NDArray[np.float32]], query: NDArray[np.float3
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_finds_the_nearest_crops(name: str, crops: dict[str, NDArray[np.float32]]):
+def test_a_recipe_finds_the_nearest_crops(name: str, crops: dict[str, NDArray[np.float32]], package):
+    package(PACKAGES[name])
     for seed in range(3):
         query = np.random.default_rng(100 + seed).normal(size=512).astype(np.float32)
         names = {"query": query}
@@ -48,11 +57,9 @@ def test_a_recipe_finds_the_nearest_crops(name: str, crops: dict[str, NDArray[np
 
 
 def test_pandas_reads_the_whole_folder_with_empty_embeddings_for_unreadable_images(
-    crops: dict[str, NDArray[np.float32]],
+    crops: dict[str, NDArray[np.float32]], package
 ):
-    import pandas as pd
-
-    table = pd.read_parquet("embeddings")
+    table = package("pandas").read_parquet("embeddings")
     assert len(table) == 90
     assert table.dropna(subset="embedding")["path"].tolist() == list(crops)
 

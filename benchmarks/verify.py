@@ -28,8 +28,9 @@ from torch.nn.functional import normalize
 from reidhub.datasets import find_published_counts
 from reidhub.metrics import evaluate
 from reidhub.models import build
-from reidhub.verification.dataset_pass import DatasetPass, MovableEmbedder, PassMember
+from reidhub.verification.dataset_pass import DatasetPass, PassMember
 from reidhub.verification.journal import RowLog
+from reidhub.verification.movable_embedder import MovableEmbedder
 from reidhub.verification.settings import Settings
 from reidhub.zoo.checkpoint import InputSpec
 

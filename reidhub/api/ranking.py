@@ -2,19 +2,14 @@
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from tqdm import tqdm
-
 from reidhub.api import ModelName
-from reidhub.api.retrieval import Inputs, ModelChoice
+from reidhub.api.retrieval import Inputs, ModelChoice, list_given, open_bar
 from reidhub.errors import DatasetError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import torch
 
     from reidhub.inference import Precision
@@ -87,17 +82,10 @@ def rank(
 
     choice = ModelChoice(model, dataset, architecture, device, precision, batch)
     choice.check()  # before the images are listed
-    listed = [queries] if isinstance(queries, str | os.PathLike) else queries
-    job = RankJob.of([os.fspath(one) for one in listed], os.fspath(gallery), RankChoices(top, distance, rerank, order))
-    report = job.run(choice.make, _open_bar)
+    job = RankJob.of(list_given(queries), os.fspath(gallery), RankChoices(top, distance, rerank, order))
+    report = job.run(choice.make, partial(open_bar, "rank"))
     if report.unreadable and on_error == "raise":
         raise DatasetError(next(iter(report.unreadable.values())), hint='on_error="skip" leaves such images out')
     for reason in report.unreadable.values():
         _log.warning("image skipped: %s", reason)
     return report.rankings
-
-
-@contextmanager
-def _open_bar(total: int) -> "Iterator[Callable[[int], object]]":
-    with tqdm(total=total, unit=" images", desc="rank", disable=None, leave=False) as bar:
-        yield bar.update

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -174,13 +174,15 @@ def embed(
     choice = ModelChoice(model, dataset, architecture, device, precision, batch)
     choice.check()  # before the inputs are listed, which may take long
     job = EmbedJob.of(make_path(output), share)
-    job.extend_plan(_list(inputs), None if boxes is None else make_path(boxes), update=update)
+    job.extend_plan(list_given(inputs), None if boxes is None else make_path(boxes), update=update)
     if plan_only:
         return job.report()
-    return job.run(choice.make, progress or _open_bar, choice.on_cluster(address) if executor == "ray" else None)
+    cluster = choice.on_cluster(address) if executor == "ray" else None
+    return job.run(choice.make, progress or partial(open_bar, "embed"), cluster)
 
 
-def _list(inputs: Inputs) -> list[str]:
+def list_given(inputs: Inputs) -> list[str]:
+    """Return the paths and addresses that a user gave, as texts."""
     return [os.fspath(one) for one in ([inputs] if isinstance(inputs, str | os.PathLike) else inputs)]
 
 
@@ -192,6 +194,13 @@ def _choose_gpu(number: int) -> str:
 
 
 @contextmanager
-def _open_bar(total: int, done: int) -> "Iterator[Advance]":
-    with tqdm(total=total, initial=done, unit=" images", desc="embed", disable=None, leave=False) as bar:
+def open_bar(name: str, total: int, done: int = 0) -> "Iterator[Advance]":
+    """Show a progress bar during the ``with`` block, if stderr is a terminal.
+
+    Args:
+        name: the work, such as ``embed``.
+        total: number of images.
+        done: number of images that were done before.
+    """
+    with tqdm(total=total, initial=done, unit=" images", desc=name, disable=None, leave=False) as bar:
         yield bar.update

@@ -140,7 +140,7 @@ class _Worker:
 
 @dataclass
 class _Todo(Generic[S]):
-    """What is left of a list of shards; the position of a shard is its number in the list, from 0.
+    """The unfinished shards of a list. The position of a shard is its index in the list, from 0.
 
     Args:
         shards: the shards that no worker has had yet.

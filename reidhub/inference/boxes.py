@@ -10,6 +10,9 @@ from PIL import Image
 from reidhub.errors import UsageError
 from reidhub.inference.decoding import Rgb, decode, find_size, view_rgb
 
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom edge in pixels of the image."""
+
 Color = Literal["bgr", "rgb"]
 OnEmpty = Literal["raise", "nan"]
 Frame = Image.Image | NDArray[np.uint8] | NDArray[np.uint16]

@@ -84,7 +84,7 @@ def find_missing(folder: EmbeddingsFolder, shard: Shard) -> list[int]:
     missing = [one.place for one in folder.list_unreadable(shard)]
     if not missing:
         return []
-    rows = len(folder.read(shard))
+    rows = folder.count_rows(shard)
     if rows == shard.size:  # a killed run has embedded them, but not removed their list
         folder.forget_unreadable(shard)
         return []

@@ -132,6 +132,14 @@ class EmbeddingsFolder:
         """
         return tables.read_part(self.shard_path(shard))
 
+    def count_rows(self, shard: Shard) -> int:
+        """Return the number of embeddings of a shard, without reading them.
+
+        Raises:
+            DatasetError: the file cannot be read.
+        """
+        return tables.count_rows(self.shard_path(shard))
+
     def read_parts(self) -> Iterator[Part]:
         """Read the embeddings shard by shard, in the order of the plan; a shard without a readable image is left out.
 

@@ -9,7 +9,7 @@ from reidhub.datasets.records import Record
 from reidhub.errors import DatasetError
 
 Mark = Literal["right", "wrong", "same camera", "junk"]
-"""What an image of the gallery is for a query.
+"""The mark of a gallery image for one query.
 
 ``right``: the person of the query, seen by another camera. ``wrong``: another person. ``same camera``: the person of
 the query, seen by the same camera; published scores leave such images out. ``junk``: a badly cropped image with pid -1;

@@ -135,7 +135,7 @@ def _explain_changes(folder: EmbeddingsFolder, index: "_Index", count: int) -> D
 
 
 class _Index:
-    """What is planned: a temporary SQLite file with a hash of each input.
+    """A temporary SQLite file with a hash of each planned input.
 
     Args:
         connection: an open, empty database.

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from reidhub.errors import EvaluationError, UsageError
+from reidhub.inference.boxes import Box
 from reidhub.metrics.inputs import Distance, Embeddings
 from reidhub.metrics.nearest import NearestSearch
 from reidhub.metrics.reranking import Reranker, Reranking
-from reidhub.retrieval.inputs.input import Box
 from reidhub.retrieval.marks import Mark, mark_image
 from reidhub.retrieval.tables import Part
 

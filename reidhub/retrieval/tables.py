@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -11,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reidhub.errors import DatasetError
-from reidhub.retrieval.inputs.input import Box
+from reidhub.inference.boxes import Box
 from reidhub.retrieval.plan import Shard
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_HINT = "remove it; the next run embeds it again"
 METADATA_KEY = b"reidhub"
 """Key in the metadata of a table of embeddings. Its value is JSON: the model, the engine, the device, the version."""
 
@@ -94,6 +96,18 @@ def read_part(path: Path) -> Part:
         raise DatasetError(f"{path} is no table of embeddings: {error}") from error
 
 
+def count_rows(path: Path) -> int:
+    """Return the number of rows of a table, from its metadata alone.
+
+    Raises:
+        DatasetError: the file cannot be read.
+    """
+    import pyarrow.parquet as pq
+
+    with _open(path) as file:
+        return int(pq.read_metadata(file).num_rows)
+
+
 def public_schema() -> "pa.Schema":
     """Return the columns of the list of unreadable images that users read: path and reason."""
     import pyarrow as pa
@@ -119,7 +133,8 @@ def read_list(path: Path, shard: Shard) -> Iterator[Unreadable]:
     Raises:
         DatasetError: the file cannot be read.
     """
-    for row in _read(path).to_pylist():
+    hint = f"remove it and embeddings-{path.name}; the next run embeds this shard again"
+    for row in _read(path, hint).to_pylist():
         yield Unreadable(row["path"], row["reason"], shard, row["place"])
 
 
@@ -135,12 +150,23 @@ def make_utf8(text: str) -> str:
     return os.fsencode(text).decode(errors="backslashreplace")
 
 
-def _read(path: Path) -> "pa.Table":
-    import pyarrow as pa
+def _read(path: Path, hint: str = _HINT) -> "pa.Table":
     import pyarrow.parquet as pq
 
-    try:  # Arrow's own file: its threads would need Python's lock to read a file of Python, even while Python exits
+    with _open(path, hint) as file:
+        return pq.read_table(file)
+
+
+@contextmanager
+def _open(path: Path, hint: str = _HINT) -> "Iterator[pa.NativeFile]":
+    """Open a Parquet file as a file of Arrow, and explain the errors of reading it.
+
+    Arrow's threads would need Python's lock to read a file of Python, even while Python exits.
+    """
+    import pyarrow as pa
+
+    try:
         with pa.OSFile(os.fsencode(path)) as file:
-            return pq.read_table(file)
+            yield file
     except (OSError, pa.ArrowException, ValueError) as error:
-        raise DatasetError(f"{path} cannot be read: {error}", hint="remove it; the next run embeds it again") from error
+        raise DatasetError(f"{path} cannot be read: {error}", hint=hint) from error

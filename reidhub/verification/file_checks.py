@@ -14,7 +14,7 @@ from reidhub.cache.store import Cache
 from reidhub.download.fetch import Fetcher
 from reidhub.errors import DiskFullError, ReidhubError
 from reidhub.inference.complexity import complexity
-from reidhub.verification.dataset_pass import read_model
+from reidhub.verification.movable_embedder import read_model
 from reidhub.verification.plan import Selection
 from reidhub.verification.prepare import hash_file
 from reidhub.verification.results import CheckpointFile

@@ -17,7 +17,8 @@ from reidhub.errors import DatasetError, UsageError
 from reidhub.executors.ray_pool import RayPool, open_pool
 from reidhub.executors.ray_weights import SharedFile
 from reidhub.inference.preprocess import PixelSpec
-from reidhub.verification.dataset_pass import DatasetPass, ModelSource, MovableEmbedder, PassMember, RunPass
+from reidhub.verification.dataset_pass import DatasetPass, PassMember, RunPass
+from reidhub.verification.movable_embedder import ModelSource, MovableEmbedder
 from reidhub.verification.receipt import describe_environment
 from reidhub.verification.settings import Settings, read_device_name
 

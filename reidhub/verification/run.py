@@ -15,9 +15,10 @@ from reidhub.datasets import ClassificationSet
 from reidhub.devices import count_processors
 from reidhub.errors import CacheError, DatasetError, DiskFullError, ReidhubError
 from reidhub.inference.preprocess import Transform
-from reidhub.verification.dataset_pass import DatasetPass, ModelSource, PassMember, RunPass
+from reidhub.verification.dataset_pass import DatasetPass, PassMember, RunPass
 from reidhub.verification.journal import Journal, RowLog, make_key
 from reidhub.verification.measurement import Measurement
+from reidhub.verification.movable_embedder import ModelSource
 from reidhub.verification.plan import Job, JobKey, Plan
 from reidhub.verification.prepare import Data, NeverScoredError, Preparation, PreparedJob
 from reidhub.verification.receipt import describe_environment

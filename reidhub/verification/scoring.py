@@ -7,8 +7,8 @@ from torch.nn.functional import normalize
 from reidhub.datasets import ClassificationSet, RetrievalSet
 from reidhub.metrics import Evaluation, evaluate
 from reidhub.metrics.inputs import Distance
-from reidhub.verification.dataset_pass import BEST_CLASSES
 from reidhub.verification.measurement import Measurement
+from reidhub.verification.movable_embedder import BEST_CLASSES
 from reidhub.verification.settings import Settings
 
 

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from reidhub.inference.preprocess import imagenet_spec
 from reidhub.verification import dataset_pass
-from reidhub.verification.dataset_pass import DatasetPass, MovableEmbedder, PassMember, best_classes
+from reidhub.verification.dataset_pass import DatasetPass, PassMember
 from reidhub.verification.journal import RowLog
+from reidhub.verification.movable_embedder import MovableEmbedder, best_classes
 from reidhub.verification.settings import Settings
 from reidhub.zoo.checkpoint import InputSpec
 

@@ -109,7 +109,7 @@ def test_a_cache_without_room_for_the_weights_stops_the_run(level: str, verify, 
     "place_of_failure",
     [
         "reidhub.models.base.ReidModel.embed",
-        "reidhub.verification.dataset_pass.MovableEmbedder.move",
+        "reidhub.verification.movable_embedder.MovableEmbedder.move",
         "reidhub.verification.scoring.evaluate",
         "reidhub.verification.report.galleries.rank_gallery",
     ],

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from reidhub.datasets.csv_table import read_rows
 from reidhub.errors import DatasetError, UsageError
+from reidhub.inference.boxes import Box
 from reidhub.retrieval.inputs.addresses import explain_errors
-from reidhub.retrieval.inputs.input import Box, Input
+from reidhub.retrieval.inputs.input import Input
 from reidhub.retrieval.inputs.mot import is_mot, list_mot
 from reidhub.retrieval.inputs.parquet_files import read_table, resolve
 from reidhub.retrieval.inputs.storage import FileInfo, describe_entry

@@ -8,10 +8,10 @@ from itertools import groupby
 from pathlib import Path
 
 from reidhub.errors import DatasetError
-from reidhub.inference.boxes import cut_boxes
+from reidhub.inference.boxes import Box, cut_boxes
 from reidhub.inference.decoding import Rgb, decode, find_size
 from reidhub.inference.images import ImageLike, LazyImage
-from reidhub.retrieval.inputs.input import Box, Input
+from reidhub.retrieval.inputs.input import Input
 from reidhub.retrieval.inputs.parquet_files import ImageRows
 from reidhub.retrieval.inputs.storage import is_address, read, read_part
 

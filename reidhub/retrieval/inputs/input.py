@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-Box = tuple[float, float, float, float]
-"""Left, top, right and bottom edge in pixels of the image."""
+from reidhub.inference.boxes import Box
 
 
 @dataclass(frozen=True, slots=True)

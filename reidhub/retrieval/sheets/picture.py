@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from reidhub.datasets.folders import printable
 from reidhub.errors import UsageError
 from reidhub.files.atomic import explain_write_errors, write_atomically
-from reidhub.retrieval.inputs.input import Box
+from reidhub.inference.boxes import Box
 from reidhub.retrieval.rank_job import RankReport
 from reidhub.retrieval.ranking import Neighbour, Ranking
 from reidhub.verification.report.thumbnails import read_small

@@ -7,10 +7,9 @@ from pathlib import Path
 from PIL import Image
 
 from reidhub.errors import ReidhubError
-from reidhub.inference.boxes import cut_boxes
+from reidhub.inference.boxes import Box, cut_boxes
 from reidhub.inference.decoding import make_image
 
-Box = tuple[float, float, float, float]
 BUDGET = 16 << 20
 """Largest total size of a page's JPEG files, in bytes; a page with the whole zoo needs about half of it."""
 

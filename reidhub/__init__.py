@@ -15,7 +15,8 @@ if sys.version_info < (3, 11):  # noqa: UP036  # torch.hub does not look at `pyt
 
 if TYPE_CHECKING:
     from reidhub import compat, metrics
-    from reidhub.api import build, checkpoints, embedder, export, fetch, find, load, transform
+    from reidhub.api import build, checkpoints, embedder, fetch, find, load, transform
+    from reidhub.api.exporting import export
     from reidhub.api.ranking import rank
     from reidhub.api.retrieval import embed
     from reidhub.diagnosis import doctor
@@ -36,7 +37,7 @@ _PUBLIC = {
     "embed": "reidhub.api.retrieval",
     "embedder": "reidhub.api",
     "evaluate": "reidhub.verification.calls",
-    "export": "reidhub.api",
+    "export": "reidhub.api.exporting",
     "fetch": "reidhub.api",
     "find": "reidhub.api",
     "load": "reidhub.api",

@@ -1,4 +1,4 @@
-"""The public functions of the package: find and download checkpoints, build, load and export models, embed images."""
+"""The public functions of the package: find and download checkpoints, build and load models, embed images."""
 
 import logging
 import os
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
-    from reidhub.exporters.export import Export
-    from reidhub.exporters.module import Format
     from reidhub.inference import Embedder, Precision
     from reidhub.models.base import ReidModel
 
@@ -207,10 +205,10 @@ def load(
             checkpoint.name,
             checkpoint.tag,
         )
-    return _load(checkpoint, place, num_classes, HEAD if start else ())
+    return load_checkpoint(checkpoint, place, num_classes, HEAD if start else ())
 
 
-def _load(
+def load_checkpoint(
     checkpoint: Checkpoint, device: "torch.device", num_classes: int | None = None, head: tuple[str, ...] = ()
 ) -> "ReidModel":
     """Load the model of a checkpoint, in eval mode; the tensors of the ``head`` are newly initialised."""
@@ -284,61 +282,9 @@ def load_embedder(
     """Load a checkpoint for fast inference; see `embedder` for the arguments and errors."""
     from reidhub.inference import Embedder
 
-    loaded = _load(checkpoint, device)
+    loaded = load_checkpoint(checkpoint, device)
     cached = None if isinstance(checkpoint, OwnCheckpoint) else Cache().find(checkpoint.artifact)
     return Embedder.of_model(loaded, checkpoint.input, precision=precision, batch=batch, cached=cached)
-
-
-def export(
-    model: ModelName,
-    dataset: str | None = None,
-    *,
-    format: "Format",
-    path: str | os.PathLike[str] | None = None,
-    dynamic: bool = False,
-    half: bool = False,
-    opset: int | None = None,
-    with_preprocessing: bool = False,
-    force: bool = False,
-    architecture: str | None = None,
-) -> "Export":
-    """Export a model to a file for another runtime; the file is kept only if it computes the same embeddings.
-
-    The file computes ``embeddings``, float32 (N, D), from ``images``, float32 (N, 3, H, W), RGB and normalised. Before
-    it gets its name, its own runtime (onnxruntime, OpenVINO, or torch in another process) runs it with 1, 2 and 16
-    images. The relative error of each embedding must be at most 1e-5, or 1e-2 with ``half``.
-
-    Args:
-        model: a full name (``osnet_x1_0.msmt17``), a model's name, or the path of a checkpoint file (``./my.pth``).
-        dataset: the training data, if ``model`` is a model's name; None for the model's default checkpoint.
-        format: ``onnx``, ``openvino``, ``torch-export`` or ``safetensors`` (weights alone).
-        path: the file to write, or a folder; None for the checkpoint's name in the current folder. OpenVINO writes an
-            ``.xml`` file and a ``.bin`` file beside it.
-        dynamic: the file takes any number of images; else one at a time.
-        half: store the weights as float16; ``images`` and ``embeddings`` stay float32.
-        opset: version of the ONNX operators; None for 18.
-        with_preprocessing: ``images`` are RGB pixels in [0, 1], and the file subtracts the mean and divides by the
-            standard deviation itself.
-        force: replace an existing file.
-        architecture: the architecture of a file, such as ``osnet_x1_0``; None to detect it.
-
-    Raises:
-        UnknownCheckpointError: no checkpoint matches, or several match although ``dataset`` is given.
-        UsageError: ``path`` exists or has another suffix, the format does not have one of the options, or torch cannot
-            write the opset; or see `embedder`.
-        FetchError: no source gave the checkpoint's file.
-        WeightsError: the checkpoint's file does not hold the weights of this architecture.
-        CacheError: the file cannot be written.
-        ExportError: the model cannot be exported, the file computes other embeddings, or a package is missing.
-    """
-    from reidhub.devices import find_device
-    from reidhub.exporters.export import choose_files, export_model
-    from reidhub.exporters.module import Choices
-
-    choices = Choices(format, dynamic, half, opset, with_preprocessing)
-    checkpoint = find_for_embedding(model, dataset, architecture)
-    files = choose_files(checkpoint, choices, path, force=force)  # before anything is downloaded
-    return export_model(_load(checkpoint, find_device("cpu")), checkpoint, choices, files, force=force)
 
 
 def transform(name: ModelName) -> "Callable[[Image], torch.Tensor]":

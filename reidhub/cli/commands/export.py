@@ -45,7 +45,7 @@ def command(model: str, *, as_data: bool, **options: Any) -> None:
     embeddings as the model: with a relative error of at most 1e-5, or 1e-2 with --half. Otherwise the exit code is 1.
     """
     print_defaults((model,))
-    from reidhub.api import export
+    from reidhub.api.exporting import export
 
     exported = export(model, **options)
     if as_data:

@@ -113,6 +113,18 @@ class Value:
             self.fail(f"{what} is a list, not {self._describe()}")
         return tuple(read(Value(node, self.file)) for node in self._node.value)
 
+    def mapping(self, read: "Callable[[Value], T]", what: str) -> dict[str, T]:
+        """Read each value of a mapping with ``read``; the keys are texts, and no key occurs twice.
+
+        ``what`` describes the mapping in messages.
+        """
+        found: dict[str, T] = {}
+        for key, value in self._pairs(what):
+            if key.text() in found:
+                key.fail(f"{what} has {key.text()!r} twice")
+            found[key.text()] = read(value)
+        return found
+
     def only_pair(self, what: str) -> "tuple[Value, Value]":
         """Return key and value of a mapping with exactly one field; ``what`` describes the mapping in messages."""
         pairs = list(self._pairs(what))
@@ -123,6 +135,10 @@ class Value:
     def is_null(self) -> bool:
         """Return True if the value is ``null`` or empty."""
         return bool(self._node.tag == _NULL)
+
+    def is_text(self) -> bool:
+        """Return True if the value is a text."""
+        return isinstance(self._node, yaml.ScalarNode) and self._node.tag == _STR
 
     def optional(self, read: "Callable[[Value], T]") -> T | None:
         """Read the value with ``read``; return None for ``null`` and for an empty value."""

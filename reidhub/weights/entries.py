@@ -30,7 +30,7 @@ class Entries:
     Args:
         root: key under which the file has the mapping; empty if the whole content of the file is this mapping.
         prefix: prefix that was removed from every name.
-        tensors: name without the prefix -> tensor, or a description of it that is not checked yet.
+        tensors: name without the prefix, renamed -> tensor, or a description of it that is not checked yet.
     """
 
     root: str
@@ -42,12 +42,13 @@ def find_entries(content: Any, layout: StateDictLayout) -> Entries:
     """Find the weights in the content of a file.
 
     Raises:
-        WeightsError: the file has no weights, or several mappings of weights.
+        WeightsError: the file has no weights, or several mappings of weights, or two tensors would get one name.
     """
     root, found = _find_root(content, layout)
     found = _drop_average_count(found)
     prefix = _find_prefix(found, layout.strip_prefix)
-    return Entries(root, prefix, {name.removeprefix(prefix): value for name, value in found.items()})
+    plain = {name.removeprefix(prefix): value for name, value in found.items()}
+    return Entries(root, prefix, _rename(plain, layout.rename) if layout.rename else plain)
 
 
 def list_roots(content: Any) -> list[str]:
@@ -132,6 +133,18 @@ def _find_prefix(entries: Mapping[str, Any], wanted: str | None) -> str:
     if odd is not None:
         raise WeightsError(f"expected names that start with {prefix!r}, got {make_printable(odd)!r}")
     return prefix
+
+
+def _rename(entries: Mapping[str, Any], renames: Mapping[str, str]) -> dict[str, Any]:
+    """Give tensors the names that they have in the architecture; see `StateDictLayout.rename`."""
+    renamed: dict[str, Any] = {}
+    for name, value in entries.items():
+        old = next((old for old in renames if name == old or (old.endswith(".") and name.startswith(old))), None)
+        new = name if old is None else renames[old] + name.removeprefix(old)
+        if new in renamed:
+            raise WeightsError(f"two of its tensors would be called {make_printable(new)!r}")
+        renamed[new] = value
+    return renamed
 
 
 def _describe(content: Any) -> str:

@@ -37,14 +37,15 @@ def read_weights(path: Path | str, *, layout: StateDictLayout = _ANY) -> dict[st
         A non-empty mapping of names to dense, finite, real CPU tensors, in the file's order.
 
     Raises:
-        WeightsError: the file has another format, is damaged, or has its weights in an object that only code from the
-            file can create.
+        WeightsError: the file has another format, is damaged, has its weights in an object that only code from the
+            file can create, or has not the ``constants`` of its layout.
         UsageError: ``path`` is neither a text nor a path.
     """
     path = make_path(path)
     try:
         with open_container(path, layout.encoding) as container:
-            return _make_tensors(find_entries(container.content, layout).tensors, container)
+            tensors = _make_tensors(find_entries(container.content, layout).tensors, container)
+        return _take_out_constants(tensors, layout.constants)
     except WeightsError as error:
         raise type(error)(f"{path}: {error.message}", hint=error.hint) from error
     except OSError as error:
@@ -55,6 +56,9 @@ def read_weights(path: Path | str, *, layout: StateDictLayout = _ANY) -> dict[st
 
 _SLACK = 1 << 20  # bytes that all tensors may have beyond `_MOST_COPIES` times the size of the file
 _MOST_COPIES = 2  # above 1, because a file stores tied weights only once
+_SHOWN = 6  # numbers in a message
+_OTHER_CODE = "other code wrote it than the code that wrote the published files; `reidhub doctor FILE` tells more"
+_OTHER_INPUT = "the file belongs to a model whose images are prepared in another way"
 _ARRAYS = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "b1"})
 
 
@@ -71,6 +75,25 @@ def _make_tensors(entries: Mapping[str, Any], container: Container) -> dict[str,
     for name, tensor in tensors.items():
         _check_values(name, tensor)
     return tensors
+
+
+def _take_out_constants(tensors: dict[str, Tensor], constants: Mapping[str, tuple[float, ...]]) -> dict[str, Tensor]:
+    """Return the tensors without the constants.
+
+    Raises:
+        WeightsError: a constant is missing, or differs from its numbers by more than float32 rounds them.
+    """
+    for name, numbers in constants.items():
+        if name not in tensors:
+            raise WeightsError(
+                f"it does not hold the tensor {name!r}, which files of its layout have", hint=_OTHER_CODE
+            )
+        got = tensors[name].flatten().double()
+        wanted = torch.tensor(numbers, dtype=torch.float64)
+        if got.shape != wanted.shape or not torch.allclose(got, wanted, rtol=1e-6, atol=0):
+            found = f"{[round(number, 4) for number in got[:_SHOWN].tolist()]}"
+            raise WeightsError(f"expected {name} = {list(numbers)}, got {found}", hint=_OTHER_INPUT)
+    return {name: tensor for name, tensor in tensors.items() if name not in constants}
 
 
 class _Budget:

@@ -93,12 +93,18 @@ class StateDictLayout:
         encoding: text encoding of byte strings that Python 2 wrote.
         skip: names of tensors to leave out, as the file has them. A name that ends with a dot stands for all names
             that start with it.
+        rename: name of a tensor, without the prefix -> its name in the architecture. A name that ends with a dot stands
+            for the start of all names that start with it.
+        constants: name of a tensor, without the prefix -> the numbers that it must have. The file must have this
+            tensor. It is compared and left out.
     """
 
     root: str | None = None
     strip_prefix: str | None = None
     encoding: Literal["ascii", "latin1"] = "latin1"
     skip: tuple[str, ...] = ()
+    rename: dict[str, str] = field(default_factory=dict)
+    constants: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +195,7 @@ class Architecture:
         name: name of the architecture, such as ``osnet_x1_0``.
         paper: title and arXiv id.
         starts_from: the weights with which re-ID training starts: the name of a checkpoint, ``torchvision:`` and the
-            name of a weights enum, or ``scratch`` for random weights.
+            name of a weights enum, or ``scratch`` for random weights. None if they are not in the zoo.
         input: how images are prepared for its checkpoints; a checkpoint's own entry in the manifest can differ.
         default: the name of the checkpoint to use if the user gives only the architecture's name; None if the manifest
             sets no default.
@@ -201,7 +207,7 @@ class Architecture:
 
     name: str
     paper: str
-    starts_from: str
+    starts_from: str | None
     input: InputSpec
     default: str | None = None
     printed_params: Literal["distinct", "calls"] = "distinct"
@@ -270,8 +276,12 @@ class Checkpoint:
         return self.trained_on != (IMAGENET,)
 
     def find_domain(self, score: Score) -> Literal["same", "cross"]:
-        """Return ``same`` if the checkpoint was trained on the dataset of a score, else ``cross``."""
-        return "same" if score.dataset in self.trained_on else "cross"
+        """Return ``same`` if the checkpoint was trained on the dataset of a score, else ``cross``.
+
+        The name of a part of a dataset starts with the dataset's name: ``vehicleid_small`` is a part of ``vehicleid``.
+        """
+        same = any(score.dataset == name or score.dataset.startswith(f"{name}_") for name in self.trained_on)
+        return "same" if same else "cross"
 
     @property
     def file_name(self) -> str:

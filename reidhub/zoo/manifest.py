@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from reidhub.errors import CacheError, InstallationError, ManifestError, UnknownCheckpointError
 from reidhub.zoo.checkpoint import Architecture, Checkpoint
+from reidhub.zoo.known_layouts import KnownLayout
 from reidhub.zoo.parsed_copy import ParsedCopy
 
 ENVIRONMENT = "REIDHUB_MANIFEST"
@@ -33,10 +34,12 @@ class Manifest:
         by_name: name -> checkpoint, in the order of the files. If the mapping is a `StoredCheckpoints`, it parses a
             checkpoint only when that checkpoint is looked up.
         architectures: all architectures, in the order of the files.
+        layouts: all layouts with a name, in the order of the files.
     """
 
     by_name: Mapping[str, Checkpoint]
     architectures: tuple[Architecture, ...]
+    layouts: tuple[KnownLayout, ...]
 
     @property
     def checkpoints(self) -> tuple[Checkpoint, ...]:
@@ -194,7 +197,7 @@ def _zoo(extra: tuple[Path, ...]) -> Manifest:
 
     def parse() -> Manifest:
         manifest = _parse(files)
-        copy.write(manifest.checkpoints, manifest.architectures)
+        copy.write(manifest.checkpoints, manifest.architectures, manifest.layouts)
         return manifest
 
     stored = copy.read(lambda: parse().by_name)
@@ -237,14 +240,11 @@ def _read_files(files: Iterable[Path]) -> list[tuple[Path, bytes]]:
 def _parse(files: Sequence[tuple[Path, bytes]]) -> Manifest:
     from reidhub.zoo.manifest_reader import parse_files  # imports yaml, which a start with a parsed copy does not need
 
-    checkpoints: dict[str, Checkpoint] = {}
-    architectures: dict[str, Architecture] = {}
-    all_checkpoints, all_architectures = parse_files(files)
-    _add(all_checkpoints, checkpoints)
-    _add(all_architectures, architectures)
+    parsed = parse_files(files)
+    checkpoints, architectures = _index(parsed.checkpoints), _index(parsed.architectures)
     for architecture in architectures.values():
         _check_default(architecture, checkpoints)
-    return Manifest(checkpoints, tuple(architectures.values()))
+    return Manifest(checkpoints, tuple(architectures.values()), parsed.layouts)
 
 
 def _check_default(architecture: Architecture, checkpoints: Mapping[str, Checkpoint]) -> None:
@@ -253,8 +253,11 @@ def _check_default(architecture: Architecture, checkpoints: Mapping[str, Checkpo
         raise ManifestError(f"{architecture.manifest}: default {default!r} is no checkpoint of {architecture.name}")
 
 
-def _add(entries: Iterable[N], known: dict[str, N]) -> None:
+def _index(entries: Iterable[N]) -> dict[str, N]:
+    """Return a dictionary name -> entry; raise ManifestError if two entries have the same name."""
+    known: dict[str, N] = {}
     for entry in entries:
         if entry.name in known:
             raise ManifestError(f"{entry.manifest}: {entry.name} is already defined in {known[entry.name].manifest}")
         known[entry.name] = entry
+    return known

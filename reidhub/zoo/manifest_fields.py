@@ -24,6 +24,8 @@ LAYOUT = Fields(
         "strip_prefix": "prefix to remove from every tensor's name",
         "encoding": "encoding of texts that Python 2 wrote: ascii or latin1",
         "skip": "names of tensors to leave out",
+        "rename": "names of tensors, or starts of names that end with a dot, each with the new name",
+        "constants": "names of tensors, each with the numbers that it must have; such a tensor is left out",
     },
 )
 
@@ -35,7 +37,7 @@ FILE = Fields(
         "size": "number of bytes",
         "evidence": "text that says where sha256 and size come from",
         "sha256_prefix": "first digits of the sha256, from the author's file name",
-        "layout": "how the file stores its tensors",
+        "layout": "how the file stores its tensors, or the name of an entry under layouts",
     },
     nested={"layout": LAYOUT},
 )
@@ -106,10 +108,10 @@ ARCHITECTURE = Fields(
     required={
         "name": "name of the architecture",
         "paper": "title and arXiv id",
-        "starts_from": "weights that training starts from: a checkpoint, torchvision:WEIGHTS or scratch",
         "input": "how images are prepared for its checkpoints",
     },
     optional={
+        "starts_from": "weights that training starts from: a checkpoint, torchvision:WEIGHTS or scratch",
         "default": "the checkpoint that the architecture's name alone means",
         "printed_params": "how published tables count parameters: distinct or calls",
         "computed": "the cost that reidhub.complexity counts",
@@ -117,9 +119,23 @@ ARCHITECTURE = Fields(
     nested={"input": INPUT, "computed": COMPLEXITY},
 )
 
+KNOWN_LAYOUT = Fields(
+    "a named layout",
+    required={
+        "name": "name of the layout",
+        "about": "which program writes such files, and when",
+        "signs": "patterns with wildcards for names of tensors; a file of this layout has a name for each",
+        "architectures": "list of the architectures that load such files",
+    },
+    optional={
+        **LAYOUT.optional,
+        "differs": "patterns for names of architectures, each with why a file with their tensors is another network",
+    },
+)
+
 MANIFEST = Fields(
     "a manifest",
     required={"checkpoints": "list of the checkpoints"},
-    optional={"architectures": "list of the architectures"},
-    nested={"checkpoints": CHECKPOINT, "architectures": ARCHITECTURE},
+    optional={"architectures": "list of the architectures", "layouts": "list of layouts that several files have"},
+    nested={"checkpoints": CHECKPOINT, "architectures": ARCHITECTURE, "layouts": KNOWN_LAYOUT},
 )

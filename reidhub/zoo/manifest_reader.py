@@ -1,7 +1,8 @@
 """Reads the entries of manifest files; an error message has the file and line of the wrong entry."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar, cast
@@ -22,12 +23,14 @@ from reidhub.zoo.checkpoint import (
     Source,
     StateDictLayout,
 )
+from reidhub.zoo.known_layouts import KnownLayout
 from reidhub.zoo.manifest_fields import (
     ARCHITECTURE,
     CHECKPOINT,
     COMPLEXITY,
     FILE,
     INPUT,
+    KNOWN_LAYOUT,
     LAYOUT,
     MANIFEST,
     MEASUREMENT,
@@ -46,33 +49,49 @@ _LINKS = {
 }
 
 
-def parse_files(files: Sequence[tuple[Path, bytes]]) -> tuple[list[Checkpoint], list[Architecture]]:
-    """Read the checkpoints and architectures of manifest files.
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The entries of manifest files, in the order of the files. Names can occur twice."""
 
-    A checkpoint without the field ``input`` gets the input of its architecture, which any of the files can describe.
+    checkpoints: tuple[Checkpoint, ...]
+    architectures: tuple[Architecture, ...]
+    layouts: tuple[KnownLayout, ...]
+
+
+def parse_files(files: Sequence[tuple[Path, bytes]]) -> Parsed:
+    """Read the entries of manifest files.
+
+    A checkpoint without the field ``input`` gets the input of its architecture, and a checkpoint can name a layout; any
+    of the files can describe the architecture and the layout.
 
     Args:
         files: path and content of each manifest file. Messages name the path; paths of local files in a manifest are
             relative to its folder.
-
-    Returns:
-        All checkpoints, and all architectures, in the order of the files. Names can occur twice.
 
     Raises:
         ManifestError: for example, a field is unknown, missing, repeated or of the wrong type, a link is malformed, or
             a score is not a decimal number in quotes (``"94.2"``). The message starts with file and line.
     """
     parsed = [parse_yaml(file, content).fields(MANIFEST) for file, content in files]
-    architectures = [
-        architecture
-        for fields in parsed
-        if "architectures" in fields
-        for architecture in fields["architectures"].items(_read_architecture, "architectures")
-    ]
-    read = partial(_read_checkpoint, inputs={one.name: one.input for one in architectures})
-    return [
-        checkpoint for fields in parsed for checkpoint in fields["checkpoints"].items(read, "checkpoints")
-    ], architectures
+    architectures = _read_lists(parsed, "architectures", _read_architecture)
+    layouts = _read_lists(parsed, "layouts", _read_known_layout)
+    described = _Described({one.name: one.input for one in architectures}, {one.name: one.layout for one in layouts})
+    return Parsed(
+        _read_lists(parsed, "checkpoints", partial(_read_checkpoint, described=described)), architectures, layouts
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """What checkpoints can refer to: the input of an architecture, and a layout, both by name."""
+
+    inputs: Mapping[str, InputSpec]
+    layouts: Mapping[str, StateDictLayout]
+
+
+def _read_lists(parsed: Iterable[dict[str, Value]], name: str, read: Callable[[Value], T]) -> tuple[T, ...]:
+    """Read the items of the list of this name in each manifest file that has it."""
+    return tuple(item for fields in parsed if name in fields for item in fields[name].items(read, name))
 
 
 def _read_architecture(value: Value) -> Architecture:
@@ -81,7 +100,7 @@ def _read_architecture(value: Value) -> Architecture:
     return Architecture(
         name=fields["name"].text(),
         paper=fields["paper"].text(),
-        starts_from=fields["starts_from"].text(),
+        starts_from=_read_optional(fields, "starts_from", Value.text),
         input=_read_input(fields["input"]),
         default=_read_optional(fields, "default", Value.text),
         printed_params=cast(Literal["distinct", "calls"], printed or "distinct"),
@@ -95,12 +114,12 @@ def _read_complexity(value: Value) -> Complexity:
     return Complexity(*(fields[name].integer() for name in COMPLEXITY.required))
 
 
-def _read_checkpoint(value: Value, *, inputs: Mapping[str, InputSpec]) -> Checkpoint:
+def _read_checkpoint(value: Value, *, described: _Described) -> Checkpoint:
     fields = value.fields(CHECKPOINT)
     name, model = fields["name"].text(), fields["model"].text()
     if not _NAME.fullmatch(name) or not name.startswith(model + "."):
         fields["name"].fail(f"name {name!r} must be {model!r}, a dot and a tag of a-z, 0-9 and _")
-    spec = _read_optional(fields, "input", _read_input) or inputs.get(model)
+    spec = _read_optional(fields, "input", _read_input) or described.inputs.get(model)
     if spec is None:
         value.fail(
             f"field 'input' is missing, and no manifest file describes the architecture {model!r}; correct the name of "
@@ -114,7 +133,7 @@ def _read_checkpoint(value: Value, *, inputs: Mapping[str, InputSpec]) -> Checkp
         combineall=_read_optional(fields, "combineall", Value.boolean) or False,
         from_scratch=_read_optional(fields, "from_scratch", Value.boolean) or False,
         artifact=_read_artifact(file, _read_sources(fields)),
-        layout=_read_optional(file, "layout", _read_layout) or StateDictLayout(),
+        layout=_read_optional(file, "layout", partial(_find_layout, known=described.layouts)) or StateDictLayout(),
         input=spec,
         distance=_read_optional(fields, "distance", _read_distance) or "euclidean",
         params_m=_read_nullable(fields, "params_m", _read_figure),
@@ -197,15 +216,46 @@ def _is_url(link: str) -> bool:
         return False
 
 
-def _read_layout(value: Value) -> StateDictLayout:
-    fields = value.fields(LAYOUT)
+def _find_layout(value: Value, *, known: Mapping[str, StateDictLayout]) -> StateDictLayout:
+    """Read a layout that is written out, or find the layout of this name."""
+    if not value.is_text():
+        return _read_layout(value.fields(LAYOUT))
+    if (name := value.text()) not in known:
+        value.fail(f"no layout is called {name!r}; known are {', '.join(known) or 'none'}")
+    return known[name]
+
+
+def _read_layout(fields: dict[str, Value]) -> StateDictLayout:
     encoding = _read_optional(fields, "encoding", lambda value: value.choice(("ascii", "latin1")))
     return StateDictLayout(
         root=_read_optional(fields, "root", Value.text),
         strip_prefix=_read_optional(fields, "strip_prefix", Value.text),
         encoding=cast(Literal["ascii", "latin1"], encoding or "latin1"),
         skip=_read_texts(fields, "skip", at_least=1),
+        rename=_read_mapping(fields, "rename", Value.text),
+        constants=_read_mapping(fields, "constants", _read_numbers),
     )
+
+
+def _read_known_layout(value: Value) -> KnownLayout:
+    fields = value.fields(KNOWN_LAYOUT)
+    return KnownLayout(
+        name=fields["name"].text(),
+        about=fields["about"].text(),
+        layout=_read_layout(fields),
+        signs=_read_texts(fields, "signs", at_least=1),
+        architectures=_read_texts(fields, "architectures", at_least=1),
+        differs=_read_mapping(fields, "differs", Value.text),
+    )
+
+
+def _read_mapping(fields: dict[str, Value], name: str, read: Callable[[Value], T]) -> dict[str, T]:
+    """Read a mapping of texts to values; an empty mapping if the field is missing."""
+    return fields[name].mapping(read, name) if name in fields else {}
+
+
+def _read_numbers(value: Value) -> tuple[float, ...]:
+    return value.items(Value.number, "a list of numbers")
 
 
 def _read_input(value: Value) -> InputSpec:

@@ -1,10 +1,10 @@
 """A parsed copy of the manifest in the cache folder, so that an unchanged manifest is parsed and checked only once.
 
-The copy is a file of JSON lines: a header, the names of all checkpoints, the architectures, and then one line per
-checkpoint, which is parsed only when that checkpoint is looked up. The header contains the version of reidhub, a digest
-of the manifest files, and a digest of the lines after the header. If the header is not the expected one, or the copy
-belongs to another user, the copy is ignored and replaced. If the folder for the copy cannot be written, the manifest is
-parsed at every start.
+The copy is a file of JSON lines: a header, the names of all checkpoints, the architectures, the layouts, and then one
+line per checkpoint, which is parsed only when that checkpoint is looked up. The header contains the version of reidhub,
+a digest of the manifest files, and a digest of the lines after the header. If the header is not the expected one, or
+the copy belongs to another user, the copy is ignored and replaced. If the folder for the copy cannot be written, the
+manifest is parsed at every start.
 """
 
 import os
@@ -20,8 +20,9 @@ from reidhub.files.locations import cache_root
 from reidhub.files.regular_file import open_regular_file
 from reidhub.files.strict_json import from_json, to_json
 from reidhub.zoo.checkpoint import Architecture, Checkpoint
+from reidhub.zoo.known_layouts import KnownLayout
 
-FORMAT = 5
+FORMAT = 6
 """Increase this number if the format of the lines changes, or if `manifest_reader` reads a manifest differently."""
 
 _KEPT = 8  # newest copies that are kept; each set of manifest files has its own copy
@@ -57,8 +58,8 @@ class ParsedCopy:
 
     def read(
         self, parse: Callable[[], Mapping[str, Checkpoint]]
-    ) -> tuple[Mapping[str, Checkpoint], tuple[Architecture, ...]] | None:
-        """Read the checkpoints and architectures in the copy, or return None if there is no valid copy.
+    ) -> tuple[Mapping[str, Checkpoint], tuple[Architecture, ...], tuple[KnownLayout, ...]] | None:
+        """Read the checkpoints, architectures and layouts in the copy, or return None if there is no valid copy.
 
         Args:
             parse: parses the manifest files. It is not called here, but later: when a checkpoint is looked up and its
@@ -68,16 +69,25 @@ class ParsedCopy:
             header, _, content = _read_own_file(self.path).partition(b"\n")
             if header != self._header(content):
                 return None
-            names, architectures, *lines = content.split(b"\n")
+            names, architectures, layouts, *lines = content.split(b"\n")
             records = dict(zip(from_json(tuple[str, ...], names), lines, strict=True))
-            return StoredCheckpoints(records, parse), from_json(tuple[Architecture, ...], architectures)
+            return (
+                StoredCheckpoints(records, parse),
+                from_json(tuple[Architecture, ...], architectures),
+                from_json(tuple[KnownLayout, ...], layouts),
+            )
         except (OSError, ValueError):
             return None
 
-    def write(self, checkpoints: Sequence[Checkpoint], architectures: Sequence[Architecture]) -> None:
+    def write(
+        self,
+        checkpoints: Sequence[Checkpoint],
+        architectures: Sequence[Architecture],
+        layouts: Sequence[KnownLayout],
+    ) -> None:
         """Write the copy to the disk. If the folder cannot be written, do nothing; the next start is slower then."""
-        lines = [to_json([c.name for c in checkpoints]), to_json(architectures), *map(to_json, checkpoints)]
-        content = b"\n".join(lines)
+        head = [to_json([c.name for c in checkpoints]), to_json(architectures), to_json(layouts)]
+        content = b"\n".join([*head, *map(to_json, checkpoints)])
         with suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with write_atomically(self.path) as file:

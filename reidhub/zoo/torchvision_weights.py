@@ -24,7 +24,7 @@ def find_torchvision_weights(model: str, dataset: str | None) -> Checkpoint | No
 
     Returns:
         The checkpoint. None if ``dataset`` is not ``imagenet``, if the zoo has an ImageNet checkpoint of the model, or
-        if the training of the model does not start from torchvision's weights.
+        if the training of the model does not start from torchvision's weights, or its start is not in the zoo.
 
     Raises:
         UsageError: ``dataset`` is ``imagenet``, but the model is trained from scratch.
@@ -37,7 +37,7 @@ def find_torchvision_weights(model: str, dataset: str | None) -> Checkpoint | No
             f"there are no ImageNet weights of {model}: it is trained from scratch",
             hint=f"reidhub.build({model!r}, num_classes=...) makes a new model",
         )
-    if not architecture.starts_from.startswith(_TORCHVISION):
+    if architecture.starts_from is None or not architecture.starts_from.startswith(_TORCHVISION):
         return None
     return _make_checkpoint(model, architecture.starts_from.removeprefix(_TORCHVISION))
 
@@ -45,7 +45,7 @@ def find_torchvision_weights(model: str, dataset: str | None) -> Checkpoint | No
 def starts_from_torchvision(model: str) -> bool:
     """Return True if the training of a model starts from torchvision's ImageNet weights."""
     architecture = zoo().architecture(model)
-    return architecture is not None and architecture.starts_from.startswith(_TORCHVISION)
+    return architecture is not None and (architecture.starts_from or "").startswith(_TORCHVISION)
 
 
 def _has_own_checkpoint(model: str) -> bool:

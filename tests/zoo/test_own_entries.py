@@ -87,7 +87,7 @@ architectures:
     problems = list_problems(tmp_path, text)
     assert [line.partition(": ")[0] + " " + ", ".join(re.findall(r"'(\w+)'", line)) for line in problems] == [
         *(":2 model", ":3 modell, model", ":4 prefix, strip_prefix", ":7 dataset", ":7 source", ":7 colour"),
-        *(":8 sources", ":11 width", ":11 mean", ":11 std", ":11 interpolation", ":13 starts_from", ":13 input"),
+        *(":8 sources", ":11 width", ":11 mean", ":11 std", ":11 interpolation", ":13 input"),
     ]
     assert ":3: unknown field 'modell'; did you mean 'model': the architecture, such as osnet_x1_0?" in problems
 

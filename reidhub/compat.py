@@ -17,7 +17,7 @@ from reidhub.models import build
 from reidhub.models.base import ReidModel
 from reidhub.weights import CLASSIFIER, count_classes, load_backbone, load_weights, read_cached_weights, read_weights
 from reidhub.weights.load import build_with_weights
-from reidhub.zoo.checkpoint import InputSpec
+from reidhub.zoo.checkpoint import InputSpec, Interpolation
 from reidhub.zoo.manifest import zoo
 
 __all__ = ["FeatureExtractor"]
@@ -36,7 +36,8 @@ class FeatureExtractor:
         model_name: name of an architecture, such as ``osnet_x1_0``.
         model_path: a checkpoint file of this architecture; its classifier may have any number of classes. Empty for
             the architecture's default checkpoint, for most architectures the one with the tag ``msmt17``.
-        image_size: (height, width) in pixels to which images are resized.
+        image_size: (height, width) in pixels to which images are resized, with the filter of the architecture in the
+            zoo: bilinear for all architectures of torchreid.
         pixel_mean: mean of the channels R, G, B, in [0, 1].
         pixel_std: standard deviation of the channels R, G, B, in [0, 1].
         pixel_norm: False to leave the pixels in [0, 1], without ``pixel_mean`` and ``pixel_std``.
@@ -68,7 +69,7 @@ class FeatureExtractor:
         model, cached = (_load_file(model_name, model_path), None) if model_path else _load_default(model_name)
         height, width = _check_size(image_size, model.eval())
         (r, g, b), (std_r, std_g, std_b) = (pixel_mean, pixel_std) if pixel_norm else ((0, 0, 0), (1, 1, 1))
-        spec = InputSpec(height, width, (r, g, b), (std_r, std_g, std_b), "bilinear")
+        spec = InputSpec(height, width, (r, g, b), (std_r, std_g, std_b), _find_filter(model_name))
         self._embed = Embedder.of_model(model.to(self.device), spec, cached=cached)
         if verbose:
             _log.info("%s with the weights of %s", model_name, model_path or "its default checkpoint")
@@ -89,6 +90,12 @@ class FeatureExtractor:
         """
         single = isinstance(input, Tensor) and input.ndim == 3
         return self._embed(input[None] if single else input).to(self.device)
+
+
+def _find_filter(name: str) -> Interpolation:
+    """Return the filter for resizing of an architecture of the zoo; ``bilinear``, as in torchreid, for any other."""
+    architecture = zoo().architecture(name)
+    return architecture.input.interpolation if architecture else "bilinear"
 
 
 def _load_default(name: str) -> tuple[ReidModel, Path]:

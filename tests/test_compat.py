@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from support import tiny_model
 from support.hostile_files import saved
-from support.local_zoos import Entry, file_of, replace_zoo, state_of
+from support.local_zoos import INPUT, Entry, file_of, replace_zoo, state_of
 from torch import Tensor
 from torchvision import transforms
 
@@ -90,6 +90,16 @@ def test_pixels_are_prepared_as_the_arguments_say(file, crops, how):
     got = FeatureExtractor("tiny", str(file), **{"image_size": SIZE, **how}, device="cpu")(crops)
 
     assert close(got, want)
+
+
+def test_images_are_resized_with_the_filter_of_the_architecture(tmp_path, monkeypatch, file, crops):
+    monkeypatch.setattr("support.local_zoos.INPUT", INPUT.replace("bilinear", "bicubic"))
+    replace_zoo(tmp_path, monkeypatch, Entry("tiny.own", None), Entry("tiny.start", None))
+    resized = [Image.fromarray(crop).resize(SIZE[::-1], Image.Resampling.BICUBIC) for crop in crops]
+
+    got = FeatureExtractor("tiny", str(file), SIZE, device="cpu")(crops)
+
+    assert close(got, embed_as_torchreid([np.asarray(image) for image in resized])[1])
 
 
 def test_the_arguments_are_torchreids_in_its_order():

@@ -77,7 +77,7 @@ def make_json(checkpoint: Checkpoint) -> dict[str, Any]:
 
     Published numbers are strings, as the authors wrote them, such as ``"87.0"``.
     """
-    artifact, computed = checkpoint.artifact, find_cost(checkpoint)
+    artifact, spec, computed = checkpoint.artifact, checkpoint.input, find_cost(checkpoint)
     return {
         "name": checkpoint.name,
         "model": checkpoint.model,
@@ -93,8 +93,9 @@ def make_json(checkpoint: Checkpoint) -> dict[str, Any]:
         "original_file": artifact.original_file,
         "file": describe_file(checkpoint),
         "cached": is_cached(checkpoint),
-        "input": {"height": checkpoint.input.height, "width": checkpoint.input.width},
-        "normalisation": {"mean": list(checkpoint.input.mean), "std": list(checkpoint.input.std)},
+        "input": {"height": spec.height, "width": spec.width},
+        "interpolation": spec.interpolation,
+        "normalisation": {"mean": list(spec.mean), "std": list(spec.std)},
         "distance": checkpoint.distance,
         "params_m": checkpoint.params_m,
         "gflops": checkpoint.gflops,

@@ -208,11 +208,12 @@ def _preview_json(preview: "JobPreview") -> dict[str, Any]:
 def _summarize_work(previews: Sequence["JobPreview"]) -> str:
     """Describe in one line how many jobs would run, and how many images they would decode and embed.
 
-    Jobs with the same dataset and the same image size share the decoding, so these images are decoded only once. But
-    every job embeds them.
+    Jobs with the same dataset whose images are resized in the same way share the decoding, so these images are decoded
+    only once. But every job embeds them.
     """
     running = [preview for preview in previews if preview.runs]
-    passes = {(p.dataset.name, p.job.checkpoint.input.height, p.job.checkpoint.input.width): p.dataset for p in running}
+    inputs = [(preview.dataset, preview.job.checkpoint.input) for preview in running]
+    passes = {(data.name, spec.height, spec.width, spec.interpolation): data for data, spec in inputs}
     images, size = sum(data.images for data in passes.values()), sum(data.size for data in passes.values())
     return (
         f"{len(running)} of {len(previews)} would run: {images:,} images to decode ({format_size(size)}), "

@@ -56,9 +56,10 @@ def list_facts(metadata: ExportMetadata) -> dict[str, str]:
     scaled = f"normalised with mean {metadata.mean} and std {metadata.std}"
     pixels = scaled if metadata.pixels == "normalised" else "pixels from 0 to 1"
     count = "one at a time" if metadata.batch_size == "1" else "any number"
+    resized = f"resized by PIL's {metadata.interpolation} filter"
     facts = {
         "exported": f"from {metadata.checkpoint} ({metadata.architecture}), weights in {metadata.precision}",
-        "images": f"{metadata.height}x{metadata.width}, RGB, {pixels}; {count}",
+        "images": f"{metadata.height}x{metadata.width}, RGB, {pixels}; {count}; {resized}",
         "embeddings": f"{metadata.dimensions} dimensions, compared by {metadata.distance} distance",
         "licence": metadata.licence,
     }

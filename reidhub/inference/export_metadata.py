@@ -12,7 +12,7 @@ from typing import Any, Literal, Self, get_origin
 from reidhub.errors import WeightsError
 from reidhub.files.digest import Digest
 from reidhub.files.strict_json import from_json
-from reidhub.zoo.checkpoint import InputSpec
+from reidhub.zoo.checkpoint import InputSpec, Interpolation
 
 VERSION_KEY = "reidhub_export"
 """Key that marks a file as one that reidhub exported; its value is the version of the metadata."""
@@ -37,7 +37,7 @@ class ExportMetadata:
         width: width of the images in pixels.
         mean: mean of red, green and blue, in [0, 1].
         std: standard deviation of red, green and blue, in [0, 1].
-        interpolation: the method for resizing.
+        interpolation: PIL's filter for resizing.
         color: order of the channels.
         pixels: what the file expects as ``images``: ``normalised`` means (x - mean) / std of pixels x in [0, 1];
             ``0..1`` means pixels in [0, 1], and the file normalises them itself.
@@ -58,7 +58,7 @@ class ExportMetadata:
     width: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    interpolation: Literal["bilinear"]
+    interpolation: Interpolation
     color: Literal["rgb"]
     pixels: Literal["normalised", "0..1"]
     dimensions: int

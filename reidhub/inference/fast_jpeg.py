@@ -1,9 +1,10 @@
-"""Decode and enlarge JPEG files faster than PIL, but only if the pixels are exactly the same as PIL's.
+"""Decode JPEG files and enlarge images faster than PIL, but only if the pixels are exactly the same as PIL's.
 
 PIL and torchvision both decode with libjpeg, but not always with the same release. So each process tests the decoders
 once: PIL and torchvision decode small test files of each `Kind`. If all pixels are equal, this module decodes the files
 of this kind. It enlarges images only to sizes for which torch and PIL both compute the filter weights without rounding.
-In all other cases PIL is used: for other formats, CMYK and damaged files, and to make images smaller.
+In all other cases PIL is used: for other formats, CMYK and damaged files, to make images smaller, and for the bicubic
+filter, whose weights at the edges of an image are always rounded.
 """
 
 import importlib.util

@@ -1,8 +1,8 @@
 """Preprocessing as the published models need it: decode, resize, divide by 255, subtract the mean, divide by std.
 
-PIL decodes the images to 8-bit RGB, and resizes them with its antialiased bilinear filter. Other ways give other pixels
-and lower scores: OpenCV, resizing of float tensors, BGR, or swapped height and width. `reidhub.inference.fast_jpeg` is
-faster than PIL; images that would get other pixels than PIL's are left to PIL.
+PIL decodes the images to 8-bit RGB, and resizes them with its antialiased filter, bilinear or bicubic. Other ways give
+other pixels and lower scores: OpenCV, resizing of float tensors, BGR, or swapped height and width.
+`reidhub.inference.fast_jpeg` is faster than PIL; images that would get other pixels than PIL's are left to PIL.
 """
 
 import os
@@ -22,7 +22,7 @@ from torch import Tensor
 from reidhub.errors import UsageError
 from reidhub.inference import fast_jpeg
 from reidhub.inference.decoding import Rgb, decode, find_size, make_array, make_image, read_file
-from reidhub.zoo.checkpoint import InputSpec
+from reidhub.zoo.checkpoint import InputSpec, Interpolation
 
 _IMAGENET_SHORT_SIDE, _IMAGENET_CROP = 256, 224  # used for every published ImageNet figure of the zoo
 _OVERSHOOT = 0.5  # sharp ways of resizing leave the range from 0 to 1, by less than this
@@ -46,6 +46,11 @@ class CentreCropSpec:
     std: tuple[float, float, float]
 
     @property
+    def interpolation(self) -> Interpolation:
+        """PIL's filter for resizing; all published ImageNet figures of the zoo use this one."""
+        return "bilinear"
+
+    @property
     def height(self) -> int:
         """Height of the result in pixels."""
         return self.crop
@@ -57,7 +62,7 @@ class CentreCropSpec:
 
 
 PixelSpec = InputSpec | CentreCropSpec
-"""Preprocessing of a re-ID model or of a classifier; both have ``height``, ``width``, ``mean`` and ``std``."""
+"""Preprocessing of a re-ID model or of a classifier; both have size, ``interpolation``, ``mean`` and ``std``."""
 
 
 def imagenet_spec(spec: InputSpec) -> CentreCropSpec:
@@ -104,7 +109,8 @@ class Transform:
     def __repr__(self) -> str:
         spec = self.spec
         crop = f"short side to {spec.short_side}, centre crop " if isinstance(spec, CentreCropSpec) else ""
-        return f"Transform(RGB, {crop}{spec.height}x{spec.width} bilinear, mean={spec.mean}, std={spec.std})"
+        size = f"{spec.height}x{spec.width} {spec.interpolation}"
+        return f"Transform(RGB, {crop}{size}, mean={spec.mean}, std={spec.std})"
 
 
 def transform(spec: InputSpec) -> Transform:
@@ -220,17 +226,20 @@ def make_room(count: int, spec: PixelSpec) -> Tensor:
 
 
 def resize_into(out: NDArray[np.uint8], images: Mapping[int, Rgb], spec: PixelSpec) -> None:
-    """Resize images; small images of the same size are enlarged together.
+    """Resize images with PIL, or with `fast_jpeg.enlarge` if its pixels are exactly the same.
+
+    Small images of the same size are enlarged together.
 
     Args:
         out: (N, H, W, 3); gets the pixels.
         images: each image, at its index in ``out``.
-        spec: size of the result.
+        spec: size of the result, and the filter.
     """
+    bilinear = isinstance(spec, InputSpec) and spec.interpolation == "bilinear"
     small: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
     for place, image in images.items():
         size = find_size(image)
-        if isinstance(spec, InputSpec) and fast_jpeg.enlarges_exactly(size, (spec.height, spec.width)):
+        if bilinear and fast_jpeg.enlarges_exactly(size, (spec.height, spec.width)):
             small[size].append(place)
         else:
             out[place] = _resize(make_image(image), spec)
@@ -244,7 +253,7 @@ def _resize(image: Image.Image, spec: PixelSpec) -> NDArray[np.uint8]:
     """Resize an RGB image with PIL to pixels (H, W, 3)."""
     if isinstance(spec, CentreCropSpec):
         return np.asarray(_crop_centre(image, spec))
-    return np.asarray(image.resize((spec.width, spec.height), Image.Resampling.BILINEAR))
+    return np.asarray(image.resize((spec.width, spec.height), Image.Resampling[spec.interpolation.upper()]))
 
 
 def _crop_centre(image: Image.Image, spec: CentreCropSpec) -> Image.Image:
@@ -253,5 +262,5 @@ def _crop_centre(image: Image.Image, spec: CentreCropSpec) -> Image.Image:
     scale = spec.short_side / min(width, height)
     size = tuple(spec.short_side if side == min(width, height) else int(scale * side) for side in (width, height))
     left, top = (round((side - spec.crop) / 2) for side in size)
-    resized = image.resize((size[0], size[1]), Image.Resampling.BILINEAR)
+    resized = image.resize((size[0], size[1]), Image.Resampling[spec.interpolation.upper()])
     return resized.crop((left, top, left + spec.crop, top + spec.crop))

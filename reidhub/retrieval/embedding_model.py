@@ -22,7 +22,7 @@ class EmbeddingModel:
         width: width of the images in pixels.
         mean: mean of red, green and blue, in [0, 1].
         std: standard deviation of red, green and blue, in [0, 1].
-        interpolation: the method for resizing.
+        interpolation: PIL's filter for resizing.
         color: order of the channels.
         precision: how the model computes, see `Precision`; ``fp16`` also for an exported file with float16 weights.
         dimensions: D, the length of an embedding.

@@ -59,11 +59,11 @@ class PassMember:
 
 @dataclass(frozen=True, slots=True)
 class DatasetPass:
-    """One pass over the images of a dataset, all resized to one size.
+    """One pass over the images of a dataset, all resized in one way.
 
     Args:
         paths: the image files. Row i of each member's file belongs to ``paths[i]``.
-        pixels: the size to which images are resized. Its mean and std are ignored: each member uses its own.
+        pixels: how images are resized. Its mean and std are ignored: each member uses its own.
         members: the models that embed the images.
         stay_ready: True to keep the models ready for the next pass, if there is memory for all.
     """

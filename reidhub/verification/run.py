@@ -80,10 +80,12 @@ def verify(
 
 
 def _group_by_images(prepared: Iterable[PreparedJob]) -> list[list[PreparedJob]]:
-    """Group the jobs that need the same images in the same size."""
-    groups: dict[tuple[str, int, int], list[PreparedJob]] = {}
+    """Group the jobs that need the same images, resized in the same way."""
+    groups: dict[tuple[str, int, int, str], list[PreparedJob]] = {}
     for one in prepared:
-        groups.setdefault((one.job.dataset, one.pixels.height, one.pixels.width), []).append(one)
+        pixels = one.pixels
+        key = one.job.dataset, pixels.height, pixels.width, pixels.interpolation
+        groups.setdefault(key, []).append(one)
     return list(groups.values())
 
 

@@ -16,6 +16,9 @@ IMAGENET = "imagenet"
 METRICS = ("rank1", "rank5", "rank10", "mAP", "mINP", "top1", "top5")
 """Every metric of a `Score`, in the order in which the published tables print them; all are percentages."""
 
+Interpolation = Literal["bilinear", "bicubic"]
+"""The name of the filter with which PIL resizes images; PIL's filters are antialiased."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -116,14 +119,14 @@ class InputSpec:
         width: width in pixels.
         mean: three numbers, for red, green and blue.
         std: three numbers, for red, green and blue.
-        interpolation: the method for resizing.
+        interpolation: PIL's filter for resizing.
     """
 
     height: int
     width: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    interpolation: Literal["bilinear"]
+    interpolation: Interpolation
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ INPUT = Fields(
         "width": f"width {_INPUT_SIZE}",
         "mean": f"what is subtracted from colours in [0, 1]: {_CHANNELS}",
         "std": f"by what colours are divided after that: {_CHANNELS}",
-        "interpolation": "how images are resized: bilinear",
+        "interpolation": "PIL's filter for resizing: bilinear or bicubic",
     },
 )
 

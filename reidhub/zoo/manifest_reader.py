@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar, cast
+from typing import Literal, TypeVar, cast, get_args
 from urllib.parse import urlsplit
 
 from reidhub.files.digest import Digest
@@ -18,6 +18,7 @@ from reidhub.zoo.checkpoint import (
     Complexity,
     IndependentMeasurement,
     InputSpec,
+    Interpolation,
     ModelSpec,
     Score,
     Source,
@@ -265,7 +266,7 @@ def _read_input(value: Value) -> InputSpec:
         width=fields["width"].integer(),
         mean=_read_triple(fields["mean"]),
         std=_read_triple(fields["std"]),
-        interpolation=cast(Literal["bilinear"], fields["interpolation"].choice(("bilinear",))),
+        interpolation=cast(Interpolation, fields["interpolation"].choice(get_args(Interpolation))),
     )
 
 

@@ -68,7 +68,7 @@ def test_doctor_prints_the_metadata_in_words_and_as_json(tmp_path: Path, monkeyp
     assert code == 1
     words = " ".join(text.split())
     assert "exported from small.demo (small), weights in fp32" in words
-    assert "images 16x8, RGB, pixels from 0 to 1; any number" in words
+    assert "images 16x8, RGB, pixels from 0 to 1; any number; resized by PIL's bilinear filter" in words
     assert "embeddings 4 dimensions, compared by cosine distance" in words
     assert "MIT [31m" in words and "\x1b" not in text
     assert "runs it if its name ends with .onnx" in words

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from io import BytesIO
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from PIL import Image
@@ -34,6 +36,18 @@ def read_program(file: Path) -> str:
     return code.replace('"osnet_x1_0.msmt17.onnx"', repr(str(file)))
 
 
+def resize(images: list[Image.Image], file: Path) -> np.ndarray:
+    """Resize images with the lines of the page that do so: uint8 (N, height, width, 3)."""
+    (code,) = (part.split("```")[0] for part in PAGE.read_text().split("```python\n") if "image.resize" in part)
+    facts = onnxruntime.InferenceSession(file).get_modelmeta().custom_metadata_map
+    names = {"np": np, "facts": facts, "height": int(facts["height"]), "width": int(facts["width"]), "embed": len}
+    crops = []
+    for image in images:
+        exec(code, names | {"image": image}, made := {})  # noqa: S102
+        crops.append(made["crops"])
+    return np.concatenate(crops)
+
+
 def write_packages(folder: Path) -> Path:
     """Make a folder with the packages of `ALLOWED` alone."""
     folder.mkdir()
@@ -45,20 +59,21 @@ def write_packages(folder: Path) -> Path:
     return folder
 
 
-def export_small(path: Path, **changes: Any) -> tuple[Embedder, tuple[int, int]]:
-    """Write the ONNX file of a small model in no time; return the embedder of this model, and height and width."""
+def export_small(path: Path, **changes: Any) -> Embedder:
+    """Write the ONNX file of a small model in no time; return the embedder of this model."""
     write_onnx(path, **changes)
     model = make_small_model()
-    return Embedder.of_model(model, spec_of(model), precision="exact"), model.input_size
+    spec = replace(spec_of(model), interpolation=changes.get("interpolation", "bilinear"))
+    return Embedder.of_model(model, spec, precision="exact")
 
 
-def export_osnet(path: Path) -> tuple[Embedder, tuple[int, int]]:
-    """Export osnet_x1_0 with random weights; return its embedder, and height and width."""
+def export_osnet(path: Path) -> Embedder:
+    """Export osnet_x1_0 with random weights; return its embedder."""
     torch.manual_seed(0)
     checkpoint = path.with_suffix(".pth")
     torch.save(reidhub.build("osnet_x1_0", 5).state_dict(), checkpoint)
     reidhub.export(checkpoint, format="onnx", dynamic=True, path=path)
-    return reidhub.embedder(checkpoint, precision="exact"), (256, 128)
+    return reidhub.embedder(checkpoint, precision="exact")
 
 
 @pytest.mark.parametrize(
@@ -66,13 +81,14 @@ def export_osnet(path: Path) -> tuple[Embedder, tuple[int, int]]:
     [
         pytest.param(export_small, id="small"),
         pytest.param(partial(export_small, pixels="0..1"), id="file-normalises"),
+        pytest.param(partial(export_small, interpolation="bicubic"), id="bicubic"),
         pytest.param(export_osnet, id="osnet_x1_0", marks=pytest.mark.long),
     ],
 )
 def test_the_program_without_torch_gives_the_embeddings_of_the_embedder(export, tmp_path):
-    embed, (height, width) = export(tmp_path / "model.onnx")
+    embed = export(tmp_path / "model.onnx")
     images = [Image.open(BytesIO(world.photograph(shot))) for shot in world.list_shots("query")[:3]]
-    np.save(tmp_path / "crops.npy", np.stack([image.resize((width, height), resample=2) for image in images]))
+    np.save(tmp_path / "crops.npy", resize(images, tmp_path / "model.onnx"))
 
     program = BEFORE + read_program(tmp_path / "model.onnx") + AFTER
     environment = {"PYTHONPATH": str(write_packages(tmp_path / "packages")), "ORT_DISABLE_TELEMETRY": "1"}

@@ -7,8 +7,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save
 from support.full_disks import file_size_limit
 from support.paths import ROOT
@@ -17,11 +19,12 @@ from support.verify_runs import run_here
 from torch import Tensor
 
 import reidhub
-from reidhub.demo import DATA, FILE_NAME, MANIFEST
+from reidhub.demo import DATA, FILE_NAME, MANIFEST, world
 from reidhub.errors import CacheError, DiskFullError, ExportError, ReidhubError, UsageError
 from reidhub.exporters.check import TOLERANCES, check, make_pixels
 from reidhub.exporters.export import Export, choose_files, export_model
 from reidhub.exporters.module import Choices, describe
+from reidhub.inference import Embedder
 from reidhub.inference.export_metadata import ExportMetadata
 from reidhub.inference.preprocess import normalise
 from reidhub.models import ARCHITECTURES, build
@@ -138,6 +141,28 @@ def test_a_file_computes_the_embeddings_of_the_module(form, choices, count, tole
         with pytest.raises(Exception, match=r"(?i)shape|dimension|expected|size"):
             run_file(exported.path, images.repeat(2, 1, 1, 1))
     assert (about.opset, about.notices) == (18 if form == "onnx" else None, ("read this",))
+
+
+@pytest.mark.parametrize(("form", "with_preprocessing"), [("onnx", True), ("openvino", False)])
+def test_an_exported_file_resizes_jpeg_files_with_the_filter_of_its_checkpoint(
+    form, with_preprocessing, checkpoint, tmp_path
+):
+    model, bicubic = make_small_model(), replace(checkpoint, input=replace(checkpoint.input, interpolation="bicubic"))
+    paths = [tmp_path / f"{number}.jpg" for number in range(3)]
+    for path, shot in zip(paths, world.list_shots("query"), strict=False):
+        path.write_bytes(world.photograph(shot))
+
+    exported = export(
+        model, bicubic, tmp_path, format=form, dynamic=True, with_preprocessing=with_preprocessing, **FAST.get(form, {})
+    )
+
+    resized = [np.asarray(Image.open(path).resize((8, 16), Image.Resampling.BICUBIC)) for path in paths]
+    images = normalise(torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2), bicubic.input)
+    want = run_plainly(model, images)
+    assert relative_error(reidhub.embedder(exported.path)(paths), want) < 1e-5
+    assert relative_error(Embedder.of_model(model, bicubic.input)(paths), want) < 1e-5
+    assert relative_error(Embedder.of_model(model, checkpoint.input)(paths), want) > 1e-4
+    assert read_texts(exported.path)["interpolation"] == "bicubic"
 
 
 @pytest.mark.parametrize("half", [pytest.param(False, marks=LONG), True])

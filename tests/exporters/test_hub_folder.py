@@ -1,6 +1,7 @@
 """Folders for a hub: what they contain, that they load as the checkpoint did, and that no part of one is left."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,16 @@ def test_a_folder_has_the_weights_and_says_what_they_need(checkpoint: str, tmp_p
     (tmp_path / "empty" / ".incoming-12").mkdir(parents=True)  # as a killed run leaves it
     again = publish(find_one(checkpoint), tmp_path / "empty")  # needs no force, and gives the same bytes
     assert files_below(again) == files_below(folder)
+
+
+def test_the_folder_says_with_which_filter_images_are_resized(checkpoint: str, tmp_path: Path) -> None:
+    spec = replace(find_one(checkpoint).input, interpolation="bicubic")
+
+    folder = publish(replace(find_one(checkpoint), input=spec), tmp_path / "folder")
+
+    assert find_one(folder).input == spec
+    assert json.loads((folder / "reid_config.json").read_text())["preprocessing"]["interpolation"] == "bicubic"
+    assert "with PIL's bicubic filter" in " ".join((folder / "README.md").read_text().split())
 
 
 @pytest.mark.long

@@ -55,6 +55,25 @@ def test_a_frame_may_be_bgr_rgb_a_view_with_alpha_or_a_pil_image() -> None:
     assert not torch.equal(EMBED.boxes(BGR, BOXES, color="rgb"), want)
 
 
+def test_boxes_and_crops_of_every_kind_are_resized_with_the_filter_of_the_model(tmp_path: Path) -> None:
+    embed, spec = make_flat_embedder(interpolation="bicubic")
+    crops = [Image.fromarray(RGB[y1:y2, x1:x2]) for x1, y1, x2, y2 in CORNERS]
+    size, filter_ = (spec.width, spec.height), Image.Resampling.BICUBIC
+    pixels = np.stack([np.asarray(crop.resize(size, filter_)) for crop in crops])
+    want = embed(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+    paths = [tmp_path / f"{number}.png" for number in range(len(crops))]
+    for path, crop in zip(paths, crops, strict=True):
+        crop.save(path)
+
+    assert torch.equal(embed.boxes(BGR, BOXES, color="bgr"), want)
+    assert torch.equal(embed.boxes(Image.fromarray(RGB), BOXES, color="rgb"), want)
+    for images in (crops, paths, [np.asarray(crop) for crop in crops]):
+        assert torch.equal(embed(images), want)
+    tracked = embed.for_tracker("deep_sort_realtime").predict([np.asarray(crop)[..., ::-1] for crop in crops])
+    assert np.array_equal(tracked, want.numpy())
+    assert not torch.equal(EMBED.boxes(BGR, BOXES, color="bgr"), want)
+
+
 def test_grey_and_16_bit_frames_are_the_same_in_both_orders() -> None:
     grey = RGB[..., 0]
     want = torch.cat([EMBED(np.ascontiguousarray(grey[y1:y2, x1:x2])) for x1, y1, x2, y2 in CORNERS])

@@ -5,10 +5,12 @@ import io
 import itertools
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageFile
 from torch import Tensor
 
@@ -157,6 +159,24 @@ def test_sizes_whose_weights_are_rounded_are_left_to_pil() -> None:
     assert not fast_jpeg.enlarges_exactly((257, 64), (256, 128))
     assert not fast_jpeg.enlarges_exactly((512, 64), (256, 128))
     assert not fast_jpeg.enlarges_exactly((64, 129), (256, 128))
+
+
+def test_bicubic_images_are_decoded_fast_and_resized_by_pil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch rounds bicubic weights more than PIL, even to twice the size and for images that shrink by half."""
+    sizes = [(64, 128), (32, 64), (128, 256), (256, 512), (50, 117)]  # width, height
+    images, paths = [], []
+    for number, size in enumerate(sizes * 4):
+        paths.append(tmp_path / f"{number}.jpg")
+        paths[-1].write_bytes(encoded(picture(*size, seed=number)))
+        images.append(Image.fromarray(pil(paths[-1].read_bytes())))
+    wants = [np.asarray(image.resize((128, 256), Image.Resampling.BICUBIC)) for image in images]
+    fast_jpeg.find_equal_kinds()
+    monkeypatch.setattr(Image, "open", lambda *_: pytest.fail("PIL decodes"))
+
+    batches = [pixels for pixels, _ in load_batches(paths, replace(SPEC, interpolation="bicubic"), 8)]
+
+    for want, pixels in zip(wants, torch.cat(batches), strict=True):
+        assert np.array_equal(array(pixels), want)
 
 
 def test_decoder_or_resizer_that_differs_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from torchvision import transforms
 from reidhub.errors import DatasetError
 from reidhub.inference.images import load_batches
 from reidhub.inference.preprocess import Transform, imagenet_spec, normalise, transform
-from reidhub.zoo.checkpoint import InputSpec
+from reidhub.zoo.checkpoint import InputSpec, Interpolation
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SPEC = InputSpec(256, 128, MEAN, STD, "bilinear")
@@ -52,7 +53,8 @@ def files(tmp_path: Path) -> list[Path]:
 
 def published(path: Path, spec: Any = SPEC) -> torch.Tensor:
     """The published pipeline itself."""
-    steps = [transforms.Resize((spec.height, spec.width)), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+    resize = transforms.Resize((spec.height, spec.width), transforms.InterpolationMode(spec.interpolation))
+    steps = [resize, transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
     with Image.open(path) as image:
         return transforms.Compose(steps)(image.convert("RGB"))  # type: ignore[no-any-return]
 
@@ -63,11 +65,26 @@ def published_imagenet(path: Path) -> torch.Tensor:
         return transforms.Compose(steps)(image.convert("RGB"))  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize(("height", "width"), [(256, 128), (160, 64), (128, 64)])
-def test_transform_gives_the_pixels_of_the_published_pipeline(files: list[Path], height: int, width: int) -> None:
-    spec = InputSpec(height, width, MEAN, STD, "bilinear")
-    for path in files:
-        assert torch.equal(transform(spec)(path), published(path, spec)), path.name
+@pytest.mark.parametrize(
+    ("height", "width", "interpolation"),
+    [
+        (256, 128, "bilinear"),
+        (160, 64, "bilinear"),
+        (128, 64, "bilinear"),
+        (384, 128, "bicubic"),
+        (256, 128, "bicubic"),
+        (256, 256, "bicubic"),
+    ],
+)
+def test_the_published_pipeline_gives_the_pixels_of_transform_and_batches(
+    files: list[Path], height: int, width: int, interpolation: Interpolation
+) -> None:
+    spec = InputSpec(height, width, MEAN, STD, interpolation)
+    want = [published(path, spec) for path in files]
+    batches = [normalise(pixels, spec) for pixels, _ in load_batches(files * 2, spec, 16)]
+    for path, pixels, row, again in zip(files, want, *torch.cat(batches).split(len(files)), strict=True):
+        assert torch.equal(transform(spec)(path), pixels), path.name
+        assert torch.equal(row, pixels) and torch.equal(again, pixels), path.name
 
 
 def test_imagenet_transform_gives_the_pixels_of_the_published_pipeline(tmp_path: Path) -> None:
@@ -100,6 +117,7 @@ def test_transform_travels_to_another_process_and_says_what_it_does(files: list[
     there = pickle.loads(pickle.dumps(transform(SPEC)))
     assert torch.equal(there(files[0]), transform(SPEC)(files[0]))
     assert repr(there) == f"Transform(RGB, 256x128 bilinear, mean={MEAN}, std={STD})"
+    assert "256x128 bicubic" in repr(transform(replace(SPEC, interpolation="bicubic")))
     assert "short side to 256, centre crop 224x224" in repr(Transform(imagenet_spec(SPEC)))
 
 

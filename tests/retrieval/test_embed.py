@@ -46,6 +46,26 @@ def test_the_rows_are_the_embeddings_of_the_images_in_order(tmp_path, write_crop
     assert (report.embedded, report.planned, report.unreadable, report.shards) == (40, 40, 0, 1)
 
 
+def test_images_are_resized_with_the_filter_of_the_checkpoint_which_ranking_compares(
+    tmp_path, write_crops, tiny_zoo, monkeypatch, capsys
+):
+    paths = write_crops(tmp_path / "crops", 5)
+    manifest = tiny_zoo / "zoo.yaml"
+    first, second = manifest.read_text().split(f"  - name: {OTHER}\n")
+    second = second.replace("bilinear", "bicubic").replace(OTHER, NAME)  # the same file
+    manifest.write_text(f"{first}  - name: {OTHER}\n{second}")
+    resized = [np.asarray(Image.open(path).resize((32, 64), Image.Resampling.BICUBIC)) for path in paths]
+
+    for name in (NAME, OTHER):
+        reidhub.embed(name, tmp_path / "crops", tmp_path / name, device="cpu")
+    done = run_here(monkeypatch, capsys, "rank", NAME, paths[0], "--gallery", str(tmp_path / OTHER))
+
+    rows = read(tmp_path / OTHER)
+    assert rows.embeddings.tobytes() == reidhub.embedder(NAME)(resized).numpy().tobytes()
+    assert json.loads((tmp_path / OTHER / "_model.json").read_text())["interpolation"] == "bicubic"
+    assert done.returncode != 0 and "interpolation: bicubic and bilinear" in done.stderr
+
+
 def test_other_programs_read_the_columns_and_what_made_them(tmp_path, write_crops):
     write_crops(tmp_path / "crops", 3)
     reidhub.embed(NAME, tmp_path / "crops", tmp_path / "out", device="cpu")

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from reidhub.inference import Embedder
 from reidhub.models.base import ReidModel
-from reidhub.zoo.checkpoint import InputSpec
+from reidhub.zoo.checkpoint import InputSpec, Interpolation
 
 
 class Flat(ReidModel):
@@ -18,7 +18,9 @@ class Flat(ReidModel):
         return images.flatten(1)
 
 
-def make_flat_embedder(height: int = 16, width: int = 8, batch: int = 4) -> tuple[Embedder, InputSpec]:
+def make_flat_embedder(
+    height: int = 16, width: int = 8, batch: int = 4, interpolation: Interpolation = "bilinear"
+) -> tuple[Embedder, InputSpec]:
     """Return an embedder of a `Flat` model, and its preprocessing."""
-    spec = InputSpec(height, width, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear")
+    spec = InputSpec(height, width, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), interpolation)
     return Embedder.of_model(Flat(height, width).eval(), spec, precision="exact", batch=batch), spec

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from support.reports import CONDITIONS, retrieval
 from support.reports import checkpoint as one
 from support.verify_runs import (
@@ -37,6 +38,7 @@ from support.verify_runs import (
     write_weights,
 )
 
+import reidhub
 from reidhub.devices import has_bf16
 from reidhub.metrics import evaluate
 from reidhub.verification import receipt, run
@@ -181,6 +183,28 @@ def test_one_pass_gives_each_model_what_it_gets_alone(verify) -> None:
     alone = [json.loads(verify(name, "--on", "corridor", "--json").stdout)[0] for name in (NAME, OTHER)]
     assert together == alone
     assert together[0]["counts"]["per_query_sha256"] != together[1]["counts"]["per_query_sha256"]
+
+
+def test_models_with_another_filter_for_resizing_share_no_images(place, verify, tmp_path: Path, monkeypatch) -> None:
+    """The twin has the weights of the other; in one pass, both would get the pixels of the first."""
+    bicubic = SMALL.replace("bilinear", "bicubic")
+    score, file = claim(rank1="20.0"), f"[{{local: {place / OTHER}.pth}}]"
+    entries = entry(OTHER, score, sources=file, input=SMALL), entry(TWIN, score, sources=file, input=bicubic)
+    monkeypatch.setenv("REIDHUB_MANIFEST", str(write_manifest(tmp_path, *entries)))
+    photos = sorted((place / "corridor" / "query").iterdir())
+
+    done = verify(OTHER, TWIN, "--keep-embeddings", str(tmp_path), "--json", "--precision", "exact")
+
+    assert [result["conditions"]["pixels"].split()[2] for result in json.loads(done.stdout)] == [
+        "bilinear,",
+        "bicubic,",
+    ]
+    for name, method in ((OTHER, Image.Resampling.BILINEAR), (TWIN, Image.Resampling.BICUBIC)):
+        resized = [np.asarray(Image.open(path).convert("RGB").resize((32, 64), method)) for path in photos]
+        want = reidhub.embedder(OTHER, precision="exact")(resized).numpy()
+        with np.load(tmp_path / f"{name}.corridor.npz") as kept:
+            assert kept["query_paths"].tolist() == [f"query/{path.name}" for path in photos]
+            assert np.linalg.norm(kept["query"] - want) < 1e-5 * np.linalg.norm(want)
 
 
 def test_kept_embeddings_give_the_same_scores_again(verify, tmp_path: Path) -> None:
@@ -334,18 +358,17 @@ def test_a_dry_run_tells_what_is_there_and_runs_nothing(verify, reidhub_home: Pa
     assert f"1 of 2 would run: {jobs['corridor']['images']} images" in done.stderr
 
 
-def test_a_dry_run_counts_the_images_once_for_each_size_they_are_decoded_in(
-    verify, tmp_path: Path, monkeypatch
-) -> None:
+def test_a_dry_run_counts_the_images_once_for_each_way_they_are_resized(verify, tmp_path: Path, monkeypatch) -> None:
     score, wide = claim(rank1="20.0"), SMALL.replace("width: 32", "width: 64")
-    entries = [entry(NAME, score, input=SMALL), entry(OTHER, score, input=wide), entry(TWIN, score, input=wide)]
+    inputs = {NAME: SMALL, OTHER: wide, TWIN: wide, "tiny.cubic": SMALL.replace("bilinear", "bicubic")}
+    entries = [entry(name, score, input=spec) for name, spec in inputs.items()]
     monkeypatch.setenv("REIDHUB_MANIFEST", str(write_manifest(tmp_path, *entries)))
 
-    done = verify(NAME, OTHER, TWIN, "--dry-run", "--json")
+    done = verify(*inputs, "--dry-run", "--json")
 
     images = json.loads(done.stdout)[0]["images"]
-    assert f"3 of 3 would run: {2 * images} images to decode" in done.stderr, done.stderr
-    assert f"{3 * images} embeddings" in done.stderr
+    assert f"4 of 4 would run: {3 * images} images to decode" in done.stderr, done.stderr
+    assert f"{4 * images} embeddings" in done.stderr
 
 
 def test_a_journal_that_cannot_be_written_is_named(verify, tmp_path: Path) -> None:

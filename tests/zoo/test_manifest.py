@@ -278,6 +278,17 @@ def test_an_entry_with_an_input_of_its_own_keeps_it(tmp_path, monkeypatch):
     )
 
 
+def test_images_are_resized_bilinear_or_bicubic_and_in_no_other_way(tmp_path, monkeypatch):
+    monkeypatch.setenv("REIDHUB_MANIFEST", str(write(tmp_path, ENTRY.replace("bilinear", "bicubic"))))
+    for _ in ("parsed", "from the parsed copy"):
+        assert zoo().find("tiny")[0].input.interpolation == "bicubic"
+        manifest._zoo.cache_clear()
+
+    monkeypatch.setenv("REIDHUB_MANIFEST", str(write(tmp_path, ENTRY.replace("bilinear", "lanczos"))))
+    with pytest.raises(ManifestError, match="expected one of bilinear, bicubic, got 'lanczos'"):
+        zoo()
+
+
 def test_an_entry_without_input_of_a_model_that_nothing_describes_is_an_error_that_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("REIDHUB_MANIFEST", str(without_input(tmp_path, "osnet_x1_1")))
     message = r"own\.yaml:2: field 'input' is missing, and no manifest file describes the architecture 'osnet_x1_1'; "

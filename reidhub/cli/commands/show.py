@@ -41,13 +41,13 @@ def _list_model_fields(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         ("by others", f"{_list_figures(one)}; {one.who}; {one.how}; {one.source}")
         for one in checkpoint.measured_elsewhere
     ]
-    architecture = zoo().architecture(checkpoint.model)
+    architecture, spec = zoo().architecture(checkpoint.model), checkpoint.input
     is_default = architecture is not None and architecture.default == checkpoint.name
     return [
         *([("default", f"yes: {checkpoint.model} alone means this checkpoint")] if is_default else []),
         ("trained on", trained + (", from scratch" if checkpoint.from_scratch else "")),
         ("classes", "not published; read from the file" if classes is None else str(classes)),
-        ("input", f"{checkpoint.input.height}x{checkpoint.input.width} (height x width)"),
+        ("input", f"{spec.height}x{spec.width} (height x width), {spec.interpolation}"),
         ("distance", checkpoint.distance),
         ("parameters", "; ".join(_describe_parameters(checkpoint))),
         ("GFLOPs", "; ".join(_describe_gflops(checkpoint))),

@@ -14,6 +14,7 @@ import pytest
 import torch
 import torchvision
 from safetensors.torch import save_file
+from support.architectures import EVERY
 from support.hostile_files import hostile_files, saved, zip_of
 from support.local_zoos import Entry, file_of, state_of, write_zoo
 from support.paths import shared
@@ -22,7 +23,6 @@ from support.verify_runs import run_here
 import reidhub
 from reidhub.diagnosis import FORMATS
 from reidhub.errors import WeightsError
-from reidhub.models import ARCHITECTURES
 from reidhub.testing.hosts import mega_link
 from reidhub.zoo.manifest import zoo
 
@@ -49,7 +49,7 @@ def test_size_and_digest_are_those_of_the_file(stray):
     assert (found.size, found.sha256) == (8, hashlib.sha256(b"anything").hexdigest())
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", EVERY)
 def test_every_architecture_is_known_by_names_and_shapes(stray, architecture):
     found = reidhub.doctor(stray(file_of(architecture, 751, legacy=True)))
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.architectures import EVERY
 from support.contract import LAYOUTS, contract_model, input_batch
 from support.small_model import relative_error, run_plainly, spec_of
 from torch import Tensor, nn
@@ -17,14 +18,13 @@ from reidhub.devices import count_processors, has_bf16
 from reidhub.errors import UsageError
 from reidhub.inference import Embedder
 from reidhub.inference.preprocess import normalise
-from reidhub.models import ARCHITECTURES
 from reidhub.models.base import ReidModel
 from reidhub.torch_settings import Arithmetic, limit_threads
 
 FLOAT32 = 1e-4
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+@pytest.fixture(scope="module", params=EVERY)
 def architecture(request: pytest.FixtureRequest) -> tuple[ReidModel, Tensor, Tensor]:
     """A model, two images, and the plain module's embeddings of them."""
     model = contract_model(request.param)

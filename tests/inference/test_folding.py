@@ -2,15 +2,15 @@
 
 import pytest
 import torch
+from support.architectures import EVERY
 from support.contract import contract_model
 from support.small_model import relative_error, run_plainly
 from torch import nn
 
 from reidhub.inference.folding import fold_normalisations
-from reidhub.models import ARCHITECTURES
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", EVERY)
 def test_every_normalisation_behind_a_layer_is_folded_and_the_model_stays_as_it_is(name: str) -> None:
     model = contract_model(name)
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}

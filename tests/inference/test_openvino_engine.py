@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.architectures import list_architectures
 from support.contract import contract_model, input_batch
 from support.small_model import make_images, make_small_model, relative_error, run_plainly, spec_of
 from torch import Tensor, nn
@@ -20,16 +21,12 @@ from reidhub.inference import Embedder
 from reidhub.inference import openvino_engine as engines
 from reidhub.inference.openvino_engine import OpenvinoEngine
 from reidhub.inference.preprocess import normalise
-from reidhub.models import ARCHITECTURES
 from reidhub.models.base import ReidModel
 
-KINDS = ("osnet_x0_25", "osnet_ain_x0_25", "hacnn")
+NAMES = list_architectures(short=("osnet_x0_25", "osnet_ain_x0_25", "hacnn"))  # a conversion takes seconds
 
 
-@pytest.fixture(
-    scope="module",
-    params=[name if name in KINDS else pytest.param(name, marks=pytest.mark.long) for name in ARCHITECTURES],
-)
+@pytest.fixture(scope="module", params=NAMES)
 def converted(request: pytest.FixtureRequest) -> tuple[ReidModel, Tensor, Embedder]:
     """A model with the contract's weights, two images, and the embedder that runs the model in OpenVINO."""
     model = contract_model(request.param)
@@ -69,7 +66,7 @@ def test_an_embedding_does_not_depend_on_the_other_images_of_a_call(converted) -
 
 
 @pytest.mark.skipif(not has_bf16(torch.device("cpu")), reason="this processor has no bfloat16")
-@pytest.mark.parametrize("name", ["osnet_x0_25", *(pytest.param(name, marks=pytest.mark.long) for name in KINDS[1:])])
+@pytest.mark.parametrize("name", list_architectures(short=["osnet_x0_25"]))
 def test_bf16_keeps_the_direction(name: str) -> None:
     model = contract_model(name)
     images = torch.from_numpy(input_batch(*model.input_size))

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from support.architectures import EVERY
 from support.contract import input_batch
 from torch import Tensor, nn
 
@@ -16,9 +17,9 @@ from reidhub.models.base import ReidModel
 from reidhub.models.init import initialise, skip_draws
 
 
-@pytest.fixture(params=ARCHITECTURES)
+@pytest.fixture(params=EVERY)
 def name(request: pytest.FixtureRequest) -> str:
-    """Of every architecture."""
+    """Name of an architecture."""
     return request.param
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 import torch.fx
+from support.architectures import EVERY, list_architectures
 from support.contract import FEATURES, LAYOUTS, contract_model, input_batch
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ from reidhub.models import ARCHITECTURES, build
 from reidhub.models.base import ReidModel
 
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+SLOW = list_architectures(short=("osnet_x0_25", "hacnn"))  # for tests that take seconds for each
 FLOAT32 = 1e-4  # the contract's own bound on a float32 implementation
 FLOAT64 = 1e-9  # rounding of 1.1e-16, magnified some thousand times by mlfn; far below any dependence that matters
 
@@ -39,7 +41,7 @@ class Case:
         return self.images if self.name == "hacnn" else self.images[:, :, :height, : height // 2].contiguous()
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+@pytest.fixture(scope="module", params=EVERY)
 def case(request: pytest.FixtureRequest) -> Case:
     """In eval mode; a test that changes the model takes a copy."""
     name = request.param
@@ -53,12 +55,6 @@ def case(request: pytest.FixtureRequest) -> Case:
 def name(request: pytest.FixtureRequest) -> str:
     """Of every architecture, for tests that need no weights."""
     return request.param
-
-
-def skip_in_short_suite(case: Case, long: bool) -> None:
-    """Skip a slow test for most architectures; with ``--long`` it runs for all."""
-    if not long and case.name not in ("osnet_x0_25", "hacnn"):
-        pytest.skip("takes seconds for each architecture; runs with --long")
 
 
 @torch.no_grad()
@@ -85,6 +81,7 @@ def test_number_of_classes_changes_the_classifier_alone(name):
     assert all(layout[key][0] == 751 for key in changed)
 
 
+@pytest.mark.parametrize("case", ARCHITECTURES, indirect=True)
 def test_embedding_is_the_published_one(case):
     embedding = embed(case.model, case.images)
 
@@ -196,8 +193,8 @@ def test_traced_graph_gives_the_same_bits(case):
     assert torch.equal(embed(traced, case.small), embed(case.model, case.small))
 
 
-def test_export_leaves_the_batch_size_open(case, long):
-    skip_in_short_suite(case, long)
+@pytest.mark.parametrize("case", SLOW, indirect=True)
+def test_export_leaves_the_batch_size_open(case):
     dynamic = {"images": {0: torch.export.Dim("n", min=1, max=64)}}
     exported = torch.export.export(case.model, (case.small,), dynamic_shapes=dynamic).module()
 
@@ -206,8 +203,8 @@ def test_export_leaves_the_batch_size_open(case, long):
     assert error(embed(exported, five)[:2], embed(case.model, case.small)) < FLOAT32
 
 
-def test_compiler_takes_the_model_in_one_graph(case, long):
-    skip_in_short_suite(case, long)
+@pytest.mark.parametrize("case", SLOW, indirect=True)
+def test_compiler_takes_the_model_in_one_graph(case):
     torch.compiler.reset()
     compiled = torch.compile(case.model, backend="aot_eager", fullgraph=True)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.fx
+from support.architectures import list_architectures
 from support.contract import contract_model, input_batch
 from torch import Tensor
 
@@ -18,7 +19,7 @@ from reidhub.models.base import ReidModel
 
 FASTEST = "shufflenet"
 SMALL = (FASTEST, "mobilenetv2_x1_0", "hacnn", "osnet_ain_x0_25")  # of different kinds
-NAMES = [pytest.param(name, marks=() if name == FASTEST else pytest.mark.long) for name in ARCHITECTURES]
+NAMES = list_architectures(short=[FASTEST])
 
 Run = Callable[[Tensor], Tensor]
 

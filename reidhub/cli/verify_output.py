@@ -91,7 +91,8 @@ def print_previews(previews: Sequence["JobPreview"], *, form: Form) -> None:
         print_table(("checkpoint", "dataset", *numbers, "cached", "runs", "reason"), records, right=numbers, form=form)
     for dataset in {preview.dataset.name: preview.dataset for preview in previews}.values():
         if dataset.missing:
-            click.echo(f"note: {dataset.missing}\n  expected below the data root: {dataset.expected}", err=True)
+            expected = f"\n  expected below the data root: {dataset.expected}" if dataset.expected else ""
+            click.echo(f"note: {dataset.missing}{expected}", err=True)
     click.echo(_summarize_work(previews), err=True)
 
 

@@ -23,6 +23,7 @@ from reidhub.errors import DatasetError, DatasetNotFoundError
 
 __all__ = [
     "DATASETS",
+    "UNREAD",
     "ClassificationSet",
     "Counts",
     "LabelledImage",
@@ -48,6 +49,17 @@ users in words which folder the reader looks for.
 
 Other packages may add entries; `reidhub.demo` adds ``demo_world``."""
 
+UNREAD: dict[str, str] = {
+    "veri776": "VeRi-776",
+    "vehicleid_small": "the small test set of VehicleID",
+    "vehicleid_medium": "the medium test set of VehicleID",
+    "vehicleid_large": "the large test set of VehicleID",
+    "veriwild_small": "the small test set of VERI-Wild",
+    "veriwild_medium": "the medium test set of VERI-Wild",
+    "veriwild_large": "the large test set of VERI-Wild",
+}
+"""Name of a dataset of the zoo that has no `Reader` -> its title. Scores on it are listed, but cannot be measured."""
+
 
 class Reader(Protocol):
     """A function that reads one dataset below the user's data root and checks whether the copy is complete."""
@@ -68,7 +80,7 @@ def read_dataset(name: str, data_root: Path, *, allow_partial: bool = False) -> 
 
     Raises:
         DatasetNotFoundError: the dataset is not below ``data_root``.
-        DatasetError: the name is unknown, or the copy is incomplete or damaged.
+        DatasetError: the name is unknown, the dataset has no reader, or the copy is incomplete or damaged.
     """
     module, reader = _find_reader(name)
     read: Reader = getattr(module, reader)
@@ -84,13 +96,17 @@ def describe_folder(name: str) -> str:
     """Return a text that tells users which folder below the data root is searched for a dataset.
 
     Raises:
-        DatasetError: the name is unknown.
+        DatasetError: the name is unknown, or the dataset has no reader.
     """
     return str(getattr(_find_reader(name)[0], "FOLDER", name))
 
 
 def _find_reader(name: str) -> tuple[ModuleType, str]:
     """Import the module that reads a dataset; return the module and the name of its function that reads the dataset."""
+    if name in UNREAD and name not in DATASETS:
+        raise DatasetError(
+            f"{name}: reidhub has no reader for {UNREAD[name]}", hint="docs/datasets.md shows how to write a reader"
+        )
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, n=1)
         raise DatasetError(

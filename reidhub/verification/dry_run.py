@@ -21,14 +21,14 @@ class DatasetPreview:
         images: number of images that would be decoded; 0 if the dataset is missing.
         size: bytes of the image files.
         missing: why the dataset cannot be read; None if it can.
-        expected: a description of the folder that the data root must contain.
+        expected: a description of the folder that the data root must contain; None if the dataset has no reader.
     """
 
     name: str
     images: int
     size: int
     missing: str | None
-    expected: str
+    expected: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,9 @@ def preview_plan(plan: Plan, data_root: Path, cache: Cache, *, allow_partial: bo
 
 
 def _preview_dataset(name: str, data_root: Path, *, allow_partial: bool) -> DatasetPreview:
-    expected = describe_folder(name)
+    expected = None
     try:
+        expected = describe_folder(name)
         images = list(_list_images(read_dataset(name, data_root, allow_partial=allow_partial)))
     except DatasetError as error:
         return DatasetPreview(name, 0, 0, error.message, expected)

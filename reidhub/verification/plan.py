@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from reidhub.datasets import DATASETS, describe_folder
+from reidhub.datasets import DATASETS, UNREAD, describe_folder
 from reidhub.errors import UsageError
 from reidhub.zoo.checkpoint import Checkpoint, Score
 from reidhub.zoo.manifest import Manifest, is_glob
@@ -50,9 +50,9 @@ class Plan:
 
     @property
     def datasets(self) -> tuple[str, ...]:
-        """The names of the datasets of the jobs, each once, in the order of the dataset registry."""
-        used = {job.dataset for job in self.jobs}
-        return tuple(name for name in DATASETS if name in used)
+        """The names of the jobs' datasets, each once: in the order of the registry, then those without a reader."""
+        used = dict.fromkeys(job.dataset for job in self.jobs)
+        return (*(name for name in DATASETS if name in used), *(name for name in used if name not in DATASETS))
 
     @property
     def checkpoints(self) -> tuple[Checkpoint, ...]:
@@ -124,14 +124,15 @@ def plan(selection: Selection, datasets: Sequence[str] = ()) -> Plan:
 
     Args:
         selection: the checkpoints.
-        datasets: keys of the dataset registry; empty for no restriction.
+        datasets: keys of the dataset registry or of `UNREAD`; empty for no restriction.
 
     Raises:
         UsageError: the plan would have no job.
-        DatasetError: a name is not in the dataset registry.
+        DatasetError: no dataset has this name.
     """
     for name in datasets:
-        describe_folder(name)  # raises for an unknown name
+        if name not in UNREAD:
+            describe_folder(name)  # raises for an unknown name
     jobs = tuple(
         job
         for checkpoint in selection.checkpoints

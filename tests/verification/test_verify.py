@@ -12,6 +12,7 @@ from support.html_pages import read
 from support.reports import CONDITIONS
 from support.verify_runs import NAME, Done, claim, counted, entry, run_here, write_images, write_manifest, write_weights
 
+from reidhub.datasets import UNREAD
 from reidhub.errors import DatasetError, UnknownCheckpointError, UsageError
 from reidhub.verification.measurement import Measurement
 from reidhub.verification.plan import Plan, Selection, plan
@@ -222,6 +223,67 @@ def test_a_dataset_that_is_not_there_fails_by_name_and_is_listed_by_glob(verify,
     by_glob = verify({"rank1": "50.0"}, "*.corridor", root=tmp_path)
     assert by_glob.returncode == 0 and "not run" in by_glob.stdout and "error: " not in by_glob.stderr
     assert verify({"rank1": "50.0"}, "*.corridor", "--strict", root=tmp_path).returncode == 1
+
+
+def test_datasets_without_a_reader_are_listed_as_not_run_with_the_reason(verify, figures, tmp_path: Path) -> None:
+    values = 'rank1: "97.0", rank5: "98.0", mAP: "81.9", mINP: "46.3"'
+    score = claim(**printed(figures))
+    scores = f"[{score}, {{dataset: veri776, {values}, source: a}}, {{dataset: vehicleid_large, {values}, source: b}}]"
+    receipt, report = tmp_path / "receipt.json", tmp_path / "report"
+    files = ("--receipt", str(receipt), "--html", str(report), "--no-images")
+    unread = ("--on", "veri776", "--on", "vehicleid_large")
+
+    by_name = verify({}, NAME, *files, "--json", scores=scores)
+    by_glob = verify({}, "*.corridor", *unread, scores=scores)
+
+    results = json.loads(by_name.stdout)
+    reasons = [
+        "veri776: reidhub has no reader for VeRi-776",
+        "vehicleid_large: reidhub has no reader for the large test set of VehicleID",
+    ]
+    assert [one["verdict"] for one in results] == ["reproduced", "not run", "not run"]
+    assert [one["reason"] for one in results[1:]] == reasons
+    assert {f["metric"]: f["verdict"] for f in results[1]["figures"] if f["reported"]} == dict.fromkeys(
+        ("rank1", "rank5", "mAP", "mINP"), "not run"
+    )
+    assert (by_name.returncode, by_glob.returncode) == (1, 0)
+    assert all(f"error: {reason}\n" in by_name.stderr and reason in by_glob.stdout for reason in reasons)
+    assert "hint: docs/datasets.md shows how to write a reader" in by_name.stderr and "error" not in by_glob.stderr
+    assert verify({}, "*.corridor", *unread, "--strict", scores=scores).returncode == 1
+    assert json.loads(receipt.read_text())["results"] == results
+    page = " ".join((report / "index.html").read_text().split())
+    assert all(reason in page for reason in reasons)
+
+
+def test_a_dry_run_lists_datasets_without_a_reader(verify, tmp_path: Path) -> None:
+    scores = "[" + ", ".join(f'{{dataset: {name}, rank1: "97.0", source: a}}' for name in UNREAD) + "]"
+
+    done = verify({}, NAME, "--dry-run", "--json", scores=scores)
+    table = verify({}, "--all", "--on", "veriwild_small", "--dry-run", scores=scores)
+
+    jobs = json.loads(done.stdout)
+    assert (done.returncode, [job["dataset"] for job in jobs]) == (0, list(UNREAD))
+    for job in jobs:
+        assert (job["runs"], job["images"], job["expected"]) == (False, 0, None)
+        assert job["missing"] == f"{job['dataset']}: reidhub has no reader for {UNREAD[job['dataset']]}"
+    assert table.returncode == 0 and "has no reader for the small test set of VERI-Wild" in table.stdout
+    assert "None" not in table.stdout + table.stderr + done.stderr
+    (other,) = json.loads(verify({}, NAME, "--dry-run", "--json", scores=scores.replace("veri776", "hallway")).stdout)[
+        :1
+    ]
+    assert (other["dataset"], other["runs"]) == ("hallway", False) and "no dataset is called" in other["missing"]
+    unknown = verify({}, NAME, "--on", "veriwild_huge", "--dry-run", scores=scores)
+    assert unknown.returncode == 2 and "no dataset is called 'veriwild_huge'" in unknown.stderr
+    assert verify({}, NAME, "--dry-run", "--strict", scores=scores).returncode == 1
+
+
+@pytest.mark.parametrize("metric", ["rank5", "mINP"])
+def test_every_printed_score_is_compared(verify, figures, metric: str) -> None:
+    done = verify(printed(figures) | {metric: f"{figures[metric] - 3:.1f}"}, NAME, "--json")
+
+    (result,) = json.loads(done.stdout)
+    deviating = [figure["metric"] for figure in result["figures"] if figure["verdict"] == "deviates"]
+    assert (done.returncode, deviating) == (1, [metric])
 
 
 def test_a_data_root_that_does_not_exist_is_a_usage_error(verify, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, NoReturn, TypeVar, cast, get_args, get_origin
+from typing import Any, Literal, NoReturn, TypeVar, Union, cast, get_args, get_origin
 
 from reidhub.files.regular_file import open_regular_file
 
@@ -73,7 +73,7 @@ def _reader_of(kind: Any) -> _Reader:
         return _tuple_reader(_reader_of(parts[0]), None if parts[-1] is ... else len(parts))
     if origin is dict:
         return _dict_reader(_reader_of(parts[1]))
-    if origin is UnionType and parts[1:] == (NoneType,):
+    if origin in (Union, UnionType) and parts[1:] == (NoneType,):
         read = _reader_of(parts[0])
         return lambda data: None if data is None else read(data)
     if origin is Literal:

@@ -140,6 +140,10 @@ class Value:
         """Return True if the value is a text."""
         return isinstance(self._node, yaml.ScalarNode) and self._node.tag == _STR
 
+    def is_list(self) -> bool:
+        """Return True if the value is a list."""
+        return isinstance(self._node, yaml.SequenceNode)
+
     def optional(self, read: "Callable[[Value], T]") -> T | None:
         """Read the value with ``read``; return None for ``null`` and for an empty value."""
         return None if self.is_null() else read(self)

@@ -19,6 +19,15 @@ METRICS = ("rank1", "rank5", "rank10", "mAP", "mINP", "top1", "top5")
 Interpolation = Literal["bilinear", "bicubic"]
 """The name of the filter with which PIL resizes images; PIL's filters are antialiased."""
 
+GRADES = {
+    "proven": "the bytes were at hand, and they have the MAC of the Mega link, or unrelated people host the same bytes",
+    "strong": "unrelated people published the same sha256, or the published size is exactly what the file format gives",
+    "single": "one person published it, and another fact agrees",
+}
+"""How good the evidence for the sha256 or the size of a file is, best first."""
+
+Grade = Literal["proven", "strong", "single"]
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -41,10 +50,13 @@ class Artifact:
         digest: sha256 of the file; None if not known. A file without a known sha256 is called *unpinned*.
         size: bytes; None if not known.
         sources: places to download the file from, in the order in which they are tried.
-        evidence: text that says where digest and size come from.
+        evidence: text that says where digest, size and computed sizes come from.
         sha256_prefix: first digits of a sha256, taken from the author's file name. The author may have changed the file
             and kept its name, so a download with other digits causes only a warning.
         original_file: the author's name for the file. Other hosts offer the file under this name.
+        grade: how good the evidence is, a key of `GRADES`; None if nobody has graded it.
+        expected_size: possible sizes in bytes, computed from the format of the file. Nobody published them, so a
+            download of another size causes only a warning. Empty if ``size`` is known, or if nothing is computed.
     """
 
     digest: Digest | None
@@ -53,6 +65,8 @@ class Artifact:
     evidence: str | None = None
     sha256_prefix: str | None = None
     original_file: str | None = None
+    grade: Grade | None = None
+    expected_size: tuple[int, ...] = ()
 
     @property
     def pinned(self) -> bool:

@@ -11,11 +11,13 @@ from urllib.parse import urlsplit
 from reidhub.files.digest import Digest
 from reidhub.files.strict_yaml import Value, parse_yaml
 from reidhub.zoo.checkpoint import (
+    GRADES,
     METRICS,
     Architecture,
     Artifact,
     Checkpoint,
     Complexity,
+    Grade,
     IndependentMeasurement,
     InputSpec,
     Interpolation,
@@ -164,9 +166,13 @@ def _read_sources(fields: dict[str, Value]) -> tuple[Source, ...]:
 
 
 def _read_artifact(file: dict[str, Value], sources: tuple[Source, ...]) -> Artifact:
-    for field in ("sha256", "size"):
+    for field in ("sha256", "size", "expected_size"):
         if field in file and "evidence" not in file:
             file[field].fail(f"{field} without evidence: add the field evidence, which says where it comes from")
+    if "grade" in file and not {"sha256", "size"} & file.keys():
+        file["grade"].fail("grade without sha256 or size: a grade says how good the evidence for them is")
+    if {"size", "expected_size"} <= file.keys():
+        file["expected_size"].fail("expected_size beside size: leave it out, because the size is known")
     return Artifact(
         digest=_read_optional(file, "sha256", _read_digest),
         size=_read_optional(file, "size", Value.integer),
@@ -174,7 +180,21 @@ def _read_artifact(file: dict[str, Value], sources: tuple[Source, ...]) -> Artif
         evidence=_read_optional(file, "evidence", Value.text),
         sha256_prefix=_read_optional(file, "sha256_prefix", Value.text),
         original_file=_read_optional(file, "original", _read_file_name),
+        grade=_read_optional(file, "grade", _read_grade),
+        expected_size=_read_optional(file, "expected_size", _read_sizes) or (),
     )
+
+
+def _read_grade(value: Value) -> Grade:
+    return cast(Grade, value.choice(tuple(GRADES)))
+
+
+def _read_sizes(value: Value) -> tuple[int, ...]:
+    """Read one number of bytes, or a list of them."""
+    sizes = value.items(Value.integer, "expected_size") if value.is_list() else (value.integer(),)
+    if not sizes:
+        value.fail("expected_size is empty")
+    return sizes
 
 
 def _read_optional(fields: dict[str, Value], name: str, read: Callable[[Value], T]) -> T | None:

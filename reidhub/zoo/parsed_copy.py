@@ -22,7 +22,7 @@ from reidhub.files.strict_json import from_json, to_json
 from reidhub.zoo.checkpoint import Architecture, Checkpoint
 from reidhub.zoo.known_layouts import KnownLayout
 
-FORMAT = 7
+FORMAT = 8
 """Increase this number if the format of the lines changes, or if `manifest_reader` reads a manifest differently."""
 
 _KEPT = 8  # newest copies that are kept; each set of manifest files has its own copy

@@ -87,7 +87,16 @@ def test_number_that_no_dataset_has_may_be_a_multi_source_files(stray):
     found = reidhub.doctor(stray(file_of("osnet_x1_0", 2494)))
 
     assert found.training_sets == ()
-    assert "osnet_x1_0.ms_d_c" in found.candidates and "osnet_x1_0.msmt17" not in found.candidates
+    assert "osnet_x1_0.ms_d_m" in found.candidates and "osnet_x1_0.msmt17" not in found.candidates
+    assert "osnet_x1_0.ms_d_c" not in found.candidates  # it has 2510
+
+
+@pytest.mark.parametrize("architecture", ["osnet_x1_0", "osnet_ain_x1_0"])
+def test_number_of_ms_d_c_names_its_three_training_sets(architecture, stray):
+    found = reidhub.doctor(stray(file_of(architecture, 2510)))
+
+    assert found.training_sets == ("msmt17 + dukemtmcreid + cuhk03",)
+    assert found.candidates == (f"{architecture}.ms_d_c",)
 
 
 def test_imagenet_weights_under_a_re_id_name_are_told(stray):

@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from reidhub.errors import ManifestError, UnknownCheckpointError
 from reidhub.files.digest import Digest
 from reidhub.models import build
 from reidhub.zoo import manifest
-from reidhub.zoo.checkpoint import METRICS, Checkpoint, InputSpec
+from reidhub.zoo.checkpoint import GRADES, METRICS, Checkpoint, InputSpec
 from reidhub.zoo.manifest import folder, read_manifest, zoo
 
 FACTS = list(csv.DictReader((TESTS / "data" / "zoo.csv").read_text(encoding="utf-8").splitlines()))
@@ -92,9 +93,36 @@ def test_sources_stand_in_order_of_trust_and_others_copies_only_behind_a_sha256(
 
 def test_what_has_neither_sha256_nor_mac_comes_from_its_author_alone():
     bare = [c for c in zoo().checkpoints if c.artifact.checked_by == "nothing"]
-    assert len(bare) == 15
+    assert len(bare) == 14
     for checkpoint in bare:
         assert [source.kind for source in checkpoint.artifact.sources] == ["gdrive"]
+
+
+def test_every_sha256_of_the_zoo_has_a_grade_and_a_grade_stands_for_something():
+    for checkpoint in zoo().checkpoints:
+        artifact = checkpoint.artifact
+        assert artifact.grade in GRADES or not artifact.pinned, checkpoint.name
+        assert artifact.grade is None or artifact.digest or artifact.size, checkpoint.name
+    grades = Counter(c.artifact.grade for c in zoo().checkpoints if c.artifact.pinned)
+    assert grades == {"proven": 5, "strong": 11, "single": 2}
+
+
+def test_the_bytes_of_every_proven_file_are_those_at_hand(real_weights):
+    proven = {c.artifact.digest: c.artifact.size for c in zoo().checkpoints if c.artifact.grade == "proven"}
+    assert {Digest.of_file(file): file.stat().st_size for file in real_weights.iterdir()} == proven
+
+
+def test_published_and_computed_sizes_of_a_model_differ_by_the_rows_of_its_classifier_alone():
+    others = {"osnet_ain_x1_0.ms_d_c", "resnet50.msmt17_combineall"}  # files of another format
+    rest: dict[str, list[set[int]]] = {}  # model -> for each file, its possible sizes without the classifier
+    for checkpoint in zoo().checkpoints:
+        artifact, classes = checkpoint.artifact, checkpoint.spec.num_classes
+        sizes = (artifact.size,) if artifact.size else artifact.expected_size
+        if sizes and checkpoint.name not in others:
+            row = 4 * (build(checkpoint.model, 1, device="meta").embedding_dim + 1)
+            rest.setdefault(checkpoint.model, []).append({size - row * classes for size in sizes})
+    assert sum(map(len, rest.values())) == 34
+    assert {model: files for model, files in rest.items() if any(sizes != files[0] for sizes in files)} == {}
 
 
 def test_everything_that_touches_the_withdrawn_dataset_says_so():
@@ -183,6 +211,13 @@ def test_an_own_manifest_is_read_with_local_files_found_beside_it(tmp_path):
     assert checkpoint.manifest.endswith("own.yaml:2")
 
 
+@pytest.mark.parametrize(("text", "read"), [("7", (7,)), ("[7, 8]", (7, 8))])
+def test_a_computed_size_is_one_number_or_several(text, read, tmp_path):
+    own = ENTRY.replace("evidence:", f"grade: single\n      expected_size: {text}\n      evidence:")
+    (checkpoint,) = read_manifest([write(tmp_path, own)]).checkpoints
+    assert (checkpoint.artifact.grade, checkpoint.artifact.expected_size) == ("single", read)
+
+
 BROKEN = {
     "an unknown field": (
         "    loss: softmax",
@@ -205,6 +240,32 @@ BROKEN = {
     "an octal number": ("num_classes: 751", "num_classes: 0o17", ":5: expected a whole number"),
     "a digest of another kind": ("sha256: " + "ab" * 32, "sha256: " + "ab" * 16, ":7: not a sha256"),
     "a digest without evidence": ("      evidence: made for this test\n", "", ":7: sha256 without evidence"),
+    "a grade of another name": ("evidence: made", "grade: sure\n      evidence: made", ":8: expected one of proven"),
+    "a grade of nothing": (
+        f"sha256: {'ab' * 32}\n      evidence",
+        "grade: single\n      evidence",
+        ":7: grade without sha256 or size",
+    ),
+    "a computed size beside a size": (
+        "evidence: made",
+        "size: 7\n      expected_size: [7, 8]\n      evidence: made",
+        ":9: expected_size beside size",
+    ),
+    "a computed size without evidence": (
+        f"sha256: {'ab' * 32}\n      evidence: made for this test",
+        "expected_size: 7",
+        ":7: expected_size without evidence",
+    ),
+    "a computed size that is a text": (
+        "evidence: made",
+        "expected_size: [x]\n      evidence: made",
+        ":8: expected a whole number",
+    ),
+    "an empty list of computed sizes": (
+        "evidence: made",
+        "expected_size: []\n      evidence: made",
+        ":8: expected_size is empty",
+    ),
     "an unknown source kind": ("- local: tiny.pth", "- ftp: tiny.pth", ":10: expected one of mega, gdrive"),
     "a source with two kinds": ("- local: tiny.pth", "- {local: a.pth, mega: b}", ":10: a source has one field"),
     "a Mega link cut short": (

@@ -5,7 +5,7 @@ from typing import Any
 
 from reidhub.cache.store import Cache
 from reidhub.errors import CacheError
-from reidhub.zoo.checkpoint import METRICS, Checkpoint, Complexity, IndependentMeasurement, Score
+from reidhub.zoo.checkpoint import METRICS, Checkpoint, Complexity, Grade, IndependentMeasurement, Score
 from reidhub.zoo.manifest import zoo
 
 _CHECKS = {
@@ -20,6 +20,11 @@ _TITLES = {"rank5": "rank-5", "rank10": "rank-10", "top1": "top-1", "top5": "top
 def describe_file(checkpoint: Checkpoint) -> str:
     """Return how a file is checked: ``sha256``, ``unpinned (Mega MAC)``, or ``unpinned`` if no checksum is known."""
     return _CHECKS[checkpoint.artifact.checked_by]
+
+
+def find_grade(checkpoint: Checkpoint) -> Grade | None:
+    """Return how good the evidence for the sha256 is; None if nobody has graded it, or if no sha256 is known."""
+    return checkpoint.artifact.grade if checkpoint.artifact.pinned else None
 
 
 def write_unpinned_notice(checkpoint: Checkpoint) -> str | None:
@@ -88,6 +93,8 @@ def make_json(checkpoint: Checkpoint) -> dict[str, Any]:
         "sources": [{"kind": source.kind, "location": source.location} for source in artifact.sources],
         "sha256": artifact.digest.hex if artifact.digest else None,
         "size": artifact.size,
+        "expected_size": list(artifact.expected_size),
+        "grade": artifact.grade,
         "evidence": artifact.evidence,
         "sha256_prefix": artifact.sha256_prefix,
         "original_file": artifact.original_file,

@@ -98,6 +98,7 @@ class Transfer:
                 incoming.discard()
                 raise
         self._compare_prefix(path)
+        self._compare_expected_size(path)
         return path
 
     def _copy(self, stream: Stream, incoming: IncomingFile, partial: PartialFile | None) -> None:
@@ -173,6 +174,17 @@ class Transfer:
                 self._checkpoint.name,
                 path.stem[: len(prefix)],
                 prefix,
+            )
+
+    def _compare_expected_size(self, path: Path) -> None:
+        """Log a warning if an unpinned file has none of the computed sizes. A sha256 is stronger than any size."""
+        expected, size = self._artifact.expected_size, path.stat().st_size
+        if expected and size not in expected and not self._artifact.pinned:
+            _log.warning(
+                "%s: it has %s bytes, not %s as computed from its format; the host may have sent another file",
+                self._checkpoint.name,
+                size,
+                " or ".join(map(str, expected)),
             )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,22 @@ def test_show_says_everything_and_that_a_file_is_unpinned():
     assert "unpinned" in text and "MAC" in text
     assert "withdrawn" in text
     assert "rank1 87.0, mAP 70.2" in text
+
+
+def test_show_explains_the_grade_and_calls_a_computed_size_computed():
+    known, pinned = (CliRunner().invoke(cli, ["show", f"osnet_ibn_x1_0.{tag}"]) for tag in ("market1501", "imagenet"))
+    data = json.loads(CliRunner().invoke(cli, ["show", "osnet_ibn_x1_0.*", "--json"]).stdout)
+
+    for run, sizes in ((known, "10,403,324 or 10,429,201"), (pinned, "10,914,272 or 10,940,149")):
+        assert re.search(rf"^  size +not known\n +computed, not published: {sizes} bytes$", run.stdout, re.MULTILINE)
+    assert re.search(
+        r"^  grade +single: one person published it, and another fact agrees$", pinned.stdout, re.MULTILINE
+    )
+    assert "  grade" not in known.stdout
+    found = {one["name"].partition(".")[2]: (one["grade"], one["size"], one["expected_size"]) for one in data}
+    assert found["imagenet"] == ("single", None, [10914272, 10940149])
+    assert found["market1501"] == (None, None, [10403324, 10429201])
+    assert found["ms_d_c"] == (None, None, [])
 
 
 @pytest.mark.parametrize(

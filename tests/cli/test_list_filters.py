@@ -1,12 +1,13 @@
 """The filters and orders of ``reidhub list``, compared with a plain loop over the whole list."""
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from support.zoo_entries import checkpoints, entry, write_zoo
 
 from reidhub.cache.store import Cache
@@ -97,6 +98,33 @@ def test_the_table_has_the_two_domains_in_two_columns() -> None:
     place = header.index("cross-domain rank-1 (mAP)")
     assert "market1501 94.2 (82.6)" in same[:place] and "market1501" not in same[place:]
     assert "66.6 (37.5)" in cross[place:] and "66.6" not in cross[:place]
+
+
+def test_list_sums_up_how_good_the_evidence_is_and_has_the_grade_of_each_sha256_in_every_form(tmp_path: Path) -> None:
+    graded = {"a.one": "proven", "a.two": "single", "a.own": "", "a.size": "", "a.none": ""}
+    manifest = write_zoo(
+        tmp_path,
+        entry("a.one", "local: one.pth", pinned=b"1", file="grade: proven"),
+        entry("a.two", "local: two.pth", pinned=b"2", file="grade: single"),
+        entry("a.own", "local: own.pth", pinned=b"3"),
+        entry("a.size", "local: size.pth", size=7, file="grade: single"),
+        entry("a.none", "local: none.pth"),
+    )
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(cli, ["--manifest", str(manifest), "list", *arguments])
+
+    table, csv_table = run("a.*"), run("a.*", "--format", "csv")
+    assert table.stderr == csv_table.stderr
+    assert table.stderr == "5 checkpoints: 1 proven, 1 single, 1 not graded, 2 unpinned (no sha256 known)\n"
+    assert {row["checkpoint"]: row["grade"] for row in csv.DictReader(csv_table.stdout.splitlines())} == graded
+    header, *lines = table.stdout.splitlines()
+    place = header.index("grade")
+    assert {line.split()[0]: line[place : place + 8].strip() for line in lines} == graded
+    assert [one["grade"] for one in json.loads(run("a.*", "--json").stdout)] == [
+        *("proven", "single", None, "single", None)
+    ]
+    assert run("a.none").stderr == "1 checkpoint: 1 unpinned (no sha256 known)\n"
 
 
 def test_cached_files_are_marked_and_nothing_is_written(tmp_path: Path, reidhub_home: Path) -> None:

@@ -91,6 +91,28 @@ def test_a_first_part_of_the_sha256_that_differs_is_reported_and_not_refused(tmp
     ]
 
 
+@pytest.mark.parametrize("kind", ["mega", "gdrive"])
+def test_an_unpinned_file_of_another_size_than_the_computed_ones_is_kept_with_a_warning(kind, tmp_path, caplog):
+    size = len(LOOSE.data)
+    for tag, sizes in (("one", f"{size}"), ("two", f"[7, {size}]"), ("wrong", "[7, 8]")):
+        fields = {"expected_size": sizes, "evidence": "computed"}
+        file = File(tag, LOOSE.data, kinds=(kind,), pinned=False, fields=fields)
+        with online(hosts([file])), caplog.at_level(logging.WARNING, "reidhub"):
+            assert fetched(file, tmp_path / tag).read_bytes() == LOOSE.data
+    assert caplog.messages == [
+        f"osnet_x0_25.wrong: it has {size} bytes, not 7 or 8 as computed from its format; "
+        "the host may have sent another file"
+    ]
+
+
+def test_a_pinned_file_of_another_size_than_the_computed_ones_causes_no_warning(tmp_path, caplog):
+    fields = {"sha256": str(Digest.of_bytes(LOOSE.data)), "expected_size": "7", "evidence": "published"}
+    file = File("right", LOOSE.data, kinds=("mega",), pinned=False, fields=fields)
+    with online(hosts([file])), caplog.at_level(logging.WARNING, "reidhub"):
+        assert fetched(file, tmp_path).read_bytes() == LOOSE.data
+    assert caplog.messages == []
+
+
 @pytest.mark.parametrize("kind", ["mega", "gdrive", "https"])
 def test_a_disk_without_room_is_told_before_the_file_comes(kind, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=len(ONE.data) - 1))

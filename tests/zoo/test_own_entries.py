@@ -9,7 +9,7 @@ from support.paths import ROOT
 from reidhub.errors import ManifestError
 from reidhub.files.strict_yaml import Fields
 from reidhub.zoo import manifest_fields
-from reidhub.zoo.checkpoint import Checkpoint, Source, StateDictLayout
+from reidhub.zoo.checkpoint import GRADES, Checkpoint, Source, StateDictLayout
 from reidhub.zoo.manifest import read_manifest, zoo
 
 FOUR = """\
@@ -95,6 +95,12 @@ architectures:
 def list_names(kind: Fields) -> set[str]:
     inner = [list_names(fields) for fields in kind.nested.values()]
     return {*kind.required, *kind.optional}.union(*inner)
+
+
+def test_the_documentation_explains_every_grade_in_the_words_of_the_program():
+    text = (ROOT / "docs" / "manifest.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", text, re.MULTILINE)
+    assert dict(rows) == GRADES
 
 
 def test_the_documentation_shows_every_field_of_a_manifest():

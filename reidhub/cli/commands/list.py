@@ -1,12 +1,20 @@
 """``reidhub list``: list checkpoints with their scores and sizes."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 
-from reidhub.cli.describe import describe_file, find_gflops, find_params_m, format_score, is_cached, make_json
+from reidhub.cli.describe import (
+    describe_file,
+    find_gflops,
+    find_grade,
+    find_params_m,
+    format_score,
+    is_cached,
+    make_json,
+)
 from reidhub.cli.filters import ORDERS, Filter, sort_checkpoints
 from reidhub.cli.options import (
     OPTIONAL_SELECTOR,
@@ -16,7 +24,7 @@ from reidhub.cli.options import (
     select_checkpoints,
 )
 from reidhub.cli.tables import Cell, format_count, format_size, print_table
-from reidhub.zoo.checkpoint import METRICS, Checkpoint
+from reidhub.zoo.checkpoint import GRADES, METRICS, Checkpoint
 
 
 @click.command("list", epilog=OPTIONAL_SELECTOR)
@@ -49,7 +57,8 @@ def command(selectors: tuple[str, ...], *, order: str | None, form: Form, **cond
     """List checkpoints with their scores, their size and how their file is checked.
 
     A score is `same-domain` if the checkpoint was trained on images of that dataset, and `cross-domain` if it was
-    trained elsewhere. CSV, Markdown and LaTeX have one row for each dataset that a checkpoint was scored on.
+    trained elsewhere. CSV, Markdown and LaTeX have one row for each dataset that a checkpoint was scored on. `grade`
+    says how good the evidence for the sha256 is: `proven`, `strong` or `single`. `reidhub show` explains the words.
     """
     chosen = Filter(**conditions).apply(select_checkpoints(selectors))
     if order:
@@ -63,13 +72,20 @@ def command(selectors: tuple[str, ...], *, order: str | None, form: Form, **cond
     else:
         records = [record for checkpoint in chosen for record in _make_records(checkpoint)]
         print_table(_FIELDS, records, right=("params_m", "gflops", *METRICS, "size"), form=form)
-    unpinned = sum(not checkpoint.artifact.pinned for checkpoint in chosen)
-    click.echo(f"{format_count(len(chosen), 'checkpoint')}, {unpinned} unpinned (no sha256 known)", err=True)
+    click.echo(_sum_up(chosen), err=True)
+
+
+def _sum_up(checkpoints: Sequence[Checkpoint]) -> str:
+    """Return how many checkpoints there are, how many have a sha256 of each grade, and how many have none."""
+    grades = [find_grade(checkpoint) or "not graded" for checkpoint in checkpoints if checkpoint.artifact.pinned]
+    parts = [f"{grades.count(grade)} {grade}" for grade in (*GRADES, "not graded") if grade in grades]
+    unpinned = f"{len(checkpoints) - len(grades)} unpinned (no sha256 known)"
+    return f"{format_count(len(checkpoints), 'checkpoint')}: {', '.join([*parts, unpinned])}"
 
 
 _SCORES = ("same-domain rank-1 (mAP)", "cross-domain rank-1 (mAP)")
-_HEADER = ("checkpoint", "params", "GFLOPs", "size", "file", *_SCORES, "cached")
-_FIELDS = ("checkpoint", "params_m", "gflops", "dataset", "domain", *METRICS, "size", "file", "cached")
+_HEADER = ("checkpoint", "params", "GFLOPs", "size", "file", "grade", *_SCORES, "cached")
+_FIELDS = ("checkpoint", "params_m", "gflops", "dataset", "domain", *METRICS, "size", "file", "cached", "grade")
 
 
 def _make_row(checkpoint: Checkpoint) -> tuple[str, ...]:
@@ -82,6 +98,7 @@ def _make_row(checkpoint: Checkpoint) -> tuple[str, ...]:
         find_gflops(checkpoint) or "",
         format_size(checkpoint.artifact.size),
         describe_file(checkpoint),
+        find_grade(checkpoint) or "",
         "\n".join(by_domain["same"]) or ("" if checkpoint.scores else "none published"),
         "\n".join(by_domain["cross"]),
         "yes" if is_cached(checkpoint) else "",
@@ -96,5 +113,10 @@ def _make_records(checkpoint: Checkpoint) -> Iterator[tuple[Cell, ...]]:
         figures = [score.values.get(metric) if score else None for metric in METRICS]
         yield (
             *(checkpoint.name, find_params_m(checkpoint), find_gflops(checkpoint), *place, *figures),
-            *(artifact.size, describe_file(checkpoint), "yes" if is_cached(checkpoint) else "no"),
+            *(
+                artifact.size,
+                describe_file(checkpoint),
+                "yes" if is_cached(checkpoint) else "no",
+                find_grade(checkpoint),
+            ),
         )

@@ -10,7 +10,7 @@ from reidhub.cli.describe import describe_file, find_cost, make_json, write_unpi
 from reidhub.cli.options import SELECTOR, json_option, select_checkpoints
 from reidhub.cli.tables import print_fields
 from reidhub.errors import CacheError
-from reidhub.zoo.checkpoint import METRICS, Checkpoint, IndependentMeasurement, Score
+from reidhub.zoo.checkpoint import GRADES, METRICS, Checkpoint, IndependentMeasurement, Score
 from reidhub.zoo.manifest import zoo
 
 
@@ -83,6 +83,7 @@ def _describe_gflops(checkpoint: Checkpoint) -> Iterator[str]:
 
 def _list_file_fields(checkpoint: Checkpoint) -> list[tuple[str, str]]:
     artifact = checkpoint.artifact
+    sizes = " or ".join(f"{size:,}" for size in artifact.expected_size)
     try:
         cached = str(Cache().find(artifact) or "no")
     except CacheError as error:  # this user has no home folder
@@ -91,6 +92,8 @@ def _list_file_fields(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         ("file", describe_file(checkpoint)),
         ("sha256", artifact.digest.hex if artifact.digest else "not known"),
         ("size", f"{artifact.size:,} bytes" if artifact.size else "not known"),
+        *([("", f"computed, not published: {sizes} bytes")] if sizes else []),
+        *([("grade", f"{artifact.grade}: {GRADES[artifact.grade]}")] if artifact.grade else []),
         *([("evidence", artifact.evidence)] if artifact.evidence else []),
         *((("source" if i == 0 else ""), f"{s.kind:<6}  {s.location}") for i, s in enumerate(artifact.sources)),
         ("cached", cached),

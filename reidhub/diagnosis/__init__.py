@@ -15,6 +15,7 @@ from torch import Tensor
 
 from reidhub.diagnosis.exported import EXPORTS, explain_export
 from reidhub.diagnosis.formats import FORMATS, detect_format, explain_refusal, read_pointer, read_start
+from reidhub.diagnosis.known_files import describe_known_file
 from reidhub.diagnosis.origins import (
     find_by_digest,
     find_by_file_name,
@@ -260,6 +261,7 @@ def _write_notes(read: Diagnosis, path: Path, start: bytes) -> Iterator[str]:
         yield "it was saved without its classifier; embeddings do not need one, and reidhub.load initialises a new one"
     if read.entries:
         return
+    yield from describe_known_file(path, Digest(read.sha256))
     yield from _compare_with_name(read, path)
     could = find_candidates(read.architecture, read.num_classes) if read.architecture else ()
     if ruled_out := [checkpoint.name for checkpoint in could if checkpoint.artifact.checked_by != "nothing"]:

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from reidhub.errors import CacheError, InstallationError, ManifestError, UnknownCheckpointError
 from reidhub.zoo.checkpoint import Architecture, Checkpoint
+from reidhub.zoo.known_files import KnownFile
 from reidhub.zoo.known_layouts import KnownLayout
 from reidhub.zoo.parsed_copy import ParsedCopy
 
@@ -35,11 +36,13 @@ class Manifest:
             checkpoint only when that checkpoint is looked up.
         architectures: all architectures, in the order of the files.
         layouts: all layouts with a name, in the order of the files.
+        known_files: all entries of ``known_files``, in the order of the files.
     """
 
     by_name: Mapping[str, Checkpoint]
     architectures: tuple[Architecture, ...]
     layouts: tuple[KnownLayout, ...]
+    known_files: tuple[KnownFile, ...]
 
     @property
     def checkpoints(self) -> tuple[Checkpoint, ...]:
@@ -197,7 +200,7 @@ def _zoo(extra: tuple[Path, ...]) -> Manifest:
 
     def parse() -> Manifest:
         manifest = _parse(files)
-        copy.write(manifest.checkpoints, manifest.architectures, manifest.layouts)
+        copy.write(manifest.checkpoints, manifest.architectures, manifest.layouts, manifest.known_files)
         return manifest
 
     stored = copy.read(lambda: parse().by_name)
@@ -244,7 +247,7 @@ def _parse(files: Sequence[tuple[Path, bytes]]) -> Manifest:
     checkpoints, architectures = _index(parsed.checkpoints), _index(parsed.architectures)
     for architecture in architectures.values():
         _check_default(architecture, checkpoints)
-    return Manifest(checkpoints, tuple(architectures.values()), parsed.layouts)
+    return Manifest(checkpoints, tuple(architectures.values()), parsed.layouts, parsed.known_files)
 
 
 def _check_default(architecture: Architecture, checkpoints: Mapping[str, Checkpoint]) -> None:

@@ -135,9 +135,37 @@ KNOWN_LAYOUT = Fields(
     },
 )
 
+KNOWN_FILE_DIGESTS = {
+    "sha256": "64 hexadecimal digits",
+    "sha256_prefix": "first digits of the sha256, at least 8",
+    "git_blob": "the id that git gives to the file's content: 40 hexadecimal digits, or the first 8 or more",
+}
+
+KNOWN_FILE = Fields(
+    "a known file",
+    required={
+        "what": "what the file is; the end of a sentence that begins with: it is",
+        "evidence": "text that says how this is known",
+    },
+    optional={
+        **KNOWN_FILE_DIGESTS,
+        "checkpoint": "the checkpoint of the zoo whose published file a user wants instead",
+        "likelihood": "probably or perhaps, if it is not certain that the file is that",
+    },
+)
+
 MANIFEST = Fields(
     "a manifest",
     required={"checkpoints": "list of the checkpoints"},
-    optional={"architectures": "list of the architectures", "layouts": "list of layouts that several files have"},
-    nested={"checkpoints": CHECKPOINT, "architectures": ARCHITECTURE, "layouts": KNOWN_LAYOUT},
+    optional={
+        "architectures": "list of the architectures",
+        "layouts": "list of layouts that several files have",
+        "known_files": "list of files of others, such as files that are not what their names say",
+    },
+    nested={
+        "checkpoints": CHECKPOINT,
+        "architectures": ARCHITECTURE,
+        "layouts": KNOWN_LAYOUT,
+        "known_files": KNOWN_FILE,
+    },
 )

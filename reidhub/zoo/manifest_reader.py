@@ -26,6 +26,7 @@ from reidhub.zoo.checkpoint import (
     Source,
     StateDictLayout,
 )
+from reidhub.zoo.known_files import KnownFile, read_known_file
 from reidhub.zoo.known_layouts import KnownLayout
 from reidhub.zoo.manifest_fields import (
     ARCHITECTURE,
@@ -59,6 +60,7 @@ class Parsed:
     checkpoints: tuple[Checkpoint, ...]
     architectures: tuple[Architecture, ...]
     layouts: tuple[KnownLayout, ...]
+    known_files: tuple[KnownFile, ...]
 
 
 def parse_files(files: Sequence[tuple[Path, bytes]]) -> Parsed:
@@ -80,7 +82,10 @@ def parse_files(files: Sequence[tuple[Path, bytes]]) -> Parsed:
     layouts = _read_lists(parsed, "layouts", _read_known_layout)
     described = _Described({one.name: one.input for one in architectures}, {one.name: one.layout for one in layouts})
     return Parsed(
-        _read_lists(parsed, "checkpoints", partial(_read_checkpoint, described=described)), architectures, layouts
+        _read_lists(parsed, "checkpoints", partial(_read_checkpoint, described=described)),
+        architectures,
+        layouts,
+        _read_lists(parsed, "known_files", read_known_file),
     )
 
 

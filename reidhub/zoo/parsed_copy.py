@@ -20,9 +20,10 @@ from reidhub.files.locations import cache_root
 from reidhub.files.regular_file import open_regular_file
 from reidhub.files.strict_json import from_json, to_json
 from reidhub.zoo.checkpoint import Architecture, Checkpoint
+from reidhub.zoo.known_files import KnownFile
 from reidhub.zoo.known_layouts import KnownLayout
 
-FORMAT = 8
+FORMAT = 9
 """Increase this number if the format of the lines changes, or if `manifest_reader` reads a manifest differently."""
 
 _KEPT = 8  # newest copies that are kept; each set of manifest files has its own copy
@@ -58,8 +59,10 @@ class ParsedCopy:
 
     def read(
         self, parse: Callable[[], Mapping[str, Checkpoint]]
-    ) -> tuple[Mapping[str, Checkpoint], tuple[Architecture, ...], tuple[KnownLayout, ...]] | None:
-        """Read the checkpoints, architectures and layouts in the copy, or return None if there is no valid copy.
+    ) -> (
+        tuple[Mapping[str, Checkpoint], tuple[Architecture, ...], tuple[KnownLayout, ...], tuple[KnownFile, ...]] | None
+    ):
+        """Read the values of a `Manifest` in the copy, or return None if there is no valid copy.
 
         Args:
             parse: parses the manifest files. It is not called here, but later: when a checkpoint is looked up and its
@@ -69,12 +72,13 @@ class ParsedCopy:
             header, _, content = _read_own_file(self.path).partition(b"\n")
             if header != self._header(content):
                 return None
-            names, architectures, layouts, *lines = content.split(b"\n")
+            names, architectures, layouts, known_files, *lines = content.split(b"\n")
             records = dict(zip(from_json(tuple[str, ...], names), lines, strict=True))
             return (
                 StoredCheckpoints(records, parse),
                 from_json(tuple[Architecture, ...], architectures),
                 from_json(tuple[KnownLayout, ...], layouts),
+                from_json(tuple[KnownFile, ...], known_files),
             )
         except (OSError, ValueError):
             return None
@@ -84,9 +88,10 @@ class ParsedCopy:
         checkpoints: Sequence[Checkpoint],
         architectures: Sequence[Architecture],
         layouts: Sequence[KnownLayout],
+        known_files: Sequence[KnownFile],
     ) -> None:
         """Write the copy to the disk. If the folder cannot be written, do nothing; the next start is slower then."""
-        head = [to_json([c.name for c in checkpoints]), to_json(architectures), to_json(layouts)]
+        head = [to_json([c.name for c in checkpoints]), *map(to_json, (architectures, layouts, known_files))]
         content = b"\n".join([*head, *map(to_json, checkpoints)])
         with suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)

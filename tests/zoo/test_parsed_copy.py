@@ -60,8 +60,8 @@ def test_second_start_reads_the_copy_and_every_value_is_the_parsed_one(copy):
 def test_checkpoint_that_is_asked_for_is_the_only_one_that_is_read(copy):
     start()
     lines = copy().read_bytes().split(b"\n")
-    kept = [line if NAME.encode() in line else b"{}" for line in lines[4:]]
-    write_with_right_header(copy(), b"\n".join([*lines[1:4], *kept]))
+    kept = [line if NAME.encode() in line else b"{}" for line in lines[5:]]
+    write_with_right_header(copy(), b"\n".join([*lines[1:5], *kept]))
 
     zoo = start()
 

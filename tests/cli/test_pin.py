@@ -33,6 +33,7 @@ def test_the_lines_pin_the_file_once_they_are_pasted(tmp_path):
     zoo.write_text(text)
     (checkpoint,) = read_manifest([zoo]).checkpoints
     assert (checkpoint.artifact.digest, checkpoint.artifact.size) == (DIGEST, len(DATA))
+    assert checkpoint.artifact.grade == "proven"
     assert checkpoint.artifact.evidence == "own download from mega; content agrees with the MAC in the Mega link"
 
 
@@ -50,6 +51,7 @@ def test_a_file_held_to_nothing_comes_with_a_warning(tmp_path):
     (item,) = json.loads(done.stdout)
     assert (item["sha256"], item["size"], item["checked_by"]) == (DIGEST.hex, len(DATA), "nothing")
     assert item["evidence"] == "own download from gdrive; checked by nothing"
+    assert item["grade"] is None
 
 
 def test_digits_in_the_authors_name_that_differ_are_reported_and_not_refused(tmp_path):
@@ -65,12 +67,16 @@ def test_digits_in_the_authors_name_that_differ_are_reported_and_not_refused(tmp
 
 def test_a_pinned_file_is_said_to_be_so_and_one_that_fails_does_not_stop_the_rest(tmp_path):
     gone = mega_link("ZZZZZZZZ", DATA)
-    zoo = write_zoo(tmp_path, entry("a.gone", f"mega: {gone}"), entry("a.pinned", f"mega: {MEGA}", pinned=DATA))
+    zoo = write_zoo(
+        tmp_path,
+        entry("a.gone", f"mega: {gone}"),
+        entry("a.pinned", f"mega: {MEGA}", pinned=DATA, file="grade: single"),
+    )
     done, _ = pin(zoo, "a.*")
     assert done.returncode == 1
     assert "note: a.pinned: is pinned already" in done.stderr
     assert done.stderr.endswith("failed: a.gone\n")
-    assert 'evidence: "made for this test"' in done.stdout
+    assert 'grade: single\n      evidence: "made for this test"' in done.stdout
 
 
 def test_a_file_that_was_added_by_hand_is_not_called_a_download(tmp_path):

@@ -13,7 +13,7 @@ from reidhub.cli.options import SELECTOR, json_option, select_checkpoints, selec
 from reidhub.download.fetch import Fetcher
 from reidhub.errors import ReidhubError, UsageError
 from reidhub.files.digest import Digest
-from reidhub.zoo.checkpoint import Checkpoint
+from reidhub.zoo.checkpoint import Checkpoint, Grade
 
 _CHECKS = {
     "sha256": "sha256 of the manifest",
@@ -65,14 +65,23 @@ class _Pin:
         return f"{self.origin}; {_CHECKS[self.checkpoint.artifact.checked_by]}{self._describe_prefix()}"
 
     @property
+    def grade(self) -> Grade | None:
+        """The grade in the manifest; ``proven`` for a new pin if the file has the MAC of its Mega link, else None."""
+        artifact = self.checkpoint.artifact
+        return "proven" if artifact.checked_by == "mega-mac" else artifact.grade if artifact.pinned else None
+
+    @property
     def lines(self) -> str:
         artifact = self.checkpoint.artifact
         evidence = artifact.evidence if artifact.pinned and artifact.evidence else self.evidence
-        return (
-            f"    # {self.checkpoint.name}: {self.checkpoint.manifest}\n"
-            f"      sha256: {self.digest}\n"
-            f"      size: {self.size}\n"
-            f"      evidence: {json.dumps(evidence)}"
+        return "\n".join(
+            [
+                f"    # {self.checkpoint.name}: {self.checkpoint.manifest}",
+                f"      sha256: {self.digest}",
+                f"      size: {self.size}",
+                *([f"      grade: {self.grade}"] if self.grade else []),
+                f"      evidence: {json.dumps(evidence)}",
+            ]
         )
 
     @property
@@ -91,6 +100,7 @@ class _Pin:
             "manifest": self.checkpoint.manifest,
             "sha256": self.digest.hex,
             "size": self.size,
+            "grade": self.grade,
             "evidence": self.evidence,
             "checked_by": self.checkpoint.artifact.checked_by,
             "agrees_with_prefix": self._agrees_with_prefix(),

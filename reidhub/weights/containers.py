@@ -3,8 +3,6 @@
 Each offset or length in a file is compared with the size of the file before it is used for reading.
 """
 
-import math
-import os
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,32 +15,16 @@ from torch import Tensor
 
 from reidhub.errors import IntegrityError, WeightsError
 from reidhub.files.sniff import HEAD, refuse_pages
+from reidhub.weights.safetensors_file import is_safetensors, read_safetensors
 from reidhub.weights.stand_ins import Storage
 from reidhub.weights.storages import AGAIN, Storages, explain_missing
 from reidhub.weights.unpickler import read_pickle
-
-MOST_TENSORS = 50_000  # the largest file of the zoo has 900
-MOST_DIMENSIONS = 32  # of a tensor; the weights of a convolution have four
 
 _ZIP = b"PK\x03\x04"
 _LOCAL_HEADER = 30  # bytes of the header before the file name, section 4.3.7 of the zip specification
 _MAGIC = 0x1950A86A20F9469CFC6C  # legacy files: torch.serialization.MAGIC_NUMBER
 _PROTOCOL = 1001  # torch.serialization.PROTOCOL_VERSION
 _LEGACY_START = 32  # a legacy file has _MAGIC within this number of bytes, in every pickle protocol
-_LONGEST_HEADER = 100_000_000  # bytes; the limit in the safetensors format
-_MOST_MARKS = 20 * MOST_TENSORS  # brackets and commas in a safetensors header; it has about 10 for each tensor
-_SAFETENSORS_DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +96,7 @@ def detect_container(start: bytes, size: int) -> Literal["zip", "legacy", "safet
         return "zip"
     if start.startswith(b"\x80") and _MAGIC.to_bytes(10, "little") in start[:_LEGACY_START]:
         return "legacy"
-    return "safetensors" if _is_safetensors(start, size) else None
+    return "safetensors" if is_safetensors(start, size) else None
 
 
 def _open_zip(file: BinaryIO, size: int, encoding: str) -> Container:
@@ -211,77 +193,6 @@ def _find_storages(
         if at > place.stop:
             raise WeightsError(f"it is cut short: it ends at {place.stop} bytes, within its tensors", hint=AGAIN)
         yield key, slice(start, at)
-
-
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file; they share one block of memory.
-
-    Raises:
-        WeightsError: the file is damaged, or cannot be read, for example because it was removed meanwhile.
-    """
-    from safetensors import SafetensorError
-
-    try:
-        return _read_tensors(path)
-    except SafetensorError as error:
-        raise WeightsError(f"it is damaged: {error}", hint=AGAIN) from error
-    except (OSError, ValueError, RuntimeError) as error:  # the last two are raised if the file was changed meanwhile
-        raise WeightsError(f"it cannot be read: {error}", hint=AGAIN) from error
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the same as ``safetensors.torch.load_file``, in a quarter of the time.
-
-    ``offset_keys`` of the safetensors library gives the names of the tensors in the order of the file. The tensors
-    follow the header without gaps; the library checks this.
-    """
-    from safetensors import safe_open
-
-    tensors = {}
-    with path.open("rb") as file:
-        _check_header(file)
-        with safe_open(path, framework="np") as header:
-            state = os.fstat(file.fileno())
-            if not os.path.samestat(state, path.stat()):
-                raise WeightsError("another file replaced it while it was read", hint="read it again")
-            names = header.offset_keys()
-            if len(names) > MOST_TENSORS:
-                raise WeightsError(f"it holds {len(names)} tensors; at most {MOST_TENSORS} are read")
-            memory = bytearray(state.st_size)
-            file.seek(0)
-            if file.readinto(memory) < len(memory):
-                raise WeightsError("it became shorter while it was read", hint="read it again")
-            at = 8 + int.from_bytes(memory[:8], "little")
-            for name in names:
-                tensors[name] = _view_tensor(memory, at, name, header.get_slice(name))
-                at += tensors[name].nbytes
-    return tensors
-
-
-def _check_header(file: BinaryIO) -> None:
-    """Raise WeightsError if the header of a safetensors file has so many values that parsing it would take long."""
-    header = file.read(min(int.from_bytes(file.read(8), "little"), _LONGEST_HEADER))
-    if sum(header.count(mark) for mark in (b"{", b"[", b",")) > _MOST_MARKS:
-        raise WeightsError(f"its header is longer than that of {MOST_TENSORS} tensors, the most that are read")
-
-
-def _view_tensor(memory: bytearray, at: int, name: str, entry: Any) -> Tensor:
-    """Make the tensor at byte ``at`` of a safetensors file; ``entry`` tells its shape and dtype."""
-    shape, kind = entry.get_shape(), entry.get_dtype()
-    dtype = _SAFETENSORS_DTYPES.get(kind)
-    if dtype is None:
-        raise WeightsError(f"tensor {name!r} is of the type {kind}, which no weights of the zoo have")
-    if len(shape) > MOST_DIMENSIONS:
-        raise WeightsError(f"tensor {name!r} has {len(shape)} dimensions; at most {MOST_DIMENSIONS} are read")
-    numel = math.prod(shape)
-    if not numel:
-        return torch.empty(shape, dtype=dtype, device="cpu")
-    return torch.frombuffer(memory, dtype=dtype, count=numel, offset=at).view(shape)
-
-
-def _is_safetensors(start: bytes, size: int) -> bool:
-    length = int.from_bytes(start[:8], "little")
-    return start[8:9] == b"{" and 2 <= length <= min(size - 8, _LONGEST_HEADER)
 
 
 def _explain_unknown(start: bytes) -> WeightsError:

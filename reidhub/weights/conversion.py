@@ -20,7 +20,7 @@ from reidhub.errors import WeightsError
 from reidhub.files.atomic import AtomicFile, explain_write_errors, write_json
 from reidhub.files.digest import Digest
 from reidhub.files.strict_json import read_json
-from reidhub.weights.containers import read_safetensors
+from reidhub.weights.safetensors_file import read_safetensors
 from reidhub.weights.state_dict import read_weights
 from reidhub.zoo.checkpoint import StateDictLayout
 

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from reidhub.errors import WeightsError
 from reidhub.files.regular_file import make_path
-from reidhub.weights.containers import MOST_DIMENSIONS, MOST_TENSORS, Container, open_container
+from reidhub.weights.containers import Container, open_container
 from reidhub.weights.entries import find_entries
 from reidhub.weights.stand_ins import ArraySpec, DTypeSpec, OtherTensor, Storage, TensorSpec
-from reidhub.weights.storages import AGAIN
+from reidhub.weights.storages import AGAIN, MOST_DIMENSIONS, MOST_TENSORS
 from reidhub.zoo.checkpoint import StateDictLayout
 
 _ANY = StateDictLayout()

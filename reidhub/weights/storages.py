@@ -10,6 +10,9 @@ from reidhub.weights.stand_ins import Storage, StorageType
 AGAIN = "fetch the file again"
 """Hint for a damaged file."""
 
+MOST_TENSORS = 50_000  # the largest file of the zoo has 900
+MOST_DIMENSIONS = 32  # of a tensor; the weights of a convolution have four
+
 
 class Storages:
     """Converts the references of one pickle to bytes into `Storage`, and records the sizes of the storages.

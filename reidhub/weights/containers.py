@@ -7,8 +7,9 @@ import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -38,7 +39,7 @@ class Container:
         places: key of a storage -> its byte range in the file; empty for safetensors.
     """
 
-    file: BinaryIO
+    file: BufferedReader
     size: int
     content: Any
     places: Mapping[str, slice]
@@ -54,8 +55,11 @@ class Container:
         length = storage.numel * dtype.itemsize
         if start + length > place.stop:
             raise explain_missing(storage.key)
+        elements = torch.empty(storage.numel, dtype=dtype, device="cpu")
         self.file.seek(start)
-        return torch.frombuffer(bytearray(self.file.read(length)), dtype=dtype)
+        if self.file.readinto(elements.view(torch.uint8).numpy().data) < length:
+            raise explain_missing(storage.key)
+        return elements
 
 
 @contextmanager
@@ -99,7 +103,7 @@ def detect_container(start: bytes, size: int) -> Literal["zip", "legacy", "safet
     return "safetensors" if is_safetensors(start, size) else None
 
 
-def _open_zip(file: BinaryIO, size: int, encoding: str) -> Container:
+def _open_zip(file: BufferedReader, size: int, encoding: str) -> Container:
     """Open a zip archive, which contains the file ``data.pkl`` and one file for each storage, all uncompressed."""
     with zipfile.ZipFile(file) as archive:
         records = _list_records(archive)
@@ -149,7 +153,7 @@ def _check_records(archive: zipfile.ZipFile, size: int) -> None:
         raise WeightsError(f"record {damaged[:60]!r} is damaged: its CRC-32 is wrong", hint=AGAIN)
 
 
-def _find_record(file: BinaryIO, size: int, info: zipfile.ZipInfo) -> slice:
+def _find_record(file: BufferedReader, size: int, info: zipfile.ZipInfo) -> slice:
     """Return the range of bytes in the zip archive ``file`` that has the content of one file in the archive."""
     file.seek(info.header_offset)
     header = file.read(_LOCAL_HEADER)
@@ -159,7 +163,7 @@ def _find_record(file: BinaryIO, size: int, info: zipfile.ZipInfo) -> slice:
     return slice(start, start + info.file_size)
 
 
-def _open_legacy(file: BinaryIO, size: int, encoding: str) -> Container:
+def _open_legacy(file: BufferedReader, size: int, encoding: str) -> Container:
     """Open a legacy file, which contains five pickles, then for each storage the number of elements and the bytes."""
     at, parts = 0, []
     storages = Storages()
@@ -178,7 +182,7 @@ def _open_legacy(file: BinaryIO, size: int, encoding: str) -> Container:
 
 
 def _find_storages(
-    file: BinaryIO, place: slice, keys: Any, element_sizes: Mapping[str, int]
+    file: BufferedReader, place: slice, keys: Any, element_sizes: Mapping[str, int]
 ) -> Iterator[tuple[str, slice]]:
     """Yield the key and the byte range of each storage in a legacy file; ``place`` is the range of all storages.
 

@@ -18,9 +18,9 @@ from torch import Tensor
 from reidhub.cache.partial_file import ROOM
 from reidhub.errors import WeightsError
 from reidhub.files.atomic import AtomicFile, explain_write_errors, write_json
-from reidhub.files.digest import Digest
+from reidhub.files.digest import Digest, sha256
 from reidhub.files.strict_json import read_json
-from reidhub.weights.safetensors_file import read_safetensors
+from reidhub.weights.safetensors_file import read_safetensors, serialise
 from reidhub.weights.state_dict import read_weights
 from reidhub.zoo.checkpoint import StateDictLayout
 
@@ -102,16 +102,16 @@ def convert(path: Path, tensors: Mapping[str, Tensor], layout: StateDictLayout) 
     Raises:
         CacheError: the folder is not writable or full.
     """
-    from safetensors.torch import save
-
     if found := find_conversion(path, layout):
         return found
-    converted, data = path.with_suffix(SUFFIX), save(dict(tensors), metadata={ORIGINAL: path.stem})
+    converted, written = path.with_suffix(SUFFIX), sha256()
     with explain_write_errors(f"write {converted}", hint=ROOM), AtomicFile(path.parent) as new:
-        new.file.write(data)
+        for part in serialise(tensors, {ORIGINAL: path.stem}):
+            new.file.write(part)
+            written.update(part)
         new.sync()
         state = new.path.stat()
-        note = _Note(path.stem, layout, Digest.of_bytes(data).hex, state.st_size, state.st_mtime_ns)
+        note = _Note(path.stem, layout, written.hexdigest(), state.st_size, state.st_mtime_ns)
         write_json(find_note(converted), asdict(note))
         new.publish(converted)
     return converted

@@ -1,11 +1,19 @@
-"""Reads safetensors files."""
+"""Reads and writes safetensors files.
 
+Both have the tensors in memory only once. The safetensors library can write in two ways: `save` returns the whole file
+as bytes, and `save_file` does not say with an OSError that the disk is full.
+"""
+
+import json
 import math
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from reidhub.errors import WeightsError
@@ -23,8 +31,12 @@ _SAFETENSORS_DTYPES = {
     "I16": torch.int16,
     "I8": torch.int8,
     "U8": torch.uint8,
+    "U64": torch.uint64,
+    "U32": torch.uint32,
+    "U16": torch.uint16,
     "BOOL": torch.bool,
 }
+_KINDS = {dtype: kind for kind, dtype in _SAFETENSORS_DTYPES.items()}
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -61,11 +73,11 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
             names = header.offset_keys()
             if len(names) > MOST_TENSORS:
                 raise WeightsError(f"it holds {len(names)} tensors; at most {MOST_TENSORS} are read")
-            memory = bytearray(state.st_size)
+            memory = np.empty(state.st_size, np.uint8)
             file.seek(0)
-            if file.readinto(memory) < len(memory):
+            if file.readinto(memory.data) < memory.size:
                 raise WeightsError("it became shorter while it was read", hint="read it again")
-            at = 8 + int.from_bytes(memory[:8], "little")
+            at = 8 + int.from_bytes(memory[:8].tobytes(), "little")
             for name in names:
                 tensors[name] = _view_tensor(memory, at, name, header.get_slice(name))
                 at += tensors[name].nbytes
@@ -79,7 +91,7 @@ def _check_header(file: BinaryIO) -> None:
         raise WeightsError(f"its header is longer than that of {MOST_TENSORS} tensors, the most that are read")
 
 
-def _view_tensor(memory: bytearray, at: int, name: str, entry: Any) -> Tensor:
+def _view_tensor(memory: NDArray[np.uint8], at: int, name: str, entry: Any) -> Tensor:
     """Make the tensor at byte ``at`` of a safetensors file; ``entry`` tells its shape and dtype."""
     shape, kind = entry.get_shape(), entry.get_dtype()
     dtype = _SAFETENSORS_DTYPES.get(kind)
@@ -97,3 +109,28 @@ def is_safetensors(start: bytes, size: int) -> bool:
     """Return True if a file of ``size`` bytes that starts with these bytes can be a safetensors file."""
     length = int.from_bytes(start[:8], "little")
     return start[8:9] == b"{" and 2 <= length <= min(size - 8, _LONGEST_HEADER)
+
+
+def serialise(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Iterator[bytes | memoryview]:
+    """Yield the content of a safetensors file in parts: the header, then the bytes of each tensor.
+
+    The order of the tensors is that of the safetensors library: large elements first, then by name. So each tensor is
+    aligned to the size of its elements, and the same tensors always give the same file.
+
+    Args:
+        tensors: name -> dense CPU tensor. They are not copied. They may share memory.
+        metadata: texts for the header of the file.
+    """
+    order = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
+    header: dict[str, Any] = {"__metadata__": metadata}
+    at = 0
+    for name in order:
+        tensor = tensors[name]
+        place = [at, at + tensor.nbytes]
+        header[name] = {"dtype": _KINDS[tensor.dtype], "shape": tensor.shape, "data_offsets": place}
+        at += tensor.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    yield len(text).to_bytes(8, "little") + text
+    for name in order:
+        yield tensors[name].reshape(-1).view(torch.uint8).numpy().data

@@ -179,5 +179,5 @@ def _check_values(name: str, tensor: Tensor) -> None:
         raise WeightsError(f"tensor {name!r} is not dense and real: {tensor.layout}, {tensor.dtype}")
     if tensor.is_floating_point():
         values = tensor if tensor.dtype.itemsize > 1 else tensor.float()
-        if not values.isfinite().all():
+        if tensor.numel() and not all(limit.isfinite() for limit in values.aminmax()):  # NaN if any value is NaN
             raise WeightsError(f"tensor {name!r} holds NaN or infinity")

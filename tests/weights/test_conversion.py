@@ -112,6 +112,30 @@ def test_conversion_is_the_same_whoever_makes_it(path):
     assert convert(path, dict(reversed(read_cached_weights(path, LAYOUT).items())), LAYOUT).read_bytes() == first
 
 
+def test_conversion_has_the_bytes_that_the_safetensors_library_writes(path):
+    tensors = read_cached_weights(path, LAYOUT) | {"last": torch.tensor(3)}
+    metadata = {"sha256_of_original": path.stem}
+
+    assert convert(path, tensors, LAYOUT).read_bytes() == safetensors.torch.save(tensors, metadata)
+
+
+def test_tensors_of_every_type_and_of_shared_memory_are_converted(tmp_path):
+    kinds = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "uint16", "bool")
+    tensors = {kind: torch.arange(3).to(getattr(torch, kind)) for kind in kinds}
+    tied = torch.arange(6.0).view(2, 3)
+    tensors |= {"none": torch.empty(0, 4), "one": torch.tensor(7), "tied": tied, "tied again": tied, "part": tied[1]}
+    content = saved(tensors)
+    path = tmp_path / f"{Digest.of_bytes(content)}.pth"
+    path.write_bytes(content)
+
+    for given in (tensors, read_cached_weights(path, LAYOUT)):
+        converted = convert(path, given, LAYOUT)
+        assert is_faithful(path)
+        read = safetensors.torch.load_file(converted)
+        assert all(torch.equal(read[name], tensor) for name, tensor in tensors.items())
+        converted.unlink()
+
+
 def test_folder_that_takes_nothing_is_an_error_and_leaves_nothing(path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")

@@ -194,6 +194,11 @@ class Value:
         return "nothing" if self.is_null() else repr(self._node.value)
 
 
+def read_optional(fields: Mapping[str, Value], name: str, read: Callable[[Value], T]) -> T | None:
+    """Read the field ``name`` with ``read``; return None if the field is missing."""
+    return read(fields[name]) if name in fields else None
+
+
 def read_package_list(file: Path, read: Callable[[Value], T]) -> tuple[T, ...]:
     """Read a YAML file that belongs to the package and contains a list.
 

@@ -6,24 +6,19 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar, cast, get_args
-from urllib.parse import urlsplit
 
-from reidhub.files.digest import Digest
-from reidhub.files.strict_yaml import Value, parse_yaml
+from reidhub.files.strict_yaml import Value, parse_yaml, read_optional
+from reidhub.zoo.artifact_reader import read_artifact, read_sources
 from reidhub.zoo.checkpoint import (
-    GRADES,
     METRICS,
     Architecture,
-    Artifact,
     Checkpoint,
     Complexity,
-    Grade,
     IndependentMeasurement,
     InputSpec,
     Interpolation,
     ModelSpec,
     Score,
-    Source,
     StateDictLayout,
 )
 from reidhub.zoo.known_files import KnownFile, read_known_file
@@ -45,12 +40,6 @@ T = TypeVar("T")
 
 _NAME = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
 _FIGURE = re.compile(r"\d+(\.\d+)?")
-_LINKS = {
-    "mega": re.compile(r"https?://mega(\.co)?\.nz/(#(!|%21)|file/)[\w-]{8}(!|%21|#)[\w-]{43}"),
-    "gdrive": re.compile(r"https://(drive|drive\.usercontent|docs)\.google\.com/\S*[\w-]{20,}\S*"),
-    "https": re.compile(r"https://[^\s/@]+/\S+"),
-    "local": re.compile(r"file:///\S.*"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +93,15 @@ def _read_lists(parsed: Iterable[dict[str, Value]], name: str, read: Callable[[V
 
 def _read_architecture(value: Value) -> Architecture:
     fields = value.fields(ARCHITECTURE)
-    printed = _read_optional(fields, "printed_params", lambda value: value.choice(("distinct", "calls")))
+    printed = read_optional(fields, "printed_params", lambda value: value.choice(("distinct", "calls")))
     return Architecture(
         name=fields["name"].text(),
         paper=fields["paper"].text(),
-        starts_from=_read_optional(fields, "starts_from", Value.text),
+        starts_from=read_optional(fields, "starts_from", Value.text),
         input=_read_input(fields["input"]),
-        default=_read_optional(fields, "default", Value.text),
+        default=read_optional(fields, "default", Value.text),
         printed_params=cast(Literal["distinct", "calls"], printed or "distinct"),
-        computed=_read_optional(fields, "computed", _read_complexity),
+        computed=read_optional(fields, "computed", _read_complexity),
         manifest=value.where,
     )
 
@@ -127,7 +116,7 @@ def _read_checkpoint(value: Value, *, described: _Described) -> Checkpoint:
     name, model = fields["name"].text(), fields["model"].text()
     if not _NAME.fullmatch(name) or not name.startswith(model + "."):
         fields["name"].fail(f"name {name!r} must be {model!r}, a dot and a tag of a-z, 0-9 and _")
-    spec = _read_optional(fields, "input", _read_input) or described.inputs.get(model)
+    spec = read_optional(fields, "input", _read_input) or described.inputs.get(model)
     if spec is None:
         value.fail(
             f"field 'input' is missing, and no manifest file describes the architecture {model!r}; correct the name of "
@@ -138,20 +127,20 @@ def _read_checkpoint(value: Value, *, described: _Described) -> Checkpoint:
         name=name,
         spec=ModelSpec(model, _read_nullable(fields, "num_classes", Value.integer)),
         trained_on=_read_texts(fields, "trained_on", at_least=1),
-        combineall=_read_optional(fields, "combineall", Value.boolean) or False,
-        from_scratch=_read_optional(fields, "from_scratch", Value.boolean) or False,
-        artifact=_read_artifact(file, _read_sources(fields)),
-        layout=_read_optional(file, "layout", partial(_find_layout, known=described.layouts)) or StateDictLayout(),
+        combineall=read_optional(fields, "combineall", Value.boolean) or False,
+        from_scratch=read_optional(fields, "from_scratch", Value.boolean) or False,
+        artifact=read_artifact(file, read_sources(fields)),
+        layout=read_optional(file, "layout", partial(_find_layout, known=described.layouts)) or StateDictLayout(),
         input=spec,
-        distance=_read_optional(fields, "distance", _read_distance) or "euclidean",
+        distance=read_optional(fields, "distance", _read_distance) or "euclidean",
         params_m=_read_nullable(fields, "params_m", _read_figure),
         gflops=_read_nullable(fields, "gflops", _read_figure),
         loss=_read_nullable(fields, "loss", Value.text),
         transforms=_read_texts(fields, "transforms"),
-        scores=_read_optional(fields, "scores", _read_scores) or (),
-        licence=_read_optional(fields, "licence", Value.text) or "not stated",
+        scores=read_optional(fields, "scores", _read_scores) or (),
+        licence=read_optional(fields, "licence", Value.text) or "not stated",
         notices=_read_texts(fields, "notices"),
-        measured_elsewhere=_read_optional(fields, "measured_elsewhere", _read_measurements) or (),
+        measured_elsewhere=read_optional(fields, "measured_elsewhere", _read_measurements) or (),
         manifest=value.where,
     )
 
@@ -160,86 +149,9 @@ def _read_distance(value: Value) -> Literal["euclidean", "cosine"]:
     return cast(Literal["euclidean", "cosine"], value.choice(("euclidean", "cosine")))
 
 
-def _read_sources(fields: dict[str, Value]) -> tuple[Source, ...]:
-    if "source" in fields:
-        return (_read_source(fields["source"]),)
-    found = fields["sources"].items(_read_source, "sources")
-    if not found or len(set(found)) != len(found):
-        message = "a checkpoint has at least one source" if not found else "the same source is given twice"
-        fields["sources"].fail(message)
-    return found
-
-
-def _read_artifact(file: dict[str, Value], sources: tuple[Source, ...]) -> Artifact:
-    for field in ("sha256", "size", "expected_size"):
-        if field in file and "evidence" not in file:
-            file[field].fail(f"{field} without evidence: add the field evidence, which says where it comes from")
-    if "grade" in file and not {"sha256", "size"} & file.keys():
-        file["grade"].fail("grade without sha256 or size: a grade says how good the evidence for them is")
-    if {"size", "expected_size"} <= file.keys():
-        file["expected_size"].fail("expected_size beside size: leave it out, because the size is known")
-    return Artifact(
-        digest=_read_optional(file, "sha256", _read_digest),
-        size=_read_optional(file, "size", Value.integer),
-        sources=sources,
-        evidence=_read_optional(file, "evidence", Value.text),
-        sha256_prefix=_read_optional(file, "sha256_prefix", Value.text),
-        original_file=_read_optional(file, "original", _read_file_name),
-        grade=_read_optional(file, "grade", _read_grade),
-        expected_size=_read_optional(file, "expected_size", _read_sizes) or (),
-    )
-
-
-def _read_grade(value: Value) -> Grade:
-    return cast(Grade, value.choice(tuple(GRADES)))
-
-
-def _read_sizes(value: Value) -> tuple[int, ...]:
-    """Read one number of bytes, or a list of them."""
-    sizes = value.items(Value.integer, "expected_size") if value.is_list() else (value.integer(),)
-    if not sizes:
-        value.fail("expected_size is empty")
-    return sizes
-
-
-def _read_optional(fields: dict[str, Value], name: str, read: Callable[[Value], T]) -> T | None:
-    return read(fields[name]) if name in fields else None
-
-
 def _read_nullable(fields: dict[str, Value], name: str, read: Callable[[Value], T]) -> T | None:
     """Read a field that may be missing or null."""
     return fields[name].optional(read) if name in fields else None
-
-
-def _read_digest(value: Value) -> Digest:
-    try:
-        return Digest(value.text())
-    except ValueError as error:
-        value.fail(str(error))
-
-
-def _read_file_name(value: Value) -> str:
-    name = value.text()
-    if not re.fullmatch(r"[\w-][\w.+-]*", name):
-        value.fail(f"{name!r} is not a plain file name")
-    return name
-
-
-def _read_source(value: Value) -> Source:
-    kind, location = value.only_pair("a source")
-    name, link = kind.choice(tuple(_LINKS)), location.text()
-    if name == "local" and "://" not in link:
-        link = (value.file.parent / link).absolute().as_uri()
-    if not (_LINKS[name].fullmatch(link) and _is_url(link)):
-        location.fail(f"{link!r} is not a link of kind {name}")
-    return Source(name, link)
-
-
-def _is_url(link: str) -> bool:
-    try:
-        return bool(urlsplit(link).scheme)
-    except ValueError:  # such as https://[a/b
-        return False
 
 
 def _find_layout(value: Value, *, known: Mapping[str, StateDictLayout]) -> StateDictLayout:
@@ -252,10 +164,10 @@ def _find_layout(value: Value, *, known: Mapping[str, StateDictLayout]) -> State
 
 
 def _read_layout(fields: dict[str, Value]) -> StateDictLayout:
-    encoding = _read_optional(fields, "encoding", lambda value: value.choice(("ascii", "latin1")))
+    encoding = read_optional(fields, "encoding", lambda value: value.choice(("ascii", "latin1")))
     return StateDictLayout(
-        root=_read_optional(fields, "root", Value.text),
-        strip_prefix=_read_optional(fields, "strip_prefix", Value.text),
+        root=read_optional(fields, "root", Value.text),
+        strip_prefix=read_optional(fields, "strip_prefix", Value.text),
         encoding=cast(Literal["ascii", "latin1"], encoding or "latin1"),
         skip=_read_texts(fields, "skip", at_least=1),
         rename=_read_mapping(fields, "rename", Value.text),
@@ -322,7 +234,7 @@ def _read_scores(value: Value) -> tuple[Score, ...]:
 def _read_score(value: Value) -> Score:
     fields = value.fields(SCORE)
     values = _read_values(value, fields, "a score")
-    not_comparable = _read_optional(fields, "not_comparable", Value.text)
+    not_comparable = read_optional(fields, "not_comparable", Value.text)
     return Score(fields["dataset"].text(), values, fields["source"].text(), not_comparable)
 
 

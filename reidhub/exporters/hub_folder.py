@@ -29,7 +29,7 @@ from reidhub.files.atomic import (
     write_text,
 )
 from reidhub.files.digest import Digest
-from reidhub.weights import count_classes, read_cached_weights, read_weights
+from reidhub.weights import count_classes, read_cached_weights, read_weights, untie
 from reidhub.weights.conversion import ORIGINAL
 from reidhub.weights.fit import is_classifier
 from reidhub.weights.load import build_with_weights
@@ -66,7 +66,7 @@ def publish(checkpoint: Checkpoint, folder: Path, receipts: Sequence[Path] = (),
     digest = Digest.of_file(path)
     measured = read_measured(checkpoint, receipts, digest)
     tensors = _read_complete(checkpoint, path)
-    data = save(tensors, metadata={ORIGINAL: digest.hex})
+    data = save(untie(tensors), metadata={ORIGINAL: digest.hex})
     config = _make_config(checkpoint, WeightsFile(Digest.of_bytes(data).hex, len(data)), tensors, digest)
     with explain_write_errors(f"write the folder {folder}"):
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from torch import Tensor
 from reidhub.errors import ExportError
 from reidhub.exporters.module import IMAGES, ExportModule
 from reidhub.inference.export_metadata import ExportMetadata
+from reidhub.weights import untie
 
 METADATA = "reidhub.json"
 """Name of the extra file with the metadata in a ``.pt2`` file; `torch.export.load` reads it with ``extra_files``."""
@@ -57,7 +58,7 @@ def write_weights(module: ExportModule, example: Tensor, metadata: ExportMetadat
     """Return the weights of a module as a safetensors file, under their published names; see `write_program`."""
     from safetensors.torch import save
 
-    return {".safetensors": save(module.model.state_dict(), metadata=metadata.to_texts())}
+    return {".safetensors": save(untie(module.model.state_dict()), metadata=metadata.to_texts())}
 
 
 def run_program(files: dict[str, Path], batches: list[Tensor]) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""The 16 architectures of the zoo, without trained weights; torch is imported when a model is built."""
+"""The 31 architectures of the zoo, without trained weights; torch is imported when a model is built."""
 
 from contextlib import nullcontext
 from importlib import import_module
@@ -28,6 +28,21 @@ ARCHITECTURES: dict[str, str] = {
     "osnet_ain_x0_75": "reidhub.models.osnet_ain:osnet_ain_x0_75",
     "osnet_ain_x0_5": "reidhub.models.osnet_ain:osnet_ain_x0_5",
     "osnet_ain_x0_25": "reidhub.models.osnet_ain:osnet_ain_x0_25",
+    "fastreid_bot_r50": "reidhub.models.fastreid:bot_r50",
+    "fastreid_bot_r50_ibn": "reidhub.models.fastreid:bot_r50_ibn",
+    "fastreid_bot_s50": "reidhub.models.fastreid:bot_s50",
+    "fastreid_bot_r101_ibn": "reidhub.models.fastreid:bot_r101_ibn",
+    "fastreid_agw_r50": "reidhub.models.fastreid:agw_r50",
+    "fastreid_agw_r50_ibn": "reidhub.models.fastreid:agw_r50_ibn",
+    "fastreid_agw_s50": "reidhub.models.fastreid:agw_s50",
+    "fastreid_agw_r101_ibn": "reidhub.models.fastreid:agw_r101_ibn",
+    "fastreid_sbs_r50": "reidhub.models.fastreid:sbs_r50",
+    "fastreid_sbs_r50_ibn": "reidhub.models.fastreid:sbs_r50_ibn",
+    "fastreid_sbs_s50": "reidhub.models.fastreid:sbs_s50",
+    "fastreid_sbs_r101_ibn": "reidhub.models.fastreid:sbs_r101_ibn",
+    "fastreid_mgn_r50_ibn": "reidhub.models.mgn:mgn_r50_ibn",
+    "fastreid_bot_gem_r50_ibn": "reidhub.models.fastreid:bot_gem_r50_ibn",
+    "fastreid_sbs_s50_2021": "reidhub.models.fastreid:sbs_s50_2021",
 }
 """Name of an architecture -> ``module:callable``; the callable takes a number of classes and returns a `ReidModel`."""
 

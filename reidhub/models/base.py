@@ -4,15 +4,16 @@ from torch import Tensor, fx, nn
 
 from reidhub.models.blocks import pool_average
 
-Logits = Tensor | tuple[Tensor, Tensor]
-"""Scores of the training classes, (N, num_classes); a pair of such tensors for hacnn, which has two classifiers."""
+Logits = Tensor | tuple[Tensor, ...]
+"""Scores of the training classes, (N, num_classes); a tuple of such tensors for a model with several classifiers."""
 
 
 class ReidModel(nn.Module):
     """A network that maps person images to embeddings (eval mode) or to scores of the training classes (train mode).
 
     Each class is one person of the training set. A subclass defines `feature_maps` and ``classifier``, and also ``fc``
-    if it has layers between pooling and classifier.
+    if it has layers between pooling and classifier. A subclass that pools otherwise, or has several classifiers,
+    defines `embed` and `classify` instead.
 
     Attributes:
         input_size: (height, width) in pixels of the images that the zoo's checkpoints of this architecture expect.
@@ -82,4 +83,8 @@ class ReidModel(nn.Module):
         The graph keeps the mode, train or eval, that the model has now. TorchScript cannot compile the Python code of
         the models. PyTorch calls this method.
         """
-        return fx.symbolic_trace(self)
+        traced = fx.symbolic_trace(self)
+        for output in traced.graph.find_nodes(op="output"):
+            output.type = None  # TorchScript cannot read `Logits`
+        traced.recompile()
+        return traced

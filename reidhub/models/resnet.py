@@ -4,6 +4,7 @@ As in torchvision, the 3x3 convolution of a block has the stride. In the paper, 
 block is defined here, because importing torchvision's models takes about 3 s.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 from torch import Tensor, nn
@@ -23,12 +24,20 @@ class Bottleneck(nn.Module):
         width: channels of the 3x3 convolution.
         stride: stride of the 3x3 convolution.
         downsample: gives the input the shape of the output; None if it already has this shape.
+        norm: creates the first normalisation from the number of channels.
     """
 
-    def __init__(self, in_channels: int, width: int, stride: int = 1, downsample: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        stride: int = 1,
+        downsample: nn.Module | None = None,
+        norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = norm(width)
         self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, width * EXPANSION, 1, bias=False)
@@ -61,10 +70,10 @@ class ResNet50(ReidModel):
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
-        self.layer1 = _make_stage(64, 64, 3)
-        self.layer2 = _make_stage(256, 128, 4, stride=2)
-        self.layer3 = _make_stage(512, 256, 6, stride=2)
-        self.layer4 = _make_stage(1024, 512, 3, stride=last_stride)
+        self.layer1 = make_stage(64, 64, 3)
+        self.layer2 = make_stage(256, 128, 4, stride=2)
+        self.layer3 = make_stage(512, 256, 6, stride=2)
+        self.layer4 = make_stage(1024, 512, 3, stride=last_stride)
         if embedding_dim is not None:
             self.fc = make_embedding_layer(WIDTH, embedding_dim)
         self.classifier = nn.Linear(self.embedding_dim, num_classes)
@@ -76,14 +85,21 @@ class ResNet50(ReidModel):
         return self.layer4(self.layer3(x))  # -> (N, 2048, H/32, W/32), or H/16, W/16 if `last_stride` is 1
 
 
-def _make_stage(in_channels: int, width: int, blocks: int, *, stride: int = 1) -> nn.Sequential:
+def make_stage(
+    in_channels: int,
+    width: int,
+    blocks: int,
+    *,
+    stride: int = 1,
+    norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
+) -> nn.Sequential:
     """Create a stage; its first block changes the shape: (N, in, h, w) -> (N, 4 width, h/stride, w/stride)."""
     out_channels = width * EXPANSION
     downsample = nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
     )
-    first = Bottleneck(in_channels, width, stride, downsample)
-    return nn.Sequential(first, *(Bottleneck(out_channels, width) for _ in range(blocks - 1)))
+    first = Bottleneck(in_channels, width, stride, downsample, norm)
+    return nn.Sequential(first, *(Bottleneck(out_channels, width, norm=norm) for _ in range(blocks - 1)))
 
 
 resnet50 = ResNet50

@@ -10,7 +10,7 @@ from reidhub.errors import StateDictError
 from reidhub.files.sniff import make_printable
 
 CLASSIFIER = "classifier"
-"""Prefix of the names of the classifier's tensors; their shapes depend on the classes of the training set."""
+"""Start of a part of the names of a classifier's tensors; their shapes depend on the classes of the training set."""
 
 _OPTIONAL = "num_batches_tracked"  # PyTorch writes this count since 0.4.1; eval mode does not use it
 _SHOWN = 12  # number of differences that a message lists at most
@@ -26,7 +26,12 @@ def count_classes(tensors: Mapping[str, Tensor]) -> int | None:
 
 def is_classifier(name: str) -> bool:
     """Return True if a tensor of this name belongs to a classifier."""
-    return name.startswith(CLASSIFIER)
+    return is_in_head(name, (CLASSIFIER,))
+
+
+def is_in_head(name: str, head: tuple[str, ...]) -> bool:
+    """Return True if a part of a tensor's name, between its dots, starts with one of the words of ``head``."""
+    return any(part.startswith(head) for part in name.split("."))
 
 
 def is_optional(name: str) -> bool:
@@ -37,7 +42,8 @@ def is_optional(name: str) -> bool:
 def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str) -> None:
     """Load weights into a model; names and shapes must be exactly those of the model.
 
-    Only ``num_batches_tracked`` may be missing, because old files do not have it; it is then set to 0.
+    Only ``num_batches_tracked`` may be missing, because old files do not have it; it is then set to 0. A parameter that
+    the model has under several names stays one parameter; the given tensors of these names must be the same.
 
     Args:
         model: a model on any device, including ``meta``. If dtype and device fit, the model uses the given tensors
@@ -46,7 +52,8 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str) 
         what: name of the checkpoint, for the error message.
 
     Raises:
-        StateDictError: tensors are missing, unexpected or have another shape; the message lists them.
+        StateDictError: tensors are missing, unexpected or have another shape, or they differ although the model has one
+            parameter for them; the message lists them.
     """
     wanted = model.state_dict(keep_vars=True)
     given = dict(tensors)
@@ -55,12 +62,15 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str) 
             given[name] = torch.zeros((), dtype=tensor.dtype, device="cpu")
     if lines := _find_differences(wanted, given):
         raise _explain_misfit(what, lines, len(wanted.keys() | given.keys()))
+    _check_shared(wanted, given, what)
     modules = dict(model.named_modules(remove_duplicate=False))
+    new: dict[Tensor, Tensor] = {}
     for name, before in wanted.items():  # the same as load_state_dict(assign=True), but faster
-        tensor = given[name].to(dtype=before.dtype, device=_choose_device(before))
+        if before not in new:
+            tensor = given[name].to(dtype=before.dtype, device=_choose_device(before))
+            new[before] = nn.Parameter(tensor, before.requires_grad) if isinstance(before, nn.Parameter) else tensor
         path, _, key = name.rpartition(".")
-        is_parameter = isinstance(before, nn.Parameter)
-        setattr(modules[path], key, nn.Parameter(tensor, before.requires_grad) if is_parameter else tensor)
+        setattr(modules[path], key, new[before])
 
 
 def load_backbone(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str, head: tuple[str, ...]) -> None:
@@ -72,16 +82,38 @@ def load_backbone(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str,
         model: a model in which every tensor is initialised.
         tensors: name -> CPU tensor.
         what: name of the checkpoint, for messages.
-        head: prefixes of the names of the head's tensors.
+        head: words with which a part of the names of the head's tensors starts, see `is_in_head`.
 
     Raises:
         StateDictError: the weights outside the head do not fit; the message lists the differences.
     """
-    new = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(head)}
-    left_out = {name: tensor for name, tensor in tensors.items() if name.startswith(head)}
+    new = {name: tensor for name, tensor in model.state_dict().items() if is_in_head(name, head)}
+    left_out = {name: tensor for name, tensor in tensors.items() if is_in_head(name, head)}
     load_weights(model, {**{n: t for n, t in tensors.items() if n not in left_out}, **new}, what=what)
     lists = _list_tensors(left_out) or "nothing", _list_tensors(new)
     _log.warning("%s: left out %s; newly initialised: %s", what, *lists)
+
+
+def untie(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copy the tensors that have the same memory as an earlier tensor, because a safetensors file cannot share them."""
+    seen: set[int] = set()
+    separate = {}
+    for name, tensor in tensors.items():
+        separate[name] = tensor.clone() if tensor.numel() and tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
+    return separate
+
+
+def _check_shared(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], what: str) -> None:
+    """Raise StateDictError if tensors differ that are one parameter of the model."""
+    first: dict[Tensor, str] = {}
+    for name, parameter in wanted.items():
+        one = first.setdefault(parameter, name)
+        if one != name and not torch.allclose(given[one], given[name], rtol=0, atol=0, equal_nan=True):
+            raise StateDictError(
+                f"{what}: {one} and {name} are one parameter of the model, but the file has two values for it",
+                hint="the file was changed after it was saved, or other code wrote it",
+            )
 
 
 def _list_tensors(tensors: Mapping[str, Tensor]) -> str:

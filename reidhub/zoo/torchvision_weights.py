@@ -6,8 +6,8 @@ from reidhub.errors import UsageError
 from reidhub.zoo.checkpoint import IMAGENET, Artifact, Checkpoint, ModelSpec, Source, StateDictLayout
 from reidhub.zoo.manifest import zoo
 
-HEAD = ("fc.", "classifier.")
-"""Name prefixes of layers that cannot use torchvision's weights; ``fc`` is the name of torchvision's classifier."""
+HEAD = ("fc", "classifier")
+"""Names of layers that cannot use torchvision's weights; ``fc`` is the name of torchvision's classifier."""
 
 _TORCHVISION = "torchvision:"
 

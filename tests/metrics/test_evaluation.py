@@ -27,7 +27,7 @@ from reidhub.metrics.inputs import read_embeddings
 def test_contract_figures_are_met(entry: dict[str, Any], distance: Any) -> None:
     result = evaluate(**retrieval_case(**entry["case"]), distance=distance)
     expected = entry[distance]
-    measured = {f"rank{k}": float(result.cmc[k - 1]) for k in (1, 5, 10)} | {"mAP": result.mAP}
+    measured = {f"rank{k}": float(result.cmc[k - 1]) for k in (1, 5, 10)} | {"mAP": result.mAP, "mINP": result.mINP}
     assert measured == pytest.approx({metric: expected[metric] for metric in measured}, abs=1e-5)
 
 

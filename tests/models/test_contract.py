@@ -7,22 +7,28 @@ from dataclasses import dataclass
 import pytest
 import torch
 import torch.fx
-from support.architectures import EVERY, list_architectures
-from support.contract import FEATURES, LAYOUTS, contract_model, input_batch
+from support.architectures import EVERY, KINDS, MGN, list_architectures
+from support.contract import FEATURES, LAYOUTS, contract_model, count_contract_classes, input_batch
 from torch import Tensor, nn
 
 from reidhub.models import ARCHITECTURES, build
 from reidhub.models.base import ReidModel
 
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+WITH_MGN = list_architectures(short=(*KINDS, MGN))
 SLOW = list_architectures(short=("osnet_x0_25", "hacnn"))  # for tests that take seconds for each
+PUBLISHED = [name for name in ARCHITECTURES if name in FEATURES]
 FLOAT32 = 1e-4  # the contract's own bound on a float32 implementation
+FASTREID_FLOAT32 = 1e-5  # the bound of the contract of fast-reid's architectures
 FLOAT64 = 1e-9  # rounding of 1.1e-16, magnified some thousand times by mlfn; far below any dependence that matters
 
 
 @dataclass(frozen=True)
 class Case:
-    """One architecture with the contract's weights and images, and what the published definition gives for them."""
+    """One architecture with the contract's weights and images, and what the published definition gives for them.
+
+    If no definition is published, the embedding is that of the model itself in double precision.
+    """
 
     name: str
     model: ReidModel
@@ -31,13 +37,18 @@ class Case:
     logits: Tensor | None
 
     @property
+    def float32(self) -> float:
+        """Bound on the error of the embedding in single precision."""
+        return FASTREID_FLOAT32 if self.name.startswith("fastreid_") else FLOAT32
+
+    @property
     def small(self) -> Tensor:
         """Images as small as the architecture takes them, for tests of the graph rather than of the values.
 
         At 64x32, oneDNN's bfloat16 kernel for AMX computes stride-2 convolutions of tiny maps (4x2) wrongly,
         always in ResNets (error 50 %) and at times in MLFN; at 128x64 they are right.
         """
-        height = 128 if self.name.startswith(("resnet", "mlfn")) else 64
+        height = 128 if self.name.startswith(("resnet", "mlfn", "fastreid_")) else 64
         return self.images if self.name == "hacnn" else self.images[:, :, :height, : height // 2].contiguous()
 
 
@@ -48,7 +59,8 @@ def case(request: pytest.FixtureRequest) -> Case:
     model = contract_model(name)
     logits = torch.from_numpy(FEATURES[f"{name}.logits"]) if f"{name}.logits" in FEATURES else None
     images = torch.from_numpy(input_batch(*model.input_size))
-    return Case(name, model, images, torch.from_numpy(FEATURES[name]), logits)
+    embedding = torch.from_numpy(FEATURES[name]) if name in FEATURES else embed_exactly(model, images)
+    return Case(name, model, images, embedding, logits)
 
 
 @pytest.fixture(params=ARCHITECTURES)
@@ -62,45 +74,55 @@ def embed(model: nn.Module, images: Tensor) -> Tensor:
     return model(images)
 
 
+def embed_exactly(model: nn.Module, images: Tensor) -> Tensor:
+    return embed(copy.deepcopy(model).double(), images.double())
+
+
 def error(got: Tensor, want: Tensor) -> float:
     """Relative, over the whole batch."""
     return ((got.double() - want.double()).norm() / want.double().norm()).item()
 
 
 def test_keys_shapes_and_their_order_are_the_published_ones(name):
-    layout = {key: list(tensor.shape) for key, tensor in build(name, device="meta").state_dict().items()}
+    layout = {
+        key: list(tensor.shape)
+        for key, tensor in build(name, count_contract_classes(name), device="meta").state_dict().items()
+    }
 
     assert list(layout.items()) == list(LAYOUTS[name].items())
 
 
 def test_number_of_classes_changes_the_classifier_alone(name):
-    layout = {key: list(tensor.shape) for key, tensor in build(name, 751, device="meta").state_dict().items()}
+    layout = {key: list(tensor.shape) for key, tensor in build(name, 702, device="meta").state_dict().items()}
 
     changed = {key for key, shape in layout.items() if shape != LAYOUTS[name][key]}
-    assert changed == {key for key in layout if key.startswith("classifier")}
-    assert all(layout[key][0] == 751 for key in changed)
+    assert changed == {key for key in layout if "classifier" in key}
+    assert all(layout[key][0] == 702 for key in changed)
 
 
-@pytest.mark.parametrize("case", ARCHITECTURES, indirect=True)
+@pytest.mark.parametrize("case", PUBLISHED, indirect=True)
 def test_embedding_is_the_published_one(case):
     embedding = embed(case.model, case.images)
 
     assert embedding.shape == (2, case.model.embedding_dim)
-    assert error(embedding, case.embedding) < FLOAT32
+    assert error(embedding, case.embedding) < case.float32
 
 
+@pytest.mark.parametrize("case", WITH_MGN, indirect=True)
 @torch.no_grad()
 def test_logits_are_the_published_ones(case):
     logits = case.model.classify(case.embedding.float())
 
-    if case.logits is None:
-        assert [part.shape for part in logits] == [(2, 1000), (2, 1000)]
-    else:
+    if case.logits is not None:
         assert error(logits, case.logits) < FLOAT32
+        return
+    classifiers = [key for key in LAYOUTS[case.name] if "classifier" in key and key.endswith(".weight")]
+    parts = logits if isinstance(logits, tuple) else (logits,)
+    assert [part.shape for part in parts] == [(2, count_contract_classes(case.name))] * len(classifiers)
 
 
 def test_double_precision_gives_the_published_embedding_to_its_last_digits(case):
-    embedding = embed(copy.deepcopy(case.model).double(), case.images.double())
+    embedding = embed_exactly(case.model, case.images)
 
     assert error(embedding, case.embedding) < (FLOAT32 if case.name == "hacnn" else FLOAT64)
 
@@ -133,7 +155,7 @@ def test_batch_size_changes_the_rounding_alone(case):
 
     assert error(embed(exact, three[2:].double()), embed(exact, three.double())[2:]) < FLOAT64
     for images in (three, three[2:]):
-        assert error(embed(case.model, images)[-1], case.embedding[0]) < FLOAT32
+        assert error(embed(case.model, images)[-1], case.embedding[0]) < case.float32
 
 
 @pytest.mark.parametrize("weights_too", [False, True])
@@ -144,7 +166,7 @@ def test_channels_last_images_give_the_same_embedding(case, weights_too):
 
     embedding = embed(model, case.images.to(memory_format=torch.channels_last))
 
-    assert error(embedding, case.embedding) < FLOAT32
+    assert error(embedding, case.embedding) < case.float32
 
 
 def test_inference_mode_gives_the_same_bits(case):
@@ -183,9 +205,10 @@ def test_gpu_gives_the_published_embedding(case):
     with torch.backends.cudnn.flags(allow_tf32=False):
         embedding = embed(copy.deepcopy(case.model).cuda(), case.images.cuda()).cpu()
 
-    assert error(embedding, case.embedding) < FLOAT32
+    assert error(embedding, case.embedding) < case.float32
 
 
+@pytest.mark.parametrize("case", WITH_MGN, indirect=True)
 def test_traced_graph_gives_the_same_bits(case):
     """What folds normalisations into convolutions works on such a graph."""
     traced = torch.fx.symbolic_trace(case.model)
@@ -200,7 +223,7 @@ def test_export_leaves_the_batch_size_open(case):
 
     five = torch.cat((case.small, case.small, case.small[:1]))
 
-    assert error(embed(exported, five)[:2], embed(case.model, case.small)) < FLOAT32
+    assert error(embed(exported, five)[:2], embed(case.model, case.small)) < case.float32
 
 
 @pytest.mark.parametrize("case", SLOW, indirect=True)
@@ -208,7 +231,7 @@ def test_compiler_takes_the_model_in_one_graph(case):
     torch.compiler.reset()
     compiled = torch.compile(case.model, backend="aot_eager", fullgraph=True)
 
-    assert error(embed(compiled, case.small), embed(case.model, case.small)) < FLOAT32
+    assert error(embed(compiled, case.small), embed(case.model, case.small)) < case.float32
 
 
 @pytest.mark.long
@@ -216,7 +239,7 @@ def test_compiled_code_gives_the_published_embedding(case):
     torch.compiler.reset()
     compiled = torch.compile(case.model, fullgraph=True)
 
-    assert error(embed(compiled, case.images), case.embedding) < FLOAT32
+    assert error(embed(compiled, case.images), case.embedding) < case.float32
 
 
 @torch.no_grad()
@@ -236,9 +259,11 @@ def test_eval_mode_leaves_the_state_as_it_is(case):
     assert all(torch.equal(before[key], tensor) for key, tensor in case.model.state_dict().items())
 
 
+@pytest.mark.parametrize("case", WITH_MGN, indirect=True)
 def test_shapes_alone_are_enough_to_be_filled_by_assignment(case):
-    tensors = [*case.model.parameters(), *case.model.buffers()]
+    parameters = dict(case.model.named_parameters(remove_duplicate=False))
+    tensors = {**parameters, **dict(case.model.named_buffers(remove_duplicate=False))}
 
-    assert {tensor.device.type for tensor in tensors} == {"cpu"}
-    assert len(tensors) == len(LAYOUTS[case.name])  # no buffer outside the state dict that a file could not fill
-    assert all(parameter.requires_grad for parameter in case.model.parameters())
+    assert {tensor.device.type for tensor in tensors.values()} == {"cpu"}
+    assert tensors.keys() == LAYOUTS[case.name].keys()  # no buffer outside the state dict that a file could not fill
+    assert all(p.requires_grad != name.endswith("bnneck.bias") for name, p in parameters.items())

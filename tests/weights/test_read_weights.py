@@ -19,7 +19,7 @@ from torch import nn
 import reidhub
 from reidhub.errors import StateDictError, WeightsError
 from reidhub.models import build
-from reidhub.weights import count_classes, load_weights, read_weights
+from reidhub.weights import CLASSIFIER, count_classes, load_backbone, load_weights, read_weights
 from reidhub.zoo.checkpoint import StateDictLayout
 
 FORMATS = {
@@ -326,6 +326,20 @@ def test_what_does_not_fit_is_listed():
     assert lines[-1].startswith("hint:")
 
 
+def test_classifier_below_other_parts_of_a_model_is_left_out_of_the_backbone(caplog):
+    def make(classes: int) -> nn.Module:
+        return nn.ModuleDict({"body": nn.Linear(3, 3), "b1_head": nn.ModuleDict({"classifier": nn.Linear(3, classes)})})
+
+    model, given = make(5), make(2).state_dict()
+    own = model["b1_head"]["classifier"].weight.clone()
+
+    load_backbone(model, given, what="test", head=(CLASSIFIER,))
+
+    assert torch.equal(model["body"].weight, given["body.weight"])
+    assert torch.equal(model["b1_head"]["classifier"].weight, own)
+    assert "left out b1_head.classifier.weight (2, 3)" in caplog.text
+
+
 def test_a_model_that_does_not_fit_is_left_as_it_was():
     model = build("osnet_x0_25", 3)
     before = OrderedDict((name, tensor.clone()) for name, tensor in model.state_dict().items())
@@ -336,7 +350,7 @@ def test_a_model_that_does_not_fit_is_left_as_it_was():
     assert same(model.state_dict(), before)
 
 
-@pytest.mark.parametrize("name", ["osnet_x0_25", "hacnn", "resnet50"])
+@pytest.mark.parametrize("name", ["osnet_x0_25", "hacnn", "resnet50", "fastreid_bot_r50", "fastreid_mgn_r50_ibn"])
 def test_classes_are_counted_from_the_classifier(name):
     assert count_classes(build(name, 702, device="meta").state_dict()) == 702
     assert count_classes({"w": torch.ones(2)}) is None

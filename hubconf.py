@@ -44,16 +44,31 @@ _SUMMARIES = {
     "mobilenetv2_x1_0": "MobileNetV2: 2.2 M parameters, (N, 3, 256, 128) -> (N, 1280).",
     "mobilenetv2_x1_4": "MobileNetV2, 1.4 times the width: 4.3 M parameters, (N, 3, 256, 128) -> (N, 1792).",
     "shufflenet": "ShuffleNet: (N, 3, 256, 128) -> (N, 960); ImageNet weights only.",
+    "fastreid_bot_r50": "fast-reid's BoT, ResNet-50: (N, 3, 256, 128) -> (N, 2048); cosine distance.",
+    "fastreid_bot_r50_ibn": "fast-reid's BoT, ResNet-50 with IBN: (N, 3, 256, 128) -> (N, 2048); cosine distance.",
+    "fastreid_bot_s50": "fast-reid's BoT, ResNeSt-50: (N, 3, 256, 128) -> (N, 2048); cosine distance.",
+    "fastreid_bot_r101_ibn": "fast-reid's BoT, ResNet-101 with IBN: (N, 3, 256, 128) -> (N, 2048); cosine distance.",
+    "fastreid_agw_r50": "fast-reid's AGW, ResNet-50: (N, 3, 256, 128) -> (N, 2048); cosine distance.",
+    "fastreid_agw_r50_ibn": "fast-reid's AGW, ResNet-50 with IBN: (N, 3, 256, 128) -> (N, 2048); cosine distance.",
+    "fastreid_agw_s50": "fast-reid's AGW, ResNeSt-50: (N, 3, 256, 128) -> (N, 2048); cosine distance.",
+    "fastreid_agw_r101_ibn": "fast-reid's AGW, ResNet-101 with IBN: (N, 3, 256, 128) -> (N, 2048); cosine distance.",
+    "fastreid_sbs_r50": "fast-reid's SBS, ResNet-50: (N, 3, 384, 128) -> (N, 2048); cosine distance.",
+    "fastreid_sbs_r50_ibn": "fast-reid's SBS, ResNet-50 with IBN: (N, 3, 384, 128) -> (N, 2048); cosine distance.",
+    "fastreid_sbs_s50": "fast-reid's SBS, ResNeSt-50: (N, 3, 384, 128) -> (N, 2048); cosine distance.",
+    "fastreid_sbs_r101_ibn": "fast-reid's SBS, ResNet-101 with IBN: (N, 3, 384, 128) -> (N, 2048); cosine distance.",
+    "fastreid_mgn_r50_ibn": "fast-reid's MGN, three branches of ResNet-50 with IBN: (N, 3, 384, 128) -> (N, 2048).",
+    "fastreid_bot_gem_r50_ibn": "fast-reid's BoT for vehicles, ResNet-50 with IBN: (N, 3, 256, 256) -> (N, 2048).",
+    "fastreid_sbs_s50_2021": "BoT-SORT's appearance model, ResNeSt-50 of 2021: (N, 3, 384, 128) -> (N, 2048).",
 }
 
 _HELP = """{summary}
 
 Args:
     dataset: what the weights were trained on: ``imagenet``, ``market1501``, ``dukemtmcreid``, ``msmt17``,
-        ``msmt17_combineall``, or the tag of a multi-source file (``ms_d_c``). None means the default checkpoint
-        of the manifest: ``msmt17``, or for OSNet-AIN and OSNet-IBN ``msmt17_combineall``. If the zoo has only ImageNet
-        weights of the model, these load with a warning: they cannot tell people apart. Training starts from
-        ``imagenet``; for resnet50 and resnet50_fc512 these weights are torchvision's.
+        ``msmt17_combineall``, or another tag that ``reidhub list`` shows, such as ``ms_d_c``. None means the default
+        checkpoint of the manifest: ``msmt17`` if there is one, and ``msmt17_combineall`` for OSNet-AIN and OSNet-IBN.
+        If the zoo has only ImageNet weights of the model, these load with a warning: they cannot tell people apart.
+        Training starts from ``imagenet``; for resnet50 and resnet50_fc512 these weights are torchvision's.
     file: path of a checkpoint file of this architecture, to load instead of published weights.
     pretrained: True loads published weights and returns a model in eval mode; False returns a new model in train mode.
     num_classes: rows of the classifier. None keeps those of the file, and means 1000 for a new model. If the file has
@@ -62,7 +77,7 @@ Args:
 
 Returns:
     A ``ReidModel``. In eval mode it maps normalised RGB images (N, 3, H, W) to embeddings (N, D), in train mode to
-    logits (N, num_classes).
+    logits (N, num_classes), for hacnn and MGN one for each of their classifiers.
 """
 
 

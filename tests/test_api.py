@@ -39,7 +39,7 @@ def test_every_checkpoint_of_the_zoo_and_of_ones_own_manifest_is_listed(own_zoo)
     own_zoo(Entry(NAME, b""))
 
     assert [checkpoint.name for checkpoint in reidhub.checkpoints()] == [*before, NAME]
-    assert len(before) == 66
+    assert len(before) == 112
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def _describe_cost(model: str) -> tuple[str, str, str]:
     if architecture is None or architecture.computed is None:
         raise ValueError(f"the manifest has no computed cost of {model}")
     cost = architecture.computed
-    return f"{cost.params / 1e6:.1f}", f"{cost.multiply_adds / 1e9:.2f}", _read_times()[model]
+    return f"{cost.params / 1e6:.1f}", f"{cost.multiply_adds / 1e9:.2f}", _read_times().get(model, "")
 
 
 def _read_times() -> dict[str, str]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from reidhub.diagnosis.exported import EXPORTS, explain_export
 from reidhub.diagnosis.formats import FORMATS, detect_format, explain_refusal, read_pointer, read_start
 from reidhub.diagnosis.known_files import describe_known_file
+from reidhub.diagnosis.named_layout import explain_other_network, read_with_layout
 from reidhub.diagnosis.origins import (
     find_by_digest,
     find_by_file_name,
@@ -23,7 +24,7 @@ from reidhub.diagnosis.origins import (
     find_origin,
     find_training_sets,
 )
-from reidhub.diagnosis.resemblance import ALIKE, Resemblance, find_nearest
+from reidhub.diagnosis.resemblance import ALIKE, Resemblance, find_nearest, find_twins
 from reidhub.diagnosis.wrapping import Wrapping, describe_layout, find_wrapping, make_layout
 from reidhub.errors import StateDictError, WeightsError
 from reidhub.files.digest import Digest
@@ -31,9 +32,9 @@ from reidhub.files.regular_file import make_path
 from reidhub.files.sniff import make_printable
 from reidhub.inference.export_metadata import ExportMetadata
 from reidhub.models import ARCHITECTURES, build
-from reidhub.weights import count_classes, load_weights, read_original_digest, read_weights
+from reidhub.weights import count_classes, load_weights, read_original_digest
 from reidhub.weights.fit import is_classifier
-from reidhub.zoo.checkpoint import IMAGENET, StateDictLayout
+from reidhub.zoo.checkpoint import IMAGENET, Checkpoint, StateDictLayout
 from reidhub.zoo.hub_folder import WEIGHTS
 from reidhub.zoo.torchvision_weights import HEAD, starts_from_torchvision
 
@@ -57,8 +58,10 @@ class Diagnosis:
             if there are none.
         tensors: number of tensors that were read; 0 if none could be read.
         wrapping: key and name prefix under which the file stores the tensors; None if not known.
+        named_layout: name of the layout in the manifest that the file has; None if it has none.
         layout: layout of a manifest entry that loads the file; None if no entry loads it.
         architecture: the architecture that has exactly these tensors, apart from the classifier; None if there is none.
+        twins: other architectures that have exactly these tensors too; empty if the file's name tells which one it is.
         nearest: the most similar architecture, if no architecture fits exactly; None if none is similar.
         num_classes: rows of the classifier; None if there is no classifier.
         training_sets: training sets that have ``num_classes`` classes.
@@ -77,8 +80,10 @@ class Diagnosis:
     known_by: Literal["sha256", "mega-mac"] | None = None
     tensors: int = 0
     wrapping: Wrapping | None = None
+    named_layout: str | None = None
     layout: StateDictLayout | None = None
     architecture: str | None = None
+    twins: tuple[str, ...] = ()
     nearest: str | None = None
     num_classes: int | None = None
     training_sets: tuple[str, ...] = ()
@@ -128,24 +133,30 @@ def diagnose(path: Path | str, architecture: str | None = None) -> Diagnosis:
 def _read_tensors(blank: Diagnosis, path: Path, start: bytes, architecture: str | None) -> Diagnosis:
     """Read the tensors, and fill in the fields of the diagnosis that depend on the tensors."""
     known = find_by_digest(Digest(blank.sha256))
-    layout = known[0].layout if known else StateDictLayout()
     try:
-        tensors = read_weights(path, layout=layout)
+        tensors, named = read_with_layout(path, known[0].layout if known else None)
     except WeightsError as error:
         refusal = explain_refusal(start) or error.message.removeprefix(f"{path}: ")
         return replace(blank, problem=refusal, hint=error.hint)
-    found = find_nearest(tensors, (architecture,) if architecture else tuple(ARCHITECTURES))
+    claimed = (architecture,) if architecture else tuple(claim.model for claim in find_by_file_name(path))
+    found = find_nearest(tensors, claimed if architecture else (*claimed, *ARCHITECTURES))
+    layout = known[0].layout if known else named.layout if named else StateDictLayout()
     classes = count_classes(found.select(tensors))
     wrapping = find_wrapping(path, layout)
     read = replace(
         blank,
         tensors=len(tensors),
         wrapping=wrapping,
+        named_layout=named.name if named else None,
         architecture=found.architecture if found.whole else None,
+        twins=find_twins(found.architecture) if found.whole and found.architecture not in claimed and not known else (),
         nearest=found.architecture if ALIKE <= found.share < 1 else None,
         num_classes=classes,
         training_sets=find_training_sets(classes),
     )
+    if named and found.share >= ALIKE and found.architecture not in named.architectures:
+        other = explain_other_network(named, found.architecture)
+        return replace(read, architecture=None, twins=(), nearest=found.architecture, problem=other[0], hint=other[1])
     if found.share < ALIKE and architecture is None:
         return replace(read, problem=_describe_unknown(tensors), hint=_OTHER)
     wanted = {name: tensor for name, tensor in found.select(tensors).items() if name not in found.others}
@@ -153,7 +164,8 @@ def _read_tensors(blank: Diagnosis, path: Path, start: bytes, architecture: str 
     if known or (misfit is None and found.share >= ALIKE):
         taken = {found.prefix + name for name in wanted}
         spare = [name for name in tensors if name not in taken]
-        read = replace(read, layout=layout if known else make_layout(wrapping, found.prefix, taken, spare))
+        made = layout if known or named else make_layout(wrapping, found.prefix, taken, spare)
+        read = replace(read, layout=None if named and spare else made)
     if _has_prefix_only(found, tensors):
         read = replace(read, wrapping=replace(wrapping, prefix=wrapping.prefix + found.prefix))
     problem, hint = _find_problem(read, tensors, found, misfit)
@@ -232,11 +244,18 @@ def _add_origin(read: Diagnosis, path: Path) -> Diagnosis:
     The published file of each checkpoint in ``entries`` has exactly these bytes. The checkpoints in ``candidates`` have
     the same architecture, and the same or an unknown number of classes.
     """
-    origin = find_origin(path, Digest(read.sha256), architecture=read.architecture)
+    resembles = read.architecture or (read.nearest if read.named_layout else None)
+    origin = find_origin(path, Digest(read.sha256), architecture=resembles)
     names = tuple(checkpoint.name for checkpoint in origin.entries)
-    could = find_candidates(read.architecture, read.num_classes) if read.architecture else ()
+    could = _list_candidates(read)
     others = tuple(checkpoint.name for checkpoint in could if checkpoint.name not in names)
     return replace(read, entries=names, known_by=origin.known_by, candidates=others)
+
+
+def _list_candidates(read: Diagnosis) -> list[Checkpoint]:
+    """List the checkpoints with these tensors, and the same or an unknown number of classes."""
+    fitting = (read.architecture, *read.twins) if read.architecture else ()
+    return [checkpoint for name in fitting for checkpoint in find_candidates(name, read.num_classes)]
 
 
 def _add_notes(read: Diagnosis, path: Path, start: bytes) -> Diagnosis:
@@ -254,6 +273,9 @@ def _write_notes(read: Diagnosis, path: Path, start: bytes) -> Iterator[str]:
             "1000 classes are ImageNet's: these weights tell objects apart, not people, and their embeddings cannot "
             "identify anyone. Training can start from them: reidhub.load(..., dataset='imagenet', num_classes=N)"
         )
+    if read.twins:
+        same = " and ".join(read.twins)
+        yield f"{same} has the same tensors; only the size of the images is another, and the file does not tell it"
     if read.wrapping and read.wrapping.other_roots:
         others = ", ".join(make_printable(root) for root in read.wrapping.other_roots)
         yield f"it holds tensors under {others} too; those under {read.wrapping.root} are read"
@@ -263,7 +285,7 @@ def _write_notes(read: Diagnosis, path: Path, start: bytes) -> Iterator[str]:
         return
     yield from describe_known_file(path, Digest(read.sha256))
     yield from _compare_with_name(read, path)
-    could = find_candidates(read.architecture, read.num_classes) if read.architecture else ()
+    could = _list_candidates(read)
     if ruled_out := [checkpoint.name for checkpoint in could if checkpoint.artifact.checked_by != "nothing"]:
         yield f"its bytes are not those published as {', '.join(ruled_out)}: it was saved again, or trained further"
     if read.format == "lfs-pointer" and (target := read_pointer(start)):

@@ -75,7 +75,7 @@ def _list_training(found: Diagnosis) -> dict[str, Any]:
 def _describe_file(found: Diagnosis) -> dict[str, Any]:
     file_name = Path(found.path).name
     original = {"original": file_name} if re.fullmatch(r"[\w-][\w.+-]*", file_name) else {}
-    layout = _list_changes(found.layout or StateDictLayout())
+    layout = found.named_layout or _list_changes(found.layout or StateDictLayout())
     return {
         **original,
         "sha256": found.sha256,

@@ -23,6 +23,7 @@ from reidhub.zoo.manifest import zoo
 
 AnyCheckpoint = TypeVar("AnyCheckpoint", bound=Checkpoint)
 
+_CHOOSE = "name the architecture: architecture=... in Python, --architecture in a command"
 _COPY = "copy the whole folder again, or write it again with `reidhub publish`"
 
 _log = logging.getLogger(__name__)
@@ -99,6 +100,9 @@ def _find_in_file(path: Path, architecture: str | None) -> OwnCheckpoint:
         if found.problem:
             hint = "leave the architecture out, and it is detected" if architecture else found.hint
             raise StateDictError(f"{path}: {found.problem}", hint=hint)
+        if found.twins:
+            both = " and of ".join((str(found.architecture), *found.twins))
+            raise StateDictError(f"{path} has the tensors of {both}, whose images differ in size", hint=_CHOOSE)
         known = tuple(zoo().by_name[name] for name in found.entries)
         if not known:
             _log.info("%s has the architecture %s", path, found.architecture)

@@ -10,7 +10,7 @@ from functools import cache
 
 from torch import Tensor
 
-from reidhub.models import build
+from reidhub.models import ARCHITECTURES, build
 from reidhub.weights.fit import is_classifier, is_optional
 
 ALIKE = 0.1
@@ -61,12 +61,34 @@ def find_nearest(tensors: Mapping[str, Tensor], architectures: Collection[str]) 
     """Find the architecture whose tensors have the most similar names and shapes.
 
     Each of the ``architectures`` is compared with the unchanged names, and also with the names without a common prefix,
-    such as ``module.``. The best comparison is returned. If several are equally good, unchanged names are preferred.
+    such as ``module.``. The best comparison is returned. If several are equally good, unchanged names are preferred,
+    and then the architecture that is listed first.
     """
-    found = [
-        resemblance for prefix in _list_prefixes(tensors) for resemblance in _compare(tensors, prefix, architectures)
-    ]
-    return max(found, key=lambda one: one.share if not one.prefix or one.share >= ALIKE else 0)
+    best = None
+    for prefix in _list_prefixes(tensors):
+        for found in _compare(tensors, prefix, architectures):
+            if found.whole and not prefix:
+                return found  # nothing can be more similar, and building the other architectures takes time
+            share = found.share if not prefix or found.share >= ALIKE else 0
+            if best is None or share > best[0]:
+                best = share, found
+    if best is None:
+        raise ValueError("no architecture was given")
+    return best[1]
+
+
+def find_twins(architecture: str) -> tuple[str, ...]:
+    """Find the other architectures that have exactly the same tensors, apart from the classifier.
+
+    Only the architectures that the same module defines are compared: no two modules define the same tensors.
+    """
+    own, module = _read_architecture(architecture), _find_module(architecture)
+    others = (name for name in ARCHITECTURES if name != architecture and _find_module(name) == module)
+    return tuple(name for name in others if _read_architecture(name) == own)
+
+
+def _find_module(architecture: str) -> str:
+    return ARCHITECTURES[architecture].partition(":")[0]
 
 
 def _compare(tensors: Mapping[str, Tensor], prefix: str, architectures: Collection[str]) -> Iterator[Resemblance]:

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from reidhub.diagnosis.named_layout import read_with_layout
 from reidhub.errors import StateDictError, UsageError, WeightsError
 from reidhub.models import build
-from reidhub.weights import count_classes, load_weights, read_weights
+from reidhub.weights import count_classes, load_weights
 from reidhub.zoo.checkpoint import Checkpoint
+from reidhub.zoo.known_layouts import KnownLayout
 
 
 def find_by_tensors(path: Path, checkpoints: list[Checkpoint]) -> list[Checkpoint]:
@@ -22,18 +24,27 @@ def find_by_tensors(path: Path, checkpoints: list[Checkpoint]) -> list[Checkpoin
         One checkpoint; an empty list if none fits, if several fit, or if the file cannot be read.
     """
     try:
-        tensors = read_weights(path)
+        tensors, layout = read_with_layout(path, None)
     except WeightsError:
         return []
     classes = count_classes(tensors)
-    named = [c for c in checkpoints if c.artifact.original_file == path.name]
+    claimed = [c for c in checkpoints if c.artifact.original_file == path.name]
     counted = [c for c in checkpoints if c.spec.num_classes is not None]
-    likely = [c for c in (named or counted) if classes and c.spec.num_classes in (None, classes)]
+    likely = [c for c in (claimed or counted) if classes and c.spec.num_classes in (None, classes)]
     fitting = []
     for checkpoint in likely:
+        if not _has_layout(checkpoint, layout):
+            continue
         try:
             load_weights(build(checkpoint.model, classes or 1, device="meta"), tensors, what=path.name)
         except (StateDictError, UsageError):
             continue
         fitting.append(checkpoint)
     return fitting if len(fitting) == 1 else []
+
+
+def _has_layout(checkpoint: Checkpoint, layout: KnownLayout | None) -> bool:
+    """Return True if a file with this named layout, or with none, can be the file of the checkpoint."""
+    if layout is None:
+        return not (checkpoint.layout.rename or checkpoint.layout.constants)
+    return checkpoint.layout == layout.layout

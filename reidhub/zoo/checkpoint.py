@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path, PurePosixPath
 from typing import Literal
+from urllib.parse import urlsplit
 
 from reidhub.files.digest import Digest
 
@@ -304,10 +305,12 @@ class Checkpoint:
     def file_name(self) -> str:
         """The file name of a copy, for example in a mirror.
 
-        It is the checkpoint's name with the suffix of the author's file, or with ``.pth`` if that suffix is unusual.
+        It is the checkpoint's name with the suffix of the author's file, or with ``.pth`` if that suffix is unusual. If
+        the author's name for the file is not known, the suffix is that of the first source.
         """
-        suffix = "".join(PurePosixPath(self.artifact.original_file or "").suffixes[-2:])
-        return self.name + (suffix if suffix in {".pth", ".pth.tar", ".pyth"} else ".pth")
+        author = self.artifact.original_file or urlsplit(self.artifact.sources[0].location).path
+        suffix = "".join(PurePosixPath(author).suffixes[-2:])
+        return self.name + (suffix if suffix in {".pth", ".pth.tar", ".pyth", ".safetensors"} else ".pth")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

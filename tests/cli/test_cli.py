@@ -41,7 +41,7 @@ def test_list_names_every_checkpoint_on_a_line_and_says_which_are_unpinned():
 def test_list_as_data_has_every_promised_field():
     listed = json.loads(reidhub("list", "--json").stdout)
 
-    assert len(listed) == 66
+    assert len(listed) == 112
     assert all(entry.keys() >= FIELDS for entry in listed)
     assert all(entry["input"].keys() >= {"height", "width"} for entry in listed)
     assert {source["kind"] for entry in listed for source in entry["sources"]} == {"mega", "gdrive", "https"}
@@ -217,7 +217,7 @@ def test_manifest_of_ones_own_adds_to_the_zoo(tmp_path):
     done = reidhub("--manifest", str(first), "--manifest", str(second), "list", "--json")
 
     names = [entry["name"] for entry in json.loads(done.stdout)]
-    assert names[-2:] == ["osnet_x0_25.demo_world", "osnet_x0_25.other_world"] and len(names) == 68
+    assert names[-2:] == ["osnet_x0_25.demo_world", "osnet_x0_25.other_world"] and len(names) == 114
 
 
 def test_manifests_of_the_option_follow_those_of_the_environment_and_last_for_one_command(tmp_path, monkeypatch):

@@ -19,6 +19,11 @@ from reidhub.zoo.manifest import folder, read_manifest, zoo
 
 FACTS = list(csv.DictReader((TESTS / "data" / "zoo.csv").read_text(encoding="utf-8").splitlines()))
 
+FASTREID = list(csv.DictReader((TESTS / "data" / "fastreid_zoo.csv").read_text(encoding="utf-8").splitlines()))
+TRACKING = {f"osnet_x1_0.{tag}" for tag in ("mot17", "sportsmot", "dancetrack", "soccernet")} | {
+    "fastreid_sbs_s50_2021.mot17"
+}
+
 INPUT = "input: {height: 64, width: 32, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25], interpolation: bilinear}"
 ENTRY = """\
 checkpoints:
@@ -60,9 +65,9 @@ def figures(checkpoint: Checkpoint) -> str:
     )
 
 
-def test_the_manifest_holds_the_66_published_checkpoints_and_no_other():
-    assert len(FACTS) == 66
-    assert sorted(by_name()) == sorted(row["name"] for row in FACTS)
+def test_the_manifest_holds_the_112_published_checkpoints_and_no_other():
+    assert (len(FACTS), len(FASTREID), len(TRACKING)) == (66, 41, 5)
+    assert sorted(by_name()) == sorted([*(row["name"] for row in FACTS + FASTREID), *TRACKING])
 
 
 @pytest.mark.parametrize("row", FACTS, ids=lambda row: row["name"])
@@ -84,18 +89,63 @@ def test_an_entry_says_what_the_published_tables_say(row):
     assert figures(checkpoint) == row["scores"]
 
 
+@pytest.mark.parametrize("row", FASTREID, ids=lambda row: row["name"])
+def test_an_entry_of_fast_reid_says_what_its_published_table_says(row):
+    checkpoint = by_name()[row["name"]]
+    artifact = checkpoint.artifact
+    assert [(source.kind, source.location) for source in artifact.sources] == [("https", row["address"])]
+    assert artifact.original_file == row["address"].rpartition("/")[2]
+    assert (" ".join(checkpoint.trained_on), str(checkpoint.spec.num_classes)) == (
+        row["trained_on"],
+        row["num_classes"],
+    )
+    assert checkpoint.layout == next(one.layout for one in zoo().layouts if one.name == row["layout"])
+    assert checkpoint.model in next(one.architectures for one in zoo().layouts if one.name == row["layout"])
+    assert f"{checkpoint.input.height}x{checkpoint.input.width}" == row["input"]
+    assert (checkpoint.input.interpolation, checkpoint.distance) == ("bicubic", "cosine")
+    assert (artifact.digest.hex if artifact.digest else "", str(artifact.size or "")) == (row["sha256"], row["size"])
+    assert figures(checkpoint) == row["scores"]
+    assert {checkpoint.find_domain(score) for score in checkpoint.scores} == {"same"}
+    assert "Apache-2.0" in checkpoint.licence and "research" in checkpoint.licence
+    assert any(re.match("Certain|Nearly certain|Likely|Inferred", notice) for notice in checkpoint.notices)
+
+
+@pytest.mark.parametrize("name", sorted(TRACKING))
+def test_an_encoder_for_tracking_says_that_no_scores_are_published_and_what_is_not_confirmed(name):
+    checkpoint = by_name()[name]
+    assert checkpoint.scores == ()
+    assert checkpoint.artifact.pinned == (name == "fastreid_sbs_s50_2021.mot17")
+    texts = " ".join(checkpoint.notices)
+    assert "scores" in texts and re.search("not confirmed|nothing here confirms", texts)
+
+
+def test_the_pixels_of_a_layout_are_those_of_the_images_of_its_checkpoints():
+    pixels = [checkpoint for checkpoint in zoo().checkpoints if checkpoint.layout.constants]
+    assert len(pixels) == len(FASTREID)
+    for checkpoint in pixels:
+        for name, numbers in (("pixel_mean", checkpoint.input.mean), ("pixel_std", checkpoint.input.std)):
+            assert checkpoint.layout.constants[name] == pytest.approx([255 * number for number in numbers], rel=1e-9)
+
+
+AUTHORS = ("https://github.com/JDAI-CV/fast-reid/releases/", "https://storage.googleapis.com/com-roboflow-marketing/")
+
+
 def test_sources_stand_in_order_of_trust_and_others_copies_only_behind_a_sha256():
     for checkpoint in zoo().checkpoints:
-        kinds = [source.kind for source in checkpoint.artifact.sources]
+        sources = checkpoint.artifact.sources
+        kinds = [source.kind for source in sources]
         assert kinds == sorted(kinds, key=["mega", "gdrive", "https"].index)
-        assert ("https" in kinds) == checkpoint.artifact.pinned, checkpoint.name
+        assert checkpoint.artifact.pinned or all(
+            source.location.startswith(AUTHORS) for source in sources if source.kind == "https"
+        )
 
 
 def test_what_has_neither_sha256_nor_mac_comes_from_its_author_alone():
     bare = [c for c in zoo().checkpoints if c.artifact.checked_by == "nothing"]
-    assert len(bare) == 14
+    assert len(bare) == 14 + 40 + 4
     for checkpoint in bare:
-        assert [source.kind for source in checkpoint.artifact.sources] == ["gdrive"]
+        (source,) = checkpoint.artifact.sources
+        assert source.kind == "gdrive" or source.location.startswith(AUTHORS)
 
 
 def test_every_sha256_of_the_zoo_has_a_grade_and_a_grade_stands_for_something():
@@ -104,7 +154,7 @@ def test_every_sha256_of_the_zoo_has_a_grade_and_a_grade_stands_for_something():
         assert artifact.grade in GRADES or not artifact.pinned, checkpoint.name
         assert artifact.grade is None or artifact.digest or artifact.size, checkpoint.name
     grades = Counter(c.artifact.grade for c in zoo().checkpoints if c.artifact.pinned)
-    assert grades == {"proven": 5, "strong": 11, "single": 2}
+    assert grades == {"proven": 5, "strong": 12, "single": 3}
 
 
 def test_the_bytes_of_every_proven_file_are_those_at_hand(real_weights):
@@ -115,7 +165,7 @@ def test_the_bytes_of_every_proven_file_are_those_at_hand(real_weights):
 def test_published_and_computed_sizes_of_a_model_differ_by_the_rows_of_its_classifier_alone():
     others = {"osnet_ain_x1_0.ms_d_c", "resnet50.msmt17_combineall"}  # files of another format
     rest: dict[str, list[set[int]]] = {}  # model -> for each file, its possible sizes without the classifier
-    for checkpoint in zoo().checkpoints:
+    for checkpoint in (by_name()[row["name"]] for row in FACTS):
         artifact, classes = checkpoint.artifact, checkpoint.spec.num_classes
         sizes = (artifact.size,) if artifact.size else artifact.expected_size
         if sizes and checkpoint.name not in others:
@@ -131,12 +181,12 @@ def test_everything_that_touches_the_withdrawn_dataset_says_so():
         assert ("dukemtmcreid" in datasets) == any("withdrawn" in notice for notice in checkpoint.notices)
 
 
-def test_there_are_60_re_id_score_sets_and_every_figure_keeps_its_digits():
+def test_there_are_105_re_id_score_sets_and_every_figure_keeps_its_digits():
     sets = [score for c in zoo().checkpoints for score in c.scores if score.dataset != "imagenet"]
-    assert len(sets) == 60
+    assert len(sets) == 60 + 45
     for score in sets:
         for metric, text in score.values.items():
-            assert re.fullmatch(r"\d{2}\.\d", text)
+            assert re.fullmatch(r"\d{2}\.\d", text) or text == "80.13"  # fast-reid's table prints one more digit
             assert str(score.decimal(metric)) == text
     assert by_name()["mobilenetv2_x1_4.market1501"].scores[0].decimal("rank1") == Decimal("87.0")
 
@@ -150,20 +200,26 @@ def test_a_combineall_checkpoint_is_not_scored_on_its_own_dataset():
 
 def test_every_model_is_described_and_every_description_is_used():
     assert {a.name for a in zoo().architectures} == {c.model for c in zoo().checkpoints}
-    assert len(zoo().architectures) == 16
+    assert len(zoo().architectures) == 31
     starts = {a.name: a.starts_from for a in zoo().architectures}
     assert starts["resnet50"] == starts["resnet50_fc512"] == "torchvision:ResNet50_Weights.IMAGENET1K_V1"
     assert starts["hacnn"] == "scratch"
-    others = {name: start for name, start in starts.items() if not name.startswith(("resnet50", "hacnn"))}
+    others = {name: start for name, start in starts.items() if not name.startswith(("resnet50", "hacnn", "fastreid_"))}
+    assert {start for name, start in starts.items() if name.startswith("fastreid_")} == {None}
     assert all(start == f"{name}.imagenet" and start in by_name() for name, start in others.items())
 
 
-def test_the_default_of_every_model_is_trained_on_msmt17_or_there_are_imagenet_weights_alone():
+def test_the_default_of_every_model_is_trained_on_msmt17_or_there_is_no_such_checkpoint():
     defaults = {a.name: a.default for a in zoo().architectures}
     imagenet_only = {"shufflenet", "osnet_ain_x0_75", "osnet_ain_x0_5", "osnet_ain_x0_25"}
+    others = {
+        "fastreid_mgn_r50_ibn": "market1501",
+        "fastreid_bot_gem_r50_ibn": "vehicleid",
+        "fastreid_sbs_s50_2021": "mot17",
+    }
     assert {c.model for c in zoo().checkpoints} - {c.model for c in zoo().checkpoints if c.for_reid} == imagenet_only
     for name, default in defaults.items():
-        tag = "imagenet" if name in imagenet_only else "msmt17"
+        tag = "imagenet" if name in imagenet_only else others.get(name, "msmt17")
         assert default == f"{name}.{tag}" + ("_combineall" if name in ("osnet_ain_x1_0", "osnet_ibn_x1_0") else "")
         assert [c.name for c in zoo().find(name)] == [default]
 
@@ -362,12 +418,13 @@ def test_an_architecture_of_the_zoo_says_how_its_images_are_prepared_and_no_chec
     assert sizes == {name: build(name, 2, device="meta").input_size for name in sizes}
     for file in folder().glob("*.yaml"):
         described, _, entries = file.read_text(encoding="utf-8").partition("\ncheckpoints:")
-        assert "input:" in described and "input:" not in entries, file
+        assert "\narchitectures:" in described or "\n  - name: " not in entries, file
+        assert entries.count("input:") == (file.name == "fastreid_sbs.yaml"), file  # vehicles have other images
 
 
 def test_the_environment_adds_manifests_to_the_zoo(tmp_path, monkeypatch):
     monkeypatch.setenv("REIDHUB_MANIFEST", os.pathsep.join([str(write(tmp_path, ENTRY)), ""]))
-    assert len(zoo().checkpoints) == 67
+    assert len(zoo().checkpoints) == 113
     assert zoo().find("tiny")[0].name == "tiny.market1501"
 
 

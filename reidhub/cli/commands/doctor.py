@@ -77,12 +77,13 @@ def _list_fields(found: "Diagnosis") -> Iterator[tuple[str, str]]:
     if found.wrapping:
         where = f"under the key {found.wrapping.root!r}" if found.wrapping.root else "not under a key"
         before = f", {found.wrapping.prefix!r} before every name" if found.wrapping.prefix else ""
-        yield "tensors", f"{found.tensors}, {where}{before}"
+        layout = f", in the layout {found.named_layout}" if found.named_layout else ""
+        yield "tensors", f"{found.tensors}, {where}{before}{layout}"
     if found.export:
         yield from list_facts(found.export).items()
     if found.tensors:
         near = f"none; the most similar is {found.nearest}" if found.nearest else "none of the zoo"
-        yield "architecture", found.architecture or near
+        yield "architecture", " or ".join((found.architecture, *found.twins)) if found.architecture else near
         sets = " or ".join(found.training_sets) or "no training set of the zoo"
         yield "classes", f"{found.num_classes}: {sets}" if found.num_classes else "no classifier"
     if found.candidates:

@@ -29,7 +29,7 @@ def test_a_stale_figure_and_a_missing_table_are_written_anew() -> None:
 
 def test_trackers_see_only_cross_domain_scores_and_papers_only_same_domain_scores() -> None:
     published = {
-        (checkpoint.name, score.dataset): f"{score.values['rank1']} ({score.values['mAP']})"
+        (checkpoint.name, score.dataset): f"{score.values['rank1']} ({score.values.get('mAP')})"
         for checkpoint in zoo().checkpoints
         for score in checkpoint.scores
         if checkpoint.for_reid

@@ -4,37 +4,35 @@ The file is not trusted: `reidhub.read_weights` reads it without running any cod
 """
 
 import shlex
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from stat import S_ISREG
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from reidhub.diagnosis.exported import EXPORTS, explain_export
-from reidhub.diagnosis.formats import FORMATS, detect_format, explain_refusal, read_pointer, read_start
-from reidhub.diagnosis.known_files import describe_known_file
+from reidhub.diagnosis.formats import FORMATS, detect_format, explain_refusal, read_start
 from reidhub.diagnosis.named_layout import explain_other_network, read_with_layout
+from reidhub.diagnosis.notes import list_candidates, write_notes
 from reidhub.diagnosis.origins import (
     find_by_digest,
     find_by_file_name,
-    find_candidates,
     find_origin,
     find_training_sets,
 )
 from reidhub.diagnosis.resemblance import ALIKE, Resemblance, find_nearest, find_twins
-from reidhub.diagnosis.wrapping import Wrapping, describe_layout, find_wrapping, make_layout
+from reidhub.diagnosis.result import Diagnosis
+from reidhub.diagnosis.wrapping import describe_layout, find_wrapping, make_layout
 from reidhub.errors import StateDictError, WeightsError
 from reidhub.files.digest import Digest
 from reidhub.files.regular_file import make_path
 from reidhub.files.sniff import make_printable
-from reidhub.inference.export_metadata import ExportMetadata
 from reidhub.models import ARCHITECTURES, build
-from reidhub.weights import count_classes, load_weights, read_original_digest
+from reidhub.weights import count_classes, load_weights
 from reidhub.weights.fit import is_classifier
-from reidhub.zoo.checkpoint import IMAGENET, Checkpoint, StateDictLayout
+from reidhub.zoo.checkpoint import IMAGENET, StateDictLayout
 from reidhub.zoo.hub_folder import WEIGHTS
 from reidhub.zoo.torchvision_weights import HEAD, starts_from_torchvision
 
@@ -42,61 +40,6 @@ __all__ = ["FORMATS", "Diagnosis", "doctor"]
 
 _SHOWN = 4  # tensors listed in a message
 _OTHER = "it has another architecture, or another version of one; load it with the code that it was trained with"
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """The result of `doctor`.
-
-    Args:
-        path: path of the file, as given.
-        size: size of the file in bytes.
-        sha256: sha256 of the file, hexadecimal.
-        format: a key of `FORMATS`.
-        entries: names of the checkpoints that have exactly this file.
-        known_by: how ``entries`` were recognised: by the sha256 or by ``mega-mac``, the checksum in a Mega link; None
-            if there are none.
-        tensors: number of tensors that were read; 0 if none could be read.
-        wrapping: key and name prefix under which the file stores the tensors; None if not known.
-        named_layout: name of the layout in the manifest that the file has; None if it has none.
-        layout: layout of a manifest entry that loads the file; None if no entry loads it.
-        architecture: the architecture that has exactly these tensors, apart from the classifier; None if there is none.
-        twins: other architectures that have exactly these tensors too; empty if the file's name tells which one it is.
-        nearest: the most similar architecture, if no architecture fits exactly; None if none is similar.
-        num_classes: rows of the classifier; None if there is no classifier.
-        training_sets: training sets that have ``num_classes`` classes.
-        candidates: names of other checkpoints with this ``architecture``; the file may be one of them.
-        export: what an exported file says about itself; None for other files.
-        notes: other things that a user should know, one sentence each.
-        problem: why the file does not load; None if it loads.
-        hint: what to do about the problem.
-    """
-
-    path: str
-    size: int
-    sha256: str
-    format: str
-    entries: tuple[str, ...] = ()
-    known_by: Literal["sha256", "mega-mac"] | None = None
-    tensors: int = 0
-    wrapping: Wrapping | None = None
-    named_layout: str | None = None
-    layout: StateDictLayout | None = None
-    architecture: str | None = None
-    twins: tuple[str, ...] = ()
-    nearest: str | None = None
-    num_classes: int | None = None
-    training_sets: tuple[str, ...] = ()
-    candidates: tuple[str, ...] = ()
-    export: ExportMetadata | None = None
-    notes: tuple[str, ...] = ()
-    problem: str | None = None
-    hint: str | None = None
-
-    @property
-    def loadable(self) -> bool:
-        """True if the file loads as an architecture of the zoo."""
-        return self.problem is None
 
 
 def doctor(path: Path | str) -> Diagnosis:
@@ -247,63 +190,15 @@ def _add_origin(read: Diagnosis, path: Path) -> Diagnosis:
     resembles = read.architecture or (read.nearest if read.named_layout else None)
     origin = find_origin(path, Digest(read.sha256), architecture=resembles)
     names = tuple(checkpoint.name for checkpoint in origin.entries)
-    could = _list_candidates(read)
+    could = list_candidates(read)
     others = tuple(checkpoint.name for checkpoint in could if checkpoint.name not in names)
     return replace(read, entries=names, known_by=origin.known_by, candidates=others)
 
 
-def _list_candidates(read: Diagnosis) -> list[Checkpoint]:
-    """List the checkpoints with these tensors, and the same or an unknown number of classes."""
-    fitting = (read.architecture, *read.twins) if read.architecture else ()
-    return [checkpoint for name in fitting for checkpoint in find_candidates(name, read.num_classes)]
-
-
 def _add_notes(read: Diagnosis, path: Path, start: bytes) -> Diagnosis:
     """Add ``notes`` to the diagnosis; add ``hint`` if the file has the name of a checkpoint but contains no tensors."""
-    found = replace(read, notes=tuple(_write_notes(read, path, start)))
+    found = replace(read, notes=tuple(write_notes(read, path, start)))
     claimed = find_by_file_name(path)
     if read.tensors or not claimed or read.format not in ("empty", "page", "lfs-pointer"):
         return found
     return replace(found, hint=f"its name is that of {claimed[0].name}: `reidhub download {claimed[0].name}`")
-
-
-def _write_notes(read: Diagnosis, path: Path, start: bytes) -> Iterator[str]:
-    if IMAGENET in read.training_sets:
-        yield (
-            "1000 classes are ImageNet's: these weights tell objects apart, not people, and their embeddings cannot "
-            "identify anyone. Training can start from them: reidhub.load(..., dataset='imagenet', num_classes=N)"
-        )
-    if read.twins:
-        same = " and ".join(read.twins)
-        yield f"{same} has the same tensors; only the size of the images is another, and the file does not tell it"
-    if read.wrapping and read.wrapping.other_roots:
-        others = ", ".join(make_printable(root) for root in read.wrapping.other_roots)
-        yield f"it holds tensors under {others} too; those under {read.wrapping.root} are read"
-    if read.loadable and read.num_classes is None:
-        yield "it was saved without its classifier; embeddings do not need one, and reidhub.load initialises a new one"
-    if read.entries:
-        return
-    yield from describe_known_file(path, Digest(read.sha256))
-    yield from _compare_with_name(read, path)
-    could = _list_candidates(read)
-    if ruled_out := [checkpoint.name for checkpoint in could if checkpoint.artifact.checked_by != "nothing"]:
-        yield f"its bytes are not those published as {', '.join(ruled_out)}: it was saved again, or trained further"
-    if read.format == "lfs-pointer" and (target := read_pointer(start)):
-        names = [checkpoint.name for checkpoint in find_by_digest(target)]
-        yield f"it points to sha256 {target}, which is {', '.join(names) or 'no file of the zoo'}"
-    if read.format == "safetensors" and read.tensors and (original := read_original_digest(path)):
-        file = ", ".join(checkpoint.name for checkpoint in find_by_digest(original)) or f"sha256 {original}"
-        yield f"it says that it was converted from {file}; its bytes do not prove it"
-    if read.wrapping and read.wrapping.latin1:
-        yield "Python 2 saved it; other readers need encoding='latin1', or call it invalid"
-
-
-def _compare_with_name(read: Diagnosis, path: Path) -> Iterator[str]:
-    """Yield a note for each checkpoint whose file has the same name as this file, but other tensors."""
-    for claimed in find_by_file_name(path):
-        spec, rows = claimed.spec, read.num_classes
-        if read.architecture and read.architecture != spec.architecture:
-            yield f"its name is that of {claimed.name}, but it contains {read.architecture}"
-        elif read.architecture and rows and spec.num_classes not in (None, rows):
-            has = ", ".join(read.training_sets) or "no training set of the zoo"
-            yield f"its name is that of {claimed.name} ({spec.num_classes} classes), but it has {rows} classes: {has}"

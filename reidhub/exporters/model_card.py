@@ -145,11 +145,17 @@ def _make_header(checkpoint: Checkpoint, scores: Sequence[_Scores]) -> dict[str,
         "library_name": "reidhub",
         "pipeline_tag": "image-feature-extraction",
         "license": "other",
-        "license_name": re.sub(r"[^a-z0-9.]+", "-", checkpoint.licence.lower())[:64].strip("-.") or "not-stated",
+        "license_name": _name_licence(checkpoint.licence),
         "license_link": LICENCE_FILE,
         "tags": list(dict.fromkeys(tags)),
         **({"model-index": [{"name": title, "results": results}]} if results else {}),
     }
+
+
+def _name_licence(licence: str) -> str:
+    """Return the words before the first semicolon of a licence, in the characters that a hub takes for a name."""
+    short = licence.partition(";")[0].lower()
+    return re.sub(r"[^a-z0-9.]+", "-", short)[:64].strip("-.") or "not-stated"
 
 
 def _make_result(scores: _Scores) -> dict[str, Any]:

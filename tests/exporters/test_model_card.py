@@ -83,7 +83,7 @@ def test_the_header_of_every_checkpoint_is_what_a_hub_expects(long: bool) -> Non
             "library_name": "reidhub",
             "pipeline_tag": "image-feature-extraction",
             "license": "other",
-            "license_name": "research-use",
+            "license_name": "not-stated" if "Apache-2.0" in checkpoint.licence else "research-use",
             "license_link": "LICENSE.md",
             "tags": ["person-re-identification", "re-id", "reidhub", checkpoint.model],
         }

@@ -447,7 +447,7 @@ def test_every_architecture_is_exported_and_its_file_runs(name, form, dynamic, t
     own = tmp_path / f"{name}.own.pth"
     torch.save(model.state_dict(), own)
 
-    exported = reidhub.export(own, format=form, dynamic=dynamic, path=tmp_path)
+    exported = reidhub.export(own, architecture=name, format=form, dynamic=dynamic, path=tmp_path)
 
     assert exported.error <= 1e-5
     assert exported.path.name == f"{name}.own{exported.path.suffix}"

@@ -5,7 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save
 from torch import Tensor
 
 from reidhub.cache.store import Cache
@@ -29,10 +28,11 @@ from reidhub.files.atomic import (
     write_text,
 )
 from reidhub.files.digest import Digest
-from reidhub.weights import count_classes, read_cached_weights, read_weights, untie
+from reidhub.weights import count_classes, read_cached_weights, read_weights
 from reidhub.weights.conversion import ORIGINAL
 from reidhub.weights.fit import is_classifier
 from reidhub.weights.load import build_with_weights
+from reidhub.weights.safetensors_file import serialise
 from reidhub.zoo.checkpoint import Checkpoint, InputSpec
 from reidhub.zoo.hub_folder import CONFIG, FORMAT, WEIGHTS, FolderConfig, WeightsFile, choose_title
 
@@ -66,7 +66,7 @@ def publish(checkpoint: Checkpoint, folder: Path, receipts: Sequence[Path] = (),
     digest = Digest.of_file(path)
     measured = read_measured(checkpoint, receipts, digest)
     tensors = _read_complete(checkpoint, path)
-    data = save(untie(tensors), metadata={ORIGINAL: digest.hex})
+    data = b"".join(serialise(tensors, {ORIGINAL: digest.hex}))
     config = _make_config(checkpoint, WeightsFile(Digest.of_bytes(data).hex, len(data)), tensors, digest)
     with explain_write_errors(f"write the folder {folder}"):
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 from reidhub.errors import ExportError
 from reidhub.exporters.module import IMAGES, ExportModule
 from reidhub.inference.export_metadata import ExportMetadata
-from reidhub.weights import untie
+from reidhub.weights.safetensors_file import serialise
 
 METADATA = "reidhub.json"
 """Name of the extra file with the metadata in a ``.pt2`` file; `torch.export.load` reads it with ``extra_files``."""
@@ -56,9 +56,7 @@ def write_program(module: ExportModule, example: Tensor, metadata: ExportMetadat
 
 def write_weights(module: ExportModule, example: Tensor, metadata: ExportMetadata) -> dict[str, bytes]:
     """Return the weights of a module as a safetensors file, under their published names; see `write_program`."""
-    from safetensors.torch import save
-
-    return {".safetensors": save(untie(module.model.state_dict()), metadata=metadata.to_texts())}
+    return {".safetensors": b"".join(serialise(module.model.state_dict(), metadata.to_texts()))}
 
 
 def run_program(files: dict[str, Path], batches: list[Tensor]) -> list[Tensor]:

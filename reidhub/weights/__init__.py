@@ -5,7 +5,7 @@ replaced by a harmless one from `reidhub.weights.unpickler`, or the file is reje
 """
 
 from reidhub.weights.conversion import convert, find_conversion, read_cached_weights, read_original_digest
-from reidhub.weights.fit import CLASSIFIER, count_classes, load_backbone, load_weights, untie
+from reidhub.weights.fit import CLASSIFIER, count_classes, load_backbone, load_weights
 from reidhub.weights.state_dict import read_weights
 
 __all__ = [
@@ -18,5 +18,4 @@ __all__ = [
     "read_cached_weights",
     "read_original_digest",
     "read_weights",
-    "untie",
 ]

@@ -94,16 +94,6 @@ def load_backbone(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str,
     _log.warning("%s: left out %s; newly initialised: %s", what, *lists)
 
 
-def untie(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copy the tensors that have the same memory as an earlier tensor, because a safetensors file cannot share them."""
-    seen: set[int] = set()
-    separate = {}
-    for name, tensor in tensors.items():
-        separate[name] = tensor.clone() if tensor.numel() and tensor.data_ptr() in seen else tensor
-        seen.add(tensor.data_ptr())
-    return separate
-
-
 def _check_shared(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], what: str) -> None:
     """Raise StateDictError if tensors differ that are one parameter of the model."""
     first: dict[Tensor, str] = {}

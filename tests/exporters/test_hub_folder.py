@@ -1,6 +1,7 @@
 """Folders for a hub: what they contain, that they load as the checkpoint did, and that no part of one is left."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -155,11 +156,10 @@ def test_a_full_disk_leaves_nothing_of_a_new_folder_and_all_of_an_old_one(checkp
 def test_a_folder_that_does_not_load_is_not_handed_out(
     checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lose_one(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> bytes:
-        return save({name: tensor for name, tensor in tensors.items() if name != "conv1.conv.weight"}, metadata)
+    def lose_one(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> Iterator[bytes | memoryview]:
+        return serialise({name: tensor for name, tensor in tensors.items() if name != "conv1.conv.weight"}, metadata)
 
-    save = hub_folder.save
-    monkeypatch.setattr(hub_folder, "save", lose_one)
+    monkeypatch.setattr(hub_folder, "serialise", lose_one)
     with pytest.raises(WeightsError, match=r"conv1.conv.weight"):
         publish(find_one(checkpoint), tmp_path / "out" / "folder")
     assert list((tmp_path / "out").iterdir()) == []

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from support.documentation import Desk, make_hosts, set_desk, write_checkout
+from support.documentation import Desk, make_environment, make_hosts, set_desk, write_checkout
+from support.warm_python import serve
 
 from reidhub.testing import Internet
 
@@ -30,7 +31,20 @@ def internet(zoo: Path) -> Iterator[Internet]:
         yield internet
 
 
+@pytest.fixture(scope="session")
+def environment(zoo: Path, internet: Internet) -> dict[str, str]:
+    """Environment variables of subprocesses."""
+    return make_environment(zoo, internet.environment)
+
+
+@pytest.fixture(scope="session")
+def python(environment: dict[str, str]) -> Iterator[Path]:
+    """A program like ``python`` that starts fast."""
+    with serve(environment) as program:
+        yield program
+
+
 @pytest.fixture
-def desk(zoo: Path, internet: Internet, tmp_path: Path) -> Desk:
+def desk(zoo: Path, environment: dict[str, str], python: Path, tmp_path: Path) -> Desk:
     """A home and a current folder of this test's own."""
-    return set_desk(zoo, tmp_path / "desk", internet.environment)
+    return set_desk(zoo, tmp_path / "desk", environment, python)

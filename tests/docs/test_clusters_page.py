@@ -61,7 +61,7 @@ def test_the_command_with_torchrun_embeds_all_parts_of_a_plan(desk: Desk):
     assert program == "torchrun" and "--nproc-per-node=8" in words
     words = [word.replace("node=8", "node=2") for word in words]
     write_many(desk.folder / "many", 1001)
-    plan = desk.run([sys.executable, "-m", "reidhub", "embed", "osnet_x1_0", "many", "-o", "embeddings", "--plan-only"])
+    plan = desk.run(["reidhub", "embed", "osnet_x1_0", "many", "-o", "embeddings", "--plan-only"])
     assert plan.returncode == 0, plan.stderr
 
     done = desk.run([sys.executable, "-m", "torch.distributed.run", *words])

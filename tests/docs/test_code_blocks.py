@@ -17,7 +17,6 @@ Blocks that are only indented are refused, so that none is forgotten.
 
 import re
 import shlex
-import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -130,7 +129,7 @@ def test_the_python_blocks_of_a_page_run_one_after_the_other(page: Path, blocks:
         pytest.skip("each block needs a package that is missing; `make test-integrations` installs it")
     program.write_text(GIVEN + "\n".join(f"# {block.place}\n{block.code}" for block in runnable))
 
-    done = desk.run([sys.executable, "page.py"])
+    done = desk.run(["python", "page.py"])
 
     assert done.returncode == 0, done.stderr
 
@@ -140,7 +139,7 @@ def test_the_tests_in_the_blocks_of_a_page_pass(page: Path, blocks: list[Block],
     for number, block in enumerate(blocks):
         (desk.folder / f"test_block_{number}.py").write_text(block.code)
 
-    done = desk.run([sys.executable, "-m", "pytest", "-q", "-c", "/dev/null", "--rootdir", desk.folder, desk.folder])
+    done = desk.run(["python", "-m", "pytest", "-q", "-c", "/dev/null", "--rootdir", desk.folder, desk.folder])
 
     assert done.returncode == 0, done.stdout
     assert f"{sum(block.code.count('def test_') for block in blocks)} passed" in done.stdout

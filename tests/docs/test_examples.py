@@ -1,7 +1,6 @@
 """Every program in ``examples/`` runs as its first lines say, and does what it promises."""
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 
 
 def run(desk: Desk, zoo: Path, name: str, *arguments: str | Path, **environment: str) -> str:
-    command = [sys.executable, zoo / "checkout" / "examples" / name, *arguments]
+    command = ["python", zoo / "checkout" / "examples" / name, *arguments]
     done = desk.run(command, **environment)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -1,7 +1,6 @@
 """The Python section of docs/verification.md measures the scores of a checkpoint."""
 
 import re
-import sys
 
 from support.documentation import Desk
 from support.paths import ROOT
@@ -15,7 +14,7 @@ def test_the_program_of_the_page_measures_a_checkpoint(desk: Desk):
         program.replace(".expanduser()", ".expanduser(), allow_partial=True")  # the test's copy has few images
     )
 
-    done = desk.run([sys.executable, "page.py"])
+    done = desk.run(["python", "page.py"])
 
     score = r"\d+\.\d+"
     wanted = rf"osnet_x0_25\.market1501 market1501 not comparable \[{score}, {score}, {score}, {score}, {score}\]\n"

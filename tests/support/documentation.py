@@ -7,7 +7,7 @@ it takes a minute and changes no result that the tests compare.
 import os
 import shutil
 import subprocess
-import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,13 +131,14 @@ class Desk:
         )
 
 
-def set_desk(zoo: Path, place: Path, internet: dict[str, str]) -> Desk:
+def set_desk(zoo: Path, place: Path, environment: Mapping[str, str], python: Path) -> Desk:
     """Make a home and a current folder below ``place``.
 
     Args:
         zoo: folder that `write_checkout` filled.
         place: the folder in which ``home``, ``here`` and ``bin`` are created.
-        internet: environment variables with which a client finds the loopback hosts.
+        environment: environment variables from `make_environment`.
+        python: what runs as ``python``, and with ``-m reidhub`` as ``reidhub``.
     """
     home, here = place / "home", place / "here"
     root = home / "reid" / MARKET
@@ -154,18 +155,28 @@ def set_desk(zoo: Path, place: Path, internet: dict[str, str]) -> Desk:
     programs = place / "bin"
     programs.mkdir()
     for name, words in {"reidhub": "-m reidhub", "python": ""}.items():
-        (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
+        (programs / name).write_text(f'#!/bin/sh\nexec "{python}" {words} "$@"\n')
         (programs / name).chmod(0o755)
+    path = os.pathsep.join([str(programs), os.environ["PATH"]])
+    return Desk(home, here, {**environment, "HOME": str(home), "PATH": path})
+
+
+def make_environment(zoo: Path, internet: Mapping[str, str]) -> dict[str, str]:
+    """Make the environment variables of subprocesses.
+
+    Args:
+        zoo: folder that `write_checkout` filled.
+        internet: environment variables with which a client finds the loopback hosts.
+    """
     cleared = ("REIDHUB_", "XDG_", "TORCH_HOME")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(cleared)} | internet
-    environment |= {
-        "HOME": str(home),
-        "PATH": os.pathsep.join([str(programs), os.environ["PATH"]]),
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(cleared)}
+    return {
+        **kept,
+        **internet,
         "PYTHONPATH": os.pathsep.join([str(GUARD), str(zoo / "checkout")]),
         "TORCHDYNAMO_DISABLE": "1",
         "OMP_NUM_THREADS": "1",
     }
-    return Desk(home, here, environment)
 
 
 def _write_own_data(here: Path, images: Path) -> None:

@@ -21,6 +21,7 @@ from reidhub.exporters import hub_folder
 from reidhub.exporters.hub_folder import publish
 from reidhub.files.digest import Digest
 from reidhub.models import ARCHITECTURES
+from reidhub.weights.safetensors_file import serialise
 
 NAME = "osnet_x0_25.mine"
 FILES = {"weights.safetensors", "config.json", "reid_config.json", "README.md", "LICENSE.md"}

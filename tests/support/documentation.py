@@ -66,7 +66,7 @@ def write_checkout(folder: Path) -> None:
             for entry in manifest["checkpoints"]
             if entry["name"] in CHECKPOINTS
         ]
-        manifest["architectures"] = [one for one in manifest["architectures"] if one["default"] in CHECKPOINTS]
+        manifest["architectures"] = [one for one in manifest.get("architectures", []) if one["default"] in CHECKPOINTS]
         if manifest["checkpoints"]:
             (checkout / "manifest" / path.name).write_text(yaml.safe_dump(manifest), encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""The commands ``reidhub cache ...`` in processes of their own."""
+"""The commands ``reidhub cache ...`` in processes of their own, but for those that would import torch there."""
 
 import importlib.metadata
 import json
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.stored_files import age, damage, put
+from support.verify_runs import run_here
 from support.zoo_entries import entry, reidhub, write_zoo
 
 from reidhub.cache.store import Cache
@@ -93,7 +94,7 @@ def test_prune_does_as_it_is_told_and_a_dry_run_nothing(paths):
     assert [path.exists() for path in paths.values()] == [False, False, True]
 
 
-def test_a_model_for_another_openvino_is_pruned_and_one_for_this_is_kept(paths):
+def test_a_model_for_another_openvino_is_pruned_and_one_for_this_is_kept(paths, monkeypatch, capsys):
     version = importlib.metadata.version("openvino")
     kept, old = (
         paths["a.a"].with_name(f"{paths['a.a'].stem}.openvino-{number}-1-OSNet-256x128-fp32.zip")
@@ -104,14 +105,14 @@ def test_a_model_for_another_openvino_is_pruned_and_one_for_this_is_kept(paths):
             archive.writestr("model.xml", "layers")
             archive.writestr("model.bin", bytes(1_000_000))
 
-    assert reidhub("cache", "check").returncode == 0
-    done = reidhub("cache", "prune")
+    assert run_here(monkeypatch, capsys, "cache", "check").returncode == 0
+    done = run_here(monkeypatch, capsys, "cache", "prune")
 
     assert done.stdout == f"a.a  {old}  1.0 MB  made for another version of OpenVINO\n"
     assert kept.exists() and not old.exists() and all(path.exists() for path in paths.values())
 
 
-def test_a_damaged_model_for_openvino_is_found_and_removed_alone(paths):
+def test_a_damaged_model_for_openvino_is_found_and_removed_alone(paths, monkeypatch, capsys):
     version = importlib.metadata.version("openvino")
     path = paths["a.a"].with_name(f"{paths['a.a'].stem}.openvino-{version}-1-OSNet-256x128-fp32.zip")
     with zipfile.ZipFile(path, "w") as archive:
@@ -121,8 +122,8 @@ def test_a_damaged_model_for_openvino_is_found_and_removed_alone(paths):
     data[500] ^= 1
     path.write_bytes(data)
 
-    assert reidhub("cache", "check").returncode == 1
-    assert reidhub("cache", "check", "--remove").returncode == 1
+    assert run_here(monkeypatch, capsys, "cache", "check").returncode == 1
+    assert run_here(monkeypatch, capsys, "cache", "check", "--remove").returncode == 1
 
     assert not path.exists() and paths["a.a"].exists() and reidhub("cache", "check").returncode == 0
 

@@ -55,14 +55,15 @@ def printed(tmp_path_factory) -> tuple[Path, str]:
     return folder, done.stdout
 
 
-def test_printed_manifest_loads_the_files_that_trainers_save(printed, tmp_path, monkeypatch):
-    (tmp_path / "own.yaml").write_text(printed[1])
+def test_printed_manifest_loads_the_files_that_trainers_save(printed, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("own.yaml").write_text(printed[1])
     plain = printed[0] / "plain.pth"
 
-    shown = reidhub_in(tmp_path, "--manifest", "own.yaml", "show", "osnet_x0_25.plain")
+    shown = run_here(monkeypatch, capsys, "--manifest", "own.yaml", "show", "osnet_x0_25.plain")
     assert plain.as_uri() in shown.stdout and Digest.of_file(plain).hex in shown.stdout
     checks = ["verify", "osnet_x0_25.lightning", "--level", "weights"]
-    checked = reidhub_in(tmp_path, "--manifest", "own.yaml", *checks)
+    checked = run_here(monkeypatch, capsys, "--manifest", "own.yaml", *checks)
     assert checked.returncode == 0 and "osnet_x0_25.lightning" in checked.stdout, checked.stderr
     monkeypatch.setenv("REIDHUB_MANIFEST", str(tmp_path / "own.yaml"))
     for tag in NAMES:

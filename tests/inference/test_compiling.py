@@ -137,8 +137,8 @@ def test_without_a_compiler_the_model_runs_and_says_why(small, images, caplog) -
 
     assert relative_error(got, run_plainly(small, images)) < 1e-6
     assert torch.equal(embedder(images), got)
-    (said,) = messages(caplog)
-    assert "without compiled code" in said and "InvalidCxxCompiler" in said
+    (said,) = (text for text in messages(caplog) if "without compiled code" in text)
+    assert "InvalidCxxCompiler" in said
 
 
 def test_threads_get_their_own_rows_where_every_batch_is_written_to_one_place(small, images) -> None:

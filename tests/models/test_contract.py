@@ -16,7 +16,6 @@ from reidhub.models.base import ReidModel
 
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 WITH_MGN = list_architectures(short=(*KINDS, MGN))
-SLOW = list_architectures(short=("osnet_x0_25", "hacnn"))  # for tests that take seconds for each
 PUBLISHED = [name for name in ARCHITECTURES if name in FEATURES]
 FLOAT32 = 1e-4  # the contract's own bound on a float32 implementation
 FASTREID_FLOAT32 = 1e-5  # the bound of the contract of fast-reid's architectures
@@ -216,7 +215,7 @@ def test_traced_graph_gives_the_same_bits(case):
     assert torch.equal(embed(traced, case.small), embed(case.model, case.small))
 
 
-@pytest.mark.parametrize("case", SLOW, indirect=True)
+@pytest.mark.long  # `test_export.py` has its short form
 def test_export_leaves_the_batch_size_open(case):
     dynamic = {"images": {0: torch.export.Dim("n", min=1, max=64)}}
     exported = torch.export.export(case.model, (case.small,), dynamic_shapes=dynamic).module()
@@ -226,7 +225,7 @@ def test_export_leaves_the_batch_size_open(case):
     assert error(embed(exported, five)[:2], embed(case.model, case.small)) < case.float32
 
 
-@pytest.mark.parametrize("case", SLOW, indirect=True)
+@pytest.mark.parametrize("case", list_architectures(short=["osnet_x0_25"]), indirect=True)  # hacnn takes 15 s
 def test_compiler_takes_the_model_in_one_graph(case):
     torch.compiler.reset()
     compiled = torch.compile(case.model, backend="aot_eager", fullgraph=True)

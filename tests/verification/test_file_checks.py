@@ -130,11 +130,9 @@ def real_entries(weights: Path, **fields: str) -> tuple[list[str], list[str]]:
     return names, entries
 
 
-def test_real_checkpoints_get_in_one_pass_what_each_gets_alone(
-    verify, real_weights: Path, tmp_path: Path, long: bool
-) -> None:
+@pytest.mark.long  # `test_one_pass_gives_each_model_what_it_gets_alone` shows it with small models
+def test_real_checkpoints_get_in_one_pass_what_each_gets_alone(verify, real_weights: Path, tmp_path: Path) -> None:
     names, entries = real_entries(real_weights, input=SMALL)
-    names = names if long else names[:3]
     options = ("--json", "--keep-embeddings")
     together = json.loads(verify(entries, *names, *options, str(tmp_path / "together")).stdout)
     alone = [json.loads(verify(entries, name, *options, str(tmp_path / "alone")).stdout)[0] for name in names]

@@ -2,9 +2,11 @@
 
 import shutil
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import tiny_model
 from support.local_zoos import Entry, file_of, write_zoo
 
 from reidhub.cache.conversions import read_conversion
@@ -13,18 +15,27 @@ from reidhub.cache.store import Cache
 from reidhub.download.fetch import fetch
 from reidhub.inference import Embedder
 from reidhub.inference.copy_check import find_wrong_copies
+from reidhub.models import ARCHITECTURES
 from reidhub.weights import read_weights
 from reidhub.weights.load import build_with_weights
 from reidhub.zoo.manifest import read_manifest
 
-NAME = "osnet_x0_25.one"
+NAME = "tiny.one"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny() -> Iterator[None]:
+    """The architecture ``tiny``, which is converted fast."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ARCHITECTURES, "tiny", tiny_model.ENTRY)
+        yield
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """A manifest, and a cache with a checkpoint's file and its model for OpenVINO."""
     folder = tmp_path_factory.mktemp("made")
-    manifest = write_zoo(folder, Entry(NAME, file_of("osnet_x0_25", 5), classes=5))
+    manifest = write_zoo(folder, Entry(NAME, file_of("tiny", 5), classes=5))
     (checkpoint,) = read_manifest([Path(manifest)]).checkpoints
     path = fetch(checkpoint, Cache(folder / "cache"))
     model = build_with_weights(checkpoint, read_weights(path, layout=checkpoint.layout)).eval()

@@ -161,10 +161,10 @@ def test_the_row_of_one_query_has_the_bits_of_its_tile() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("distance", ["euclidean", "cosine"])
-def test_a_gpu_ranks_as_the_definition_says(distance: Any) -> None:
+def test_a_gpu_ranks_as_the_twin_does(distance: Any) -> None:
     world = crowded_world(8, queries=300, gallery=700, distance=distance)
     on_gpu = {name: torch.from_numpy(values).cuda() for name, values in world.items()}
-    assert_as_defined(evaluate(**on_gpu, distance=distance), world, distance)
+    assert_like_twin(evaluate(**on_gpu, distance=distance), world, distance)
 
 
 def test_a_query_scores_alone_as_among_others_though_most_images_show_one_person() -> None:

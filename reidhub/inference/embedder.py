@@ -102,14 +102,14 @@ class Embedder:
 
         Raises:
             DatasetError: an image cannot be decoded.
-            UsageError: the images are of another kind, an array or tensor has another shape or dtype, or a float tensor
-                has NaN or is not normalised.
+            UsageError: the images are of another kind, an array or tensor has another shape or dtype, a float tensor
+                has NaN or is not normalised, or an embedding is not finite, which ``fp16`` can cause.
         """
         if on_error not in ("raise", "skip"):
             raise UsageError(f"on_error is 'raise' or 'skip', got {on_error!r}")
         self._last_call.skipped = {}
         if isinstance(images, Tensor):
-            return self.embed_on_device(images).cpu()
+            return _check_finite(self.embed_on_device(images).cpu())
         if on_error == "raise":
             return self._embed_batches(list_images(images), self._workers)
         embeddings, self._last_call.skipped = self.embed_readable(list_images(images))
@@ -234,7 +234,7 @@ class Embedder:
         batches = load_batches(images, self._spec, self.batch, workers, skipped)
         rows = [torch.empty((0, self.dimensions), dtype=torch.float32, device=self.device)]
         rows += [self.embed_on_device(pixels) for pixels, _ in upload_ahead(batches, self.device)]
-        return torch.cat(rows).cpu()
+        return _check_finite(torch.cat(rows).cpu())
 
     def _check_images(self, images: Tensor) -> None:
         wanted = (3, self._spec.height, self._spec.width)
@@ -248,6 +248,17 @@ class Embedder:
             check_pixels(images)
         else:
             check_normalised(images, self._spec)
+
+
+def _check_finite(embeddings: Tensor) -> Tensor:
+    """Return the embeddings (N, D) unchanged; raise UsageError if one of them has NaN or infinity."""
+    wrong = int((~embeddings.isfinite()).any(dim=1).sum())
+    if wrong:
+        raise UsageError(
+            f"{wrong} of {len(embeddings)} embeddings have NaN or infinity: the model's values are too large",
+            hint="with precision fp16, choose bf16 or tf32 instead; they have larger ranges",
+        )
+    return embeddings
 
 
 def _suggest_shape(images: Tensor, wanted: tuple[int, ...]) -> str | None:

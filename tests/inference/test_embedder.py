@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from support.architectures import EVERY
 from support.contract import LAYOUTS, contract_model, input_batch
-from support.small_model import relative_error, run_plainly, spec_of
+from support.small_model import make_small_model, relative_error, run_plainly, spec_of
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
@@ -281,3 +281,17 @@ def test_embedder_of_a_name_gives_what_the_loaded_model_gives(tmp_path: Path, mo
     named = reidhub.embedder("osnet_x0_5", "mine", precision="exact", batch=2)
     assert torch.equal(named(images), embedder(images))
     assert reidhub.embedder("osnet_x0_5.mine", precision="exact", batch=5).batch == 5
+
+
+def test_embeddings_that_are_not_finite_are_an_error_and_never_returned() -> None:
+    model = make_small_model()
+    spec = spec_of(model)
+    embed = Embedder.of_model(model, spec, precision="exact")
+    with torch.no_grad():
+        next(model.parameters()).fill_(3e38)
+    images = np.full((3, spec.height, spec.width, 3), 200, np.uint8)
+
+    for given in (list(images), torch.from_numpy(images).permute(0, 3, 1, 2)):
+        with pytest.raises(UsageError, match="3 of 3 embeddings have NaN or infinity") as caught:
+            embed(given)
+        assert "bf16" in caught.value.hint

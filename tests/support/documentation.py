@@ -36,6 +36,9 @@ CHECKPOINTS = (
 )
 """The checkpoints of the small zoo: add a name if a page or an example needs it."""
 
+LISTED = tuple(f"fastreid_{name}.{data}" for name in ("sbs_r101_ibn", "bot_r50") for data in ("market1501", "msmt17"))
+"""Checkpoints that pages only list: they have their entries of the real zoo, and no files."""
+
 MARKET = Path("market1501", "Market-1501-v15.09.15")
 _PEOPLE = world.TEST_PIDS[:4]
 
@@ -61,13 +64,14 @@ def write_checkout(folder: Path) -> None:
     (checkout / "manifest").mkdir()
     for path in (ROOT / "manifest").glob("*.yaml"):
         manifest = yaml.safe_load(path.read_text(encoding="utf-8"))
+        names = {*CHECKPOINTS, *LISTED}
         manifest["checkpoints"] = [
-            {**entry, **_describe_file(entry["name"], (folder / "files" / entry["name"]).read_bytes())}
+            {**entry, **(_describe_file(name, (folder / "files" / name).read_bytes()) if name in CHECKPOINTS else {})}
             for entry in manifest["checkpoints"]
-            if entry["name"] in CHECKPOINTS
+            if (name := entry["name"]) in names
         ]
-        manifest["architectures"] = [one for one in manifest.get("architectures", []) if one["default"] in CHECKPOINTS]
-        if manifest["checkpoints"]:
+        manifest["architectures"] = [one for one in manifest.get("architectures", []) if one["default"] in names]
+        if manifest["checkpoints"] or "layouts" in manifest:
             (checkout / "manifest" / path.name).write_text(yaml.safe_dump(manifest), encoding="utf-8")
 
 

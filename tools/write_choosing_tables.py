@@ -1,7 +1,7 @@
 """Writes the tables of ``docs/choosing.md`` from the manifest: ``python -m tools.write_choosing_tables``.
 
 A table follows each line ``<!-- table: NAME -->``. Scores and costs come from the manifest. The time for one image
-comes from the table of all architectures in ``docs/experiments.md``.
+comes from ``docs/experiments.md``, from the first table that has it.
 """
 
 import re
@@ -16,6 +16,7 @@ from reidhub.zoo.manifest import zoo
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "choosing.md"
+_TIME = "one image, ms"
 _LIGHT_GFLOPS = Decimal("0.6")
 _TABLE = re.compile(r"(<!-- table: (\w+) -->\n\n)(?:\|.*\n)*")
 
@@ -98,20 +99,21 @@ def _describe_cost(model: str) -> tuple[str, str, str]:
     if architecture is None or architecture.computed is None:
         raise ValueError(f"the manifest has no computed cost of {model}")
     cost = architecture.computed
-    return f"{cost.params / 1e6:.1f}", f"{cost.multiply_adds / 1e9:.2f}", _read_times().get(model, "")
+    return f"{cost.params / 1e6:.1f}", f"{cost.multiply_adds / 1e9:.2f}", _read_times()[model]
 
 
 def _read_times() -> dict[str, str]:
-    """Read the time for one image of each architecture, in ms, from the table in ``docs/experiments.md``."""
-    lines = (DOCS / "experiments.md").read_text(encoding="utf-8").splitlines()
-    start = next(n for n, line in enumerate(lines) if line.startswith("| architecture |") and "one image, ms" in line)
-    titles = [cell.strip() for cell in lines[start].split("|")]
-    times = {}
-    for line in lines[start + 2 :]:
-        if not line.startswith("|"):
-            break
+    """Read the time for one image of each architecture, in ms, from the tables in ``docs/experiments.md``."""
+    times: dict[str, str] = {}
+    titles: list[str] = []
+    for line in (DOCS / "experiments.md").read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.split("|")]
-        times[cells[1]] = cells[titles.index("one image, ms")]
+        if line.startswith("| architecture |") and _TIME in cells:
+            titles = cells
+        elif titles and line.startswith("|") and not line.startswith("|---"):
+            times.setdefault(cells[1], cells[titles.index(_TIME)])
+        elif not line.startswith("|"):
+            titles = []
     return times
 
 

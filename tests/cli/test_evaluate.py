@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from support import tiny_model
 from support.verify_runs import INPUT, NAME, counted, entry, run_here, write_images, write_manifest, write_weights
 
@@ -140,6 +141,24 @@ def test_several_checkpoints_and_distances_decode_each_image_once(photos, weight
     assert set(read.values()) == {1}
     assert scores(found[0]) == scores(evaluate(weights, photos)[0])
     assert scores(found[1]) == scores(evaluate(weights, photos, distance="cosine")[0]) != scores(found[0])
+
+
+def test_images_are_resized_with_the_filter_of_the_architecture(photos, weights, tmp_path, monkeypatch):
+    """Images that have the size of the input already are not resized."""
+    manifest = tmp_path / "bicubic.yaml"
+    manifest.write_text((tmp_path / "zoo.yaml").read_text().replace("bilinear", "bicubic"))
+    for path in photos.glob("*/*.jpg"):
+        resized = tmp_path / "resized" / path.parent.name / f"{path.stem}.png"
+        resized.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(path).resize((128, 256), Image.Resampling.BICUBIC).save(resized)
+    wanted = evaluate(weights, tmp_path / "resized", thresholds=True)
+    bilinear = evaluate(weights, photos, thresholds=True)
+
+    monkeypatch.setenv("REIDHUB_MANIFEST", str(manifest))
+    [found] = evaluate(weights, photos, thresholds=True)
+
+    assert found.thresholds == wanted[0].thresholds != bilinear[0].thresholds
+    assert scores(found) == scores(wanted[0])
 
 
 def test_thresholds_decide_pairs_as_often_wrong_as_they_say(photos, weights):

@@ -139,6 +139,23 @@ def test_names_give_what_their_receipts_give(place: Path, run, tmp_path: Path) -
     assert done.stdout == kept.stdout != ""
 
 
+def test_scores_on_a_dataset_without_a_reader_are_told_and_the_others_compared(
+    place: Path, run, tmp_path: Path, monkeypatch
+) -> None:
+    unread = '{dataset: veri776, rank1: "97.0", mAP: "81.9", source: a}'
+    both = f"{claim(rank1='20.0')}, {unread}"
+    files = {name: f"[{{local: {place / name}.pth}}]" for name in (NAME, OTHER)}
+    entries = (entry(name, both, input=SMALL, sources=file) for name, file in files.items())
+    monkeypatch.setenv("REIDHUB_MANIFEST", str(write_manifest(tmp_path, *entries)))
+
+    done = run("compare", NAME, OTHER, "--data-root", place, "--json")
+
+    (found,) = json.loads(done.stdout)
+    assert (done.returncode, found["dataset"]) == (0, "corridor")
+    assert (found["first"]["checkpoint"], found["second"]["checkpoint"]) == (NAME, OTHER)
+    assert "veri776: reidhub has no reader for VeRi-776" in done.stderr
+
+
 def test_names_without_a_data_root_are_an_error(run) -> None:
     done = run("compare", NAME, OTHER)
     assert done.returncode == 2

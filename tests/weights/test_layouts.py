@@ -1,5 +1,7 @@
 """Renamed tensors and constants of a layout: what is read under which name, and what is refused."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,15 @@ def test_a_name_without_a_dot_at_its_end_renames_no_longer_name(tmp_path, tensor
     assert "heads.weight_norm" in read_weights(save(tmp_path, tensors), layout=LAYOUT)
 
 
+def test_tensors_are_renamed_without_the_prefix_of_all_names_and_at_the_start_alone(tmp_path, tensors):
+    tensors["heads.bottleneck.0.heads.bottleneck.0.weight"] = torch.ones(1)
+    wrapped = {f"module.{name}": tensor for name, tensor in tensors.items() if not name.startswith("heads.bnneck.")}
+
+    got = read_weights(save(tmp_path, wrapped), layout=LAYOUT)
+
+    assert {"heads.bnneck.weight", "heads.bnneck.heads.bottleneck.0.weight", "heads.classifier.weight"} <= got.keys()
+
+
 def test_a_converted_file_has_the_new_names_too(tmp_path, tensors):
     path = save(tmp_path, tensors)
     first = read_weights(path, layout=LAYOUT)
@@ -63,6 +74,14 @@ def test_a_converted_file_has_the_new_names_too(tmp_path, tensors):
     later = read_cached_weights(path, LAYOUT)
 
     assert later.keys() == first.keys() and all(torch.equal(later[name], first[name]) for name in first)
+
+
+def test_a_converted_file_is_not_read_after_the_layout_got_other_names_or_constants(tmp_path, tensors):
+    path = save(tmp_path, tensors)
+    convert(path, read_weights(path, layout=LAYOUT), LAYOUT)
+
+    assert "pixel_mean" in read_cached_weights(path, replace(LAYOUT, constants={}))
+    assert "heads.weight" in read_cached_weights(path, replace(LAYOUT, rename={}))
 
 
 def test_two_tensors_cannot_get_one_name(tmp_path, tensors):
@@ -88,6 +107,13 @@ def test_a_file_with_other_constants_is_refused(tmp_path, tensors, values, messa
 
     with pytest.raises(WeightsError, match=message):
         read_weights(save(tmp_path, tensors), layout=LAYOUT)
+
+
+def test_one_number_is_not_a_constant_of_three_equal_numbers(tmp_path):
+    path = save(tmp_path, {"weight": torch.ones(2), "pixel_std": torch.ones(1)})
+
+    with pytest.raises(WeightsError, match=re.escape(f"{path}: expected pixel_std = [1.0, 1.0, 1.0], got [1.0]")):
+        read_weights(path, layout=StateDictLayout(constants={"pixel_std": (1.0, 1.0, 1.0)}))
 
 
 def test_constants_may_be_rounded_as_float32_rounds_them(tmp_path, tensors):

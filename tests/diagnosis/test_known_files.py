@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from support.local_zoos import Entry, write_zoo
 
 import reidhub
 from reidhub.diagnosis.known_files import compute_git_blob
@@ -52,6 +53,16 @@ def test_file_is_told_by_its_digits_as_surely_as_they_allow(entry, note, stray, 
     know(tmp_path, monkeypatch, f"sha256_prefix: '{WRONG}'", entry, f"git_blob: '{WRONG}'")
     for _ in ("parsed", "from the parsed copy"):
         assert [one for one in reidhub.doctor(stray).notes if "it is" in one] == [note]
+
+
+def test_published_file_of_an_entry_has_no_such_note(stray, tmp_path, monkeypatch):
+    own = Path(write_zoo(tmp_path, Entry("osnet_x0_25.own", FILE)))
+    own.write_text(f"known_files: [{{what: a fake, evidence: x, sha256: {SHA256}}}]\n{own.read_text()}")
+    monkeypatch.setenv("REIDHUB_MANIFEST", str(own))
+
+    found = reidhub.doctor(stray)
+
+    assert (found.entries, found.notes) == (("osnet_x0_25.own",), ())
 
 
 def test_file_with_other_digits_has_no_such_note(stray, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import csv
 import os
 import re
 from collections import Counter
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -189,6 +190,14 @@ def test_there_are_105_re_id_score_sets_and_every_figure_keeps_its_digits():
             assert re.fullmatch(r"\d{2}\.\d", text) or text == "80.13"  # fast-reid's table prints one more digit
             assert str(score.decimal(metric)) == text
     assert by_name()["mobilenetv2_x1_4.market1501"].scores[0].decimal("rank1") == Decimal("87.0")
+
+
+def test_a_dataset_whose_name_only_starts_like_another_one_is_another_domain():
+    (score,) = by_name()["fastreid_bot_gem_r50_ibn.vehicleid"].scores[:1]
+    trained = replace(by_name()["osnet_x1_0.market1501"], trained_on=("vehicle",))
+
+    assert score.dataset.startswith("vehicleid_") and trained.find_domain(score) == "cross"
+    assert replace(trained, trained_on=("vehicleid",)).find_domain(score) == "same"
 
 
 def test_a_combineall_checkpoint_is_not_scored_on_its_own_dataset():

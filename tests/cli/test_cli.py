@@ -122,6 +122,17 @@ def test_every_command_says_which_checkpoint_a_model_alone_means(command, model,
     assert default in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "interpolation"),
+    [("osnet_x1_0.market1501", "256x128", "bilinear"), ("fastreid_sbs_r50.market1501", "384x128", "bicubic")],
+)
+def test_show_says_with_which_filter_images_are_resized(name, size, interpolation):
+    text, data = (CliRunner().invoke(cli, ["show", name, *form]).stdout for form in ((), ("--json",)))
+
+    assert re.search(rf"^  input +{size} \(height x width\), {interpolation}$", text, re.MULTILINE)
+    assert json.loads(data)[0]["interpolation"] == interpolation
+
+
 def test_show_says_whether_a_checkpoint_is_the_default():
     assert "  default     yes: osnet_x1_0 alone means this checkpoint\n" in reidhub("show", "osnet_x1_0.msmt17").stdout
     assert "alone means" not in reidhub("show", "osnet_x1_0.imagenet").stdout

@@ -46,12 +46,15 @@ def test_a_file_in_the_cache_is_not_downloaded_again(tmp_path):
 
 
 def test_a_file_held_to_nothing_comes_with_a_warning(tmp_path):
-    done, _ = pin(write_zoo(tmp_path, entry("a.loose", f"gdrive: {DRIVE}")), "a.loose", "--json")
+    loose = entry("a.loose", f"gdrive: {DRIVE}")
+    sized = entry("a.sized", f"gdrive: {DRIVE}", size=len(DATA), file="grade: single")  # the grade of the size
+    done, _ = pin(write_zoo(tmp_path, loose, sized), "a.*", "--json")
     assert "neither sha256 nor MAC is known; compare" in done.stderr
-    (item,) = json.loads(done.stdout)
-    assert (item["sha256"], item["size"], item["checked_by"]) == (DIGEST.hex, len(DATA), "nothing")
-    assert item["evidence"] == "own download from gdrive; checked by nothing"
-    assert item["grade"] is None
+    for item in json.loads(done.stdout):
+        assert (item["sha256"], item["size"], item["checked_by"]) == (DIGEST.hex, len(DATA), "nothing")
+        assert item["evidence"] == "own download from gdrive; checked by nothing"
+        assert item["grade"] is None
+    assert done.stdout.count(DIGEST.hex) == 2
 
 
 def test_digits_in_the_authors_name_that_differ_are_reported_and_not_refused(tmp_path):

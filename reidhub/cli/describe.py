@@ -52,9 +52,19 @@ def format_score(score: Score) -> str:
 
 
 def find_cost(checkpoint: Checkpoint) -> Complexity | None:
-    """Find the computed cost of the checkpoint's architecture; None if the manifest does not contain the cost."""
+    """Find the computed cost of the checkpoint's architecture; None if the manifest does not contain the cost.
+
+    The multiply-adds are those at the architecture's own image size; see `has_usual_size`.
+    """
     architecture = zoo().architecture(checkpoint.model)
     return architecture.computed if architecture else None
+
+
+def has_usual_size(checkpoint: Checkpoint) -> bool:
+    """Return True if the checkpoint's images have the size of its architecture's images."""
+    architecture, own = zoo().architecture(checkpoint.model), checkpoint.input
+    usual = architecture.input if architecture else own
+    return (usual.height, usual.width) == (own.height, own.width)
 
 
 def find_params_m(checkpoint: Checkpoint) -> str | None:
@@ -65,7 +75,7 @@ def find_params_m(checkpoint: Checkpoint) -> str | None:
 
 def find_gflops(checkpoint: Checkpoint) -> str | None:
     """Return the multiply-adds for one image in 10^9: as published, else as computed; None if neither is known."""
-    computed = find_cost(checkpoint)
+    computed = find_cost(checkpoint) if has_usual_size(checkpoint) else None
     return checkpoint.gflops or (f"{computed.multiply_adds / 1e9:.2f}" if computed else None)
 
 
@@ -82,7 +92,7 @@ def make_json(checkpoint: Checkpoint) -> dict[str, Any]:
 
     Published numbers are strings, as the authors wrote them, such as ``"87.0"``.
     """
-    artifact, spec, computed = checkpoint.artifact, checkpoint.input, find_cost(checkpoint)
+    artifact, spec = checkpoint.artifact, checkpoint.input
     return {
         "name": checkpoint.name,
         "model": checkpoint.model,
@@ -106,7 +116,7 @@ def make_json(checkpoint: Checkpoint) -> dict[str, Any]:
         "distance": checkpoint.distance,
         "params_m": checkpoint.params_m,
         "gflops": checkpoint.gflops,
-        "computed": asdict(computed) if computed else None,
+        "computed": _make_cost_json(checkpoint),
         "loss": checkpoint.loss,
         "transforms": list(checkpoint.transforms),
         "scores": [_make_score_json(checkpoint, score) for score in checkpoint.scores],
@@ -114,6 +124,13 @@ def make_json(checkpoint: Checkpoint) -> dict[str, Any]:
         "licence": checkpoint.licence,
         "notices": list(checkpoint.notices),
     }
+
+
+def _make_cost_json(checkpoint: Checkpoint) -> dict[str, int | None] | None:
+    """Return the computed cost; the multiply-adds are None if they were computed for images of another size."""
+    if (computed := find_cost(checkpoint)) is None:
+        return None
+    return asdict(computed) | ({} if has_usual_size(checkpoint) else {"multiply_adds": None})
 
 
 def _make_measurement_json(one: IndependentMeasurement) -> dict[str, Any]:

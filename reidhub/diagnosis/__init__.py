@@ -98,7 +98,7 @@ def _read_tensors(blank: Diagnosis, path: Path, start: bytes, architecture: str 
         training_sets=find_training_sets(classes),
     )
     if named and found.share >= ALIKE and found.architecture not in named.architectures:
-        other = explain_other_network(named, found.architecture)
+        other = explain_other_network(named, found.architecture, find_twins(found.architecture))
         return replace(read, architecture=None, twins=(), nearest=found.architecture, problem=other[0], hint=other[1])
     if found.share < ALIKE and architecture is None:
         return replace(read, problem=_describe_unknown(tensors), hint=_OTHER)

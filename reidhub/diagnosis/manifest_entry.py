@@ -54,6 +54,7 @@ def _write_entry(name: str, found: Diagnosis) -> str:
         "model": _get_model(found),
         **_list_training(found),
         "file": _describe_file(found),
+        **({"distance": distance} if (distance := zoo().find_distance(_get_model(found))) != "euclidean" else {}),
         "source": {"local": Path(found.path).absolute().as_uri()},
     }
     text = yaml.safe_dump([entry], sort_keys=False, allow_unicode=True, width=1000)
@@ -96,5 +97,8 @@ def _write_comments(found: Diagnosis) -> Iterator[str]:
     if found.wrapping and found.wrapping.other_roots:
         others = ", ".join(map(repr, found.wrapping.other_roots))
         yield f"The file holds tensors under {others} too; write another root below to read them."
+    if found.twins:
+        others = " and ".join(found.twins)
+        yield f"The tensors are those of {others} too, whose images have another size: choose the model."
     if len(found.training_sets) == 1:
         yield f"trained_on is a guess: {found.training_sets[0]} has {found.num_classes} classes too."

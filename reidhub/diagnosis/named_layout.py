@@ -1,5 +1,6 @@
 """Layouts that several files have: which of them a file has, and why its network may be another one."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -30,10 +31,17 @@ def read_with_layout(path: Path, layout: StateDictLayout | None) -> tuple[dict[s
     return (read_weights(path, layout=known.layout), known) if known else (tensors, None)
 
 
-def explain_other_network(known: KnownLayout, architecture: str) -> tuple[str, str]:
-    """Return problem and hint for a file whose tensors resemble an architecture that does not load such files."""
+def explain_other_network(known: KnownLayout, architecture: str, twins: Sequence[str] = ()) -> tuple[str, str]:
+    """Return problem and hint for a file whose tensors resemble an architecture that does not load such files.
+
+    Args:
+        known: the layout of the file.
+        architecture: the most similar architecture.
+        twins: other architectures with the same tensors.
+    """
+    names = " or ".join((architecture, *twins))
     reasons = "; ".join(known.list_differences(architecture)) or "the zoo has no such network"
     return (
-        f"{known.about}, wrote it; its tensors resemble those of {architecture}, but it is another network: {reasons}",
+        f"{known.about} wrote it; its tensors resemble those of {names}, but it is another network: {reasons}",
         _THEIR_CODE,
     )

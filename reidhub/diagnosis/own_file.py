@@ -98,8 +98,7 @@ def _find_in_file(path: Path, architecture: str | None) -> OwnCheckpoint:
     if not known:
         found = diagnose(path, architecture)
         if found.problem:
-            hint = "leave the architecture out, and it is detected" if architecture else found.hint
-            raise StateDictError(f"{path}: {found.problem}", hint=hint)
+            raise StateDictError(f"{path}: {found.problem}", hint=_advise(path, architecture) or found.hint)
         if found.twins:
             both = " and of ".join((str(found.architecture), *found.twins))
             raise StateDictError(f"{path} has the tensors of {both}, whose images differ in size", hint=_CHOOSE)
@@ -115,6 +114,14 @@ def _find_in_file(path: Path, architecture: str | None) -> OwnCheckpoint:
         raise UsageError(f"{path} has the bytes of {known[0].name}, which is not {architecture}")
     values = {field.name: getattr(known[0], field.name) for field in fields(Checkpoint)}
     return OwnCheckpoint(**{**values, "artifact": replace(known[0].artifact, digest=digest)}, path=path)
+
+
+def _advise(path: Path, architecture: str | None) -> str | None:
+    """Return a hint that names the architecture of a file that does not load as the given one; None if none fits."""
+    detected = diagnose(path) if architecture else None
+    if detected is None or detected.problem or detected.architecture is None:
+        return None
+    return f"it has the tensors of {' and of '.join((detected.architecture, *detected.twins))}"
 
 
 def _describe(path: Path, found: Diagnosis) -> OwnCheckpoint:
@@ -134,7 +141,7 @@ def _describe(path: Path, found: Diagnosis) -> OwnCheckpoint:
         artifact=Artifact(Digest(found.sha256), found.size, (Source("local", path.absolute().as_uri()),)),
         layout=found.layout,
         input=architecture.input,
-        distance="euclidean",
+        distance=zoo().find_distance(architecture.name),
         params_m=None,
         gflops=None,
         loss=None,

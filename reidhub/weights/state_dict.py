@@ -57,8 +57,11 @@ def read_weights(path: Path | str, *, layout: StateDictLayout = _ANY) -> dict[st
 _SLACK = 1 << 20  # bytes that all tensors may have beyond `_MOST_COPIES` times the size of the file
 _MOST_COPIES = 2  # above 1, because a file stores tied weights only once
 _SHOWN = 6  # numbers in a message
-_OTHER_CODE = "other code wrote it than the code that wrote the published files; `reidhub doctor FILE` tells more"
-_OTHER_INPUT = "the file belongs to a model whose images are prepared in another way"
+_OTHER_CODE = "other code wrote it than the code that wrote the published files"
+_OTHER_INPUT = (
+    "its model takes images that are prepared in another way; a manifest entry of your own can leave such tensors out "
+    "(`layout: {skip: [NAME]}`) and say how (`input`)"
+)
 _ARRAYS = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "b1"})
 
 

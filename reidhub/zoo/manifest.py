@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from reidhub.errors import CacheError, InstallationError, ManifestError, UnknownCheckpointError
 from reidhub.zoo.checkpoint import Architecture, Checkpoint
@@ -105,6 +105,11 @@ class Manifest:
         """Return the architecture of this name; None if the manifest does not describe it."""
         _check_text(name)
         return next((architecture for architecture in self.architectures if architecture.name == name), None)
+
+    def find_distance(self, model: str) -> Literal["euclidean", "cosine"]:
+        """Return the distance that suits a model: cosine if all its re-ID checkpoints have it, else Euclidean."""
+        distances = {c.distance for c in self._of_model(model) if c.for_reid}
+        return "cosine" if distances == {"cosine"} else "euclidean"
 
     def _of_model(self, model: str) -> list[Checkpoint]:
         return [self.by_name[name] for name in self.by_name if _model_of(name) == model]

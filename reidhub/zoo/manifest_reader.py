@@ -69,7 +69,7 @@ def parse_files(files: Sequence[tuple[Path, bytes]]) -> Parsed:
     parsed = [parse_yaml(file, content).fields(MANIFEST) for file, content in files]
     architectures = _read_lists(parsed, "architectures", _read_architecture)
     layouts = _read_lists(parsed, "layouts", _read_known_layout)
-    described = _Described({one.name: one.input for one in architectures}, {one.name: one.layout for one in layouts})
+    described = _Described({one.name: one.input for one in architectures}, {one.name: one for one in layouts})
     return Parsed(
         _read_lists(parsed, "checkpoints", partial(_read_checkpoint, described=described)),
         architectures,
@@ -83,7 +83,7 @@ class _Described:
     """What checkpoints can refer to: the input of an architecture, and a layout, both by name."""
 
     inputs: Mapping[str, InputSpec]
-    layouts: Mapping[str, StateDictLayout]
+    layouts: Mapping[str, KnownLayout]
 
 
 def _read_lists(parsed: Iterable[dict[str, Value]], name: str, read: Callable[[Value], T]) -> tuple[T, ...]:
@@ -130,7 +130,8 @@ def _read_checkpoint(value: Value, *, described: _Described) -> Checkpoint:
         combineall=read_optional(fields, "combineall", Value.boolean) or False,
         from_scratch=read_optional(fields, "from_scratch", Value.boolean) or False,
         artifact=read_artifact(file, read_sources(fields)),
-        layout=read_optional(file, "layout", partial(_find_layout, known=described.layouts)) or StateDictLayout(),
+        layout=read_optional(file, "layout", partial(_find_layout, known=described.layouts, model=model))
+        or StateDictLayout(),
         input=spec,
         distance=read_optional(fields, "distance", _read_distance) or "euclidean",
         params_m=_read_nullable(fields, "params_m", _read_figure),
@@ -154,13 +155,18 @@ def _read_nullable(fields: dict[str, Value], name: str, read: Callable[[Value], 
     return fields[name].optional(read) if name in fields else None
 
 
-def _find_layout(value: Value, *, known: Mapping[str, StateDictLayout]) -> StateDictLayout:
-    """Read a layout that is written out, or find the layout of this name."""
+def _find_layout(value: Value, *, known: Mapping[str, KnownLayout], model: str) -> StateDictLayout:
+    """Read a layout that is written out, or find the layout of this name, which must suit the model."""
     if not value.is_text():
         return _read_layout(value.fields(LAYOUT))
     if (name := value.text()) not in known:
         value.fail(f"no layout is called {name!r}; known are {', '.join(known) or 'none'}")
-    return known[name]
+    layout = known[name]
+    if model not in layout.architectures:
+        reasons = "; ".join(layout.list_differences(model))
+        reason = f": {reasons}" if reasons else f"; they load as {', '.join(layout.architectures)}"
+        value.fail(f"files of the layout {name!r} are no {model}{reason}")
+    return layout.layout
 
 
 def _read_layout(fields: dict[str, Value]) -> StateDictLayout:

@@ -173,3 +173,12 @@ def test_an_unknown_name_is_an_error_with_a_hint(options: list[str], said: str) 
 def test_a_filter_that_nothing_meets_lists_nothing() -> None:
     assert listed("--model", "hacnn", "--max-params", "1") == []
     assert len(listed("--max-params", "1000")) == len(zoo().checkpoints)
+
+
+def test_multiply_adds_are_not_told_for_images_of_another_size_than_the_computed_ones() -> None:
+    whole = {one["name"]: one["computed"] for one in listed("fastreid_sbs_r50_ibn.*")}
+    vehicles = whole.pop("fastreid_sbs_r50_ibn.veri776")
+
+    assert vehicles["multiply_adds"] is None
+    assert {cost["multiply_adds"] for cost in whole.values()} == {6085410816}
+    assert {cost["params"] for cost in whole.values()} == {vehicles["params"]}

@@ -12,6 +12,7 @@ from torch import Tensor
 
 import reidhub
 from reidhub.diagnosis.manifest_entry import write_manifest
+from reidhub.diagnosis.own_file import find_own_checkpoint
 from reidhub.diagnosis.resemblance import find_twins
 from reidhub.diagnosis.tensor_match import find_by_tensors
 from reidhub.errors import StateDictError
@@ -90,6 +91,18 @@ def test_architectures_with_the_same_tensors_are_both_named_and_none_is_guessed(
     assert reidhub.load(path, architecture="fastreid_sbs_r50").input_size == (384, 128)
 
 
+def test_a_wrong_architecture_is_answered_with_those_that_fit(files):
+    path = files("fastreid_agw_r50")
+
+    with pytest.raises(StateDictError) as caught:
+        reidhub.load(path, architecture="fastreid_bot_r50")
+    assert caught.value.hint == "it has the tensors of fastreid_agw_r50 and of fastreid_sbs_r50"
+
+    with pytest.raises(StateDictError) as caught:
+        reidhub.load(files("fastreid_bot_r50", make=todays_code, exponent=False), architecture="fastreid_bot_r50")
+    assert caught.value.hint == "load it with the code that it was trained with"
+
+
 def test_the_published_name_tells_which_of_two_it_is(files):
     found = reidhub.doctor(files("fastreid_agw_r50", "market_sbs_R50.pth"))
 
@@ -119,12 +132,12 @@ def test_only_agw_and_sbs_of_one_backbone_have_the_same_tensors():
         ("fastreid_bot_r50", "its max pooling has no padding since 6 November 2020"),
         pytest.param(
             "fastreid_bot_s50",
-            "its last stage is dilated and it has no non-local blocks since 7 December 2020",
+            "its last stage is dilated since 7 December 2020",
             marks=pytest.mark.long,
         ),
         pytest.param(
             "fastreid_agw_r50",
-            "the exponent of its GeM pooling is fixed at 3 and is not in the file",
+            "the exponent of GeM pooling is fixed at 3 in AGW",
             marks=pytest.mark.long,
         ),
     ],
@@ -135,7 +148,7 @@ def test_a_file_of_todays_code_is_another_network_and_the_reason_is_given(files,
     found = reidhub.doctor(path)
 
     assert not found.loadable and found.named_layout == "todays_code"
-    assert found.problem.startswith("fast-reid's code since 23 March 2021, wrote it")
+    assert found.problem.startswith("fast-reid's code since 23 March 2021 wrote it")
     assert reason in found.problem
     assert (found.architecture, found.layout) == (None, None)
     with pytest.raises(StateDictError, match="another network"):
@@ -222,6 +235,7 @@ def test_the_entry_for_a_file_names_its_layout(files, tmp_path, monkeypatch):
     monkeypatch.setenv("REIDHUB_MANIFEST", str(own))
     assert "layout: july2020" in text
     assert reidhub.load("fastreid_bot_r50.mine").num_classes == 751
+    assert reidhub.find("fastreid_bot_r50.mine")[0].distance == find_own_checkpoint(path).distance == "cosine"
 
 
 def test_the_command_tells_layout_and_both_architectures(files, capsys, monkeypatch):
@@ -231,6 +245,9 @@ def test_the_command_tells_layout_and_both_architectures(files, capsys, monkeypa
 
     assert "under the key 'model', in the layout july2020" in text
     assert "fastreid_agw_r50 or fastreid_sbs_r50" in text
+    assert "yes, as one of them: architecture='fastreid_agw_r50'" in text
+    entry = write_manifest([reidhub.doctor(path)])
+    assert "# The tensors are those of fastreid_sbs_r50 too, whose images have another size: choose the model." in entry
 
 
 def test_a_published_file_is_found_by_its_name_and_its_tensors_and_todays_code_never_is(files):

@@ -48,6 +48,11 @@ def read(tmp_path: Path, text: str) -> tuple[Checkpoint, KnownLayout]:
 @pytest.mark.parametrize(
     "old, new, message",
     [
+        (
+            "architectures: [osnet_x0_25]",
+            "architectures: [mlfn]",
+            ":12: files of the layout 'renamed' are no osnet_x0_25: it has another network",
+        ),
         ("layout: renamed", "layout: july", ":12: no layout is called 'july'; known are .*renamed"),
         ("{heads.: head.}", "{heads.: head., heads.: neck.}", ":6: rename has 'heads.' twice"),
         ("{mean: [1, 2.5]}", "{mean: 1}", ":7: a list of numbers is a list, not '1'"),

@@ -88,7 +88,8 @@ def _list_fields(found: "Diagnosis") -> Iterator[tuple[str, str]]:
         yield "classes", f"{found.num_classes}: {sets}" if found.num_classes else "no classifier"
     if found.candidates:
         yield "could be", ", ".join(found.candidates)
-    yield "loads", "yes" if found.loadable else f"no: {found.problem}"
+    yes = f"yes, as one of them: architecture={found.architecture!r}" if found.twins else "yes"
+    yield "loads", yes if found.loadable else f"no: {found.problem}"
 
 
 _BY = {"sha256": "sha256", "mega-mac": "MAC, which is that in its Mega link"}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import click
 
 from reidhub.cache.store import Cache
-from reidhub.cli.describe import describe_file, find_cost, make_json, write_unpinned_notice
+from reidhub.cli.describe import describe_file, find_cost, has_usual_size, make_json, write_unpinned_notice
 from reidhub.cli.options import SELECTOR, json_option, select_checkpoints
 from reidhub.cli.tables import print_fields
 from reidhub.errors import CacheError
@@ -77,8 +77,10 @@ def _describe_parameters(checkpoint: Checkpoint) -> Iterator[str]:
 def _describe_gflops(checkpoint: Checkpoint) -> Iterator[str]:
     computed = find_cost(checkpoint)
     yield f"reported {checkpoint.gflops}" if checkpoint.gflops else "not printed"
-    if computed:
+    if computed and has_usual_size(checkpoint):
         yield f"computed {computed.multiply_adds / 1e9:.3f} ({computed.multiply_adds:,} multiply-adds)"
+    elif computed:
+        yield "not computed for this image size"
 
 
 def _list_file_fields(checkpoint: Checkpoint) -> list[tuple[str, str]]:
@@ -93,7 +95,11 @@ def _list_file_fields(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         ("sha256", artifact.digest.hex if artifact.digest else "not known"),
         ("size", f"{artifact.size:,} bytes" if artifact.size else "not known"),
         *([("", f"computed, not published: {sizes} bytes")] if sizes else []),
-        *([("grade", f"{artifact.grade}: {GRADES[artifact.grade]}")] if artifact.grade else []),
+        *(
+            [("grade" if artifact.pinned else "of the size", f"{artifact.grade}: {GRADES[artifact.grade]}")]
+            if artifact.grade
+            else []
+        ),
         *([("evidence", artifact.evidence)] if artifact.evidence else []),
         *((("source" if i == 0 else ""), f"{s.kind:<6}  {s.location}") for i, s in enumerate(artifact.sources)),
         ("cached", cached),

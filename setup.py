@@ -7,7 +7,7 @@ setup(
     packages=[*find_packages(include=["reidhub", "reidhub.*"]), "reidhub.manifest"],
     package_dir={"reidhub.manifest": "manifest"},
     package_data={
-        "reidhub.manifest": ["*.yaml"],
+        "reidhub.manifest": ["*.yaml", "schema.json"],
         "reidhub": ["py.typed", "datasets/*.yaml", "demo/data/*"],
         "reidhub.verification.report": ["templates/*"],
         "reidhub.retrieval.sheets": ["templates/*"],

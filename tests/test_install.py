@@ -58,6 +58,9 @@ def test_a_wheel_carries_the_manifest_and_its_install_finds_it(checkout, tmp_pat
     zipfile.ZipFile(wheel).extractall(site)
     templates = Path("reidhub", "verification", "report", "templates")
     assert {path.name for path in (site / templates).iterdir()} == {path.name for path in (ROOT / templates).iterdir()}
+    assert {path.name for path in (site / "reidhub" / "manifest").iterdir()} == {
+        path.name for path in (ROOT / "manifest").iterdir()
+    }
     done = python("-c", COUNT, path=str(site), cwd=tmp_path)
     assert done.stdout.split() == ["112", str(site / "reidhub")], built.stderr + done.stderr
     assert not (site / "tests").exists()

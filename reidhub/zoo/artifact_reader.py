@@ -7,13 +7,7 @@ from urllib.parse import urlsplit
 from reidhub.files.digest import Digest
 from reidhub.files.strict_yaml import Value, read_optional
 from reidhub.zoo.checkpoint import GRADES, Artifact, Grade, Source
-
-_LINKS = {
-    "mega": re.compile(r"https?://mega(\.co)?\.nz/(#(!|%21)|file/)[\w-]{8}(!|%21|#)[\w-]{43}"),
-    "gdrive": re.compile(r"https://(drive|drive\.usercontent|docs)\.google\.com/\S*[\w-]{20,}\S*"),
-    "https": re.compile(r"https://[^\s/@]+/\S+"),
-    "local": re.compile(r"file:///\S.*"),
-}
+from reidhub.zoo.manifest_fields import LINKS
 
 
 def read_artifact(file: dict[str, Value], sources: tuple[Source, ...]) -> Artifact:
@@ -88,10 +82,10 @@ def read_sources(fields: dict[str, Value]) -> tuple[Source, ...]:
 
 def _read_source(value: Value) -> Source:
     kind, location = value.only_pair("a source")
-    name, link = kind.choice(tuple(_LINKS)), location.text()
+    name, link = kind.choice(tuple(LINKS)), location.text()
     if name == "local" and "://" not in link:
         link = (value.file.parent / link).absolute().as_uri()
-    if not (_LINKS[name].fullmatch(link) and _is_url(link)):
+    if not (re.fullmatch(LINKS[name], link) and _is_url(link)):
         location.fail(f"{link!r} is not a link of kind {name}")
     return Source(name, link)
 

@@ -1,7 +1,21 @@
-"""The fields of a manifest file, each with what it is for; `docs/manifest.md` shows them in an example."""
+"""The fields of a manifest file, each with what it is for; `docs/manifest.md` shows them in an example.
+
+`python -m tools.write_manifest_schema` writes `manifest/schema.json` from them. The regular expressions mean the same
+in Python and in JavaScript, because editors check manifests with them.
+"""
 
 from reidhub.files.strict_yaml import Fields
 from reidhub.zoo.checkpoint import METRICS
+
+CHECKPOINT_NAME = r"[a-z0-9_]+\.[a-z0-9_]+"
+FIGURE = r"[0-9]+(\.[0-9]+)?"
+LINKS = {
+    "mega": r"https?://mega(\.co)?\.nz/(#(!|%21)|file/)[0-9A-Za-z_-]{8}(!|%21|#)[0-9A-Za-z_-]{43}",
+    "gdrive": r"https://(drive|drive\.usercontent|docs)\.google\.com/\S*[0-9A-Za-z_-]{20,}\S*",
+    "https": r"https://[^\s/@]+/\S+",
+    "local": r"file:///\S.*",
+}
+"""Kind of a source -> regular expression of its links."""
 
 _INPUT_SIZE = "of the images that the model expects, in pixels"
 _CHANNELS = "three numbers, for red, green and blue"

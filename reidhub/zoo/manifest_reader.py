@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar, cast, get_args
@@ -26,7 +27,9 @@ from reidhub.zoo.known_layouts import KnownLayout
 from reidhub.zoo.manifest_fields import (
     ARCHITECTURE,
     CHECKPOINT,
+    CHECKPOINT_NAME,
     COMPLEXITY,
+    FIGURE,
     FILE,
     INPUT,
     KNOWN_LAYOUT,
@@ -37,9 +40,6 @@ from reidhub.zoo.manifest_fields import (
 )
 
 T = TypeVar("T")
-
-_NAME = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
-_FIGURE = re.compile(r"\d+(\.\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def _read_complexity(value: Value) -> Complexity:
 def _read_checkpoint(value: Value, *, described: _Described) -> Checkpoint:
     fields = value.fields(CHECKPOINT)
     name, model = fields["name"].text(), fields["model"].text()
-    if not _NAME.fullmatch(name) or not name.startswith(model + "."):
+    if not re.fullmatch(CHECKPOINT_NAME, name) or not name.startswith(model + "."):
         fields["name"].fail(f"name {name!r} must be {model!r}, a dot and a tag of a-z, 0-9 and _")
     spec = read_optional(fields, "input", _read_input) or described.inputs.get(model)
     if spec is None:
@@ -264,13 +264,13 @@ def _read_values(value: Value, fields: dict[str, Value], what: str) -> dict[str,
 
 def _read_figure(value: Value) -> str:
     figure = value.text()
-    if not _FIGURE.fullmatch(figure):
+    if not re.fullmatch(FIGURE, figure):
         value.fail(f"{figure!r} is not a decimal figure")
     return figure
 
 
 def _read_percentage(value: Value) -> str:
     figure = _read_figure(value)
-    if float(figure) > 100:
+    if Decimal(figure) > 100:
         value.fail(f"{figure!r} is above 100 percent")
     return figure

@@ -23,7 +23,7 @@ from reidhub.zoo.checkpoint import Architecture, Checkpoint
 from reidhub.zoo.known_files import KnownFile
 from reidhub.zoo.known_layouts import KnownLayout
 
-FORMAT = 10
+FORMAT = 11
 """Increase this number if the format of the lines changes, or if `manifest_reader` reads a manifest differently."""
 
 _KEPT = 8  # newest copies that are kept; each set of manifest files has its own copy

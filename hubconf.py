@@ -77,7 +77,7 @@ Args:
 
 Returns:
     A ``ReidModel``. In eval mode it maps normalised RGB images (N, 3, H, W) to embeddings (N, D), in train mode to
-    logits (N, num_classes), for hacnn and MGN one for each of their classifiers.
+    logits (N, num_classes), for hacnn and MGN a tuple with the logits of each classifier.
 """
 
 

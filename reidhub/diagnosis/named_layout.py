@@ -1,4 +1,4 @@
-"""Layouts that several files have: which of them a file has, and why its network may be another one."""
+"""Finds which layout of the manifest a file has, and explains why its network may be another one."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ def read_with_layout(path: Path, layout: StateDictLayout | None) -> tuple[dict[s
         The weights, and the named layout; None if ``layout`` is given, or if the file has no named layout.
 
     Raises:
-        WeightsError: the file cannot be read, or has not the constants of its layout.
+        WeightsError: the file cannot be read, or does not have the constants of its layout.
     """
     tensors = read_weights(path, layout=layout or StateDictLayout())
     known = None if layout else find_layout(tensors, zoo().layouts)
@@ -42,6 +42,7 @@ def explain_other_network(known: KnownLayout, architecture: str, twins: Sequence
     names = " or ".join((architecture, *twins))
     reasons = "; ".join(known.list_differences(architecture)) or "the zoo has no such network"
     return (
-        f"{known.about} wrote it; its tensors resemble those of {names}, but it is another network: {reasons}",
+        f"it has the layout {known.name} ({known.about}); its tensors resemble those of {names}, "
+        f"but it is another network: {reasons}",
         _THEIR_CODE,
     )

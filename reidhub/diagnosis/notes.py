@@ -28,7 +28,7 @@ def write_notes(read: Diagnosis, path: Path, start: bytes) -> Iterator[str]:
         )
     if read.twins:
         same = " and ".join(read.twins)
-        yield f"{same} has the same tensors; only the size of the images is another, and the file does not tell it"
+        yield f"{same} has the same tensors; only the size of its images differs, and the file does not contain it"
     if read.wrapping and read.wrapping.other_roots:
         others = ", ".join(make_printable(root) for root in read.wrapping.other_roots)
         yield f"it holds tensors under {others} too; those under {read.wrapping.root} are read"

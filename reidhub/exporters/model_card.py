@@ -153,7 +153,7 @@ def _make_header(checkpoint: Checkpoint, scores: Sequence[_Scores]) -> dict[str,
 
 
 def _name_licence(licence: str) -> str:
-    """Return the words before the first semicolon of a licence, in the characters that a hub takes for a name."""
+    """Return the words before the first semicolon of a licence, with the characters that a hub allows in a name."""
     short = licence.partition(";")[0].lower()
     return re.sub(r"[^a-z0-9.]+", "-", short)[:64].strip("-.") or "not-stated"
 

@@ -12,7 +12,7 @@ class ReidModel(nn.Module):
     """A network that maps person images to embeddings (eval mode) or to scores of the training classes (train mode).
 
     Each class is one person of the training set. A subclass defines `feature_maps` and ``classifier``, and also ``fc``
-    if it has layers between pooling and classifier. A subclass that pools otherwise, or has several classifiers,
+    if it has layers between pooling and classifier. A subclass that pools in another way, or has several classifiers,
     defines `embed` and `classify` instead.
 
     Attributes:

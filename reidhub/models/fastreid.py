@@ -2,11 +2,11 @@
 
 - ``bot``: Bag of Tricks and a Strong Baseline for Deep Person Re-identification, arXiv 1903.07071.
 - ``agw``: Deep Learning for Person Re-identification, arXiv 2001.04193.
-- ``sbs``: the network of ``agw`` for larger images; it is trained otherwise.
+- ``sbs``: the network of ``agw`` for larger images, trained in another way.
 
 All have a batch normalisation, the *neck*, between pooling and classifier. In all, the last stage has stride 1. The
-definitions are those of July 2020, when the checkpoints were published. The code of fast-reid was changed since, and
-gives other embeddings with the same weights.
+definitions are those of July 2020, when most of the checkpoints were published. fast-reid's code has changed since, and
+gives other embeddings with the same weights. Only ``sbs_s50_2021`` is a network of the newer code.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from reidhub.models.resnest import make_resnest_stages, make_resnest_stem
 from reidhub.models.resnet import WIDTH, make_stage
 
 SMALLEST = 1e-6  # lower bound of the values that `GeM` raises to a power
-ATTENDED = {50: (2, 3), 101: (2, 9)}  # layers -> the last blocks of layer2 and layer3 that a `NonLocal` follows
+NON_LOCAL_BLOCKS = {50: (2, 3), 101: (2, 9)}  # depth -> numbers of `NonLocal` blocks in layer2 and in layer3
 
 
 class IBN(nn.Module):
@@ -47,7 +47,7 @@ class NonLocal(nn.Module):
     """A non-local block with dot products and one inner channel: Non-local Neural Networks, arXiv 1711.07971.
 
     At each place i, the block adds W(y_i) to the map, where y_i is the mean of theta_i phi_j g_j over all places j.
-    With one inner channel, theta_i does not depend on j, so no matrix product is needed.
+    With one inner channel, theta_i is one number and is multiplied after the mean, so no matrix product is needed.
 
     Args:
         channels: channels of the input.
@@ -67,7 +67,7 @@ class NonLocal(nn.Module):
 
     @torch.no_grad()
     def initialise(self) -> None:
-        """Set, in place, the weights with which the block returns its input, as the paper proposes."""
+        """Set, in place, weights with which the block returns its input unchanged, as the paper proposes."""
         for parameter in self.W[1].parameters():
             parameter.zero_()
 
@@ -125,18 +125,20 @@ class Backbone(nn.Module):
     Args:
         conv1: the first convolutions of the stem, (N, 3, H, W) -> (N, 64, H/2, W/2).
         stages: the four stages; their outputs have 256, 512, 1024 and 2048 channels.
-        attended: numbers of non-local blocks in ``layer2`` and in ``layer3``.
+        non_local_blocks: numbers of non-local blocks in ``layer2`` and in ``layer3``.
     """
 
-    def __init__(self, conv1: nn.Module, stages: list[nn.Sequential], attended: tuple[int, int] = (0, 0)) -> None:
+    def __init__(
+        self, conv1: nn.Module, stages: list[nn.Sequential], non_local_blocks: tuple[int, int] = (0, 0)
+    ) -> None:
         super().__init__()
         self.conv1 = conv1
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
-        self.NL_2 = nn.ModuleList(NonLocal(512) for _ in range(attended[0]))  # keys of the published files
-        self.NL_3 = nn.ModuleList(NonLocal(1024) for _ in range(attended[1]))
+        self.NL_2 = nn.ModuleList(NonLocal(512) for _ in range(non_local_blocks[0]))  # keys of the published files
+        self.NL_3 = nn.ModuleList(NonLocal(1024) for _ in range(non_local_blocks[1]))
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute the last feature map: (N, 3, H, W) -> (N, 2048, H/16, W/16)."""
@@ -170,7 +172,7 @@ def make_resnet(depth: int, *, ibn: bool = False, non_local: bool = False) -> Ba
         make_stage(512, 256, 23 if depth == 101 else 6, stride=2, norm=norm),
         make_stage(1024, 512, 3),
     ]
-    return Backbone(nn.Conv2d(3, 64, 7, 2, 3, bias=False), stages, ATTENDED[depth] if non_local else (0, 0))
+    return Backbone(nn.Conv2d(3, 64, 7, 2, 3, bias=False), stages, NON_LOCAL_BLOCKS[depth] if non_local else (0, 0))
 
 
 def make_resnest(*, non_local: bool = False, dilation: int = 1) -> Backbone:
@@ -180,7 +182,7 @@ def make_resnest(*, non_local: bool = False, dilation: int = 1) -> Backbone:
         non_local: True for non-local blocks.
         dilation: dilation of the last stage.
     """
-    return Backbone(make_resnest_stem(), make_resnest_stages(dilation), ATTENDED[50] if non_local else (0, 0))
+    return Backbone(make_resnest_stem(), make_resnest_stages(dilation), NON_LOCAL_BLOCKS[50] if non_local else (0, 0))
 
 
 class FastReid(ReidModel):
@@ -253,5 +255,5 @@ sbs_s50_2021 = partial(_sbs, partial(make_resnest, dilation=2))
 """The ``sbs`` of fast-reid's code since December 2020: no non-local blocks, and a last stage with dilation 2.
 
 The dilations of its last stage are 1, 2 and 2, as ResNeSt's code chooses them. This is an assumption: no published
-embedding confirms those of this architecture.
+embedding confirms it.
 """

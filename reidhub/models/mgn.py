@@ -12,12 +12,12 @@ from reidhub.models.resnet import WIDTH, Bottleneck, make_stage
 
 BRANCHES = ("b1", "b2", "b3")
 PARTS = ("b1", "b2", "b3", "b21", "b22", "b31", "b32", "b33")
-"""Parts of an embedding, in its order: whole maps of the branches, halves of the second's, thirds of the third's."""
+"""Parts of an embedding, in its order: the three maps, the halves of the second map, the thirds of the third map."""
 PART_DIM = 256  # length of one part
 
 
 class MGN(ReidModel):
-    """One stem for three branches, which look at the whole person, also at halves, and also at thirds.
+    """Three branches after one stem: all see the whole person, the second also its halves, the third also its thirds.
 
     Args:
         num_classes: rows of each of the eight classifiers.

@@ -30,7 +30,7 @@ class Entries:
     Args:
         root: key under which the file has the mapping; empty if the whole content of the file is this mapping.
         prefix: prefix that was removed from every name.
-        tensors: name without the prefix, renamed -> tensor, or a description of it that is not checked yet.
+        tensors: the new name, without the prefix -> tensor, or a description of it that is not checked yet.
     """
 
     root: str
@@ -42,7 +42,7 @@ def find_entries(content: Any, layout: StateDictLayout) -> Entries:
     """Find the weights in the content of a file.
 
     Raises:
-        WeightsError: the file has no weights, or several mappings of weights, or two tensors would get one name.
+        WeightsError: the file has no weights, or several mappings of weights, or two tensors would get the same name.
     """
     root, found = _find_root(content, layout)
     found = _drop_average_count(found)

@@ -10,7 +10,7 @@ from reidhub.errors import StateDictError
 from reidhub.files.sniff import make_printable
 
 CLASSIFIER = "classifier"
-"""Start of a part of the names of a classifier's tensors; their shapes depend on the classes of the training set."""
+"""A tensor belongs to a classifier if a part of its name starts with this word; its shape depends on the classes."""
 
 _OPTIONAL = "num_batches_tracked"  # PyTorch writes this count since 0.4.1; eval mode does not use it
 _SHOWN = 12  # number of differences that a message lists at most
@@ -82,7 +82,7 @@ def load_backbone(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str,
         model: a model in which every tensor is initialised.
         tensors: name -> CPU tensor.
         what: name of the checkpoint, for messages.
-        head: words with which a part of the names of the head's tensors starts, see `is_in_head`.
+        head: words. A tensor belongs to the head if a part of its name starts with one of them, see `is_in_head`.
 
     Raises:
         StateDictError: the weights outside the head do not fit; the message lists the differences.
@@ -95,14 +95,14 @@ def load_backbone(model: nn.Module, tensors: Mapping[str, Tensor], *, what: str,
 
 
 def _check_shared(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], what: str) -> None:
-    """Raise StateDictError if tensors differ that are one parameter of the model."""
+    """Raise StateDictError if the file has different tensors for one parameter of the model."""
     first: dict[Tensor, str] = {}
     for name, parameter in wanted.items():
         one = first.setdefault(parameter, name)
         if one != name and not torch.allclose(given[one], given[name], rtol=0, atol=0, equal_nan=True):
             raise StateDictError(
                 f"{what}: {one} and {name} are one parameter of the model, but the file has two values for it",
-                hint="the file was changed after it was saved, or other code wrote it",
+                hint="the file was changed after it was saved, or other code wrote it; load it with that code",
             )
 
 

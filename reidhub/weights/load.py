@@ -24,8 +24,8 @@ def build_with_weights(
         tensors: the weights from the checkpoint's file.
         num_classes: number of rows of the classifier. If it is None, the number in the manifest is used. If the
             manifest has no number, it is the number of rows in the weights, or 1000 if they have no classifier.
-        head: tensors are not loaded, but newly initialised, if a part of their names, between dots, starts with one of
-            these words. All other tensors are loaded strictly. The classifier is newly initialised too if the weights
+        head: words. A tensor is not loaded, but newly initialised, if a part of its name, between dots, starts with one
+            of them. All other tensors are loaded strictly. The classifier is newly initialised too if the weights
             have none and the manifest has no number of classes, as for a file that was saved for embeddings only.
 
     Raises:

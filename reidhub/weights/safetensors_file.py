@@ -1,7 +1,7 @@
 """Reads and writes safetensors files.
 
-Both have the tensors in memory only once. The safetensors library can write in two ways: `save` returns the whole file
-as bytes, and `save_file` does not say with an OSError that the disk is full.
+Reading and writing need the memory of the tensors only once. The two functions of the safetensors library that write
+are not used: `save` returns the whole file as bytes, and `save_file` raises no OSError if the disk is full.
 """
 
 import json

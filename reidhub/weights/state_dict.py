@@ -38,7 +38,7 @@ def read_weights(path: Path | str, *, layout: StateDictLayout = _ANY) -> dict[st
 
     Raises:
         WeightsError: the file has another format, is damaged, has its weights in an object that only code from the
-            file can create, or has not the ``constants`` of its layout.
+            file can create, or does not have the ``constants`` of its layout.
         UsageError: ``path`` is neither a text nor a path.
     """
     path = make_path(path)
@@ -57,10 +57,10 @@ def read_weights(path: Path | str, *, layout: StateDictLayout = _ANY) -> dict[st
 _SLACK = 1 << 20  # bytes that all tensors may have beyond `_MOST_COPIES` times the size of the file
 _MOST_COPIES = 2  # above 1, because a file stores tied weights only once
 _SHOWN = 6  # numbers in a message
-_OTHER_CODE = "other code wrote it than the code that wrote the published files"
+_OTHER_CODE = "the code that wrote it is not that of the published files"
 _OTHER_INPUT = (
-    "its model takes images that are prepared in another way; a manifest entry of your own can leave such tensors out "
-    "(`layout: {skip: [NAME]}`) and say how (`input`)"
+    "its model takes images that are prepared in another way; in a manifest entry of your own, leave such tensors out "
+    "(`layout: {skip: [NAME]}`) and describe the images (`input`)"
 )
 _ARRAYS = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "b1"})
 
@@ -84,7 +84,7 @@ def _take_out_constants(tensors: dict[str, Tensor], constants: Mapping[str, tupl
     """Return the tensors without the constants.
 
     Raises:
-        WeightsError: a constant is missing, or differs from its numbers by more than float32 rounds them.
+        WeightsError: a constant is missing, or differs from its numbers by more than the rounding error of float32.
     """
     for name, numbers in constants.items():
         if name not in tensors:

@@ -22,7 +22,7 @@ Interpolation = Literal["bilinear", "bicubic"]
 
 GRADES = {
     "proven": "the bytes were at hand, and they have the MAC of the Mega link, or unrelated people host the same bytes",
-    "strong": "unrelated people published the same sha256, or the published size is exactly what the file format gives",
+    "strong": "unrelated people published the same sha256, or the published size is exactly the computed one",
     "single": "one person published it, and another fact agrees",
 }
 """How good the evidence for the sha256 or the size of a file is, best first."""
@@ -112,7 +112,7 @@ class StateDictLayout:
         skip: names of tensors to leave out, as the file has them. A name that ends with a dot stands for all names
             that start with it.
         rename: name of a tensor, without the prefix -> its name in the architecture. A name that ends with a dot stands
-            for the start of all names that start with it.
+            for all names that start with it; only this start is replaced.
         constants: name of a tensor, without the prefix -> the numbers that it must have. The file must have this
             tensor. It is compared and left out.
     """
@@ -213,7 +213,7 @@ class Architecture:
         name: name of the architecture, such as ``osnet_x1_0``.
         paper: title and arXiv id.
         starts_from: the weights with which re-ID training starts: the name of a checkpoint, ``torchvision:`` and the
-            name of a weights enum, or ``scratch`` for random weights. None if they are not in the zoo.
+            name of a weights enum, or ``scratch`` for random weights. None if the manifest does not say.
         input: how images are prepared for its checkpoints; a checkpoint's own entry in the manifest can differ.
         default: the name of the checkpoint to use if the user gives only the architecture's name; None if the manifest
             sets no default.

@@ -1,4 +1,4 @@
-"""Files of others that the manifest knows by a digest, such as files that are not what their names say."""
+"""Other people's files that the manifest lists with a digest, such as files that are not what their names say."""
 
 import re
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ Likelihood = Literal["surely", "probably", "perhaps"]
 
 @dataclass(frozen=True, slots=True)
 class KnownFile:
-    """A file that is known by its digest, without being the file of an entry.
+    """A file that is recognised by its digest. It is not listed as the file of a checkpoint.
 
     Args:
         kind: what ``digits`` belong to: the sha256 of the file, or the id that git gives to its content.
         digits: all hexadecimal digits, or the first 8 or more.
         what: what the file is; the end of a sentence that begins with "it is".
         checkpoint: name of the checkpoint whose published file a user wants instead; None if there is none.
-        likelihood: how likely it is that a file with these digits is ``what``.
+        likelihood: how certain ``what`` is for a file with these digits.
         evidence: text that says how this is known.
     """
 

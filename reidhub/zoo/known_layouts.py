@@ -14,7 +14,7 @@ class KnownLayout:
 
     Args:
         name: name of the layout; ``layout`` in a checkpoint's entry can be this name.
-        about: which program writes such files, and when.
+        about: which files have this layout.
         layout: how the files store their tensors.
         signs: patterns with wildcards. A file has this layout if each pattern matches a name of its tensors, and no
             earlier layout of the manifest fits.

@@ -139,13 +139,13 @@ KNOWN_LAYOUT = Fields(
     "a named layout",
     required={
         "name": "name of the layout",
-        "about": "which program writes such files, and when",
+        "about": "which files have this layout",
         "signs": "patterns with wildcards for names of tensors; a file of this layout has a name for each",
         "architectures": "list of the architectures that load such files",
     },
     optional={
         **LAYOUT.optional,
-        "differs": "patterns for names of architectures, each with why a file with their tensors is another network",
+        "differs": "patterns for names of architectures, each with the reason why such a file is another network",
     },
 )
 
@@ -164,7 +164,7 @@ KNOWN_FILE = Fields(
     optional={
         **KNOWN_FILE_DIGESTS,
         "checkpoint": "the checkpoint of the zoo whose published file a user wants instead",
-        "likelihood": "probably or perhaps, if it is not certain that the file is that",
+        "likelihood": "probably or perhaps, if what is not certain",
     },
 )
 
@@ -174,7 +174,7 @@ MANIFEST = Fields(
     optional={
         "architectures": "list of the architectures",
         "layouts": "list of layouts that several files have",
-        "known_files": "list of files of others, such as files that are not what their names say",
+        "known_files": "list of other people's files, such as files that are not what their names say",
     },
     nested={
         "checkpoints": CHECKPOINT,

@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed:
+class ManifestEntries:
     """The entries of manifest files, in the order of the files. Names can occur twice."""
 
     checkpoints: tuple[Checkpoint, ...]
@@ -52,7 +52,7 @@ class Parsed:
     known_files: tuple[KnownFile, ...]
 
 
-def parse_files(files: Sequence[tuple[Path, bytes]]) -> Parsed:
+def parse_files(files: Sequence[tuple[Path, bytes]]) -> ManifestEntries:
     """Read the entries of manifest files.
 
     A checkpoint without the field ``input`` gets the input of its architecture, and a checkpoint can name a layout; any
@@ -69,9 +69,9 @@ def parse_files(files: Sequence[tuple[Path, bytes]]) -> Parsed:
     parsed = [parse_yaml(file, content).fields(MANIFEST) for file, content in files]
     architectures = _read_lists(parsed, "architectures", _read_architecture)
     layouts = _read_lists(parsed, "layouts", _read_known_layout)
-    described = _Described({one.name: one.input for one in architectures}, {one.name: one for one in layouts})
-    return Parsed(
-        _read_lists(parsed, "checkpoints", partial(_read_checkpoint, described=described)),
+    definitions = _Definitions({one.name: one.input for one in architectures}, {one.name: one for one in layouts})
+    return ManifestEntries(
+        _read_lists(parsed, "checkpoints", partial(_read_checkpoint, definitions=definitions)),
         architectures,
         layouts,
         _read_lists(parsed, "known_files", read_known_file),
@@ -79,8 +79,8 @@ def parse_files(files: Sequence[tuple[Path, bytes]]) -> Parsed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Described:
-    """What checkpoints can refer to: the input of an architecture, and a layout, both by name."""
+class _Definitions:
+    """What a checkpoint can refer to by name: the input of an architecture, and a layout."""
 
     inputs: Mapping[str, InputSpec]
     layouts: Mapping[str, KnownLayout]
@@ -111,12 +111,12 @@ def _read_complexity(value: Value) -> Complexity:
     return Complexity(*(fields[name].integer() for name in COMPLEXITY.required))
 
 
-def _read_checkpoint(value: Value, *, described: _Described) -> Checkpoint:
+def _read_checkpoint(value: Value, *, definitions: _Definitions) -> Checkpoint:
     fields = value.fields(CHECKPOINT)
     name, model = fields["name"].text(), fields["model"].text()
     if not re.fullmatch(CHECKPOINT_NAME, name) or not name.startswith(model + "."):
         fields["name"].fail(f"name {name!r} must be {model!r}, a dot and a tag of a-z, 0-9 and _")
-    spec = read_optional(fields, "input", _read_input) or described.inputs.get(model)
+    spec = read_optional(fields, "input", _read_input) or definitions.inputs.get(model)
     if spec is None:
         value.fail(
             f"field 'input' is missing, and no manifest file describes the architecture {model!r}; correct the name of "
@@ -130,7 +130,7 @@ def _read_checkpoint(value: Value, *, described: _Described) -> Checkpoint:
         combineall=read_optional(fields, "combineall", Value.boolean) or False,
         from_scratch=read_optional(fields, "from_scratch", Value.boolean) or False,
         artifact=read_artifact(file, read_sources(fields)),
-        layout=read_optional(file, "layout", partial(_find_layout, known=described.layouts, model=model))
+        layout=read_optional(file, "layout", partial(_find_layout, known=definitions.layouts, model=model))
         or StateDictLayout(),
         input=spec,
         distance=read_optional(fields, "distance", _read_distance) or "euclidean",

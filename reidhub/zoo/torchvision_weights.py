@@ -24,7 +24,7 @@ def find_torchvision_weights(model: str, dataset: str | None) -> Checkpoint | No
 
     Returns:
         The checkpoint. None if ``dataset`` is not ``imagenet``, if the zoo has an ImageNet checkpoint of the model, or
-        if the training of the model does not start from torchvision's weights, or its start is not in the zoo.
+        if the training of the model does not start from torchvision's weights, or the manifest does not say from what.
 
     Raises:
         UsageError: ``dataset`` is ``imagenet``, but the model is trained from scratch.

@@ -148,7 +148,7 @@ def test_a_file_of_todays_code_is_another_network_and_the_reason_is_given(files,
     found = reidhub.doctor(path)
 
     assert not found.loadable and found.named_layout == "todays_code"
-    assert found.problem.startswith("fast-reid's code since 23 March 2021 wrote it")
+    assert found.problem.startswith("it has the layout todays_code (files of fast-reid's code since 23 March 2021);")
     assert reason in found.problem
     assert (found.architecture, found.layout) == (None, None)
     with pytest.raises(StateDictError, match="another network"):

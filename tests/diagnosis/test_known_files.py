@@ -49,7 +49,7 @@ def know(folder: Path, monkeypatch: pytest.MonkeyPatch, *entries: str) -> None:
         ),
     ],
 )
-def test_file_is_told_by_its_digits_as_surely_as_they_allow(entry, note, stray, tmp_path, monkeypatch):
+def test_a_file_with_known_digits_gets_a_note_that_says_how_certain_it_is(entry, note, stray, tmp_path, monkeypatch):
     know(tmp_path, monkeypatch, f"sha256_prefix: '{WRONG}'", entry, f"git_blob: '{WRONG}'")
     for _ in ("parsed", "from the parsed copy"):
         assert [one for one in reidhub.doctor(stray).notes if "it is" in one] == [note]

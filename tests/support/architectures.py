@@ -22,19 +22,20 @@ KINDS = (
     "fastreid_agw_r50_ibn",
     "fastreid_bot_s50",
 )
-"""One architecture of each kind of graph, the smallest. The others differ from one of these in widths alone.
+"""One architecture of each kind of graph, the smallest. The others have the same kinds of layers, in other
+numbers and sizes.
 
 `MGN` is left out, because it is three times as large as the largest of these.
 """
 
 MGN = "fastreid_mgn_r50_ibn"
-"""A kind of its own, for tests that take a second for it."""
+"""The one kind that is not in `KINDS`; tests that take only a second for it run it too."""
 
 
 def list_architectures(short: Collection[str] = KINDS) -> list[Any]:
-    """List all architectures as parameters of a test; those not in ``short`` run with ``--long`` alone."""
+    """List all architectures as parameters of a test; those not in ``short`` run only with ``--long``."""
     return [name if name in short else pytest.param(name, marks=pytest.mark.long) for name in ARCHITECTURES]
 
 
 EVERY = list_architectures()
-"""All architectures as parameters of a test; those not in `KINDS` run with ``--long`` alone."""
+"""All architectures as parameters of a test; those not in `KINDS` run only with ``--long``."""

@@ -65,7 +65,7 @@ def test_a_malformed_layout_is_an_error_with_file_and_line(tmp_path, old, new, m
         read(tmp_path, LAYOUTS.replace(old, new))
 
 
-def test_a_file_has_the_first_layout_all_of_whose_signs_it_has(tmp_path):
+def test_the_first_layout_with_all_of_its_signs_in_the_file_is_found(tmp_path):
     _, known = read(tmp_path, LAYOUTS)
     other = replace(known, name="other", signs=("mean",))
 

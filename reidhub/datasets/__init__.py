@@ -23,7 +23,7 @@ from reidhub.errors import DatasetError, DatasetNotFoundError
 
 __all__ = [
     "DATASETS",
-    "UNREAD",
+    "WITHOUT_READER",
     "ClassificationSet",
     "Counts",
     "LabelledImage",
@@ -49,7 +49,7 @@ users in words which folder the reader looks for.
 
 Other packages may add entries; `reidhub.demo` adds ``demo_world``."""
 
-UNREAD: dict[str, str] = {
+WITHOUT_READER: dict[str, str] = {
     "veri776": "VeRi-776",
     "vehicleid_small": "the small test set of VehicleID",
     "vehicleid_medium": "the medium test set of VehicleID",
@@ -103,9 +103,10 @@ def describe_folder(name: str) -> str:
 
 def _find_reader(name: str) -> tuple[ModuleType, str]:
     """Import the module that reads a dataset; return the module and the name of its function that reads the dataset."""
-    if name in UNREAD and name not in DATASETS:
+    if name in WITHOUT_READER and name not in DATASETS:
         raise DatasetError(
-            f"{name}: reidhub has no reader for {UNREAD[name]}", hint="docs/datasets.md shows how to write a reader"
+            f"{name}: reidhub has no reader for {WITHOUT_READER[name]}",
+            hint="docs/datasets.md shows how to write a reader",
         )
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, n=1)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from reidhub.datasets import DATASETS, UNREAD, describe_folder
+from reidhub.datasets import DATASETS, WITHOUT_READER, describe_folder
 from reidhub.errors import UsageError
 from reidhub.zoo.checkpoint import Checkpoint, Score
 from reidhub.zoo.manifest import Manifest, is_glob
@@ -124,14 +124,14 @@ def plan(selection: Selection, datasets: Sequence[str] = ()) -> Plan:
 
     Args:
         selection: the checkpoints.
-        datasets: keys of the dataset registry or of `UNREAD`; empty for no restriction.
+        datasets: keys of the dataset registry or of `WITHOUT_READER`; empty for no restriction.
 
     Raises:
         UsageError: the plan would have no job.
         DatasetError: no dataset has this name.
     """
     for name in datasets:
-        if name not in UNREAD:
+        if name not in WITHOUT_READER:
             describe_folder(name)  # raises for an unknown name
     jobs = tuple(
         job

@@ -23,18 +23,18 @@ from reidhub.zoo.manifest import zoo
 PIXELS = {"pixel_mean": [123.675, 116.28, 103.53], "pixel_std": [58.395, 57.12, 57.375]}
 
 
-def july2020(architecture: str, classes: int = 751) -> dict[str, Tensor]:
-    """The tensors of a file of July 2020, as small integers, which take a quarter of the space."""
+def make_july2020(architecture: str, classes: int = 751) -> dict[str, Tensor]:
+    """Make the tensors of a file of July 2020, as small integers, which take a quarter of the space."""
     model = build(architecture, classes, device="meta").state_dict()
     tensors = {name: torch.zeros(tensor.shape, dtype=torch.int8) for name, tensor in model.items()}
     return {**tensors, **{name: torch.tensor(numbers).reshape(1, 3, 1, 1) for name, numbers in PIXELS.items()}}
 
 
-def todays_code(architecture: str, classes: int = 751, *, exponent: bool = True) -> dict[str, Tensor]:
-    """The tensors of a file of today's code: neck and classifier renamed, no pixels."""
+def make_todays_code(architecture: str, classes: int = 751, *, exponent: bool = True) -> dict[str, Tensor]:
+    """Make the tensors of a file of today's code: neck and classifier renamed, no pixels."""
     renamed = {"heads.bnneck.": "heads.bottleneck.0.", "heads.classifier.weight": "heads.weight"}
     tensors = {}
-    for name, tensor in july2020(architecture, classes).items():
+    for name, tensor in make_july2020(architecture, classes).items():
         if name in PIXELS or (name.endswith("pool_layer.p") and not exponent):
             continue
         for old, new in renamed.items():
@@ -56,7 +56,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Saves the tensors of an architecture once for all tests; other file names are links."""
     folder = tmp_path_factory.mktemp("files")
 
-    def find(architecture: str, name: str = "model_final.pth", make: Callable = july2020, **how: Any) -> Path:
+    def find(architecture: str, name: str = "model_final.pth", make: Callable = make_july2020, **how: Any) -> Path:
         key = folder / f"{make.__name__}.{architecture}"
         if not key.exists():
             key.mkdir()
@@ -143,7 +143,7 @@ def test_only_agw_and_sbs_of_one_backbone_have_the_same_tensors():
     ],
 )
 def test_a_file_of_todays_code_is_another_network_and_the_reason_is_given(files, architecture, reason):
-    path = files(architecture, make=todays_code, exponent=False)
+    path = files(architecture, make=make_todays_code, exponent=False)
 
     found = reidhub.doctor(path)
 
@@ -158,7 +158,7 @@ def test_a_file_of_todays_code_is_another_network_and_the_reason_is_given(files,
 @pytest.mark.long
 def test_a_file_of_todays_mgn_is_another_network(tmp_path):
     tensors = {}
-    for name, tensor in july2020("fastreid_mgn_r50_ibn").items():
+    for name, tensor in make_july2020("fastreid_mgn_r50_ibn").items():
         branch, _, rest = name.partition("_pool.")
         if "bnneck" in name or name in PIXELS:
             continue
@@ -174,7 +174,7 @@ def test_a_file_of_todays_mgn_is_another_network(tmp_path):
 
 
 def test_bot_sorts_files_load_as_the_network_of_2021(tmp_path):
-    path = save(tmp_path, todays_code("fastreid_sbs_s50_2021", 487), "mot20_sbs_S50.pth")
+    path = save(tmp_path, make_todays_code("fastreid_sbs_s50_2021", 487), "mot20_sbs_S50.pth")
 
     found = reidhub.doctor(path)
 
@@ -191,7 +191,7 @@ def test_bot_sorts_files_load_as_the_network_of_2021(tmp_path):
     ],
 )
 def test_vehicle_files_may_have_either_counter_of_the_neck_or_both(tmp_path, counters):
-    tensors = july2020("fastreid_bot_gem_r50_ibn", 13164)
+    tensors = make_july2020("fastreid_bot_gem_r50_ibn", 13164)
     neck = {name: tensors.pop(name) for name in list(tensors) if name.startswith("heads.bnneck.")}
     count = neck.pop("heads.bnneck.num_batches_tracked")
     tensors |= {name.replace("bnneck", "bottleneck.0"): tensor for name, tensor in neck.items()}
@@ -207,7 +207,7 @@ def test_vehicle_files_may_have_either_counter_of_the_neck_or_both(tmp_path, cou
 
 @pytest.mark.long
 def test_a_file_of_a_version_between_is_another_network(tmp_path):
-    tensors = july2020("fastreid_bot_r50")
+    tensors = make_july2020("fastreid_bot_r50")
     renamed = {name.replace("bnneck", "bottleneck.0"): tensor for name, tensor in tensors.items()}
 
     found = reidhub.doctor(save(tmp_path, renamed))
@@ -217,7 +217,7 @@ def test_a_file_of_a_version_between_is_another_network(tmp_path):
 
 
 def test_a_file_whose_images_are_prepared_in_another_way_is_refused(tmp_path):
-    path = save(tmp_path, {**july2020("fastreid_bot_r50"), "pixel_std": torch.ones(1, 3, 1, 1)})
+    path = save(tmp_path, {**make_july2020("fastreid_bot_r50"), "pixel_std": torch.ones(1, 3, 1, 1)})
 
     found = reidhub.doctor(path)
 
@@ -255,5 +255,5 @@ def test_a_published_file_is_found_by_its_name_and_its_tensors_and_todays_code_n
     published = files("fastreid_bot_r50", "market_bot_R50.pth")
     assert [c.name for c in find_by_tensors(published, checkpoints)] == ["fastreid_bot_r50.market1501"]
 
-    other = files("fastreid_bot_r50", "market_bot_R50.pth", make=todays_code, exponent=False)
+    other = files("fastreid_bot_r50", "market_bot_R50.pth", make=make_todays_code, exponent=False)
     assert find_by_tensors(other, checkpoints) == []

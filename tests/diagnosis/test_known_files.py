@@ -24,7 +24,7 @@ def stray(tmp_path: Path) -> Path:
     return path
 
 
-def know(folder: Path, monkeypatch: pytest.MonkeyPatch, *entries: str) -> None:
+def add_known_files(folder: Path, monkeypatch: pytest.MonkeyPatch, *entries: str) -> None:
     """Add a manifest file with known files to the zoo."""
     lines = "".join(f"  - {{what: file {place}, evidence: x, {entry}}}\n" for place, entry in enumerate(entries))
     (folder / "known.yaml").write_text(f"checkpoints: []\nknown_files:\n{lines}")
@@ -50,7 +50,7 @@ def know(folder: Path, monkeypatch: pytest.MonkeyPatch, *entries: str) -> None:
     ],
 )
 def test_a_file_with_known_digits_gets_a_note_that_says_how_certain_it_is(entry, note, stray, tmp_path, monkeypatch):
-    know(tmp_path, monkeypatch, f"sha256_prefix: '{WRONG}'", entry, f"git_blob: '{WRONG}'")
+    add_known_files(tmp_path, monkeypatch, f"sha256_prefix: '{WRONG}'", entry, f"git_blob: '{WRONG}'")
     for _ in ("parsed", "from the parsed copy"):
         assert [one for one in reidhub.doctor(stray).notes if "it is" in one] == [note]
 
@@ -66,7 +66,7 @@ def test_published_file_of_an_entry_has_no_such_note(stray, tmp_path, monkeypatc
 
 
 def test_file_with_other_digits_has_no_such_note(stray, tmp_path, monkeypatch):
-    know(
+    add_known_files(
         tmp_path,
         monkeypatch,
         f"sha256_prefix: '{SHA256[1:9]}'",
@@ -105,7 +105,7 @@ def test_id_is_the_one_that_git_hash_object_prints(content, blob, tmp_path):
     ],
 )
 def test_wrong_entry_is_an_error_with_file_and_line(entry, message, tmp_path, monkeypatch):
-    know(tmp_path, monkeypatch, entry)
+    add_known_files(tmp_path, monkeypatch, entry)
     with pytest.raises(ManifestError) as error:
         read_manifest([tmp_path / "known.yaml"])
     assert str(error.value).startswith(f"{tmp_path / 'known.yaml'}{message}")

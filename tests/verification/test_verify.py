@@ -12,7 +12,7 @@ from support.html_pages import read
 from support.reports import CONDITIONS
 from support.verify_runs import NAME, Done, claim, counted, entry, run_here, write_images, write_manifest, write_weights
 
-from reidhub.datasets import UNREAD
+from reidhub.datasets import WITHOUT_READER
 from reidhub.errors import DatasetError, UnknownCheckpointError, UsageError
 from reidhub.verification.measurement import Measurement
 from reidhub.verification.plan import Plan, Selection, plan
@@ -256,16 +256,16 @@ def test_datasets_without_a_reader_are_listed_as_not_run_with_the_reason(verify,
 
 
 def test_a_dry_run_lists_datasets_without_a_reader(verify, tmp_path: Path) -> None:
-    scores = "[" + ", ".join(f'{{dataset: {name}, rank1: "97.0", source: a}}' for name in UNREAD) + "]"
+    scores = "[" + ", ".join(f'{{dataset: {name}, rank1: "97.0", source: a}}' for name in WITHOUT_READER) + "]"
 
     done = verify({}, NAME, "--dry-run", "--json", scores=scores)
     table = verify({}, "--all", "--on", "veriwild_small", "--dry-run", scores=scores)
 
     jobs = json.loads(done.stdout)
-    assert (done.returncode, [job["dataset"] for job in jobs]) == (0, list(UNREAD))
+    assert (done.returncode, [job["dataset"] for job in jobs]) == (0, list(WITHOUT_READER))
     for job in jobs:
         assert (job["runs"], job["images"], job["expected"]) == (False, 0, None)
-        assert job["missing"] == f"{job['dataset']}: reidhub has no reader for {UNREAD[job['dataset']]}"
+        assert job["missing"] == f"{job['dataset']}: reidhub has no reader for {WITHOUT_READER[job['dataset']]}"
     assert table.returncode == 0 and "has no reader for the small test set of VERI-Wild" in table.stdout
     assert "None" not in table.stdout + table.stderr + done.stderr
     (other,) = json.loads(verify({}, NAME, "--dry-run", "--json", scores=scores.replace("veri776", "hallway")).stdout)[

@@ -99,7 +99,7 @@ def test_a_wrong_architecture_is_answered_with_those_that_fit(files):
     assert caught.value.hint == "it has the tensors of fastreid_agw_r50 and of fastreid_sbs_r50"
 
     with pytest.raises(StateDictError) as caught:
-        reidhub.load(files("fastreid_bot_r50", make=todays_code, exponent=False), architecture="fastreid_bot_r50")
+        reidhub.load(files("fastreid_bot_r50", make=make_todays_code, exponent=False), architecture="fastreid_bot_r50")
     assert caught.value.hint == "load it with the code that it was trained with"
 
 

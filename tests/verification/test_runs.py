@@ -354,7 +354,7 @@ def test_a_dry_run_tells_what_is_there_and_runs_nothing(verify, reidhub_home: Pa
     assert done.returncode == 0 and [path.name for path in reidhub_home.iterdir()] == ["manifest"]
     assert jobs["corridor"]["runs"] and jobs["corridor"]["images"] > 20 and jobs["corridor"]["bytes"] > 20_000
     assert not jobs["msmt17"]["runs"] and "MSMT17_V1" in jobs["msmt17"]["expected"]
-    assert jobs["msmt17"]["weights"] == {"cached": False, "size": None}
+    assert jobs["msmt17"]["weights"] == {"cached": False, "size": 10_994_685}
     assert f"1 of 2 would run: {jobs['corridor']['images']} images" in done.stderr
 
 

@@ -287,20 +287,23 @@ def load_embedder(
     return Embedder.of_model(loaded, checkpoint.input, precision=precision, batch=batch, cached=cached)
 
 
-def transform(name: ModelName) -> "Callable[[Image], torch.Tensor]":
+def transform(name: ModelName, *, architecture: str | None = None) -> "Callable[[Image], torch.Tensor]":
     """Return the preprocessing of one checkpoint: a function from a PIL image to a normalised float tensor (3, H, W).
 
     Args:
         name: a selector that matches one checkpoint, or the path of a checkpoint file or an exported file.
+        architecture: the architecture of a checkpoint file, such as ``osnet_x1_0``; None to detect it.
 
     Raises:
         UnknownCheckpointError: nothing matches.
-        UsageError: more than one checkpoint matches.
+        UsageError: more than one checkpoint matches, or ``architecture`` is given for a name or an exported file.
+        WeightsError: the checkpoint file does not hold exactly the weights of one architecture.
     """
     from reidhub.inference.preprocess import transform as transform_for
 
     if is_exported_file(name):
         from reidhub.inference.exported_files import read_metadata
 
+        _refuse_for_files(name, architecture=architecture)
         return transform_for(read_metadata(Path(name)).spec)
-    return transform_for(find_one(name).input)
+    return transform_for(find_one(name, architecture=architecture).input)

@@ -91,6 +91,18 @@ def test_architectures_with_the_same_tensors_are_both_named_and_none_is_guessed(
     assert reidhub.load(path, architecture="fastreid_sbs_r50").input_size == (384, 128)
 
 
+def test_preprocessing_card_and_folder_follow_the_named_architecture(files, tmp_path, monkeypatch, capsys):
+    path, named = files("fastreid_agw_r50"), ("--architecture", "fastreid_sbs_r50")
+
+    spec = reidhub.transform(path, architecture="fastreid_sbs_r50").spec
+    card = run_here(monkeypatch, capsys, "card", str(path), *named)
+    done = run_here(monkeypatch, capsys, "publish", str(path), str(tmp_path / "folder"), *named)
+
+    assert (spec.height, spec.width) == (384, 128)
+    assert "fastreid_sbs_r50" in card.stdout and done.returncode == 0
+    assert reidhub.load(tmp_path / "folder").input_size == (384, 128)
+
+
 def test_a_wrong_architecture_is_answered_with_those_that_fit(files):
     path = files("fastreid_agw_r50")
 

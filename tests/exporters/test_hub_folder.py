@@ -37,8 +37,8 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return NAME
 
 
-def assert_same_weights(folder: Path, original: Path | str) -> None:
-    ours, theirs = (reidhub.load(source).state_dict() for source in (folder, original))
+def assert_same_weights(folder: Path, original: Path | str, architecture: str | None = None) -> None:
+    ours, theirs = reidhub.load(folder).state_dict(), reidhub.load(original, architecture=architecture).state_dict()
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
@@ -87,8 +87,8 @@ def test_the_folder_says_with_which_filter_images_are_resized(checkpoint: str, t
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_loads_from_its_folder(architecture: str, tmp_path: Path) -> None:
     (tmp_path / "my.pth").write_bytes(file_of(architecture, 3))
-    folder = publish(find_one(tmp_path / "my.pth"), tmp_path / "my folder")
-    assert_same_weights(folder, tmp_path / "my.pth")
+    folder = publish(find_one(tmp_path / "my.pth", architecture=architecture), tmp_path / "my folder")
+    assert_same_weights(folder, tmp_path / "my.pth", architecture)
 
 
 def test_a_file_without_counts_gets_them_and_one_without_a_classifier_stays_so(tmp_path: Path) -> None:

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import click
 
-from reidhub.cli.options import receipts_option
+from reidhub.cli.options import architecture_option, receipts_option
 
 
 @click.command("card")
 @click.argument("name", metavar="NAME")
 @receipts_option
+@architecture_option
 @click.option("-o", "output", type=click.Path(path_type=Path, dir_okay=False), help="Write the card to this file.")
-def command(name: str, *, receipts: tuple[Path, ...], output: Path | None) -> None:
+def command(name: str, *, receipts: tuple[Path, ...], architecture: str | None, output: Path | None) -> None:
     """Write the model card of a checkpoint: its page on a hub, as Markdown with a header in YAML.
 
     NAME is a checkpoint (osnet_x1_0.msmt17), a model (osnet_x1_0: its default checkpoint), a file of your own, or a
@@ -22,7 +23,7 @@ def command(name: str, *, receipts: tuple[Path, ...], output: Path | None) -> No
     from reidhub.exporters.model_card import read_measured, write_card
     from reidhub.files.atomic import explain_write_errors, write_text
 
-    checkpoint = find_one(name)
+    checkpoint = find_one(name, architecture=architecture)
     digest = checkpoint.artifact.digest or (Cache().read_pin(checkpoint.artifact) if receipts else None)
     card = write_card(checkpoint, read_measured(checkpoint, receipts, digest))
     if output is None:

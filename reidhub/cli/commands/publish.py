@@ -4,15 +4,16 @@ from pathlib import Path
 
 import click
 
-from reidhub.cli.options import receipts_option
+from reidhub.cli.options import architecture_option, receipts_option
 
 
 @click.command("publish")
 @click.argument("name", metavar="NAME")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @receipts_option
+@architecture_option
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty; replace files of the same names.")
-def command(name: str, folder: Path, *, receipts: tuple[Path, ...], force: bool) -> None:
+def command(name: str, folder: Path, *, receipts: tuple[Path, ...], architecture: str | None, force: bool) -> None:
     """Write a folder for a model hub, and print its path; `hf upload ORG/NAME DIR` uploads it.
 
     NAME is a checkpoint (osnet_x1_0.msmt17), a model (osnet_x1_0: its default checkpoint) or a file of your own. The
@@ -22,4 +23,4 @@ def command(name: str, folder: Path, *, receipts: tuple[Path, ...], force: bool)
     from reidhub.api import find_one
     from reidhub.exporters.hub_folder import publish
 
-    click.echo(publish(find_one(name), folder, receipts, force=force))
+    click.echo(publish(find_one(name, architecture=architecture), folder, receipts, force=force))

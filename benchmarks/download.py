@@ -40,7 +40,8 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC, CTR
 import reidhub.download.fetch, reidhub.download.sources.mega
 from reidhub.cache.store import Cache
-from reidhub.zoo.checkpoint import Artifact, Checkpoint, Source
+from reidhub.zoo.artifact import Artifact, Source
+from reidhub.zoo.checkpoint import Checkpoint
 from reidhub.files.digest import Digest
 from reidhub.files.mega_link import MegaLink
 link, size, sha256, folder, url = sys.argv[1:]

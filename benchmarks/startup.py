@@ -24,7 +24,7 @@ from side_by_side import medians, print_table
 
 from reidhub.cache.store import Cache
 from reidhub.files.digest import Digest
-from reidhub.zoo.checkpoint import Artifact, Source
+from reidhub.zoo.artifact import Artifact, Source
 from reidhub.zoo.manifest import folder, zoo
 
 ROOT = Path(__file__).parents[1]

@@ -15,7 +15,8 @@ if sys.version_info < (3, 11):  # noqa: UP036  # torch.hub does not look at `pyt
 
 if TYPE_CHECKING:
     from reidhub import compat, metrics
-    from reidhub.api import build, checkpoints, embedder, fetch, find, load, transform
+    from reidhub.api import build, checkpoints, fetch, find, load
+    from reidhub.api.embedding import embedder, transform
     from reidhub.api.exporting import export
     from reidhub.api.ranking import rank
     from reidhub.api.retrieval import embed
@@ -35,7 +36,7 @@ _PUBLIC = {
     "complexity": "reidhub.inference.complexity",
     "doctor": "reidhub.diagnosis",
     "embed": "reidhub.api.retrieval",
-    "embedder": "reidhub.api",
+    "embedder": "reidhub.api.embedding",
     "evaluate": "reidhub.verification.calls",
     "export": "reidhub.api.exporting",
     "fetch": "reidhub.api",
@@ -44,7 +45,7 @@ _PUBLIC = {
     "metrics": "",
     "rank": "reidhub.api.ranking",
     "read_weights": "reidhub.weights",
-    "transform": "reidhub.api",
+    "transform": "reidhub.api.embedding",
     "verify": "reidhub.verification.calls",
 }
 

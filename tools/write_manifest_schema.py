@@ -11,7 +11,8 @@ from typing import Any, get_args
 
 from reidhub.files.strict_yaml import Fields
 from reidhub.zoo import manifest_fields as fields
-from reidhub.zoo.checkpoint import GRADES, METRICS, Interpolation
+from reidhub.zoo.artifact import GRADES
+from reidhub.zoo.checkpoint import METRICS, Interpolation
 
 SCHEMA = Path(__file__).parents[1] / "manifest" / "schema.json"
 

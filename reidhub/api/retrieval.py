@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from tqdm import tqdm
 
-from reidhub.api import ModelName, embedder, find_for_embedding, load_embedder
+from reidhub.api import ModelName, find_for_embedding
+from reidhub.api.embedding import embedder, load_embedder
 from reidhub.cache.store import Cache
 from reidhub.download.fetch import fetch
 from reidhub.errors import UsageError

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from reidhub.errors import IntegrityError, SourceError
 from reidhub.files.digest import BLOCK, Digest
-from reidhub.zoo.checkpoint import Artifact, Checkpoint
+from reidhub.zoo.artifact import Artifact
+from reidhub.zoo.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from reidhub.files.mega_mac import ContentMac

@@ -21,7 +21,7 @@ from reidhub.cache.store import Cache
 from reidhub.errors import CacheError
 from reidhub.files.atomic import LEFTOVER_S
 from reidhub.files.digest import Digest
-from reidhub.zoo.checkpoint import Artifact
+from reidhub.zoo.artifact import Artifact
 
 _NAME = re.compile(r"([0-9a-f]{64})\..+")
 _WORKERS = 4  # files hashed at a time

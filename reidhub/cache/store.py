@@ -24,7 +24,7 @@ from reidhub.files.digest import Digest
 from reidhub.files.locations import cache_root
 from reidhub.files.regular_file import open_regular_file
 from reidhub.files.strict_json import read_json
-from reidhub.zoo.checkpoint import Artifact, Source
+from reidhub.zoo.artifact import Artifact, Source
 
 _DAY_S = 24 * 3600
 _OTHER_FOLDER = "set REIDHUB_HOME to another folder"

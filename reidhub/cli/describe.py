@@ -5,7 +5,8 @@ from typing import Any
 
 from reidhub.cache.store import Cache
 from reidhub.errors import CacheError
-from reidhub.zoo.checkpoint import METRICS, Checkpoint, Complexity, Grade, IndependentMeasurement, Score
+from reidhub.zoo.artifact import Grade
+from reidhub.zoo.checkpoint import METRICS, Checkpoint, Complexity, IndependentMeasurement, Score
 from reidhub.zoo.manifest import zoo
 
 _CHECKS = {

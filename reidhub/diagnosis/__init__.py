@@ -32,7 +32,8 @@ from reidhub.files.sniff import make_printable
 from reidhub.models import ARCHITECTURES, build
 from reidhub.weights import count_classes, load_weights
 from reidhub.weights.fit import is_classifier
-from reidhub.zoo.checkpoint import IMAGENET, StateDictLayout
+from reidhub.zoo.artifact import StateDictLayout
+from reidhub.zoo.checkpoint import IMAGENET
 from reidhub.zoo.hub_folder import WEIGHTS
 from reidhub.zoo.torchvision_weights import HEAD, starts_from_torchvision
 

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from reidhub.diagnosis import Diagnosis
-from reidhub.zoo.checkpoint import StateDictLayout
+from reidhub.zoo.artifact import StateDictLayout
 from reidhub.zoo.manifest import zoo
 
 _EVIDENCE = "computed by `reidhub doctor` from this file"

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from reidhub.weights import read_weights
-from reidhub.zoo.checkpoint import StateDictLayout
+from reidhub.zoo.artifact import StateDictLayout
 from reidhub.zoo.known_layouts import KnownLayout, find_layout
 from reidhub.zoo.manifest import zoo
 

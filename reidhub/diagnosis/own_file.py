@@ -17,7 +17,8 @@ from reidhub.errors import StateDictError, UnknownCheckpointError, UsageError, W
 from reidhub.files.digest import Digest
 from reidhub.files.sniff import make_printable
 from reidhub.models import ARCHITECTURES, build
-from reidhub.zoo.checkpoint import IMAGENET, Artifact, Checkpoint, ModelSpec, OwnCheckpoint, Source
+from reidhub.zoo.artifact import Artifact, Source
+from reidhub.zoo.checkpoint import IMAGENET, Checkpoint, ModelSpec, OwnCheckpoint
 from reidhub.zoo.hub_folder import CONFIG, WEIGHTS, HubAddress, read_config
 from reidhub.zoo.manifest import zoo
 

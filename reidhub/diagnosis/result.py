@@ -5,7 +5,7 @@ from typing import Literal
 
 from reidhub.diagnosis.wrapping import Wrapping
 from reidhub.inference.export_metadata import ExportMetadata
-from reidhub.zoo.checkpoint import StateDictLayout
+from reidhub.zoo.artifact import StateDictLayout
 
 
 @dataclass(frozen=True, slots=True)

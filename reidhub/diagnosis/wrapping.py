@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reidhub.weights.containers import open_container
 from reidhub.weights.entries import find_entries, list_roots
-from reidhub.zoo.checkpoint import StateDictLayout
+from reidhub.zoo.artifact import StateDictLayout
 
 _MOST_SKIPPED = 8  # names in a hint
 _PLAIN = re.compile(r"[\w.-]*", re.ASCII)

@@ -16,7 +16,8 @@ from reidhub.download.fetch import is_offline_by_environment
 from reidhub.download.sources import name_host, probe
 from reidhub.download.sources.patience import Patience
 from reidhub.errors import SourceError
-from reidhub.zoo.checkpoint import Artifact, Checkpoint, Source
+from reidhub.zoo.artifact import Artifact, Source
+from reidhub.zoo.checkpoint import Checkpoint
 
 LINK_PATIENCE = Patience(attempts=3, longest_pause_s=5.0, read_s=20.0, puzzle_s=20.0, total_s=60.0)
 """Limits on attempts and time for the check of one source."""

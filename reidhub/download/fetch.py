@@ -26,7 +26,8 @@ from reidhub.download.transfer import Transfer
 from reidhub.download.user_mirror import find_in_mirror
 from reidhub.errors import CancelledError, FetchError, SourceError
 from reidhub.files.lock import take_turn
-from reidhub.zoo.checkpoint import Artifact, Checkpoint, OwnCheckpoint, Source
+from reidhub.zoo.artifact import Artifact, Source
+from reidhub.zoo.checkpoint import Checkpoint, OwnCheckpoint
 
 _STALLED_S = 120.0  # if another process has written no byte for this time, do not wait for it any longer
 _KINDS = {"http": "https"}  # ``--source https`` also asks a mirror without TLS, which has the kind ``http``

@@ -7,7 +7,8 @@ from reidhub.cache.store import Cache
 from reidhub.download.fetch import is_offline_by_environment
 from reidhub.download.sources import open_stream
 from reidhub.errors import FetchError, IntegrityError, SourceError
-from reidhub.zoo.checkpoint import Artifact, Checkpoint, Source
+from reidhub.zoo.artifact import Artifact, Source
+from reidhub.zoo.checkpoint import Checkpoint
 from reidhub.zoo.hub_folder import CONFIG, LONGEST, WEIGHTS, FolderConfig, HubAddress, parse_config
 
 

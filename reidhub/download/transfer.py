@@ -19,7 +19,8 @@ from reidhub.download.sources import Resume, Stream, open_stream
 from reidhub.download.sources.patience import Patience
 from reidhub.errors import CancelledError, IntegrityError, SourceError, TakenOverError
 from reidhub.files.sniff import refuse_pages
-from reidhub.zoo.checkpoint import Checkpoint, Source
+from reidhub.zoo.artifact import Source
+from reidhub.zoo.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from reidhub.files.mega_mac import ContentMac

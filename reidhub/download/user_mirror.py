@@ -10,7 +10,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from reidhub.errors import UsageError
-from reidhub.zoo.checkpoint import Checkpoint, Source
+from reidhub.zoo.artifact import Source
+from reidhub.zoo.checkpoint import Checkpoint
 
 ENVIRONMENT = "REIDHUB_MIRROR"
 _HINT = "a folder, or an address such as https://host/reidhub"

@@ -157,7 +157,7 @@ def best_classes(logits: Tensor | tuple[Tensor, ...]) -> Tensor:
     """Find the five classes with the highest logits for each image.
 
     Args:
-        logits: (N, C). A model with two classifiers (hacnn) gives a tuple of two such tensors; they are added.
+        logits: (N, C). A model with several classifiers (hacnn, MGN) gives a tuple of such tensors; they are added.
 
     Returns:
         int64 (N, 5): the indices of the classes, highest logit first. Of equal logits, the lower index comes first.

@@ -22,7 +22,7 @@ from reidhub.files.digest import Digest, sha256
 from reidhub.files.strict_json import read_json
 from reidhub.weights.safetensors_file import read_safetensors, serialise
 from reidhub.weights.state_dict import read_weights
-from reidhub.zoo.checkpoint import StateDictLayout
+from reidhub.zoo.artifact import StateDictLayout
 
 SUFFIX = ".safetensors"
 ORIGINAL = "sha256_of_original"

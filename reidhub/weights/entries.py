@@ -11,7 +11,7 @@ from reidhub.errors import WeightsError
 from reidhub.files.sniff import make_printable
 from reidhub.weights.containers import STATE_DICT
 from reidhub.weights.stand_ins import ArraySpec, Opaque, OtherTensor, TensorSpec
-from reidhub.zoo.checkpoint import StateDictLayout
+from reidhub.zoo.artifact import StateDictLayout
 
 _LONGEST_NAME = 1000  # characters
 

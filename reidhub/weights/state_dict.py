@@ -15,7 +15,7 @@ from reidhub.weights.containers import Container, open_container
 from reidhub.weights.entries import find_entries
 from reidhub.weights.stand_ins import ArraySpec, DTypeSpec, OtherTensor, Storage, TensorSpec
 from reidhub.weights.storages import AGAIN, MOST_DIMENSIONS, MOST_TENSORS
-from reidhub.zoo.checkpoint import StateDictLayout
+from reidhub.zoo.artifact import StateDictLayout
 
 _ANY = StateDictLayout()
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from reidhub.files.digest import Digest
 from reidhub.files.strict_yaml import Value, read_optional
-from reidhub.zoo.checkpoint import GRADES, Artifact, Grade, Source
+from reidhub.zoo.artifact import GRADES, Artifact, Grade, Source
 from reidhub.zoo.manifest_fields import LINKS
 
 

@@ -15,7 +15,8 @@ from reidhub.files.digest import Digest
 from reidhub.files.regular_file import open_regular_file
 from reidhub.files.sniff import make_printable
 from reidhub.files.strict_json import from_json
-from reidhub.zoo.checkpoint import Artifact, Checkpoint, InputSpec, ModelSpec, OwnCheckpoint, Source, StateDictLayout
+from reidhub.zoo.artifact import Artifact, Source, StateDictLayout
+from reidhub.zoo.checkpoint import Checkpoint, InputSpec, ModelSpec, OwnCheckpoint
 
 WEIGHTS = "weights.safetensors"
 CONFIG = "config.json"

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 _LENGTHS = {"sha256": 64, "git_blob": 40}  # hexadecimal digits
 _SHORTEST = 8  # digits that tell files apart
 
-
+Kind = Literal["sha256", "git_blob"]
 Likelihood = Literal["surely", "probably", "perhaps"]
 
 
@@ -27,7 +27,7 @@ class KnownFile:
         evidence: text that says how this is known.
     """
 
-    kind: Literal["sha256", "git_blob"]
+    kind: Kind
     digits: str
     what: str
     checkpoint: str | None
@@ -53,7 +53,7 @@ def read_known_file(value: "Value") -> KnownFile:
     if len(given) != 1:
         value.fail(f"a known file has exactly one of {', '.join(KNOWN_FILE_DIGESTS)}")
     (name,) = given
-    kind: Literal["sha256", "git_blob"] = "git_blob" if name == "git_blob" else "sha256"
+    kind: Kind = "git_blob" if name == "git_blob" else "sha256"
     digits = _read_digits(fields[name], _LENGTHS[kind] if name == "sha256" else _SHORTEST, _LENGTHS[kind])
     stated = fields["likelihood"].choice(("probably", "perhaps")) if "likelihood" in fields else None
     usual = "surely" if len(digits) == _LENGTHS[kind] else "probably"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fnmatch import filter as select_matching
 from fnmatch import fnmatchcase
 
-from reidhub.zoo.checkpoint import StateDictLayout
+from reidhub.zoo.artifact import StateDictLayout
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeVar, cast, get_args
 
 from reidhub.files.strict_yaml import Value, parse_yaml, read_optional
+from reidhub.zoo.artifact import StateDictLayout
 from reidhub.zoo.artifact_reader import read_artifact, read_sources
 from reidhub.zoo.checkpoint import (
     METRICS,
@@ -20,7 +21,6 @@ from reidhub.zoo.checkpoint import (
     Interpolation,
     ModelSpec,
     Score,
-    StateDictLayout,
 )
 from reidhub.zoo.known_files import KnownFile, read_known_file
 from reidhub.zoo.known_layouts import KnownLayout
@@ -80,7 +80,7 @@ def parse_files(files: Sequence[tuple[Path, bytes]]) -> ManifestEntries:
 
 @dataclass(frozen=True, slots=True)
 class _Definitions:
-    """What a checkpoint can refer to by name: the input of an architecture, and a layout."""
+    """The inputs of all architectures and the layouts, by name."""
 
     inputs: Mapping[str, InputSpec]
     layouts: Mapping[str, KnownLayout]

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from reidhub.errors import UsageError
-from reidhub.zoo.checkpoint import IMAGENET, Artifact, Checkpoint, ModelSpec, Source, StateDictLayout
+from reidhub.zoo.artifact import Artifact, Source, StateDictLayout
+from reidhub.zoo.checkpoint import IMAGENET, Checkpoint, ModelSpec
 from reidhub.zoo.manifest import zoo
 
 HEAD = ("fc", "classifier")

@@ -15,7 +15,7 @@ from reidhub.cache.partial_file import NOTES, IncomingFile, PartialFile
 from reidhub.cache.store import Cache
 from reidhub.errors import DiskFullError
 from reidhub.files.digest import Digest
-from reidhub.zoo.checkpoint import Artifact, Source
+from reidhub.zoo.artifact import Artifact, Source
 
 BODY = b"\x80" + os.urandom(499_999)
 HERE = Source("https", "https://example.org/a.pth")

@@ -12,7 +12,7 @@ from reidhub.cache.store import Cache
 from reidhub.errors import CacheError
 from reidhub.inference.copy_check import find_wrong_copies
 from reidhub.weights.conversion import convert
-from reidhub.zoo.checkpoint import StateDictLayout
+from reidhub.zoo.artifact import StateDictLayout
 
 BODIES = {name: os.urandom(1000 * (number + 1)) for number, name in enumerate(["a.a", "a.b", "a.c"])}
 

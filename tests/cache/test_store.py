@@ -16,7 +16,7 @@ from support.strangers import as_stranger
 from reidhub.cache.store import Cache
 from reidhub.errors import CacheError, DiskFullError, IntegrityError
 from reidhub.files.digest import Digest
-from reidhub.zoo.checkpoint import Artifact, Source
+from reidhub.zoo.artifact import Artifact, Source
 
 BODY = b"\x80" + os.urandom(299_999)
 HOME = (Source("gdrive", "https://drive.google.com/uc?id=1-CaioD9NaqbHK_kzSMW8VE4_3KcsRjEo"),)
@@ -236,7 +236,7 @@ FIND = """
 import sys; from pathlib import Path; from reidhub.cache.store import Cache
 from reidhub.errors import CacheError
 from reidhub.files.digest import Digest
-from reidhub.zoo.checkpoint import Artifact, Source
+from reidhub.zoo.artifact import Artifact, Source
 cache, artifact = Cache(Path(sys.argv[1])), Artifact(Digest(sys.argv[2]), None, (Source("local", "file:///x"),))
 print(cache.find(artifact))
 try:

@@ -15,7 +15,7 @@ from reidhub.download.sources.gdrive import parse_id
 from reidhub.errors import ManifestError, ReidhubError, SourceError
 from reidhub.files.mega_link import MegaLink
 from reidhub.testing.internet import online
-from reidhub.zoo.checkpoint import Source
+from reidhub.zoo.artifact import Source
 from reidhub.zoo.manifest import read_manifest
 
 COUNT = Counter()

@@ -18,7 +18,7 @@ from reidhub.cache.store import Cache
 from reidhub.download.fetch import Fetcher, FetchOptions
 from reidhub.testing.hosts import Drive, Mega, Static, mega_link
 from reidhub.testing.internet import Response, online
-from reidhub.zoo.checkpoint import Artifact, Source
+from reidhub.zoo.artifact import Artifact, Source
 
 DATA = content(3000)
 HANDLE = "OddOddOd"

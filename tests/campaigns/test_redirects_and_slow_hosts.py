@@ -21,7 +21,7 @@ from reidhub.cache.store import Cache
 from reidhub.download.fetch import Fetcher, FetchOptions
 from reidhub.testing.hosts import Drive, Mega, Static, mega_link
 from reidhub.testing.internet import Response, online
-from reidhub.zoo.checkpoint import Source
+from reidhub.zoo.artifact import Source
 
 DATA = content(20_000)
 GOOD = Source("https", "https://good.example.org/a.pth")

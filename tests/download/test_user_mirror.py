@@ -17,7 +17,7 @@ from reidhub.download.user_mirror import find_in_mirror
 from reidhub.errors import FetchError, SourceError, UsageError
 from reidhub.testing.hosts import Static
 from reidhub.testing.internet import online
-from reidhub.zoo.checkpoint import Source
+from reidhub.zoo.artifact import Source
 
 ONE = File("one", content(700_001))
 LOOSE = File("loose", content(300_000), pinned=False)

@@ -25,7 +25,8 @@ from reidhub.verification.measurement import Measurement
 from reidhub.verification.receipt import write_receipt
 from reidhub.verification.report import write_report
 from reidhub.weights import convert, find_conversion
-from reidhub.zoo.checkpoint import Checkpoint, StateDictLayout
+from reidhub.zoo.artifact import StateDictLayout
+from reidhub.zoo.checkpoint import Checkpoint
 from reidhub.zoo.manifest import read_manifest
 from support import reports
 from support.full_disks import file_size_limit

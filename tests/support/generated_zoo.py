@@ -12,7 +12,8 @@ from pathlib import Path
 from reidhub.files.digest import Digest
 from reidhub.testing.hosts import Drive, Mega, Static, mega_link
 from reidhub.testing.internet import Host, Internet
-from reidhub.zoo.checkpoint import Checkpoint, Source
+from reidhub.zoo.artifact import Source
+from reidhub.zoo.checkpoint import Checkpoint
 from reidhub.zoo.manifest import read_manifest
 
 WEB = "files.example.org"

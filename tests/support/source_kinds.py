@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from reidhub.testing import Drive, Host, Mega, Static, mega_link
-from reidhub.zoo.checkpoint import Source
+from reidhub.zoo.artifact import Source
 
 KINDS = ["mega", "gdrive", "https", "local"]
 FILE_ID = "1-CaioD9NaqbHK_kzSMW8VE4_3KcsRjEo"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from reidhub.cache.store import Cache
 from reidhub.files.digest import Digest
-from reidhub.zoo.checkpoint import Artifact, Source
+from reidhub.zoo.artifact import Artifact, Source
 
 DAY_S = 86400
 

@@ -46,7 +46,7 @@ from reidhub.verification.journal import Journal, open_journal
 from reidhub.verification.plan import Job
 from reidhub.verification.prepare import PreparedJob
 from reidhub.verification.results import CheckpointFile
-from reidhub.zoo.checkpoint import StateDictLayout
+from reidhub.zoo.artifact import StateDictLayout
 
 OTHER = "tiny.other"
 TWIN = "tiny.twin"  # the same file as OTHER, scored by another distance

@@ -18,7 +18,7 @@ from reidhub.errors import CacheError, DiskFullError, WeightsError
 from reidhub.files.digest import Digest
 from reidhub.weights import convert, find_conversion, read_cached_weights
 from reidhub.weights.conversion import is_faithful
-from reidhub.zoo.checkpoint import StateDictLayout
+from reidhub.zoo.artifact import StateDictLayout
 
 LAYOUT = StateDictLayout()
 
@@ -216,7 +216,7 @@ def test_weights_outlive_a_conversion_that_is_cut_short_after_it_was_read(path):
 import os, sys
 from pathlib import Path
 from reidhub.weights import read_cached_weights
-from reidhub.zoo.checkpoint import StateDictLayout
+from reidhub.zoo.artifact import StateDictLayout
 tensors = read_cached_weights(Path({str(path)!r}), StateDictLayout())
 os.truncate({str(converted)!r}, 100)
 print(tensors["big"].sum().item())
@@ -268,7 +268,7 @@ def test_a_note_with_any_other_content_is_no_note(path, damage):
 def test_many_processes_convert_one_file_at_once(path):
     code = f"""
 from pathlib import Path
-from reidhub.zoo.checkpoint import StateDictLayout
+from reidhub.zoo.artifact import StateDictLayout
 from reidhub.weights import convert, read_cached_weights
 path = Path({str(path)!r})
 for _ in range(20):

@@ -11,7 +11,7 @@ from torch import Tensor
 from reidhub.errors import WeightsError
 from reidhub.weights import read_weights
 from reidhub.weights.conversion import convert, read_cached_weights
-from reidhub.zoo.checkpoint import StateDictLayout
+from reidhub.zoo.artifact import StateDictLayout
 
 MEAN = (123.675, 116.28, 103.53)
 LAYOUT = StateDictLayout(

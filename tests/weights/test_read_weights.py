@@ -20,7 +20,7 @@ import reidhub
 from reidhub.errors import StateDictError, WeightsError
 from reidhub.models import build
 from reidhub.weights import CLASSIFIER, count_classes, load_backbone, load_weights, read_weights
-from reidhub.zoo.checkpoint import StateDictLayout
+from reidhub.zoo.artifact import StateDictLayout
 
 FORMATS = {
     "zip": {},

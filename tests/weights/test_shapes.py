@@ -17,7 +17,7 @@ from reidhub.errors import WeightsError
 from reidhub.files.digest import Digest
 from reidhub.models import build
 from reidhub.weights import convert, load_weights, read_cached_weights, read_weights
-from reidhub.zoo.checkpoint import StateDictLayout
+from reidhub.zoo.artifact import StateDictLayout
 
 
 @pytest.fixture

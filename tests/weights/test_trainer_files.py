@@ -20,7 +20,7 @@ from reidhub.errors import WeightsError
 from reidhub.weights import read_weights
 from reidhub.weights.stand_ins import STAND_INS
 from reidhub.weights.unpickler import _Unpickler
-from reidhub.zoo.checkpoint import StateDictLayout
+from reidhub.zoo.artifact import StateDictLayout
 
 FORMATS = {"zip": {}, "legacy": {"legacy": True}, "protocol 4": {"protocol": 4}}
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from reidhub.errors import ManifestError
-from reidhub.zoo.checkpoint import Checkpoint, StateDictLayout
+from reidhub.zoo.artifact import StateDictLayout
+from reidhub.zoo.checkpoint import Checkpoint
 from reidhub.zoo.known_layouts import KnownLayout, find_layout
 from reidhub.zoo.manifest import _zoo, add_manifests, zoo
 

@@ -15,7 +15,8 @@ from reidhub.errors import ManifestError, UnknownCheckpointError
 from reidhub.files.digest import Digest
 from reidhub.models import build
 from reidhub.zoo import manifest
-from reidhub.zoo.checkpoint import GRADES, METRICS, Checkpoint, InputSpec
+from reidhub.zoo.artifact import GRADES
+from reidhub.zoo.checkpoint import METRICS, Checkpoint, InputSpec
 from reidhub.zoo.manifest import folder, read_manifest, zoo
 
 FACTS = list(csv.DictReader((TESTS / "data" / "zoo.csv").read_text(encoding="utf-8").splitlines()))

@@ -9,7 +9,8 @@ from support.paths import ROOT
 from reidhub.errors import ManifestError
 from reidhub.files.strict_yaml import Fields
 from reidhub.zoo import manifest_fields
-from reidhub.zoo.checkpoint import GRADES, Checkpoint, Source, StateDictLayout
+from reidhub.zoo.artifact import GRADES, Source, StateDictLayout
+from reidhub.zoo.checkpoint import Checkpoint
 from reidhub.zoo.manifest import read_manifest, zoo
 
 FOUR = """\

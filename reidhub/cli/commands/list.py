@@ -24,7 +24,8 @@ from reidhub.cli.options import (
     select_checkpoints,
 )
 from reidhub.cli.tables import Cell, format_count, format_size, print_table
-from reidhub.zoo.checkpoint import GRADES, METRICS, Checkpoint
+from reidhub.zoo.artifact import GRADES
+from reidhub.zoo.checkpoint import METRICS, Checkpoint
 
 
 @click.command("list", epilog=OPTIONAL_SELECTOR)

@@ -13,7 +13,8 @@ from reidhub.cli.options import SELECTOR, json_option, select_checkpoints, selec
 from reidhub.download.fetch import Fetcher
 from reidhub.errors import ReidhubError, UsageError
 from reidhub.files.digest import Digest
-from reidhub.zoo.checkpoint import Checkpoint, Grade
+from reidhub.zoo.artifact import Grade
+from reidhub.zoo.checkpoint import Checkpoint
 
 _CHECKS = {
     "sha256": "sha256 of the manifest",

@@ -10,7 +10,8 @@ from reidhub.cli.describe import describe_file, find_cost, has_usual_size, make_
 from reidhub.cli.options import SELECTOR, json_option, select_checkpoints
 from reidhub.cli.tables import print_fields
 from reidhub.errors import CacheError
-from reidhub.zoo.checkpoint import GRADES, METRICS, Checkpoint, IndependentMeasurement, Score
+from reidhub.zoo.artifact import GRADES
+from reidhub.zoo.checkpoint import METRICS, Checkpoint, IndependentMeasurement, Score
 from reidhub.zoo.manifest import zoo
 
 

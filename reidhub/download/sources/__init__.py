@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from reidhub.download.sources.patience import PATIENCE, Patience
 from reidhub.errors import ReidhubError, SourceError, UsageError
-from reidhub.zoo.checkpoint import Source
+from reidhub.zoo.artifact import Source
 
 SOURCES = {
     "mega": "reidhub.download.sources.mega",

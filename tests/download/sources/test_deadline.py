@@ -14,7 +14,7 @@ from reidhub.download.sources.patience import UnreachableError
 from reidhub.errors import CancelledError, SourceError
 from reidhub.testing.hosts import Mega
 from reidhub.testing.internet import Response, online
-from reidhub.zoo.checkpoint import Source
+from reidhub.zoo.artifact import Source
 
 WEB = Source("https", "https://example.org/a.pth")
 QUICK_HEAD = replace(QUICK, read_s=0.4)

@@ -23,7 +23,7 @@ from reidhub.download.sources.mega import open_stream
 from reidhub.errors import FetchError, IntegrityError, SourceError
 from reidhub.testing.hosts import Mega, mega_link
 from reidhub.testing.internet import Response, online
-from reidhub.zoo.checkpoint import Artifact, Source
+from reidhub.zoo.artifact import Artifact, Source
 
 MIB = 1 << 20
 DATA = b"\x80\x02" + random.Random(1).randbytes(3 * MIB + 77_777)

@@ -13,7 +13,7 @@ from reidhub.download.sources import probe
 from reidhub.errors import IntegrityError, SourceError, UsageError
 from reidhub.testing.hosts import Drive, Mega, Static, mega_link
 from reidhub.testing.internet import online
-from reidhub.zoo.checkpoint import Source
+from reidhub.zoo.artifact import Source
 
 URL = "https://example.org/a.pth"
 LARGE = b"\x80\x02" + bytes(40_000_000)

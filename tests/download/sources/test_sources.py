@@ -21,7 +21,7 @@ from reidhub.download.transfer import LARGEST
 from reidhub.errors import FetchError, SourceError, UsageError
 from reidhub.testing.hosts import Mega
 from reidhub.testing.internet import online
-from reidhub.zoo.checkpoint import Artifact, Source
+from reidhub.zoo.artifact import Artifact, Source
 
 
 def read(source):

@@ -78,8 +78,8 @@ class Tab:
             self.events.append(self._next())
 
     def run(self, script: str) -> Any:
-        """Evaluate a JavaScript expression, and return its value as parsed from JSON."""
-        answer = self.call("Runtime.evaluate", expression=script, returnByValue=True)
+        """Evaluate a JavaScript expression, wait if it is a promise, and return its value as parsed from JSON."""
+        answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 

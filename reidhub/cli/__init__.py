@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from reidhub._version import __version__
+from reidhub.cli.examples import Group
 from reidhub.cli.output import OutputError, protect_streams
 from reidhub.cli.signals import end_on_signals
 from reidhub.errors import ReidhubError
@@ -42,7 +43,7 @@ COMMANDS = {
 _SILENT = ("list", "show")  # these commands log nothing, so they do not import logging
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -67,7 +68,16 @@ class _Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    examples="""
+    # List the checkpoints that were trained on MSMT17
+    reidhub list --trained-on msmt17
+    # Download a checkpoint, and log what is tried
+    reidhub --verbose download osnet_x1_0.msmt17
+    """,
+)
 @click.version_option(__version__, prog_name="reidhub")
 @click.option(
     "--manifest",

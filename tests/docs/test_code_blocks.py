@@ -16,7 +16,6 @@ Blocks that are only indented are refused, so that none is forgotten.
 """
 
 import re
-import shlex
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +23,7 @@ from pathlib import Path
 import pytest
 from support.documentation import Desk
 from support.paths import ROOT
+from support.shown_commands import adapt, read_commands
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUN, SHOWN = {"python", "shell"}, {"text", "yaml", "json"}
@@ -35,20 +35,11 @@ paths = sorted(Path("gallery").glob("*.jpg"))[:2]
 image = Image.open("query.jpg")
 frame, xyxy = numpy.asarray(image)[..., ::-1], [[4, 0, 50, 120]]
 """
-STANDS_FOR = {
-    "FILE": "model.pth",
-    "DIR": "../home/reid",
-    "NAME": "osnet_x0_25.market1501",
-    "/srv/reidhub": "mirror",
-    "/mnt/reidhub": "mirror",
-    "https://host/reidhub": "mirror",
-}
 OPTIONAL = {
     *("boxmot", "deep_sort_realtime", "reid", "supervision", "trackers", "ultralytics"),
     *("duckdb", "faiss", "lancedb", "pandas", "qdrant_client"),
 }
 SLOW = {"docs/embedding.md", "docs/export.md", "docs/ranking.md", "docs/recipes.md"}
-NEEDS_A_NETWORK = {"pip", "pre-commit", "git"}  # they fetch from hosts that are not on the loopback
 
 
 @dataclass(frozen=True)
@@ -163,32 +154,6 @@ def test_the_commands_of_a_page_run(page: Path, blocks: list[Block], desk: Desk,
                 line += " --help"  # importing torch takes seconds
             done = desk.run(["bash", "-c", "; ".join([*settings, line])])
             assert done.returncode == 0, f"{block.place}: {line}\n{done.stderr}"
-
-
-def read_commands(code: str) -> list[str]:
-    """The commands of a shell block, without comments; a line that ends with a backslash goes on in the next."""
-    lines = code.replace("\\\n", " ").splitlines()
-    return [text for line in lines if (text := re.sub(r"(^|\s)#.*", "", line).strip())]
-
-
-def adapt(command: str) -> str | None:
-    """The command with what a reader would put in; None where it needs a network."""
-    for name, value in STANDS_FOR.items():
-        command = re.sub(rf"(?<![\w/.-]){re.escape(name)}(?![\w/-])", value, command)
-    words = [word for word in shlex.split(command) if not re.fullmatch(r"[A-Z_]+=\S*", word)]
-    program, arguments = words[0], words[1:]
-    if program in NEEDS_A_NETWORK:
-        return None
-    if program == "make":
-        return f"{command} --dry-run -C {shlex.quote(str(ROOT))}"
-    assert program in {"reidhub", "python", "sha256sum", "cd"}, f"say in this test how to run {command!r}"
-    if program == "reidhub" and arguments[:1] == ["verify"] and not {"--dry-run", "--level"} & set(arguments):
-        return f"{command} --dry-run"
-    if program == "reidhub" and arguments[:1] == ["evaluate"]:
-        return f"{command} --precision exact"  # compiling takes longer than these few images
-    if program == "reidhub" and arguments[:1] in (["demo"], ["compare"], ["export"]):
-        return f"{command} --help"  # its own tests run it
-    return command
 
 
 def test_a_block_in_a_list_and_an_indented_block_are_found():

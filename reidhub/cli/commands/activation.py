@@ -6,13 +6,23 @@ from pathlib import Path
 
 import click
 
+from reidhub.cli.examples import Command
 from reidhub.cli.options import architecture_option, device_option, json_option, print_defaults
 from reidhub.cli.progress import show_images
 from reidhub.errors import UsageError
 from reidhub.zoo.own_files import is_exported_file, is_own_file
 
 
-@click.command("activation")
+@click.command(
+    "activation",
+    cls=Command,
+    examples="""
+    # Draw where a checkpoint of the zoo is active in an image
+    reidhub activation osnet_x1_0.msmt17 query.jpg -o maps
+    # Do the same for your own checkpoint and all images of a folder
+    reidhub activation my.pth gallery -o my-maps
+    """,
+)
 @click.argument("model", metavar="NAME-or-FILE")
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @click.option(

@@ -20,6 +20,7 @@ from reidhub.cache.prune import (
 )
 from reidhub.cache.store import Cache
 from reidhub.cli.commands.cache_add import add
+from reidhub.cli.examples import Group
 from reidhub.cli.options import (
     SELECTOR,
     json_option,
@@ -32,7 +33,16 @@ from reidhub.cli.tables import format_count, format_size, print_table
 from reidhub.zoo.manifest import is_glob
 
 
-@click.group("cache")
+@click.group(
+    "cache",
+    cls=Group,
+    examples="""
+    # Print what is in the cache
+    reidhub cache list
+    # Remove the files that were used least recently, and keep at most 2 GB
+    reidhub cache prune --max-size 2GB
+    """,
+)
 def command() -> None:
     """List, check, fill and empty the folder of downloaded files."""
 
@@ -40,7 +50,16 @@ def command() -> None:
 command.add_command(add)
 
 
-@command.command("dir", short_help="print its path")
+@command.command(
+    "dir",
+    short_help="print its path",
+    examples="""
+    # Print the path of the cache
+    reidhub cache dir
+    # Print it as JSON
+    reidhub cache dir --json
+    """,
+)
 @json_option
 def folder(*, as_data: bool) -> None:
     """Print the path of the cache: $REIDHUB_HOME, or `reidhub` in torch's own cache folder."""
@@ -48,7 +67,16 @@ def folder(*, as_data: bool) -> None:
     click.echo(json.dumps({"dir": str(root)}) if as_data else root)
 
 
-@command.command("list", short_help="list its files")
+@command.command(
+    "list",
+    short_help="list its files",
+    examples="""
+    # Print checkpoint, sha256, size and last use of each file
+    reidhub cache list
+    # Print the same as JSON
+    reidhub cache list --json
+    """,
+)
 @json_option
 def list_(*, as_data: bool) -> None:
     """List every file in the cache, without checking the bytes of the files."""
@@ -66,7 +94,16 @@ def list_(*, as_data: bool) -> None:
         click.echo(f"{format_count(len(rest), 'left-over')}, {room}, for `reidhub cache prune` to remove", err=True)
 
 
-@command.command("check", short_help="hash every file again")
+@command.command(
+    "check",
+    short_help="hash every file again",
+    examples="""
+    # Check every file
+    reidhub cache check
+    # Check every file, and remove the broken ones
+    reidhub cache check --remove
+    """,
+)
 @click.option("--remove", is_flag=True, help="Remove the broken ones.")
 @json_option
 def check_(*, remove: bool, as_data: bool) -> None:
@@ -89,7 +126,16 @@ def check_(*, remove: bool, as_data: bool) -> None:
     sys.exit(1 if wrong else 0)
 
 
-@command.command("prune", short_help="remove broken, unused or surplus files")
+@command.command(
+    "prune",
+    short_help="remove broken, unused or surplus files",
+    examples="""
+    # Print what would be removed
+    reidhub cache prune --dry-run
+    # Remove files that were not used for 30 days, and keep at most 2 GB
+    reidhub cache prune --unused-since 30d --max-size 2GB
+    """,
+)
 @click.option(
     "--unused-since",
     metavar="TIME",
@@ -114,7 +160,17 @@ def prune(*, unused_since: int | None, max_size: int | None, dry_run: bool, as_d
     _carry_out(found, dry_run=dry_run, as_data=as_data)
 
 
-@command.command("remove", epilog=SELECTOR, short_help="remove the files of checkpoints")
+@command.command(
+    "remove",
+    epilog=SELECTOR,
+    short_help="remove the files of checkpoints",
+    examples="""
+    # Remove the file of a checkpoint
+    reidhub cache remove osnet_x1_0.msmt17
+    # Remove the files of all checkpoints that were trained on MSMT17
+    reidhub cache remove '*.msmt17'
+    """,
+)
 @selectors_argument
 @click.option("--forget", is_flag=True, help="Also forget the sha256 that the first download of an unpinned file had.")
 @json_option

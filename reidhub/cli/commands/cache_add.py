@@ -9,12 +9,23 @@ import click
 
 from reidhub.cache.import_files import Importer, ImportResult, list_files
 from reidhub.cache.store import Cache
+from reidhub.cli.examples import Command
 from reidhub.cli.options import json_option
 from reidhub.zoo.checkpoint import Checkpoint
 from reidhub.zoo.manifest import zoo
 
 
-@click.command("add", short_help="add files of this machine")
+@click.command(
+    "add",
+    cls=Command,
+    short_help="add files of this machine",
+    examples="""
+    # Add the files that torchreid has downloaded
+    reidhub cache add ~/.cache/torch/checkpoints
+    # Add a copy of one file
+    reidhub cache add model.pth --copy
+    """,
+)
 @click.argument(
     "paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, readable=False)
 )

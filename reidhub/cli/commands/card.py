@@ -4,10 +4,20 @@ from pathlib import Path
 
 import click
 
+from reidhub.cli.examples import Command
 from reidhub.cli.options import architecture_option, receipts_option
 
 
-@click.command("card")
+@click.command(
+    "card",
+    cls=Command,
+    examples="""
+    # Write the card of a checkpoint to a file
+    reidhub card osnet_x1_0.msmt17 -o README.md
+    # Print the card of your own checkpoint with its measured scores
+    reidhub card my.pth --receipt receipt.json
+    """,
+)
 @click.argument("name", metavar="NAME")
 @receipts_option
 @architecture_option

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import reidhub.demo  # noqa: F401  adds its dataset to the registry
+from reidhub.cli.examples import Command
 from reidhub.cli.options import Form, format_options, print_defaults
 from reidhub.cli.tables import Cell, print_table
 from reidhub.cli.verify_output import print_notices, print_problems
@@ -23,7 +24,17 @@ if TYPE_CHECKING:
 _FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 
 
-@click.command("compare")
+@click.command(
+    "compare",
+    cls=Command,
+    examples=r"""
+    # Measure two checkpoints on Market-1501, and compare them
+    reidhub compare osnet_x1_0.msmt17 osnet_x0_25.msmt17 \
+      --data-root ~/reid --on market1501
+    # Compare two receipts, which `reidhub verify --receipt FILE` wrote
+    reidhub compare before.json after.json
+    """,
+)
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 @click.option("--on", "datasets", metavar="DATASET", multiple=True, help="Only on this dataset; may be repeated.")

@@ -5,8 +5,19 @@ from pathlib import Path
 
 import click
 
+from reidhub.cli.examples import Command
 
-@click.command("demo")
+
+@click.command(
+    "demo",
+    cls=Command,
+    examples="""
+    # Run the demo
+    reidhub demo
+    # Keep its files, to look at the images and the report
+    reidhub demo --keep demo
+    """,
+)
 @click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Work in this folder and keep it.")
 @click.option("--json", "as_data", is_flag=True, help="Print the verification as JSON instead of a table.")
 def command(*, keep: Path | None, as_data: bool) -> None:

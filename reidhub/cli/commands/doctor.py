@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reidhub.cli.examples import Command
 from reidhub.cli.options import json_option
 from reidhub.cli.tables import print_fields
 from reidhub.errors import WeightsError
@@ -17,7 +18,16 @@ if TYPE_CHECKING:
     from reidhub.diagnosis import Diagnosis
 
 
-@click.command("doctor")
+@click.command(
+    "doctor",
+    cls=Command,
+    examples="""
+    # Find out what a file is
+    reidhub doctor my.pth
+    # Write a manifest with an entry for a file
+    reidhub doctor my.pth --manifest > mine.yaml
+    """,
+)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--manifest", "as_manifest", is_flag=True, help="Print a manifest with an entry for each FILE.")
 @json_option

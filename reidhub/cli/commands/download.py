@@ -14,6 +14,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from reidhub.cache.store import Cache
 from reidhub.cli.delivery import FORMATS, Delivery
 from reidhub.cli.describe import write_unpinned_notice
+from reidhub.cli.examples import Command
 from reidhub.cli.jobs import run_in_order
 from reidhub.cli.options import SELECTOR, jobs_option, json_option, select_checkpoints, selectors_argument
 from reidhub.cli.tables import format_count
@@ -25,7 +26,17 @@ from reidhub.zoo.checkpoint import Checkpoint
 Result = dict[str, str | int | None]
 
 
-@click.command("download", epilog=SELECTOR)
+@click.command(
+    "download",
+    cls=Command,
+    epilog=SELECTOR,
+    examples="""
+    # Download a checkpoint, and print the path of its file
+    reidhub download osnet_x1_0.msmt17
+    # Download all checkpoints of a model, and copy them into a folder
+    reidhub download 'osnet_x0_25.*' --output weights
+    """,
+)
 @selectors_argument
 @click.option(
     "-o",

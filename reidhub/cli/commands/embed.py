@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reidhub.cli.examples import Command
 from reidhub.cli.options import architecture_option, executor_options, json_option, print_defaults, running_options
 from reidhub.cli.progress import show_images
 from reidhub.cli.tables import format_count
@@ -18,7 +19,16 @@ if TYPE_CHECKING:
     from reidhub.retrieval.embed_job import EmbedReport
 
 
-@click.command("embed")
+@click.command(
+    "embed",
+    cls=Command,
+    examples="""
+    # Embed all images of a folder
+    reidhub embed osnet_x1_0.msmt17 gallery -o embeddings
+    # Embed the boxes of a detector, and write them to one file
+    reidhub embed osnet_x1_0.msmt17 gallery --boxes boxes.csv -o boxes.npz
+    """,
+)
 @click.argument("model", metavar="NAME-or-FILE")
 @click.argument("inputs", metavar="[INPUT]...", nargs=-1)
 @click.option("-o", "--output", metavar="OUT", required=True, help="Folder to write to; or FILE.npz, up to 1 GB.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reidhub.cache.store import Cache
+from reidhub.cli.examples import Command
 from reidhub.cli.options import Form, format_options, measuring_options, print_defaults
 from reidhub.cli.tables import Cell, print_table
 from reidhub.cli.verify_output import print_notices, print_problems
@@ -26,7 +27,16 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 _SCORES = ("rank1", "rank5", "rank10", "mAP", "mINP")
 
 
-@click.command("evaluate")
+@click.command(
+    "evaluate",
+    cls=Command,
+    examples="""
+    # Score your own checkpoint on images that are named as in Market-1501
+    reidhub evaluate my.pth --data shop
+    # Score it and a checkpoint of the zoo on the images of a CSV file
+    reidhub evaluate my.pth osnet_x1_0.msmt17 --data images.csv --layout csv
+    """,
+)
 @click.argument("models", metavar="FILE-or-NAME...", nargs=-1, required=True)
 @click.option("--data", type=click.Path(path_type=Path), help="Folder with the images, or the CSV file.")
 @click.option(

@@ -6,10 +6,20 @@ from typing import Any
 
 import click
 
+from reidhub.cli.examples import Command
 from reidhub.cli.options import architecture_option, json_option, print_defaults
 
 
-@click.command("export")
+@click.command(
+    "export",
+    cls=Command,
+    examples="""
+    # Write an ONNX file that takes any number of images
+    reidhub export osnet_x1_0.msmt17 --format onnx --dynamic
+    # Write your own checkpoint for OpenVINO, with weights of half the size
+    reidhub export my.pth --format openvino --half
+    """,
+)
 @click.argument("model", metavar="NAME-or-FILE")
 @click.option(
     "--format",

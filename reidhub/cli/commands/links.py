@@ -8,6 +8,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from reidhub.cli.examples import Command
 from reidhub.cli.options import OPTIONAL_SELECTOR, json_option, optional_selectors_argument, select_checkpoints
 from reidhub.cli.tables import format_count, format_size, print_table
 from reidhub.download.check_links import LinkStatus, check_links
@@ -15,7 +16,17 @@ from reidhub.download.sources.patience import NO_NETWORK
 from reidhub.zoo.checkpoint import Checkpoint
 
 
-@click.command("links", epilog=OPTIONAL_SELECTOR)
+@click.command(
+    "links",
+    cls=Command,
+    epilog=OPTIONAL_SELECTOR,
+    examples="""
+    # Ask the sources of a checkpoint
+    reidhub links osnet_x1_0.msmt17
+    # Write the state of the sources of a model to a file
+    reidhub links 'osnet_x1_0.*' --json > links.json
+    """,
+)
 @optional_selectors_argument
 @json_option
 def command(selectors: tuple[str, ...], *, as_data: bool) -> None:

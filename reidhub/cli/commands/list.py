@@ -15,6 +15,7 @@ from reidhub.cli.describe import (
     is_cached,
     make_json,
 )
+from reidhub.cli.examples import Command
 from reidhub.cli.filters import ORDERS, Filter, sort_checkpoints
 from reidhub.cli.options import (
     OPTIONAL_SELECTOR,
@@ -28,7 +29,17 @@ from reidhub.zoo.artifact import GRADES
 from reidhub.zoo.checkpoint import METRICS, Checkpoint
 
 
-@click.command("list", epilog=OPTIONAL_SELECTOR)
+@click.command(
+    "list",
+    cls=Command,
+    epilog=OPTIONAL_SELECTOR,
+    examples="""
+    # Trained on MSMT17 and tested on Market-1501, highest mAP first
+    reidhub list --trained-on msmt17 --tested-on market1501 --sort mAP
+    # Models of at most 1 million parameters, as CSV
+    reidhub list --max-params 1 --format csv
+    """,
+)
 @optional_selectors_argument
 @click.option("--model", "models", metavar="MODEL", multiple=True, help="Only of this model; may be repeated.")
 @click.option("--trained-on", metavar="DATASET", multiple=True, help="Only trained on this dataset; may be repeated.")

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from reidhub.cache.store import Cache
+from reidhub.cli.examples import Command
 from reidhub.cli.jobs import run_in_order
 from reidhub.cli.options import (
     OPTIONAL_SELECTOR,
@@ -27,7 +28,17 @@ from reidhub.download.progress import Progress
 from reidhub.zoo.checkpoint import Checkpoint
 
 
-@click.command("mirror", epilog=OPTIONAL_SELECTOR)
+@click.command(
+    "mirror",
+    cls=Command,
+    epilog=OPTIONAL_SELECTOR,
+    examples="""
+    # Fill the folder of a web server with every checkpoint of a model
+    reidhub mirror /srv/reidhub 'osnet_x1_0.*'
+    # Fill a folder with two checkpoints, for a machine without internet
+    reidhub mirror mirror osnet_x1_0.msmt17 osnet_x0_25.msmt17
+    """,
+)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 @optional_selectors_argument
 @jobs_option

@@ -9,6 +9,7 @@ import click
 
 from reidhub.cache.records import Entry
 from reidhub.cache.store import Cache
+from reidhub.cli.examples import Command
 from reidhub.cli.options import SELECTOR, json_option, select_checkpoints, selectors_argument
 from reidhub.download.fetch import Fetcher
 from reidhub.errors import ReidhubError, UsageError
@@ -23,7 +24,17 @@ _CHECKS = {
 }
 
 
-@click.command("pin", epilog=SELECTOR)
+@click.command(
+    "pin",
+    cls=Command,
+    epilog=SELECTOR,
+    examples="""
+    # Print the lines for one checkpoint
+    reidhub pin osnet_x1_0.msmt17
+    # Print the facts about all checkpoints of a model as JSON
+    reidhub pin 'osnet_x0_25.*' --json
+    """,
+)
 @selectors_argument
 @json_option
 def command(selectors: tuple[str, ...], *, as_data: bool) -> None:

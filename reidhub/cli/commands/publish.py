@@ -4,10 +4,20 @@ from pathlib import Path
 
 import click
 
+from reidhub.cli.examples import Command
 from reidhub.cli.options import architecture_option, receipts_option
 
 
-@click.command("publish")
+@click.command(
+    "publish",
+    cls=Command,
+    examples="""
+    # Write a folder for a checkpoint of the zoo
+    reidhub publish osnet_x1_0.msmt17 my-model
+    # Write a folder for your own checkpoint, with its measured scores
+    reidhub publish my.pth my-model --receipt receipt.json
+    """,
+)
 @click.argument("name", metavar="NAME")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @receipts_option

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reidhub.cli.examples import Command
 from reidhub.cli.options import Form, architecture_option, format_options, print_defaults, running_options
 from reidhub.cli.progress import show_images
 from reidhub.cli.tables import Cell, print_table
@@ -22,7 +23,16 @@ _LISTED = 20  # unreadable images that are named
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.command("rank")
+@click.command(
+    "rank",
+    cls=Command,
+    examples="""
+    # Draw the ten nearest images of a folder on a contact sheet
+    reidhub rank osnet_x1_0.msmt17 query.jpg --gallery gallery --html sheet.html
+    # Search in embeddings that `reidhub embed` wrote
+    reidhub rank osnet_x1_0.msmt17 query.jpg --gallery embeddings --top 20
+    """,
+)
 @click.argument("model", metavar="NAME-or-FILE")
 @click.argument("queries", metavar="QUERY...", nargs=-1, required=True)
 @click.option(

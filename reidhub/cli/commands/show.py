@@ -7,6 +7,7 @@ import click
 
 from reidhub.cache.store import Cache
 from reidhub.cli.describe import describe_file, find_cost, has_usual_size, make_json, write_unpinned_notice
+from reidhub.cli.examples import Command
 from reidhub.cli.options import SELECTOR, json_option, select_checkpoints
 from reidhub.cli.tables import print_fields
 from reidhub.errors import CacheError
@@ -15,7 +16,17 @@ from reidhub.zoo.checkpoint import METRICS, Checkpoint, IndependentMeasurement, 
 from reidhub.zoo.manifest import zoo
 
 
-@click.command("show", epilog=SELECTOR)
+@click.command(
+    "show",
+    cls=Command,
+    epilog=SELECTOR,
+    examples="""
+    # Print everything known about a checkpoint
+    reidhub show osnet_x1_0.msmt17
+    # Print all checkpoints of a model as JSON
+    reidhub show 'osnet_x1_0.*' --json
+    """,
+)
 @click.argument("selector", metavar="SELECTOR")
 @json_option
 def command(selector: str, *, as_data: bool) -> None:

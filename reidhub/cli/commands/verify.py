@@ -10,6 +10,7 @@ import click
 
 import reidhub.demo  # noqa: F401  adds its dataset to the registry
 from reidhub.cache.store import Cache
+from reidhub.cli.examples import Command
 from reidhub.cli.options import (
     Form,
     executor_options,
@@ -43,7 +44,16 @@ if TYPE_CHECKING:
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
-@click.command("verify")
+@click.command(
+    "verify",
+    cls=Command,
+    examples="""
+    # Measure the scores of a checkpoint again, and write a report
+    reidhub verify osnet_x1_0.msmt17 --data-root ~/reid --html report
+    # Check the files of a model, and load them; needs no dataset
+    reidhub verify 'osnet_x1_0.*' --level weights
+    """,
+)
 @optional_selectors_argument
 @click.option("--all", "everything", is_flag=True, help="Take every checkpoint of the zoo.")
 @click.option("--architecture", help="Architecture of files of your own; by default it is detected.")

@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PAGES := tests/docs/test_code_blocks.py --long -k "python_blocks and (docs/trackers or docs/recipes)"
 IN_PROCESSES := --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test suite test-long test-integrations lint bench clean
+.PHONY: demo test suite test-long test-integrations lint bench dist clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m reidhub demo
@@ -14,7 +14,7 @@ test: lint suite
 suite: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(IN_PROCESSES)
 
-test-long: $(VENV)/.installed-test
+test-long: $(VENV)/.installed-test dist
 	$(BIN)/python -m pytest --long $(IN_PROCESSES)
 
 test-integrations: $(VENV)-integrations/.installed
@@ -23,6 +23,9 @@ test-integrations: $(VENV)-integrations/.installed
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks
+
+dist: $(VENV)/.installed-dist
+	$(BIN)/python -m tools.try_distributions
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -43,6 +46,10 @@ $(VENV)/.installed: setup.cfg setup.py | $(BIN)/python
 
 $(VENV)/.installed-bench: setup.cfg setup.py | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-dist: setup.cfg setup.py | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dist]'
 	touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-test: setup.cfg setup.py | $(BIN)/python

@@ -1,9 +1,16 @@
-"""Packages of the distribution; all metadata stands in setup.cfg."""
+"""Packages and description of the distribution; all other metadata stands in setup.cfg."""
+
+import re
+from pathlib import Path
 
 from setuptools import find_packages, setup
 
+README = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
+
 # The manifest lies at the top level of the repository and travels inside the wheel as reidhub/manifest.
 setup(
+    # A package index does not have the pages and pictures of the repository: of links to them, only the text stays.
+    long_description=re.sub(r"!?\[([^\]]+)\]\((?!https?:)[^)]+\)", r"\1", README),
     packages=[*find_packages(include=["reidhub", "reidhub.*"]), "reidhub.manifest"],
     package_dir={"reidhub.manifest": "manifest"},
     package_data={

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 from support.paths import GUARD, ROOT
 
 COUNT = "import reidhub, pathlib; print(len(reidhub.checkpoints()), pathlib.Path(reidhub.__file__).parent)"
@@ -64,6 +65,24 @@ def test_a_wheel_carries_the_manifest_and_its_install_finds_it(checkout, tmp_pat
     done = python("-c", COUNT, path=str(site), cwd=tmp_path)
     assert done.stdout.split() == ["112", str(site / "reidhub")], built.stderr + done.stderr
     assert not (site / "tests").exists()
+    (metadata,) = site.glob("*.dist-info/METADATA")
+    assert_description_is_the_readme_without_links_into_the_repository(metadata.read_text(encoding="utf-8"))
+
+
+def assert_description_is_the_readme_without_links_into_the_repository(metadata: str) -> None:
+    description = metadata.partition("\n\n")[2]
+    links = MarkdownIt("commonmark").enable("table").parse(description)
+    targets = [
+        str(token.attrs.get("href") or token.attrs.get("src"))
+        for line in links
+        for token in line.children or ()
+        if token.type in ("link_open", "image")
+    ]
+    assert all(target.startswith("https:") for target in targets), targets
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    plain = {line for line in lines if "](" not in line}
+    assert plain <= set(description.splitlines())
+    assert "Using reidhub" in description and "(docs/usage.md)" not in description
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PAGES := tests/docs/test_code_blocks.py --long -k "python_blocks and (docs/trackers or docs/recipes)"
 IN_PROCESSES := --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test suite test-long test-integrations lint bench dist clean
+.PHONY: demo test suite test-long test-integrations lint bench docs dist clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m reidhub demo
@@ -14,7 +14,7 @@ test: lint suite
 suite: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(IN_PROCESSES)
 
-test-long: $(VENV)/.installed-test dist
+test-long: $(VENV)/.installed-test $(VENV)/.installed-docs dist
 	$(BIN)/python -m pytest --long $(IN_PROCESSES)
 
 test-integrations: $(VENV)-integrations/.installed
@@ -23,6 +23,10 @@ test-integrations: $(VENV)-integrations/.installed
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks
+
+docs: $(VENV)/.installed-docs
+	rm -rf build/site
+	$(BIN)/python -m tools.build_docs build/site
 
 dist: $(VENV)/.installed-dist
 	$(BIN)/python -m tools.try_distributions
@@ -46,6 +50,10 @@ $(VENV)/.installed: setup.cfg setup.py | $(BIN)/python
 
 $(VENV)/.installed-bench: setup.cfg setup.py | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: setup.cfg setup.py | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-dist: setup.cfg setup.py | $(BIN)/python

@@ -1,7 +1,7 @@
 """The exceptions of the package; every error that it raises on purpose is a `ReidhubError`.
 
 A message says what was expected, what was found and where; the hint says what the user can do. A command that fails
-with a `ReidhubError` prints message and hint. Its exit code is 2 for a `UsageError`, else 1.
+with a `ReidhubError` prints message and hint. Its exit code is 2 for a `UsageError`, else 1. All errors::
 
     ReidhubError
     ├── UsageError

@@ -38,6 +38,8 @@ def rank(
 ) -> "list[Ranking]":
     """Find the nearest images of a gallery for each query, exactly, as ``reidhub rank`` does.
 
+    An example::
+
         for ranking in reidhub.rank("osnet_x1_0.msmt17", "query.jpg", "gallery"):
             for image in ranking.images:
                 print(image.place, image.path, image.distance)

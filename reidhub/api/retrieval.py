@@ -122,6 +122,8 @@ def embed(
 ) -> "EmbedReport":
     """Embed many images into a folder of Parquet files, as ``reidhub embed`` does.
 
+    An example::
+
         report = reidhub.embed("osnet_x1_0.msmt17", "crops", "embeddings")
         print(report.embedded, report.unreadable)
 

@@ -40,9 +40,13 @@ def verify(
 ) -> Report:
     """Measure published scores again on your copies of the datasets, as ``reidhub verify`` does.
 
+    An example::
+
         report = reidhub.verify("osnet_x1_0.msmt17", data_root="/data/reid")
         for result in report.results:
-            print(result.job.dataset, result.verdict, [(f.metric, f.reported, f.measured) for f in result.figures])
+            print(result.job.dataset, result.verdict)
+            for figure in result.figures:
+                print(figure.metric, figure.reported, figure.measured)
 
     If the function is interrupted, the same call resumes.
 
@@ -99,6 +103,8 @@ def evaluate(
     batch: int | None = None,
 ) -> list[RetrievalScores]:
     """Measure checkpoints on your own images, as ``reidhub evaluate`` does.
+
+    An example::
 
         [scores] = reidhub.evaluate("my.pth", "photos", layout="identities")
         print(scores.rank1, scores.mAP)

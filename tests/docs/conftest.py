@@ -1,7 +1,7 @@
-"""Fixtures of the documentation's tests: one small zoo for all of them, and a desk for each."""
+"""Fixtures of the documentation's tests: one small zoo and one built site for all of them, and a desk for each."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,18 +10,31 @@ from support.documentation import Desk, make_environment, make_hosts, set_desk, 
 from support.warm_python import serve
 
 from reidhub.testing import Internet
+from tools.build_docs import build
+
+
+def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Make a folder for all tests; several test processes share it."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "complete").exists():
+            make(folder)
+            (folder / "complete").touch()
+    return folder
 
 
 @pytest.fixture(scope="session")
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the zoo; several test processes share one."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "documentation-zoo"
-    with FileLock(f"{folder}.lock"):
-        if not (folder / "complete").exists():
-            write_checkout(folder)
-            (folder / "complete").touch()
-    return folder
+    """The folder of the zoo."""
+    return make_once(tmp_path_factory, "documentation-zoo", write_checkout)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built documentation site."""
+    pytest.importorskip("furo", reason="the packages of reidhub[docs] are missing; `make docs` installs them")
+    return make_once(tmp_path_factory, "documentation-site", lambda folder: build(folder / "site")) / "site"
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
     python examples/finetune.py ~/reid/market1501/Market-1501-v15.09.15 --checkpoint osnet_x1_0.imagenet
 
 The folder has `bounding_box_train`, `query` and `bounding_box_test`, with Market-1501's file names:
-`0002_c1_000451.jpg` is person 2, seen by camera 1. docs/finetuning.md says what a good recipe adds.
+`0002_c1_000451.jpg` is person 2, seen by camera 1. For what a good recipe adds, see the docs, page Fine-tuning.
 """
 
 import argparse

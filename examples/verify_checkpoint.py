@@ -2,7 +2,7 @@
 
     python examples/verify_checkpoint.py osnet_x0_25.market1501 ~/reid
 
-The second argument is the folder that contains your copies of the datasets; docs/datasets.md describes its layout.
+The second argument is the folder that contains your copies of the datasets; see the docs, page Datasets.
 `reidhub verify` does the same in the shell.
 """
 

@@ -1,7 +1,7 @@
 """Functions that read the datasets on the user's disk; they download nothing and open no image.
 
 Such a function is a `Reader`. To add a dataset, write a module with a `Reader` and add an entry to `DATASETS`;
-docs/datasets.md shows how.
+see the docs, page Extend reidhub.
 """
 
 import difflib
@@ -106,7 +106,7 @@ def _find_reader(name: str) -> tuple[ModuleType, str]:
     if name in WITHOUT_READER and name not in DATASETS:
         raise DatasetError(
             f"{name}: reidhub has no reader for {WITHOUT_READER[name]}",
-            hint="docs/datasets.md shows how to write a reader",
+            hint="to write a reader, see the docs, page Extend reidhub",
         )
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, n=1)

@@ -12,7 +12,7 @@ Example:
     >>> [request.path for request in internet.requests("example.org")]
     ['/weights.pth']
 
-`docs/testing.md` shows how to use this package with pytest.
+To use this package with pytest, see the docs, page Testing without a network.
 """
 
 from reidhub.testing.hosts import Drive, Mega, Static, mega_link, page

@@ -76,7 +76,7 @@ class DatasetCopy:
         name: key of the dataset registry.
         title: the name that its authors gave it.
         version: ``V1`` or ``V2`` for MSMT17; None for a dataset with one version.
-        fingerprint: sha256 of the names, labels and sizes of all images; see docs/datasets.md.
+        fingerprint: sha256 of the names, labels and sizes of all images; see the docs, page Datasets.
         partial: how the number of images differs from the published one; None for a complete copy.
         images: name of a split -> number of images.
     """

@@ -1,4 +1,4 @@
-"""The fields of a manifest file, each with what it is for; `docs/manifest.md` shows them in an example.
+"""The fields of a manifest file, each with what it is for; for an example, see the docs, page Manifest.
 
 `python -m tools.write_manifest_schema` writes `manifest/schema.json` from them. The regular expressions mean the same
 in Python and in JavaScript, because editors check manifests with them.

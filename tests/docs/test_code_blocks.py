@@ -3,14 +3,16 @@
 The word after the three backticks says what a block is:
 
 - ``python``: run. The blocks of a page share their names, top to bottom. Names that a reader brings are in `GIVEN`.
+  A block whose first line is the name of a file, such as ``# small.py``, is written to this file first.
   Blocks that define tests are run by pytest. A block that imports one of `OPTIONAL` is run only where that package is
   installed; ``make test-integrations`` installs them all. The blocks of `SLOW` pages wait for ``--long``.
 - ``shell``: each command is run, in the home and folder of `support.documentation`. Words in capitals stand for what a
   reader puts there (`STANDS_FOR`). `reidhub verify` runs with ``--dry-run`` where it would need a whole dataset, and
   `reidhub embed` and `rank` with ``--help`` unless ``--long`` is given.
-- ``yaml``: fields; not run. A block whose first line is the name of a file, such as ``# mine.yaml``, is written to this
-  file before the commands of its page are run.
+- ``yaml``: fields; not run. A block with the name of a file in its first line is written to this file, as in Python.
 - ``text``, ``json``: output and layouts; not run.
+
+``test_tutorial_page.py`` runs the tutorial, because its steps need each other.
 
 Blocks that are only indented are refused, so that none is forgotten.
 """
@@ -54,6 +56,12 @@ class Block:
     @property
     def place(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+    @property
+    def file_name(self) -> str | None:
+        """The name of a file in the first line."""
+        found = re.match(r"# ([\w.]+\.(?:yaml|py))\n", self.code)
+        return found and found[1]
 
 
 def lacks_package(block: Block) -> bool:
@@ -103,7 +111,7 @@ def test_every_block_says_whether_it_is_run(page: Path):
 def pages_with(kind: str, *, tests: bool = False) -> list:
     chosen: dict[Path, list[Block]] = {}
     for block in BLOCKS:
-        if block.kind == kind and ("def test_" in block.code) is tests:
+        if block.kind == kind and ("def test_" in block.code) is tests and block.page.name != "tutorial.md":
             chosen.setdefault(block.page, []).append(block)
     return [
         pytest.param(page, blocks, id=name, marks=pytest.mark.long if kind == "python" and name in SLOW else ())
@@ -115,7 +123,8 @@ def pages_with(kind: str, *, tests: bool = False) -> list:
 @pytest.mark.parametrize(("page", "blocks"), pages_with("python"))
 def test_the_python_blocks_of_a_page_run_one_after_the_other(page: Path, blocks: list[Block], desk: Desk):
     program = desk.folder / "page.py"
-    runnable = [block for block in blocks if not lacks_package(block)]
+    write_files(page, desk)
+    runnable = [block for block in blocks if not block.file_name and not lacks_package(block)]
     if not runnable:
         pytest.skip("each block needs a package that is missing; `make test-integrations` installs it")
     program.write_text(GIVEN + "\n".join(f"# {block.place}\n{block.code}" for block in runnable))
@@ -138,9 +147,7 @@ def test_the_tests_in_the_blocks_of_a_page_pass(page: Path, blocks: list[Block],
 
 @pytest.mark.parametrize(("page", "blocks"), pages_with("shell"))
 def test_the_commands_of_a_page_run(page: Path, blocks: list[Block], desk: Desk, long: bool):
-    for block in BLOCKS:
-        if block.page == page and (name := re.match(r"# ([\w.]+\.yaml)\n", block.code)):
-            (desk.folder / name[1]).write_text(block.code)
+    write_files(page, desk)
     for block in blocks:
         settings: list[str] = []
         for command in read_commands(block.code):
@@ -154,6 +161,13 @@ def test_the_commands_of_a_page_run(page: Path, blocks: list[Block], desk: Desk,
                 line += " --help"  # importing torch takes seconds
             done = desk.run(["bash", "-c", "; ".join([*settings, line])])
             assert done.returncode == 0, f"{block.place}: {line}\n{done.stderr}"
+
+
+def write_files(page: Path, desk: Desk) -> None:
+    """Write the blocks of a page that have the name of a file to these files."""
+    for block in BLOCKS:
+        if block.page == page and block.file_name:
+            (desk.folder / block.file_name).write_text(block.code)
 
 
 def test_a_block_in_a_list_and_an_indented_block_are_found():

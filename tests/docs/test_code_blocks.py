@@ -41,7 +41,7 @@ OPTIONAL = {
     *("boxmot", "deep_sort_realtime", "reid", "supervision", "trackers", "ultralytics"),
     *("duckdb", "faiss", "lancedb", "pandas", "qdrant_client"),
 }
-SLOW = {"docs/embedding.md", "docs/export.md", "docs/ranking.md", "docs/recipes.md"}
+SLOW = {"docs/embedding.md", "docs/export.md", "docs/quickstart.md", "docs/ranking.md", "docs/recipes.md"}
 
 
 @dataclass(frozen=True)

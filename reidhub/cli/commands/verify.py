@@ -99,8 +99,8 @@ def command(selectors: tuple[str, ...], **options: Any) -> None:
     """Measure the reported scores again, and print a verdict on each.
 
     SELECTOR is a name (osnet_x1_0.msmt17), a model (osnet_x1_0: its default checkpoint), a glob ('osnet_x1_0.*') or the
-    path of a checkpoint file (my.pth). Datasets are never downloaded. For the folders that they must be in, see the docs,
-    page Datasets. To resume an interrupted run, run the same command again.
+    path of a checkpoint file (my.pth). Datasets are never downloaded. For the folders that they must be in, see
+    the docs, page Datasets. To resume an interrupted run, run the same command again.
 
     The exit code is 1 if a score deviates. It is also 1 if a checkpoint that you selected without a glob could not be
     measured.

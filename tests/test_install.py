@@ -82,7 +82,7 @@ def assert_description_is_the_readme_without_links_into_the_repository(metadata:
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     plain = {line for line in lines if "](" not in line}
     assert plain <= set(description.splitlines())
-    assert "Using reidhub" in description and "(docs/usage.md)" not in description
+    assert "Quick start" in description and "(docs/quickstart.md)" not in description
 
 
 @pytest.mark.parametrize(

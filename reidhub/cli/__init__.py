@@ -4,9 +4,11 @@ Data goes to stdout, log and progress to stderr. Exit codes: 0 done, 1 failed, 2
 Ctrl-C, 143 stopped by SIGTERM.
 """
 
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +19,9 @@ from reidhub.cli.signals import end_on_signals
 from reidhub.errors import ReidhubError
 from reidhub.files.atomic import is_disk_full
 from reidhub.zoo.manifest import add_manifests
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 COMMANDS = {
     "list": "checkpoints with their scores, size and how the file is checked",
@@ -37,6 +42,7 @@ COMMANDS = {
     "card": "write the model card of a checkpoint",
     "publish": "write a folder with weights and model card for a hub",
     "demo": "download and verify with hosts and images made on this machine",
+    "completion": "print the script for completion in bash, zsh or fish",
 }
 """Name of a command -> one line of help. The command itself is ``reidhub.cli.commands.<name>:command``."""
 
@@ -56,12 +62,19 @@ class _Commands(Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
             import difflib
 
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
             ctx.fail(f"no command is called {args[0]!r}" + (f"; did you mean {near[0]}?" if near else ""))
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem[str]]":
+        """List the commands without importing them, and the options of the group."""
+        from click.shell_completion import CompletionItem
+
+        commands = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -100,6 +113,11 @@ def cli(ctx: click.Context, *, manifests: tuple[Path, ...], verbose: bool) -> No
 
 def main() -> None:
     """Run the command line, and end the process with its exit code."""
+    if "_REIDHUB_COMPLETE" in os.environ:  # a shell asks what it can offer
+        from reidhub.cli.completion import answer
+
+        answer(cli)
+        return
     protect_streams()
     with end_on_signals():
         sys.exit(_run())

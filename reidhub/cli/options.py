@@ -8,6 +8,13 @@ from typing import Any, Literal, get_args
 
 import click
 
+from reidhub.cli.candidates import (
+    list_architectures,
+    list_devices,
+    list_names,
+    list_names_and_files,
+    list_readable_datasets,
+)
 from reidhub.errors import UsageError
 from reidhub.zoo.checkpoint import Checkpoint
 from reidhub.zoo.manifest import is_glob, zoo
@@ -20,8 +27,11 @@ SELECTOR = (
 OPTIONAL_SELECTOR = f"{SELECTOR} Without one, every checkpoint is meant."
 """Last paragraph of the help text of every command with an `optional_selectors_argument`."""
 
-selectors_argument = click.argument("selectors", metavar="SELECTOR...", nargs=-1, required=True)
-optional_selectors_argument = click.argument("selectors", metavar="[SELECTOR]...", nargs=-1)
+selectors_argument = click.argument(
+    "selectors", metavar="SELECTOR...", nargs=-1, required=True, shell_complete=list_names
+)
+optional_selectors_argument = click.argument("selectors", metavar="[SELECTOR]...", nargs=-1, shell_complete=list_names)
+model_argument = click.argument("model", metavar="NAME-or-FILE", shell_complete=list_names_and_files)
 receipts_option = click.option(
     "--receipt",
     "receipts",
@@ -29,8 +39,22 @@ receipts_option = click.option(
     multiple=True,
     help="A receipt of verify or evaluate; the card gets its measured scores. May be repeated.",
 )
-architecture_option = click.option("--architecture", help="Architecture of a file; by default it is detected.")
-device_option = click.option("--device", help="cpu or cuda; by default the GPU if there is one.")
+architecture_option = click.option(
+    "--architecture",
+    shell_complete=list_architectures,
+    help="Architecture of a file; by default it is detected.",
+)
+datasets_option = click.option(
+    "--on",
+    "datasets",
+    metavar="DATASET",
+    multiple=True,
+    shell_complete=list_readable_datasets,
+    help="Only on this dataset; may be repeated.",
+)
+device_option = click.option(
+    "--device", shell_complete=list_devices, help="cpu or cuda; by default the GPU if there is one."
+)
 json_option = click.option("--json", "as_data", is_flag=True, help="Print JSON, for programs.")
 Form = Literal["table", "json", "csv", "markdown", "latex"]
 """The forms in which a command can print its table."""

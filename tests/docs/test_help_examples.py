@@ -20,6 +20,7 @@ NEEDS_TORCH = {
 }
 MEASURE = "reidhub verify osnet_x0_25.market1501 --data-root ~/reid --allow-partial --precision exact --receipt"
 BEFORE = {
+    "completion": ["mkdir -p ~/.config/fish/completions"],
     "compare": [f"{MEASURE} before.json", f"{MEASURE} after.json"],
     "card": ["reidhub evaluate my.pth --data shop --precision exact --receipt receipt.json"],
     "publish": ["reidhub evaluate my.pth --data shop --precision exact --receipt receipt.json"],
@@ -55,7 +56,7 @@ def test_the_help_ends_with_two_examples_that_can_be_copied_from_80_columns(name
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in NEEDS_TORCH])
 def test_the_examples_of_a_command_run(name: str, desk: Desk):
-    run_all([fill_in(line) for line in read_commands(COMMANDS[name].examples)], desk)
+    run_all([*BEFORE.get(name, []), *map(fill_in, read_commands(COMMANDS[name].examples))], desk)
 
 
 @pytest.mark.long

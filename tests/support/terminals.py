@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import termios
+from pathlib import Path
 
 
 def run_on_terminal(*arguments: str, environment: dict[str, str], with_messages: bool = True, columns: int = 80) -> str:
@@ -33,3 +34,28 @@ def run_on_terminal(*arguments: str, environment: dict[str, str], with_messages:
             pass
     os.close(master)
     return shown.decode().replace("\r\n", "\n")
+
+
+def type_lines(shell: list[str], lines: list[str], folder: Path, environment: dict[str, str]) -> str:
+    """Start an interactive shell on a terminal, and type lines; each is typed after the one before has ended.
+
+    Args:
+        shell: the command that starts the shell.
+        lines: what is typed; a tab asks for completion.
+        folder: the shell's current folder.
+        environment: all environment variables of the shell.
+
+    Returns:
+        What the terminal got.
+    """
+    command = [sys.executable, "-c", "import pty, sys; pty.spawn(sys.argv[1:])", *shell]
+    shown = b""
+    with subprocess.Popen(command, cwd=folder, env=environment, stdin=-1, stdout=-1, stderr=-2, bufsize=0) as process:
+        assert process.stdin and process.stdout
+        for number, line in enumerate(lines):
+            process.stdin.write(f"{line}; echo end''{number}\n".encode())
+            while f"end{number}".encode() not in shown and (block := process.stdout.read(65536)):
+                shown += block
+        process.stdin.write(b"exit\n")
+        shown += process.communicate(timeout=60)[0]
+    return shown.decode(errors="replace")

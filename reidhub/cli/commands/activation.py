@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from reidhub.cli.examples import Command
-from reidhub.cli.options import architecture_option, device_option, json_option, print_defaults
+from reidhub.cli.options import architecture_option, device_option, json_option, model_argument, print_defaults
 from reidhub.cli.progress import show_images
 from reidhub.errors import UsageError
 from reidhub.zoo.own_files import is_exported_file, is_own_file
@@ -23,8 +23,8 @@ from reidhub.zoo.own_files import is_exported_file, is_own_file
     reidhub activation my.pth gallery -o my-maps
     """,
 )
-@click.argument("model", metavar="NAME-or-FILE")
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@model_argument
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path())
 @click.option(
     "-o",
     "--output",

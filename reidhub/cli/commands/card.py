@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from reidhub.cli.candidates import list_names_and_files
 from reidhub.cli.examples import Command
 from reidhub.cli.options import architecture_option, receipts_option
 
@@ -18,15 +19,15 @@ from reidhub.cli.options import architecture_option, receipts_option
     reidhub card my.pth --receipt receipt.json
     """,
 )
-@click.argument("name", metavar="NAME")
+@click.argument("name", metavar="NAME-or-FILE", shell_complete=list_names_and_files)
 @receipts_option
 @architecture_option
 @click.option("-o", "output", type=click.Path(path_type=Path, dir_okay=False), help="Write the card to this file.")
 def command(name: str, *, receipts: tuple[Path, ...], architecture: str | None, output: Path | None) -> None:
     """Write the model card of a checkpoint: its page on a hub, as Markdown with a header in YAML.
 
-    NAME is a checkpoint (osnet_x1_0.msmt17), a model (osnet_x1_0: its default checkpoint), a file of your own, or a
-    folder that `reidhub publish` wrote. The card has the reported scores and, with receipts, the measured ones.
+    NAME-or-FILE is a checkpoint (osnet_x1_0.msmt17), a model (osnet_x1_0: its default checkpoint), a file of your own,
+    or a folder that `reidhub publish` wrote. The card has the reported scores and, with receipts, the measured ones.
     """
     from reidhub.api import find_one
     from reidhub.cache.store import Cache

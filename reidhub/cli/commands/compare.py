@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import reidhub.demo  # noqa: F401  adds its dataset to the registry
+from reidhub.cli.candidates import list_names_and_files
 from reidhub.cli.examples import Command
-from reidhub.cli.options import Form, format_options, print_defaults
+from reidhub.cli.options import Form, datasets_option, device_option, format_options, print_defaults
 from reidhub.cli.tables import Cell, print_table
 from reidhub.cli.verify_output import print_notices, print_problems
 from reidhub.errors import UsageError
@@ -35,12 +36,12 @@ _FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
     reidhub compare before.json after.json
     """,
 )
-@click.argument("first", metavar="A")
-@click.argument("second", metavar="B")
-@click.option("--on", "datasets", metavar="DATASET", multiple=True, help="Only on this dataset; may be repeated.")
+@click.argument("first", metavar="A", shell_complete=list_names_and_files)
+@click.argument("second", metavar="B", shell_complete=list_names_and_files)
+@datasets_option
 @click.option("--data-root", type=_FOLDER, help="The folder that has the datasets; for names of checkpoints.")
 @click.option("--allow-partial", is_flag=True, help="Accept incomplete datasets.")
-@click.option("--device", help="cpu or cuda; by default the GPU if there is one.")
+@device_option
 @format_options
 def command(first: str, second: str, *, form: Form, **options: Any) -> None:
     """Compare two retrievals: scores, queries won and lost, and whether the difference in mAP may be chance.

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reidhub.cli.examples import Command
-from reidhub.cli.options import architecture_option, executor_options, json_option, print_defaults, running_options
+from reidhub.cli.options import (
+    architecture_option,
+    executor_options,
+    json_option,
+    model_argument,
+    print_defaults,
+    running_options,
+)
 from reidhub.cli.progress import show_images
 from reidhub.cli.tables import format_count
 from reidhub.errors import UsageError
@@ -29,9 +36,16 @@ if TYPE_CHECKING:
     reidhub embed osnet_x1_0.msmt17 gallery --boxes boxes.csv -o boxes.npz
     """,
 )
-@click.argument("model", metavar="NAME-or-FILE")
-@click.argument("inputs", metavar="[INPUT]...", nargs=-1)
-@click.option("-o", "--output", metavar="OUT", required=True, help="Folder to write to; or FILE.npz, up to 1 GB.")
+@model_argument
+@click.argument("inputs", metavar="[INPUT]...", nargs=-1, type=click.Path())
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    type=click.Path(),
+    required=True,
+    help="Folder to write to; or FILE.npz, up to 1 GB.",
+)
 @click.option(
     "--boxes",
     metavar="FILE",

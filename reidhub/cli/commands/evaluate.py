@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reidhub.cache.store import Cache
+from reidhub.cli.candidates import list_names_and_files
 from reidhub.cli.examples import Command
-from reidhub.cli.options import Form, format_options, measuring_options, print_defaults
+from reidhub.cli.options import Form, architecture_option, format_options, measuring_options, print_defaults
 from reidhub.cli.tables import Cell, print_table
 from reidhub.cli.verify_output import print_notices, print_problems
 from reidhub.datasets.own_images import OwnImages
@@ -37,7 +38,7 @@ _SCORES = ("rank1", "rank5", "rank10", "mAP", "mINP")
     reidhub evaluate my.pth osnet_x1_0.msmt17 --data images.csv --layout csv
     """,
 )
-@click.argument("models", metavar="FILE-or-NAME...", nargs=-1, required=True)
+@click.argument("models", metavar="NAME-or-FILE...", nargs=-1, required=True, shell_complete=list_names_and_files)
 @click.option("--data", type=click.Path(path_type=Path), help="Folder with the images, or the CSV file.")
 @click.option(
     "--layout",
@@ -57,7 +58,7 @@ _SCORES = ("rank1", "rank5", "rank10", "mAP", "mINP")
     show_default=True,
     help="use: leave out images of the query's person from the query's camera. ignore: there are no cameras.",
 )
-@click.option("--architecture", help="Architecture of the files; by default it is detected.")
+@architecture_option
 @click.option(
     "--distance",
     type=click.Choice(["euclidean", "cosine", "both"]),
@@ -70,8 +71,8 @@ _SCORES = ("rank1", "rank5", "rank10", "mAP", "mINP")
 def command(models: tuple[str, ...], **options: Any) -> None:
     """Score checkpoints on your own images.
 
-    FILE-or-NAME is the path of a checkpoint file (my.pth), the name of a checkpoint (osnet_x1_0.msmt17) or of a model
-    (osnet_x1_0: its default checkpoint). Several are scored in one pass: each image is decoded once.
+    NAME-or-FILE is the name of a checkpoint (osnet_x1_0.msmt17) or of a model (osnet_x1_0: its default checkpoint), or
+    the path of a checkpoint file (my.pth). Several are scored in one pass: each image is decoded once.
 
     The exit code is 1 if a checkpoint could not be scored. The same command resumes an interrupted run.
     """

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from reidhub.cli.examples import Command
-from reidhub.cli.options import architecture_option, json_option, print_defaults
+from reidhub.cli.options import architecture_option, json_option, model_argument, print_defaults
 
 
 @click.command(
@@ -20,7 +20,7 @@ from reidhub.cli.options import architecture_option, json_option, print_defaults
     reidhub export my.pth --format openvino --half
     """,
 )
-@click.argument("model", metavar="NAME-or-FILE")
+@model_argument
 @click.option(
     "--format",
     type=click.Choice(["onnx", "openvino", "torch-export", "safetensors"]),

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from reidhub.cli.candidates import list_architectures, list_test_sets, list_training_sets
 from reidhub.cli.describe import (
     describe_file,
     find_gflops,
@@ -41,12 +42,26 @@ from reidhub.zoo.checkpoint import METRICS, Checkpoint
     """,
 )
 @optional_selectors_argument
-@click.option("--model", "models", metavar="MODEL", multiple=True, help="Only of this model; may be repeated.")
-@click.option("--trained-on", metavar="DATASET", multiple=True, help="Only trained on this dataset; may be repeated.")
+@click.option(
+    "--model",
+    "models",
+    metavar="MODEL",
+    multiple=True,
+    shell_complete=list_architectures,
+    help="Only of this model; may be repeated.",
+)
+@click.option(
+    "--trained-on",
+    metavar="DATASET",
+    multiple=True,
+    shell_complete=list_training_sets,
+    help="Only trained on this dataset; may be repeated.",
+)
 @click.option(
     "--tested-on",
     metavar="DATASET",
     multiple=True,
+    shell_complete=list_test_sets,
     help="Only with a score on this dataset, and only this score; may be repeated.",
 )
 @click.option("--cached", is_flag=True, help="Only with a file in the cache.")
@@ -62,6 +77,7 @@ from reidhub.zoo.checkpoint import METRICS, Checkpoint
     "order",
     metavar=f"[{'|'.join(ORDERS)}]",
     type=click.Choice(ORDERS, case_sensitive=False),
+    shell_complete=lambda ctx, param, text: [one for one in ORDERS if one.lower().startswith(text.lower())],
     help="Scores: best first; others: smallest first.",
 )
 @format_options

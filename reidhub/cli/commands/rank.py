@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reidhub.cli.examples import Command
-from reidhub.cli.options import Form, architecture_option, format_options, print_defaults, running_options
+from reidhub.cli.options import (
+    Form,
+    architecture_option,
+    format_options,
+    model_argument,
+    print_defaults,
+    running_options,
+)
 from reidhub.cli.progress import show_images
 from reidhub.cli.tables import Cell, print_table
 from reidhub.zoo.own_files import is_own_file
@@ -33,11 +40,12 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     reidhub rank osnet_x1_0.msmt17 query.jpg --gallery embeddings --top 20
     """,
 )
-@click.argument("model", metavar="NAME-or-FILE")
-@click.argument("queries", metavar="QUERY...", nargs=-1, required=True)
+@model_argument
+@click.argument("queries", metavar="QUERY...", nargs=-1, required=True, type=click.Path())
 @click.option(
     "--gallery",
     metavar="DIR-or-OUT",
+    type=click.Path(),
     required=True,
     help="Folder of images, which are embedded now; or the folder OUT of an earlier `reidhub embed`.",
 )

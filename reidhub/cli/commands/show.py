@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import click
 
 from reidhub.cache.store import Cache
+from reidhub.cli.candidates import list_names
 from reidhub.cli.describe import describe_file, find_cost, has_usual_size, make_json, write_unpinned_notice
 from reidhub.cli.examples import Command
 from reidhub.cli.options import SELECTOR, json_option, select_checkpoints
@@ -27,7 +28,7 @@ from reidhub.zoo.manifest import zoo
     reidhub show 'osnet_x1_0.*' --json
     """,
 )
-@click.argument("selector", metavar="SELECTOR")
+@click.argument("selector", metavar="SELECTOR", shell_complete=list_names)
 @json_option
 def command(selector: str, *, as_data: bool) -> None:
     """Print everything known about the checkpoints that SELECTOR matches."""

@@ -10,13 +10,15 @@ import click
 
 import reidhub.demo  # noqa: F401  adds its dataset to the registry
 from reidhub.cache.store import Cache
+from reidhub.cli.candidates import list_names_and_files
 from reidhub.cli.examples import Command
 from reidhub.cli.options import (
     Form,
+    architecture_option,
+    datasets_option,
     executor_options,
     format_options,
     measuring_options,
-    optional_selectors_argument,
     print_defaults,
 )
 from reidhub.cli.verify_output import (
@@ -49,15 +51,15 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     cls=Command,
     examples="""
     # Measure the scores of a checkpoint again, and write a report
-    reidhub verify osnet_x1_0.msmt17 --data-root ~/reid --html report
+    reidhub verify osnet_x1_0.market1501 --data-root ~/reid --html report
     # Check the files of a model, and load them; needs no dataset
     reidhub verify 'osnet_x1_0.*' --level weights
     """,
 )
-@optional_selectors_argument
+@click.argument("selectors", metavar="[SELECTOR]...", nargs=-1, shell_complete=list_names_and_files)
 @click.option("--all", "everything", is_flag=True, help="Take every checkpoint of the zoo.")
-@click.option("--architecture", help="Architecture of files of your own; by default it is detected.")
-@click.option("--on", "datasets", metavar="DATASET", multiple=True, help="Only on this dataset; may be repeated.")
+@architecture_option
+@datasets_option
 @click.option("--data-root", type=_FOLDER, help="The folder that has the datasets.")
 @format_options
 @click.option(

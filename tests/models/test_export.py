@@ -18,7 +18,7 @@ from reidhub.models import ARCHITECTURES, build
 from reidhub.models.base import ReidModel
 
 FASTEST = "shufflenet"
-SMALL = (FASTEST, "mobilenetv2_x1_0", "hacnn", "osnet_ain_x0_25")  # of different kinds
+SMALL = (FASTEST, "hacnn", "osnet_ain_x0_25")  # of different kinds
 NAMES = list_architectures(short=[FASTEST])
 
 Run = Callable[[Tensor], Tensor]
@@ -81,14 +81,14 @@ WAYS = {
     "torch.onnx without dynamo": export_onnx_without_dynamo,
     "torch.onnx with dynamo": export_onnx_with_dynamo,
 }
-SLOWER = {"torch.onnx with dynamo": (FASTEST,)}
-"""Way -> architectures that do not need ``--long``: this export takes 7 to 30 s. `SMALL` for the other ways."""
+SLOW = "torch.onnx with dynamo"
+"""A way that takes 7 to 30 s, so it needs ``--long``. The tests of `reidhub.export` use it without."""
 
 
 @pytest.mark.parametrize(
     ("way", "name"),
     [
-        pytest.param(way, name, marks=() if name in SLOWER.get(way, SMALL) else pytest.mark.long)
+        pytest.param(way, name, marks=() if name in SMALL and way != SLOW else pytest.mark.long)
         for way in WAYS
         for name in ARCHITECTURES
         if (way, name) != ("torch.jit.script", "hacnn")  # an error, which has a test of its own

@@ -5,9 +5,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from reidhub.cli.describe import find_params_m, is_cached
+from reidhub.cli.describe import is_cached
 from reidhub.errors import UsageError
 from reidhub.zoo.checkpoint import METRICS, Checkpoint
+from reidhub.zoo.describe import find_params_m
 from reidhub.zoo.manifest import zoo
 
 ORDERS = (*METRICS, "params", "size", "name")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reidhub.cli.describe import write_unpinned_notice
 from reidhub.cli.options import Form
 from reidhub.cli.tables import Cell, format_size, print_table
 from reidhub.verification.results import PARTIAL_COPY, Measured, NotMeasured, Report, Result
 from reidhub.zoo.checkpoint import OwnCheckpoint
+from reidhub.zoo.describe import write_unpinned_notice
 
 if TYPE_CHECKING:
     from reidhub.verification.dry_run import JobPreview

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from threading import Event, Lock
 from urllib.parse import urlsplit
 
@@ -38,6 +39,7 @@ class LinkStatus:
             None if there is no problem.
         permanent: True if another attempt cannot help.
         hint: what the user can do; None if unknown.
+        checked_at: when the source answered or failed, in UTC; None if it was not asked.
     """
 
     checkpoint: str
@@ -46,6 +48,7 @@ class LinkStatus:
     reason: str | None = None
     permanent: bool = False
     hint: str | None = None
+    checked_at: datetime | None = None
 
     @property
     def alive(self) -> bool:
@@ -118,8 +121,10 @@ def _ask(checkpoint: Checkpoint, source: Source, patience: Patience) -> LinkStat
         size = probe(source, patience=patience)
     except SourceError as error:
         reason = " ".join(error.message.split())
-        return LinkStatus(checkpoint.name, source, reason=reason, permanent=error.permanent, hint=error.hint)
-    return LinkStatus(checkpoint.name, source, size, reason=_compare_size(checkpoint.artifact, size))
+        status = LinkStatus(checkpoint.name, source, reason=reason, permanent=error.permanent, hint=error.hint)
+    else:
+        status = LinkStatus(checkpoint.name, source, size, reason=_compare_size(checkpoint.artifact, size))
+    return replace(status, checked_at=datetime.now(UTC))
 
 
 def _compare_size(artifact: Artifact, size: int | None) -> str | None:

@@ -10,7 +10,6 @@ from torch import Tensor
 from reidhub.cache.store import Cache
 from reidhub.diagnosis.own_file import find_own_checkpoint
 from reidhub.download.fetch import fetch
-from reidhub.errors import UsageError
 from reidhub.exporters.model_card import (
     LICENCE_FILE,
     clean_text,
@@ -19,7 +18,6 @@ from reidhub.exporters.model_card import (
     write_licence,
 )
 from reidhub.files.atomic import (
-    TEMPORARY,
     explain_write_errors,
     remove_leftovers,
     write_atomically,
@@ -28,6 +26,7 @@ from reidhub.files.atomic import (
     write_text,
 )
 from reidhub.files.digest import Digest
+from reidhub.files.output_folder import check_free
 from reidhub.weights import count_classes, read_cached_weights, read_weights
 from reidhub.weights.conversion import ORIGINAL
 from reidhub.weights.fit import is_classifier
@@ -61,7 +60,7 @@ def publish(checkpoint: Checkpoint, folder: Path, receipts: Sequence[Path] = (),
         DiskFullError: the disk has no room.
         CacheError: the folder cannot be written for another reason.
     """
-    _check_free(folder, force=force)
+    check_free(folder, force=force)
     path = fetch(checkpoint, Cache())
     digest = Digest.of_file(path)
     measured = read_measured(checkpoint, receipts, digest)
@@ -80,21 +79,6 @@ def publish(checkpoint: Checkpoint, folder: Path, receipts: Sequence[Path] = (),
             write_json(staging / CONFIG, asdict(config))
             _check_folder(staging)
     return folder
-
-
-def _check_free(folder: Path, *, force: bool) -> None:
-    """Raise UsageError if the folder is a file, or has files of a user and ``force`` is not set."""
-    if not folder.is_dir():
-        if folder.exists():
-            raise UsageError(f"expected a folder, but {folder} is a file", hint="name another folder")
-        return
-    with explain_write_errors(f"use the folder {folder}"):
-        names = [path.name for path in folder.iterdir() if not path.name.startswith(TEMPORARY)]
-    if names and not force:
-        raise UsageError(
-            f"the folder {folder} is not empty: it has {sorted(names)[0]!r}",
-            hint="--force replaces the files that have the same names, and keeps all others",
-        )
 
 
 def _read_complete(checkpoint: Checkpoint, path: Path) -> dict[str, Tensor]:

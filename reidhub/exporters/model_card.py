@@ -20,8 +20,9 @@ from reidhub.verification.comparison import Retrieval
 from reidhub.verification.plan import CLASSIFICATION
 from reidhub.verification.receipt_reader import read_receipt
 from reidhub.zoo.checkpoint import METRICS, Checkpoint
+from reidhub.zoo.describe import describe_preprocessing, describe_purpose, describe_training_data
 from reidhub.zoo.hub_folder import LONGEST_TEXT, choose_title
-from reidhub.zoo.manifest import folder, zoo
+from reidhub.zoo.manifest import comes_with_package, zoo
 
 LICENCE_FILE = "LICENSE.md"
 """Name of the file with the licence in a folder for a hub; the header of the card names it."""
@@ -95,7 +96,7 @@ def write_card(checkpoint: Checkpoint, measured: Sequence[Retrieval] = ()) -> st
         "## Use it",
         _write_usage(checkpoint),
         "## Preprocessing",
-        _write_preprocessing(checkpoint),
+        describe_preprocessing(checkpoint),
         write_licence(checkpoint, level=2),
     ]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
@@ -180,23 +181,19 @@ def _name_metric(metric: str) -> str:
 
 def _write_summary(checkpoint: Checkpoint) -> str:
     """Write what the model is, as two sentences and a table."""
-    what = "Person re-identification: the model maps the image of a person to an embedding, a vector. "
-    close = "Embeddings of one person are near to each other."
-    imagenet = "ImageNet weights, which cannot tell people apart: training for re-identification starts from them."
     architecture = zoo().architecture(checkpoint.model)
-    trained = " + ".join(checkpoint.trained_on) or "not known"
     classes = checkpoint.spec.num_classes
     digest = checkpoint.artifact.digest
     rows = [
         ("architecture", checkpoint.model),
         *([("paper", architecture.paper)] if architecture else []),
-        ("trained on", trained + (" (all images of it)" if checkpoint.combineall else "")),
+        ("trained on", describe_training_data(checkpoint)),
         ("classes in training", str(classes) if classes else "not known"),
         ("embedding", f"{build(checkpoint.model, 1, device='meta').embedding_dim} numbers, not of length 1"),
         ("distance", checkpoint.distance),
         *([("sha256 of the checkpoint file", digest.hex)] if digest else []),
     ]
-    return (what + close if checkpoint.for_reid else imagenet) + "\n\n" + _write_table(("", ""), rows)
+    return describe_purpose(checkpoint) + "\n\n" + _write_table(("", ""), rows)
 
 
 def _write_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> str:
@@ -227,7 +224,7 @@ def _write_usage(checkpoint: Checkpoint) -> str:
         f'embeddings = embed(["a.jpg", "b.jpg"])  # image files, PIL images or RGB arrays -> float32 tensor (N, D)\n'
         f'model = reidhub.load("{_ADDRESS}")  # nn.Module in eval mode\n```',
     ]
-    if Path(checkpoint.manifest).parent == folder():  # not one of a user's own manifest, which others do not have
+    if comes_with_package(checkpoint):  # others do not have a user's own manifest
         code.append(f'The checkpoint is part of the zoo: `reidhub.embedder("{checkpoint.name}")` does the same.')
     if checkpoint.model in KNOWN_TO_REID:
         code += [
@@ -238,12 +235,3 @@ def _write_usage(checkpoint: Checkpoint) -> str:
     else:
         code.append(f"The package `reid` does not know the architecture `{checkpoint.model}`. Use reidhub instead.")
     return "\n\n".join(code)
-
-
-def _write_preprocessing(checkpoint: Checkpoint) -> str:
-    spec = checkpoint.input
-    return (
-        f"An image of one person, in RGB, is resized to {spec.height} x {spec.width} (height x width) with PIL's "
-        f"{spec.interpolation} filter, without keeping its proportions. Pixels are divided by 255. Then the mean "
-        f"{list(spec.mean)} is subtracted, and the result is divided by {list(spec.std)} (red, green, blue)."
-    )

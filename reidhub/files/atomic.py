@@ -174,8 +174,8 @@ def write_folder(target: Path, *, last: str) -> Iterator[Path]:
     """Yield a temporary folder; if the ``with`` block ends without an exception, its files become those of ``target``.
 
     If there is no ``target``, the temporary folder gets its name in one step. If there is one, the files are moved into
-    it one after the other, and its other files stay. The file ``last`` is removed before and moved last. So a folder
-    with this file is complete.
+    it one after the other, also those in subfolders, and its other files stay. The file ``last`` is removed before and
+    moved last. So a folder with this file is complete.
 
     Args:
         target: the folder; its parent folder must exist.
@@ -193,8 +193,11 @@ def write_folder(target: Path, *, last: str) -> Iterator[Path]:
             staging.rename(target)
             return
         (target / last).unlink(missing_ok=True)
-        for path in sorted(staging.iterdir(), key=lambda path: path.name == last):
-            path.replace(target / path.name)
+        files = [path for path in staging.rglob("*") if path.is_file()]
+        for path in sorted(files, key=lambda path: path == staging / last):
+            place = target / path.relative_to(staging)
+            place.parent.mkdir(exist_ok=True)
+            path.replace(place)
     finally:
         rmtree(staging, ignore_errors=True)
 

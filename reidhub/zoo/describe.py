@@ -1,10 +1,8 @@
-"""How the commands describe a checkpoint, in words and in JSON."""
+"""Facts about a checkpoint, in words and as data for JSON."""
 
 from dataclasses import asdict
 from typing import Any
 
-from reidhub.cache.store import Cache
-from reidhub.errors import CacheError
 from reidhub.zoo.artifact import Grade
 from reidhub.zoo.checkpoint import METRICS, Checkpoint, Complexity, IndependentMeasurement, Score
 from reidhub.zoo.manifest import zoo
@@ -14,8 +12,6 @@ _CHECKS = {
     "mega-mac": "unpinned (Mega MAC)",
     "nothing": "unpinned",
 }
-
-_TITLES = {"rank5": "rank-5", "rank10": "rank-10", "top1": "top-1", "top5": "top-5"}
 
 
 def describe_file(checkpoint: Checkpoint) -> str:
@@ -38,18 +34,6 @@ def write_unpinned_notice(checkpoint: Checkpoint) -> str | None:
     if all(source.kind == "local" for source in checkpoint.artifact.sources):
         return f"{checkpoint.name} is unpinned: its sha256 is not known, so reidhub loads whatever the file holds"
     return f"{checkpoint.name} is unpinned: neither sha256 nor MAC is known, so its host could send any file"
-
-
-def format_score(score: Score) -> str:
-    """Format a published score for a table.
-
-    ``market1501 94.2 (82.6)`` is rank-1, with mAP in parentheses. Other figures have their name: ``top-1 75.5``.
-    """
-    values = score.values
-    if "rank1" in values:
-        return f"{score.dataset} {values['rank1']}" + (f" ({values['mAP']})" if "mAP" in values else "")
-    named = ", ".join(f"{_TITLES.get(metric, metric)} {value}" for metric, value in values.items())
-    return named if "top1" in values else f"{score.dataset} {named}"
 
 
 def find_cost(checkpoint: Checkpoint) -> Complexity | None:
@@ -80,12 +64,53 @@ def find_gflops(checkpoint: Checkpoint) -> str | None:
     return checkpoint.gflops or (f"{computed.multiply_adds / 1e9:.2f}" if computed else None)
 
 
-def is_cached(checkpoint: Checkpoint) -> bool:
-    """Return True if the checkpoint's file is in the cache; its bytes are not checked."""
-    try:
-        return Cache().has(checkpoint.artifact)
-    except CacheError:  # this user has no home folder
-        return False
+def describe_purpose(checkpoint: Checkpoint) -> str:
+    """Return one or two sentences that say what the model is for."""
+    if not checkpoint.for_reid:
+        return "ImageNet weights, which cannot tell people apart: training for re-identification starts from them."
+    return (
+        "Person re-identification: the model maps the image of a person to an embedding, a vector. "
+        "Embeddings of one person are near to each other."
+    )
+
+
+def describe_preprocessing(checkpoint: Checkpoint) -> str:
+    """Return sentences that say how images are prepared for a checkpoint."""
+    spec = checkpoint.input
+    return (
+        f"An image of one person, in RGB, is resized to {spec.height} x {spec.width} (height x width) with PIL's "
+        f"{spec.interpolation} filter, without keeping its proportions. Pixels are divided by 255. Then the mean "
+        f"{list(spec.mean)} is subtracted, and the result is divided by {list(spec.std)} (red, green, blue)."
+    )
+
+
+def describe_training_data(checkpoint: Checkpoint) -> str:
+    """Return the training datasets, such as ``msmt17 (all images of it)``."""
+    return (" + ".join(checkpoint.trained_on) or "not known") + (" (all images of it)" if checkpoint.combineall else "")
+
+
+def describe_parameters(checkpoint: Checkpoint) -> str:
+    """Return the number of parameters: as published, and as computed from the architecture."""
+    architecture, computed = zoo().architecture(checkpoint.model), find_cost(checkpoint)
+    by_calls = architecture is not None and architecture.printed_params == "calls"
+    how = ", counted by calls" if by_calls else ""
+    printed = f"reported {checkpoint.params_m} M{how}" if checkpoint.params_m else "not printed"
+    if not computed:
+        return printed
+    if computed.params == computed.params_by_calls:
+        return f"{printed}; computed {computed.params:,}"
+    return f"{printed}; computed {computed.params:,} distinct, {computed.params_by_calls:,} by calls"
+
+
+def describe_gflops(checkpoint: Checkpoint) -> str:
+    """Return the multiply-adds for one image in 10^9: as published, and as computed from the architecture."""
+    computed = find_cost(checkpoint)
+    printed = f"reported {checkpoint.gflops}" if checkpoint.gflops else "not printed"
+    if not computed:
+        return printed
+    if not has_usual_size(checkpoint):
+        return f"{printed}; not computed for this image size"
+    return f"{printed}; computed {computed.multiply_adds / 1e9:.3f} ({computed.multiply_adds:,} multiply-adds)"
 
 
 def make_json(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -110,7 +135,6 @@ def make_json(checkpoint: Checkpoint) -> dict[str, Any]:
         "sha256_prefix": artifact.sha256_prefix,
         "original_file": artifact.original_file,
         "file": describe_file(checkpoint),
-        "cached": is_cached(checkpoint),
         "input": {"height": spec.height, "width": spec.width},
         "interpolation": spec.interpolation,
         "normalisation": {"mean": list(spec.mean), "std": list(spec.std)},

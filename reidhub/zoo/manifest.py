@@ -225,6 +225,11 @@ def folder() -> Path:
     raise InstallationError(f"no manifest beside {package}")
 
 
+def comes_with_package(checkpoint: Checkpoint) -> bool:
+    """Return True if a checkpoint is in the zoo's own manifest files, False if it is in a user's file."""
+    return Path(checkpoint.manifest).parent == folder()
+
+
 def read_manifest(files: Iterable[Path]) -> Manifest:
     """Parse several manifest files into one `Manifest`.
 

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import pytest
 from support.faults import QUICK, status
@@ -126,6 +127,7 @@ def test_the_command_prints_a_line_for_each_source(tmp_path, everywhere):
 
 
 def test_the_command_fails_where_a_checkpoint_has_no_living_source(tmp_path, everywhere):
+    before = datetime.now(UTC).replace(microsecond=0)
     with zoo_online(tmp_path, everywhere, entry("a.dead", f"https: {WEB}2", size=5)) as links:
         done = links("a.*", "--json")
     assert done.returncode == 1
@@ -135,6 +137,8 @@ def test_the_command_fails_where_a_checkpoint_has_no_living_source(tmp_path, eve
         ("a.all", True, len(DATA)),
         ("a.dead", False, 5),
     ]
+    checked = data[1]["sources"][0].pop("checked")
+    assert checked.endswith("Z") and before <= datetime.fromisoformat(checked) <= datetime.now(UTC)
     assert data[1]["sources"] == [
         {
             "kind": "https",
@@ -170,6 +174,7 @@ def test_offline_no_host_is_asked(tmp_path, everywhere, monkeypatch):
     with online(hosts()) as internet:
         links = check_links(checkpoints(tmp_path, everywhere), patience=QUICK)
     assert [link.reason for link in links] == ["not asked: offline"] * 3 + [None]
+    assert [link.checked_at is None for link in links] == [True] * 3 + [False]
     assert internet.log == []
 
 

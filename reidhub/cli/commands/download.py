@@ -13,7 +13,6 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from reidhub.cache.store import Cache
 from reidhub.cli.delivery import FORMATS, Delivery
-from reidhub.cli.describe import write_unpinned_notice
 from reidhub.cli.examples import Command
 from reidhub.cli.jobs import run_in_order
 from reidhub.cli.options import SELECTOR, jobs_option, json_option, select_checkpoints, selectors_argument
@@ -22,6 +21,7 @@ from reidhub.download.fetch import Fetcher, FetchOptions
 from reidhub.download.progress import Progress
 from reidhub.errors import CancelledError, ReidhubError, UsageError
 from reidhub.zoo.checkpoint import Checkpoint
+from reidhub.zoo.describe import write_unpinned_notice
 
 Result = dict[str, str | int | None]
 

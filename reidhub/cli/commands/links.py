@@ -78,6 +78,7 @@ def _make_json(checkpoint: Checkpoint, links: list[LinkStatus]) -> dict[str, Any
                 "size": link.size,
                 "reason": link.reason,
                 "permanent": link.permanent,
+                "checked": link.checked_at.strftime("%Y-%m-%dT%H:%M:%SZ") if link.checked_at else None,
             }
             for link in links
         ],

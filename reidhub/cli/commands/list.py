@@ -7,15 +7,7 @@ from typing import Any
 import click
 
 from reidhub.cli.candidates import list_architectures, list_test_sets, list_training_sets
-from reidhub.cli.describe import (
-    describe_file,
-    find_gflops,
-    find_grade,
-    find_params_m,
-    format_score,
-    is_cached,
-    make_json,
-)
+from reidhub.cli.describe import format_score, is_cached, make_json
 from reidhub.cli.examples import Command
 from reidhub.cli.filters import ORDERS, Filter, sort_checkpoints
 from reidhub.cli.options import (
@@ -28,6 +20,7 @@ from reidhub.cli.options import (
 from reidhub.cli.tables import Cell, format_count, format_size, print_table
 from reidhub.zoo.artifact import GRADES
 from reidhub.zoo.checkpoint import METRICS, Checkpoint
+from reidhub.zoo.describe import describe_file, find_gflops, find_grade, find_params_m
 
 
 @click.command(

@@ -30,7 +30,6 @@ def write_page(report: RankReport, path: Path) -> str | None:
     page = render_page(
         "sheet.html",
         package=__package__,
-        script=None,
         report=report,
         rankings=report.rankings[:QUERIES],
         thumbnails=thumbnails,

@@ -1,8 +1,15 @@
-"""The axes of plots: convert values to pixel positions on an SVG canvas, and choose round numbers for the ticks."""
+"""The size of plots, and their axes: pixel positions of values on an SVG canvas, and round numbers for the ticks."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+WIDTH = 640
+"""Width of every plot, in pixels."""
+LEFT, RIGHT, TOP, BOTTOM = 48, 620, 30, 330
+"""Edges of the area between the axes of most plots, in pixels."""
+UNDER = 44
+"""Pixels below this area, for the tick numbers and the label of the axis."""
 
 _STEPS = (1, 2, 2.5, 5, 10)
 
@@ -51,6 +58,30 @@ class Axis:
         factors = (1, 1.5, 2, 3, 5, 7) if ratio < 8 else (1, 2, 5) if ratio < 1000 else (1,)
         values = [factor * 10.0**power for power in powers for factor in factors]
         return [value for value in values if self.low * (1 - 1e-9) <= value <= self.high * (1 + 1e-9)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    """The fields that every plot has.
+
+    Args:
+        key: prefix of the ids of the plot's HTML elements; letters, digits and hyphens.
+        title: what the plot shows.
+        note: what the marks mean.
+        description: the content of the plot in a few sentences, for screen readers.
+        x: the horizontal axis; values grow to the right.
+        y: the vertical axis; values grow upwards, but downwards in a `DeviationPlot`.
+        height: height of the plot in pixels.
+    """
+
+    key: str
+    title: str
+    note: str
+    description: str
+    x: Axis
+    y: Axis
+    height: float = BOTTOM + UNDER
+    width: float = WIDTH
 
 
 def round_step(least: float) -> float:

@@ -48,12 +48,15 @@ def render_report(report: Report, galleries: Mapping[JobKey, Gallery], thumbnail
         thumbnails: makes the small images of the page; None for a page without images.
     """
     counts = Counter(result.verdict for result in report.results)
+    shown = {figure.verdict or result.verdict for result in report.results for figure in result.shown_figures}
     deviations = list_deviations(report)
     return render_page(
         "report.html",
+        scripts=("table.js", "queries.js"),
         report=report,
         versions=report.environment.versions,
         tally={verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]},
+        verdicts=[verdict for verdict in VERDICTS if verdict in shown],
         deviations=plot_deviations(deviations) if deviations else None,
         datasets=plot_datasets(report),
         galleries=galleries,

@@ -7,6 +7,7 @@ no value, Jinja raises an error.
 import base64
 import hashlib
 import re
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -21,16 +22,24 @@ _UNFIT = re.compile(
 )
 
 
-def render_page(template: str, *, package: str = __package__, script: str | None = "page.js", **values: Any) -> str:
+def render_page(
+    template: str,
+    *,
+    package: str = __package__,
+    styles: Sequence[str] = ("page.css",),
+    scripts: Sequence[str] = (),
+    **values: Any,
+) -> str:
     """Render a template that extends ``base.html``.
 
     Args:
         template: file name of the template.
         package: the package that has the template in its folder ``templates``.
-        script: file name of the page's script; None for a page without one.
+        styles: file names of the page's style sheets; the page has them in this order.
+        scripts: file names of the page's scripts.
         values: the values that the template uses, without ``style``, ``script`` and ``policy``: these are added here.
     """
-    style, code = _read("page.css"), _read(script) if script else ""
+    style, code = ("".join(_read(name, package) for name in names) for names in (styles, scripts))
     frame = {"style": style, "script": code, "policy": _policy(style, code)}
     page = load_templates(package).get_template(template).render(**frame, **values)
     return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", page)
@@ -57,6 +66,7 @@ def load_templates(package: str = __package__) -> Environment:
         "last_characters": lambda text, count: text if len(text) <= count else "…" + text[1 - count :],
         "px": lambda value: f"{value:.2f}".rstrip("0").rstrip("."),
         "signed": lambda points: use_minus_sign(f"{points:+.3f}"),
+        "verdict_class": lambda verdict: verdict.replace(",", "").replace(" ", "-"),
         "thousands": lambda count: f"{count:,.0f}",
     }
     templates.filters.update(formats)
@@ -80,8 +90,11 @@ def use_minus_sign(number: str) -> str:
     return number.replace("-", "\N{MINUS SIGN}")
 
 
-def _read(name: str) -> str:
-    return files(__package__).joinpath("templates", name).read_text(encoding="utf-8")
+@cache
+def _read(name: str, package: str) -> str:
+    """Return the text of a file in the folder ``templates`` of a package, or else of this package."""
+    own = files(package).joinpath("templates", name)
+    return (own if own.is_file() else files(__package__).joinpath("templates", name)).read_text(encoding="utf-8")
 
 
 def _policy(style: str, script: str) -> str:

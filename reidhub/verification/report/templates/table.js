@@ -4,7 +4,7 @@
   const body = table.tBodies[0];
   const heads = [...table.tHead.rows[0].cells];
   const filter = document.getElementById("filter");
-  const verdict = document.getElementById("verdict");
+  const choices = [...document.querySelectorAll("#controls select")];
   const shown = document.getElementById("shown");
 
   const valueOf = (row, column) => {
@@ -30,16 +30,20 @@
     body.append(...[...known, ...keyed.filter(missing)].map(([, row]) => row));
   };
 
+  // Several rows can belong to one thing, such as a checkpoint; they have the same data-thing. Other rows count alone.
+  const countThings = (rows) => new Set(rows.map((row) => row.dataset.thing ?? row)).size;
+
   const update = () => {
     const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let count = 0;
     for (const row of body.rows) {
       const text = row.textContent.toLowerCase();
-      const fits = words.every((word) => text.includes(word));
-      row.hidden = !fits || (verdict.value !== "" && row.dataset.verdict !== verdict.value);
-      count += !row.hidden;
+      const has = ({ id, value }) => row.getAttribute(`data-${id}`).split("\n").includes(value);
+      const fits = choices.every((choice) => choice.value === "" || has(choice));
+      row.hidden = !fits || !words.every((word) => text.includes(word));
     }
-    shown.textContent = `${count} of ${body.rows.length} rows are shown`;
+    const rows = [...body.rows];
+    const left = countThings(rows.filter((row) => !row.hidden));
+    shown.textContent = `${left} of ${countThings(rows)} ${shown.dataset.of} are shown`;
   };
 
   heads.forEach((head, column) => {
@@ -49,20 +53,8 @@
     button.addEventListener("click", () => sort(column));
     head.append(button);
   });
-  for (const name of new Set([...body.rows].map((row) => row.dataset.verdict))) {
-    verdict.append(new Option(name, name));
-  }
   filter.addEventListener("input", update);
-  verdict.addEventListener("change", update);
+  choices.forEach((choice) => choice.addEventListener("change", update));
   update();
   document.getElementById("controls").hidden = false;
-
-  const queries = [...document.querySelectorAll("details")];
-  const openAll = document.getElementById("open-all");
-  openAll.addEventListener("click", () => {
-    const open = openAll.getAttribute("aria-pressed") !== "true";
-    openAll.setAttribute("aria-pressed", String(open));
-    queries.forEach((query) => { query.open = open; });
-  });
-  openAll.hidden = queries.length === 0;
 })();

@@ -18,5 +18,6 @@ setup(
         "reidhub": ["py.typed", "datasets/*.yaml", "demo/data/*"],
         "reidhub.verification.report": ["templates/*"],
         "reidhub.retrieval.sheets": ["templates/*"],
+        "reidhub.site": ["templates/*"],
     },
 )

@@ -41,6 +41,7 @@ COMMANDS = {
     "export": "write a file for onnxruntime, OpenVINO or PyTorch, and check it there",
     "card": "write the model card of a checkpoint",
     "publish": "write a folder with weights and model card for a hub",
+    "site": "write a static site that shows all checkpoints",
     "demo": "download and verify with hosts and images made on this machine",
     "completion": "print the script for completion in bash, zsh or fish",
 }

@@ -37,7 +37,7 @@ receipts_option = click.option(
     "receipts",
     type=click.Path(path_type=Path, dir_okay=False),
     multiple=True,
-    help="A receipt of verify or evaluate; the card gets its measured scores. May be repeated.",
+    help="A receipt of verify or evaluate, for its measured scores; may be repeated.",
 )
 architecture_option = click.option(
     "--architecture",

@@ -53,9 +53,18 @@ def from_json(kind: type[T], text: bytes) -> T:
         ValueError: the text is not JSON, or its value does not have the type ``kind``.
     """
     try:
-        value: T = _reader_of(cast(Hashable, kind))(json.loads(text))
+        return read_value(kind, json.loads(text))
     except RecursionError as error:
         raise ValueError("JSON nested too deeply") from error
+
+
+def read_value(kind: type[T], data: Any) -> T:
+    """Convert parsed JSON to a value of type ``kind``; see `from_json`.
+
+    Raises:
+        ValueError: the data does not have the type ``kind``.
+    """
+    value: T = _reader_of(cast(Hashable, kind))(data)
     return value
 
 

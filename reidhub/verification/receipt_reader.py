@@ -21,7 +21,7 @@ def read_receipt(path: Path) -> list[Retrieval]:
     Raises:
         UsageError: the file cannot be read, is no receipt, was made by an older version, or is damaged.
     """
-    receipt = _parse(path)
+    receipt = parse_receipt(path)
     if "queries" not in receipt:
         raise UsageError(
             f"{path} was made by an older version of reidhub: it has no results of single queries",
@@ -34,7 +34,12 @@ def read_receipt(path: Path) -> list[Retrieval]:
         raise UsageError(f"{path} is a damaged receipt: {error}", hint="run `reidhub verify --receipt` again") from None
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def parse_receipt(path: Path) -> dict[str, Any]:
+    """Read the JSON object of a receipt, and check that it is a receipt of this format.
+
+    Raises:
+        UsageError: the file cannot be read, is too large, or is no receipt of this format.
+    """
     try:
         with open_regular_file(path) as file:
             text = file.read(_LONGEST + 1)

@@ -30,6 +30,31 @@ _FLAGS = [
 ]
 _KEYS = {"Tab": 9, "Enter": 13, " ": 32, "ArrowRight": 39}
 
+LOW_CONTRASTS = """
+(() => {
+  const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, place) => sum + v * [0.2126, 0.7152, 0.0722][place], 0);
+  const ground = one => {
+    for (let at = one; at; at = at.parentElement) {
+      const colour = numbers(getComputedStyle(at).backgroundColor);
+      if (colour.length === 3 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const words = [...document.querySelectorAll('body *')].filter(
+    one => [...one.childNodes].some(node => node.nodeType === 3 && node.data.trim()) && one.checkVisibility());
+  return [...new Set(words.map(one => {
+    const style = getComputedStyle(one);
+    const ink = numbers(one.closest('svg') ? style.fill : style.color);
+    const [low, high] = [light(ink), light(ground(one))].sort((a, b) => a - b);
+    return (high + 0.05) / (low + 0.05) < 4.5 ? `${one.tagName}.${one.className}` : '';
+  }))].filter(Boolean);
+})()
+"""
+"""JavaScript expression: the tags and classes of all visible texts that stand out too little from their ground."""
+
 
 class Tab:
     """One page in the browser; ``events`` are the events that the browser has sent about the page."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from html.parser import HTMLParser
 
-_VOID = {"meta", "img", "input", "br", "link"}
+_VOID = {"meta", "img", "input", "br", "link", "wbr"}
 
 
 class Node:

@@ -15,12 +15,13 @@ class Point:
     """One mark in an `AccuracyPlot`: a score of a checkpoint.
 
     Args:
-        name: name of the checkpoint. Circles have it as their label, if there is room.
+        name: name of the checkpoint.
         title: what the mark stands for.
         cost: the cost of the model, greater than 0.
         percent: the score, in percent.
         mark: the shape; a verdict has a shape and a colour of its own.
         hollow: True for a mark that is not filled.
+        labelled: True to write the name beside the mark, if there is room.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Point:
     percent: float
     mark: Literal["circle", "square"] | Verdict
     hollow: bool = False
+    labelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def plot_accuracy(
     costs, percents = [point.cost for point in points], [point.percent for point in points]
     x = Axis(cost, min(costs) / 1.6, max(costs) * 1.6, LEFT, RIGHT, log=True)
     y = Axis(score, *round_bounds(percents, 5, 0, 100), BOTTOM, TOP)
-    labelled = [(p.name if p.mark == "circle" else "", x(p.cost), y(p.percent)) for p in points]
+    texts = [(point.name if point.labelled else "", x(point.cost), y(point.percent)) for point in points]
     return AccuracyPlot(
         key=key,
         title=title,
@@ -74,7 +76,7 @@ def plot_accuracy(
         x=x,
         y=y,
         points=points,
-        labels=_place_labels(labelled),
+        labels=_place_labels(texts),
     )
 
 

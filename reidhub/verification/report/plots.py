@@ -165,6 +165,7 @@ def _list_points(result: Measured) -> Iterable[Point]:
                 percent=figure.measured,
                 mark="square" if figure.metric == "mAP" else "circle",
                 hollow=figure.verdict in (None, "not comparable"),
+                labelled=figure.metric != "mAP",
             )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.browser import CHROMIUM, Tab, chromium
+from support.browser import CHROMIUM, LOW_CONTRASTS, Tab, chromium
 from support.reports import report
 
 from reidhub.verification.report import write_report
@@ -153,32 +153,7 @@ def test_a_narrow_screen_never_scrolls_sideways(browser: Tab, page: Path, scheme
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_words_stand_out_from_their_ground(browser: Tab, page: Path, scheme: str) -> None:
     browser.open(page, scheme=scheme)
-    assert browser.run(_CONTRASTS) == []
-
-
-_CONTRASTS = """
-(() => {
-  const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
-  const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
-    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, v, place) => sum + v * [0.2126, 0.7152, 0.0722][place], 0);
-  const ground = one => {
-    for (let at = one; at; at = at.parentElement) {
-      const colour = numbers(getComputedStyle(at).backgroundColor);
-      if (colour.length === 3 || colour[3] === 1) return colour;
-    }
-    return [255, 255, 255];
-  };
-  const words = [...document.querySelectorAll('body *')].filter(
-    one => [...one.childNodes].some(node => node.nodeType === 3 && node.data.trim()) && one.checkVisibility());
-  return [...new Set(words.map(one => {
-    const style = getComputedStyle(one);
-    const ink = numbers(one.closest('svg') ? style.fill : style.color);
-    const [low, high] = [light(ink), light(ground(one))].sort((a, b) => a - b);
-    return (high + 0.05) / (low + 0.05) < 4.5 ? `${one.tagName}.${one.className}` : '';
-  }))].filter(Boolean);
-})()
-"""
+    assert browser.run(LOW_CONTRASTS) == []
 
 
 def test_without_its_script_the_page_is_whole(browser: Tab, page: Path) -> None:

@@ -16,7 +16,7 @@ from reidhub.cli import cli
 
 NEEDS_TORCH = {
     *("doctor", "verify", "evaluate", "compare", "embed", "rank", "activation", "export", "card", "publish", "demo"),
-    "cache check",
+    *("site", "cache check"),
 }
 MEASURE = "reidhub verify osnet_x0_25.market1501 --data-root ~/reid --allow-partial --precision exact --receipt"
 BEFORE = {
@@ -24,6 +24,7 @@ BEFORE = {
     "compare": [f"{MEASURE} before.json", f"{MEASURE} after.json"],
     "card": ["reidhub evaluate my.pth --data shop --precision exact --receipt receipt.json"],
     "publish": ["reidhub evaluate my.pth --data shop --precision exact --receipt receipt.json"],
+    "site": [f"{MEASURE} receipt.json", "reidhub links 'osnet_*' --json > links.json"],
     "rank": ["reidhub embed osnet_x1_0.msmt17 gallery -o embeddings"],
 }
 """Commands that make what the examples of a command need."""

@@ -4,13 +4,23 @@ from pathlib import Path
 
 import click
 
+from reidhub.cli.examples import Command
 from reidhub.cli.options import receipts_option
 from reidhub.zoo.manifest import zoo
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.command("site")
+@click.command(
+    "site",
+    cls=Command,
+    examples="""
+    # Write the site into the folder explorer
+    reidhub site explorer
+    # Add measured scores, and the states of the sources
+    reidhub site explorer --receipt receipt.json --links links.json
+    """,
+)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @receipts_option
 @click.option("--links", metavar="FILE", type=_FILE, help="What `reidhub links --json` printed: the states of sources.")

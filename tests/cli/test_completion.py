@@ -91,6 +91,7 @@ def test_names_of_the_right_kind_are_offered(words: tuple[str, ...], offered: li
 
 FREE = {
     *("jobs", "batch_size", "max_params_m", "opset", "top", "shard", "address", "pattern", "unused_since", "max_size"),
+    "docs",
 }
 """Parameters whose values are numbers or texts, which no shell can know."""
 

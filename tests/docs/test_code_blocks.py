@@ -8,7 +8,7 @@ The word after the three backticks says what a block is:
   installed; ``make test-integrations`` installs them all. The blocks of `SLOW` pages wait for ``--long``.
 - ``shell``: each command is run, in the home and folder of `support.documentation`. Words in capitals stand for what a
   reader puts there (`STANDS_FOR`). `reidhub verify` runs with ``--dry-run`` where it would need a whole dataset, and
-  `reidhub embed` and `rank` with ``--help`` unless ``--long`` is given.
+  the commands in `COMPUTING` with ``--help``, which still parses their options, unless ``--long`` is given.
 - ``yaml``: fields; not run. A block with the name of a file in its first line is written to this file, as in Python.
 - ``text``, ``json``: output and layouts; not run.
 
@@ -41,7 +41,14 @@ OPTIONAL = {
     *("boxmot", "deep_sort_realtime", "reid", "supervision", "trackers", "ultralytics"),
     *("duckdb", "faiss", "lancedb", "pandas", "qdrant_client"),
 }
-SLOW = {"docs/embedding.md", "docs/export.md", "docs/quickstart.md", "docs/ranking.md", "docs/recipes.md"}
+SLOW = {
+    "python": {
+        f"docs/{name}.md" for name in ("ci", "embedding", "export", "index", "quickstart", "ranking", "recipes")
+    },
+    "shell": {"docs/publishing.md"},  # its commands need the files of those before
+}
+COMPUTING = tuple(f"reidhub {name} " for name in ("activation", "card", "embed", "evaluate", "publish", "rank"))
+"""Beginnings of commands that take seconds, because they compute embeddings or write weights."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,7 @@ def pages_with(kind: str, *, tests: bool = False) -> list:
         if block.kind == kind and ("def test_" in block.code) is tests and block.page.name != "tutorial.md":
             chosen.setdefault(block.page, []).append(block)
     return [
-        pytest.param(page, blocks, id=name, marks=pytest.mark.long if kind == "python" and name in SLOW else ())
+        pytest.param(page, blocks, id=name, marks=pytest.mark.long if name in SLOW[kind] else ())
         for page, blocks in chosen.items()
         for name in [name_of(page)]
     ]
@@ -157,8 +164,8 @@ def test_the_commands_of_a_page_run(page: Path, blocks: list[Block], desk: Desk,
             line = adapt(command)
             if line is None:
                 continue
-            if line.startswith(("reidhub embed ", "reidhub rank ")) and not long:
-                line += " --help"  # importing torch takes seconds
+            if line.startswith(COMPUTING) and not long:
+                line += " --help"
             done = desk.run(["bash", "-c", "; ".join([*settings, line])])
             assert done.returncode == 0, f"{block.place}: {line}\n{done.stderr}"
 

@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PAGES := tests/docs/test_code_blocks.py --long -k "python_blocks and (docs/trackers or docs/recipes)"
 IN_PROCESSES := --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test suite test-long test-integrations lint bench docs dist clean
+.PHONY: demo test suite test-long test-integrations lint bench docs dist pictures clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m reidhub demo
@@ -30,6 +30,9 @@ docs: $(VENV)/.installed-docs
 
 dist: $(VENV)/.installed-dist
 	$(BIN)/python -m tools.try_distributions
+
+pictures: $(VENV)/.installed
+	$(BIN)/python -m tools.make_pictures
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 COMMANDS = {
-    "list": "checkpoints with their scores, size and how the file is checked",
-    "show": "everything known about a checkpoint",
+    "list": "list checkpoints with their scores and sizes",
+    "show": "print everything known about a checkpoint",
     "download": "download checkpoints into the cache",
     "cache": "list, check, fill and empty the folder of downloaded files",
     "mirror": "fill a folder for a web server or a shared disk",
@@ -34,11 +34,11 @@ COMMANDS = {
     "doctor": "find out what a file is, and why it does not load",
     "verify": "measure reported scores again on your copy of a dataset",
     "evaluate": "score checkpoints on your own images",
-    "compare": "two checkpoints or receipts side by side, and whether the difference is chance",
-    "embed": "compute the embeddings of many images, and write them to a folder",
-    "rank": "find the nearest images of a gallery, and draw them as contact sheets",
+    "compare": "compare two checkpoints or receipts, query by query",
+    "embed": "write the embeddings of many images to a folder",
+    "rank": "find the nearest images of a gallery, and draw contact sheets",
     "activation": "draw where in an image a model is active",
-    "export": "write a file for onnxruntime, OpenVINO or PyTorch, and check it there",
+    "export": "write a file for onnxruntime, OpenVINO or PyTorch",
     "card": "write the model card of a checkpoint",
     "publish": "write a folder with weights and model card for a hub",
     "site": "write a static site that shows all checkpoints",

@@ -7,7 +7,7 @@ import click
 
 
 class Command(click.Command):
-    """A command with examples.
+    """A command with examples. Its epilog is the last paragraph before the options, not after them.
 
     Args:
         examples: two command lines, as in a shell. Before each, a comment says what it does. Indentation is removed.
@@ -17,9 +17,13 @@ class Command(click.Command):
         super().__init__(*arguments, **settings)
         self.examples = cleandoc(examples)
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the epilog and then the examples, whose lines are not wrapped, so that they can be copied."""
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the description and the epilog."""
+        super().format_help_text(ctx, formatter)
         super().format_epilog(ctx, formatter)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples. Their lines are not wrapped, so that they can be copied."""
         with formatter.section("Examples"):
             indent = " " * formatter.current_indent
             formatter.write("".join(f"{indent}{line}\n" for line in self.examples.splitlines()))

@@ -23,9 +23,9 @@ from reidhub.zoo.own_files import is_own_file
 SELECTOR = (
     "SELECTOR is a name (osnet_x1_0.msmt17), a model (osnet_x1_0: its default checkpoint) or a glob ('*.msmt17')."
 )
-"""Last paragraph of the help text of every command with a `selectors_argument`."""
+"""Epilog of every command with a `selectors_argument`."""
 OPTIONAL_SELECTOR = f"{SELECTOR} Without one, every checkpoint is meant."
-"""Last paragraph of the help text of every command with an `optional_selectors_argument`."""
+"""Epilog of every command with an `optional_selectors_argument`."""
 
 selectors_argument = click.argument(
     "selectors", metavar="SELECTOR...", nargs=-1, required=True, shell_complete=list_names
@@ -41,6 +41,7 @@ receipts_option = click.option(
 )
 architecture_option = click.option(
     "--architecture",
+    metavar="NAME",
     shell_complete=list_architectures,
     help="Architecture of a file; by default it is detected.",
 )
@@ -53,19 +54,27 @@ datasets_option = click.option(
     help="Only on this dataset; may be repeated.",
 )
 device_option = click.option(
-    "--device", shell_complete=list_devices, help="cpu or cuda; by default the GPU if there is one."
+    "--device",
+    metavar="NAME",
+    shell_complete=list_devices,
+    help="cpu or cuda; by default the GPU if there is one.",
 )
 json_option = click.option("--json", "as_data", is_flag=True, help="Print JSON, for programs.")
 Form = Literal["table", "json", "csv", "markdown", "latex"]
 """The forms in which a command can print its table."""
 jobs_option = click.option(
-    "-j", "--jobs", type=click.IntRange(1, 64), default=4, show_default=True, help="Files at once."
+    "-j", "--jobs", metavar="N", type=click.IntRange(1, 64), default=4, show_default=True, help="Files at once."
 )
 
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _BYTES |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?) *([a-z]*)", re.IGNORECASE | re.ASCII)
+
+
+def folder_option(*names: str, **settings: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a decorator that adds an option whose value is the path of a folder."""
+    return click.option(*names, metavar="DIR", type=click.Path(path_type=Path, file_okay=False), **settings)
 
 
 def format_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -76,7 +85,9 @@ def format_options(command: Callable[..., None]) -> Callable[..., None]:
     """
 
     @json_option
-    @click.option("--format", "form", type=click.Choice(get_args(Form)), help="How to print the table.")
+    @click.option(
+        "--format", "form", type=click.Choice(get_args(Form)), help="How to print the result; by default as a table."
+    )
     @wraps(command)
     def run(*arguments: Any, as_data: bool, form: Form | None, **options: Any) -> None:
         if as_data and form not in (None, "json"):
@@ -89,7 +100,12 @@ def format_options(command: Callable[..., None]) -> Callable[..., None]:
 def running_options(command: Callable[..., None]) -> Callable[..., None]:
     """Decorate a command with the options that say how a model runs: device, precision and batch size."""
     for option in (
-        click.option("--batch-size", type=click.IntRange(min=1), help="Images per batch."),
+        click.option(
+            "--batch-size",
+            metavar="N",
+            type=click.IntRange(min=1),
+            help="Images per batch; by default what suits the device.",
+        ),
         click.option(
             "--precision",
             type=click.Choice(["fp32", "exact", "tf32", "bf16", "fp16"]),

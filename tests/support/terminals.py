@@ -8,6 +8,9 @@ import subprocess
 import sys
 import termios
 from pathlib import Path
+from threading import Timer
+
+_PATIENCE_S = 60
 
 
 def run_on_terminal(*arguments: str, environment: dict[str, str], with_messages: bool = True, columns: int = 80) -> str:
@@ -52,10 +55,12 @@ def type_lines(shell: list[str], lines: list[str], folder: Path, environment: di
     shown = b""
     with subprocess.Popen(command, cwd=folder, env=environment, stdin=-1, stdout=-1, stderr=-2, bufsize=0) as process:
         assert process.stdin and process.stdout
+        (clock := Timer(_PATIENCE_S, process.kill)).start()  # a shell may wait for another key, such as y or n
         for number, line in enumerate(lines):
             process.stdin.write(f"{line}; echo end''{number}\n".encode())
             while f"end{number}".encode() not in shown and (block := process.stdout.read(65536)):
                 shown += block
         process.stdin.write(b"exit\n")
-        shown += process.communicate(timeout=60)[0]
+        shown += process.stdout.read()
+        clock.cancel()
     return shown.decode(errors="replace")

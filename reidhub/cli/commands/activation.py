@@ -7,7 +7,14 @@ from pathlib import Path
 import click
 
 from reidhub.cli.examples import Command
-from reidhub.cli.options import architecture_option, device_option, json_option, model_argument, print_defaults
+from reidhub.cli.options import (
+    architecture_option,
+    device_option,
+    folder_option,
+    json_option,
+    model_argument,
+    print_defaults,
+)
 from reidhub.cli.progress import show_images
 from reidhub.errors import UsageError
 from reidhub.zoo.own_files import is_exported_file, is_own_file
@@ -25,12 +32,10 @@ from reidhub.zoo.own_files import is_exported_file, is_own_file
 )
 @model_argument
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path())
-@click.option(
+@folder_option(
     "-o",
     "--output",
     "folder",
-    metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
     required=True,
     help="Folder for the pictures; created if it does not exist.",
 )

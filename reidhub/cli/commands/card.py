@@ -22,7 +22,7 @@ from reidhub.cli.options import architecture_option, receipts_option
 @click.argument("name", metavar="NAME-or-FILE", shell_complete=list_names_and_files)
 @receipts_option
 @architecture_option
-@click.option("-o", "output", type=click.Path(path_type=Path, dir_okay=False), help="Write the card to this file.")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the card to this file.")
 def command(name: str, *, receipts: tuple[Path, ...], architecture: str | None, output: Path | None) -> None:
     """Write the model card of a checkpoint: its page on a hub, as Markdown with a header in YAML.
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from reidhub.verification.comparison import Comparison, Retrieval
     from reidhub.verification.results import Report
 
-_FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
-
 
 @click.command(
     "compare",
@@ -39,7 +37,12 @@ _FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 @click.argument("first", metavar="A", shell_complete=list_names_and_files)
 @click.argument("second", metavar="B", shell_complete=list_names_and_files)
 @datasets_option
-@click.option("--data-root", type=_FOLDER, help="The folder that has the datasets; for names of checkpoints.")
+@click.option(
+    "--data-root",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="The folder that has the datasets; for names of checkpoints.",
+)
 @click.option("--allow-partial", is_flag=True, help="Accept incomplete datasets.")
 @device_option
 @format_options

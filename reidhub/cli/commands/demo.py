@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from reidhub.cli.examples import Command
+from reidhub.cli.options import folder_option
 
 
 @click.command(
@@ -18,7 +19,7 @@ from reidhub.cli.examples import Command
     reidhub demo --keep demo
     """,
 )
-@click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Work in this folder and keep it.")
+@folder_option("--keep", help="Work in this folder and keep it.")
 @click.option("--json", "as_data", is_flag=True, help="Print the verification as JSON instead of a table.")
 def command(*, keep: Path | None, as_data: bool) -> None:
     """Download a small checkpoint, check it and measure its scores again, without an internet connection.

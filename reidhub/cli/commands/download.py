@@ -15,7 +15,14 @@ from reidhub.cache.store import Cache
 from reidhub.cli.delivery import FORMATS, Delivery
 from reidhub.cli.examples import Command
 from reidhub.cli.jobs import run_in_order
-from reidhub.cli.options import SELECTOR, jobs_option, json_option, select_checkpoints, selectors_argument
+from reidhub.cli.options import (
+    SELECTOR,
+    folder_option,
+    jobs_option,
+    json_option,
+    select_checkpoints,
+    selectors_argument,
+)
 from reidhub.cli.tables import format_count
 from reidhub.download.fetch import Fetcher, FetchOptions
 from reidhub.download.progress import Progress
@@ -38,13 +45,15 @@ Result = dict[str, str | int | None]
     """,
 )
 @selectors_argument
+@folder_option("-o", "--output", help="Also put a copy with the checkpoint's name into this folder.")
 @click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Also put a copy with the checkpoint's name into this folder.",
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="original",
+    show_default=True,
+    help="Format of the file.",
 )
-@click.option("--format", "form", type=click.Choice(FORMATS), default="original", help="Format of the file.")
 @jobs_option
 @click.option("--source", "kind", type=click.Choice(["mega", "gdrive", "https", "local"]), help="Ask only this kind.")
 @click.option("--fresh", is_flag=True, help="Start again instead of resuming an interrupted download.")

@@ -11,7 +11,14 @@ import click
 from reidhub.cache.store import Cache
 from reidhub.cli.candidates import list_names_and_files
 from reidhub.cli.examples import Command
-from reidhub.cli.options import Form, architecture_option, format_options, measuring_options, print_defaults
+from reidhub.cli.options import (
+    Form,
+    architecture_option,
+    folder_option,
+    format_options,
+    measuring_options,
+    print_defaults,
+)
 from reidhub.cli.tables import Cell, print_table
 from reidhub.cli.verify_output import print_notices, print_problems
 from reidhub.datasets.own_images import OwnImages
@@ -24,7 +31,6 @@ if TYPE_CHECKING:
     from reidhub.verification.own_data import OwnDataRun, RetrievalScores
     from reidhub.verification.results import Report
 
-_FOLDER = click.Path(path_type=Path, file_okay=False)
 _SCORES = ("rank1", "rank5", "rank10", "mAP", "mINP")
 
 
@@ -46,8 +52,8 @@ _SCORES = ("rank1", "rank5", "rank10", "mAP", "mINP")
     help="market1501 (default): folders query and gallery, file names of Market-1501. identities: one folder for each "
     "person; each image is a query. csv: a file with the columns path, pid, camid and split.",
 )
-@click.option("--query", type=_FOLDER, help="Folder of the query images, for --pattern.")
-@click.option("--gallery", type=_FOLDER, help="Folder of the gallery images, for --pattern.")
+@folder_option("--query", help="Folder of the query images, for --pattern.")
+@folder_option("--gallery", help="Folder of the gallery images, for --pattern.")
 @click.option(
     "--pattern", metavar="REGEX", help=r"Finds pid and camid in the path of an image: '(?P<pid>-?\d+)_c(?P<camid>\d+)'."
 )
@@ -65,9 +71,11 @@ _SCORES = ("rank1", "rank5", "rank10", "mAP", "mINP")
     help="By default the distance in the manifest; Euclidean for other files.",
 )
 @click.option("--thresholds", is_flag=True, help="Also print at which distance two images show the same person.")
-@format_options
-@click.option("--receipt", type=click.Path(path_type=Path, dir_okay=False), help="Also write a receipt to this file.")
 @measuring_options
+@format_options
+@click.option(
+    "--receipt", type=click.Path(path_type=Path, dir_okay=False), help="Also write a receipt: all results in one file."
+)
 def command(models: tuple[str, ...], **options: Any) -> None:
     """Score checkpoints on your own images.
 

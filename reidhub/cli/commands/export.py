@@ -29,7 +29,7 @@ from reidhub.cli.options import architecture_option, json_option, model_argument
 )
 @click.option("--dynamic", is_flag=True, help="The file takes any number of images; else one at a time.")
 @click.option("--half", is_flag=True, help="Store the weights as float16; images and embeddings stay float32.")
-@click.option("--opset", type=int, help="Version of the ONNX operators, 9 or later; 18 by default.")
+@click.option("--opset", metavar="N", type=int, help="Version of the ONNX operators, 9 or later; 18 by default.")
 @click.option(
     "--with-preprocessing",
     is_flag=True,

@@ -71,7 +71,7 @@ from reidhub.zoo.describe import describe_file, find_gflops, find_grade, find_pa
     metavar=f"[{'|'.join(ORDERS)}]",
     type=click.Choice(ORDERS, case_sensitive=False),
     shell_complete=lambda ctx, param, text: [one for one in ORDERS if one.lower().startswith(text.lower())],
-    help="Scores: best first; others: smallest first.",
+    help="Scores: best first; others: smallest first. By default as in the manifest.",
 )
 @format_options
 def command(selectors: tuple[str, ...], *, order: str | None, form: Form, **conditions: Any) -> None:

@@ -49,7 +49,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     required=True,
     help="Folder of images, which are embedded now; or the folder OUT of an earlier `reidhub embed`.",
 )
-@click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, help="Images for each query.")
+@click.option(
+    "--top", metavar="N", type=click.IntRange(min=1), default=10, show_default=True, help="Images for each query."
+)
 @click.option("--html", type=_FILE, help="Also write a contact sheet as one HTML page to this file.")
 @click.option("--png", type=_FILE, help="Also write a contact sheet as one picture to this file.")
 @click.option(

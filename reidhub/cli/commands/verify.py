@@ -17,6 +17,7 @@ from reidhub.cli.options import (
     architecture_option,
     datasets_option,
     executor_options,
+    folder_option,
     format_options,
     measuring_options,
     print_defaults,
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
     from reidhub.verification.results import Report
     from reidhub.verification.settings import Settings
 
-_FOLDER = click.Path(path_type=Path, file_okay=False)
-
 
 @click.command(
     "verify",
@@ -60,27 +59,8 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--all", "everything", is_flag=True, help="Take every checkpoint of the zoo.")
 @architecture_option
 @datasets_option
-@click.option("--data-root", type=_FOLDER, help="The folder that has the datasets.")
-@format_options
-@click.option(
-    "--receipt",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Also write all results to this file.",
-)
-@click.option("--html", type=_FOLDER, help="Also write a report to this folder: one page, index.html.")
-@click.option("--no-images", is_flag=True, help="Show file names instead of images of people in the report.")
-@click.option("--strict", is_flag=True, help="Fail if anything could not be measured.")
+@folder_option("--data-root", help="The folder that has the datasets.")
 @click.option("--allow-partial", is_flag=True, help="Accept incomplete datasets; their scores are not comparable.")
-@measuring_options
-@executor_options
-@click.option("--normalize", is_flag=True, help="Scale embeddings to length 1 first.")
-@click.option(
-    "--cameras",
-    type=click.Choice(["use", "ignore"]),
-    default="use",
-    show_default=True,
-    help="ignore: count images from the camera of the query too, for datasets of one camera.",
-)
 @click.option(
     "--level",
     type=click.Choice(["files", "weights", "scores"]),
@@ -90,13 +70,25 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     "parameters and multiply-adds are the published ones. Both need no dataset, and download files if needed.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would run and what is missing, and run nothing.")
+@click.option("--strict", is_flag=True, help="Fail if anything could not be measured.")
+@measuring_options
+@click.option("--normalize", is_flag=True, help="Scale embeddings to length 1 first.")
 @click.option(
-    "--keep-embeddings",
-    metavar="DIR",
-    type=_FOLDER,
-    help="Also write embeddings of retrievals, as .npz files.",
+    "--cameras",
+    type=click.Choice(["use", "ignore"]),
+    default="use",
+    show_default=True,
+    help="ignore: count images from the camera of the query too, for datasets of one camera.",
 )
-@click.option("--journal", type=_FOLDER, help="Folder for the progress of the run, to resume it from there.")
+@executor_options
+@folder_option("--journal", help="Folder for the progress of the run, to resume it from there.")
+@format_options
+@click.option(
+    "--receipt", type=click.Path(path_type=Path, dir_okay=False), help="Also write a receipt: all results in one file."
+)
+@folder_option("--html", help="Also write a report to this folder: one page, index.html.")
+@click.option("--no-images", is_flag=True, help="Show file names instead of images of people in the report.")
+@folder_option("--keep-embeddings", help="Also write embeddings of retrievals to this folder, as .npz files.")
 def command(selectors: tuple[str, ...], **options: Any) -> None:
     """Measure the reported scores again, and print a verdict on each.
 

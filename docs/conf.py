@@ -18,6 +18,7 @@ from reidhub._version import __version__
 from reidhub.cli import cli
 
 project = "reidhub"
+templates_path = ["_templates"]
 release = version = __version__
 language = "en"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx_copybutton"]
@@ -40,11 +41,23 @@ python_maximum_signature_line_length = 88
 
 html_theme = "furo"
 html_title = f"reidhub {__version__}"
+html_sidebars = {
+    "**": [
+        "sidebar/brand.html",
+        "sidebar/search.html",
+        "sidebar/scroll-start.html",
+        "sidebar/explorer.html",  # ours; the others are furo's
+        "sidebar/navigation.html",
+        "sidebar/scroll-end.html",
+    ]
+}
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_js_files = [("site.js", {"loading_method": "defer"})]
 html_copy_source = False
 html_show_copyright = False
+html_use_index = False
+html_domain_indices = False
 html_show_sphinx = False
 
 PAGES = {"../CHANGELOG.md": "changelog.md", "../benchmarks/RESULTS.md": "benchmarks.md"}

@@ -4,6 +4,7 @@ The site is built anew in an empty folder, so that no page and no warning of an 
 errors. The addresses outside of the site are listed beside it, in ``outside-links.txt``.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def build(site: Path) -> None:
-    """Build the pages into an empty or missing folder, and check their links.
+    """Build the pages and the explorer into an empty or missing folder, and check their links.
 
     Raises:
         CalledProcessError: a page has an error or a warning, or a link is broken; the reason is on stderr.
@@ -21,11 +22,13 @@ def build(site: Path) -> None:
     with TemporaryDirectory() as doctrees:
         options = ["--fail-on-warning", "--keep-going", "--quiet", "--doctree-dir", doctrees]
         _run("sphinx", *options, "docs", site.absolute())
+    _run("reidhub", "site", site.absolute() / "explorer", "--docs", "../index.html")
     _run("tools.check_site_links", site.absolute(), site.absolute().with_name("outside-links.txt"))
 
 
 def _run(module: str, *arguments: str | Path) -> None:
-    subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, check=True)
+    environment = {name: value for name, value in os.environ.items() if name != "REIDHUB_MANIFEST"}
+    subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment, check=True)
 
 
 if __name__ == "__main__":

@@ -30,10 +30,7 @@ _log = logging.getLogger(__name__)
 class Embedder:
     """Embeds any number of images; several threads can use it at once. It can be pickled.
 
-    Args:
-        engine: runs the model; see `reidhub.inference.engine`.
-        spec: size and normalisation of the model's images.
-        takes_pixels: the model normalises the images itself, so float tensors have pixels from 0 to 1.
+    `reidhub.embedder` makes one.
 
     Attributes:
         dimensions: D, the length of an embedding.
@@ -43,6 +40,13 @@ class Embedder:
     """
 
     def __init__(self, engine: Engine, spec: PixelSpec, *, takes_pixels: bool = False) -> None:
+        """Make an embedder.
+
+        Args:
+            engine: runs the model; see `reidhub.inference.engine`.
+            spec: size and normalisation of the model's images.
+            takes_pixels: the model normalises the images itself, so float tensors have pixels from 0 to 1.
+        """
         self.dimensions = engine.dimensions
         self.batch = engine.batch
         self.device = engine.device

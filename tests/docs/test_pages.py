@@ -4,6 +4,7 @@ The tests of the built site check the same and more, but take longer. Here, noth
 """
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -19,6 +20,7 @@ BUILT = {DOCS / "commands.md"}
 """Pages with headings that only the built site has."""
 
 
+@cache
 def parse(page: Path) -> list[Any]:
     """The tokens of a page, and those within them."""
     tokens = MarkdownIt().enable("table").parse(page.read_text(encoding="utf-8"))

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from support.documentation import Desk
 from support.paths import ROOT
+from support.shown_commands import read_commands
 
 from reidhub.cli import cli
 
@@ -57,7 +58,7 @@ def test_every_step_prints_what_the_page_shows(desk: Desk):
 
 
 def test_the_commands_have_options_that_exist():
-    lines = [line for kind, code, _ in STEPS if kind == "shell" for line in code.splitlines()]
+    lines = [line for kind, code, _ in STEPS if kind == "shell" for line in read_commands(code)]
     commands = [shlex.split(line.partition(" > ")[0])[1:] for line in lines if line.startswith("reidhub ")]
     assert {"demo", "show", "rank", "embed", "evaluate", "verify"} <= {words[0] for words in commands}
     for words in commands:

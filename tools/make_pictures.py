@@ -1,4 +1,4 @@
-"""Makes the pictures in ``docs/images/`` from the demo's drawn people: ``python -m tools.make_pictures``.
+"""Makes the pictures in ``docs/images/`` from the demo's drawn people and the zoo: ``python -m tools.make_pictures``.
 
 reidhub and Chromium must be installed. The pictures show pages as the commands write them. The images on them are the
 same on every machine; fonts, and the processor that the report names, are those of the machine.
@@ -19,6 +19,7 @@ QUERIES = ("0163_c1s1_022331_01.jpg", "0161_c1s1_022069_01.jpg")  # show all mar
 SCALE = 2  # pixels of the picture for one pixel of the page: sharp on screens with fine pixels
 _COLOURS = 256  # with all colours, the files would be more than twice as large
 _CHECKPOINT = "osnet_x0_25.demo_world"
+_DEMO = {"REIDHUB_HOME": "demo/cache", "REIDHUB_MANIFEST": "demo/manifest.yaml"}  # what the demo keeps
 _FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars")
 
 
@@ -39,10 +40,11 @@ class Picture:
 
 RANKING = Picture("ranking.png", 660, 722)
 REPORT = Picture("report.png", 1180, 1290)  # as high as the other picture where both are shown in the same width
+EXPLORER = Picture("explorer.png", 1180, 800)
 
 
 def main() -> None:
-    """Run the demo, let it write the pages, and take the pictures."""
+    """Run the demo, let reidhub write the pages, and take the pictures."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     if browser is None:
         sys.exit("these pictures need the browser Chromium: no program chromium or chromium-browser was found")
@@ -52,13 +54,13 @@ def main() -> None:
         run_reidhub("demo", "--keep", folder / "demo", cwd=folder)
         take_picture(browser, write_ranking(folder), RANKING)
         take_picture(browser, write_report(folder), REPORT)
+        run_reidhub("site", "explorer", cwd=folder)
+        take_picture(browser, folder / "explorer" / "index.html", EXPLORER)
 
 
-def run_reidhub(*arguments: str | Path, cwd: Path) -> None:
-    """Run ``reidhub`` with the files that the demo has kept; if it fails, end this script and print the error."""
-    demo = cwd / "demo"
+def run_reidhub(*arguments: str | Path, cwd: Path, **settings: str) -> None:
+    """Run ``reidhub`` with environment variables; if it fails, end this script and print the error."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("REIDHUB_")}
-    settings = {"REIDHUB_HOME": str(demo / "cache"), "REIDHUB_MANIFEST": str(demo / "manifest.yaml")}
     command = [sys.executable, "-m", "reidhub", *arguments]
     done = subprocess.run(command, cwd=cwd, env={**own, **settings}, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
@@ -73,13 +75,13 @@ def write_ranking(folder: Path) -> Path:
         shutil.copy(world / "query" / name, folder / "query" / name)
     queries = [f"query/{name}" for name in QUERIES]
     page, gallery = folder / "ranking.html", world / "bounding_box_test"
-    run_reidhub("rank", _CHECKPOINT, *queries, "--gallery", gallery, "--top", "5", "--html", page, cwd=folder)
+    run_reidhub("rank", _CHECKPOINT, *queries, "--gallery", gallery, "--top", "5", "--html", page, cwd=folder, **_DEMO)
     return page
 
 
 def write_report(folder: Path) -> Path:
     """Verify the demo's checkpoint, and return the path of the report."""
-    run_reidhub("verify", _CHECKPOINT, "--data-root", "demo/data", "--html", "report", cwd=folder)
+    run_reidhub("verify", _CHECKPOINT, "--data-root", "demo/data", "--html", "report", cwd=folder, **_DEMO)
     return folder / "report" / "index.html"
 
 

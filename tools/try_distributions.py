@@ -13,8 +13,9 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -160,41 +161,42 @@ class FreshEnvironment:
 def try_package(environment: FreshEnvironment, folder: Path) -> None:
     """Use the installed package in a folder outside the checkout: its commands, its names, its data files."""
     folder.mkdir()
-    own = {"REIDHUB_HOME": str(folder / "cache")}
-    command = environment.root / "bin" / "reidhub"
-    names = [entry["name"] for entry in json.loads(run(command, "list", "--json", cwd=folder, settings=own))]
-    if sorted(names) != sorted(read_names()):
-        sys.exit(f"reidhub list names {len(names)} checkpoints, the manifest {len(read_names())}")
-    imported = run(environment.python, "-I", "-c", _USE_ALL_NAMES, cwd=folder, settings=own)
+    python = partial(run, environment.python, cwd=folder)
+    reidhub = partial(run, environment.root / "bin" / "reidhub", cwd=folder)
+    imported = python("-I", "-c", _USE_ALL_NAMES)
     if not imported.startswith(str(environment.root)):
         sys.exit(f"reidhub was imported from another place: {imported}")
-    for arguments in (["--version"], ["show", names[0]]):
-        by_module = run(environment.python, "-m", "reidhub", *arguments, cwd=folder, settings=own)
-        if by_module != run(command, *arguments, cwd=folder, settings=own):
+    for arguments in (["--version"], ["show", "osnet_x1_0"], ["completion", "bash"]):
+        if reidhub(*arguments) != python("-m", "reidhub", *arguments):
             sys.exit(f"`reidhub` and `python -m reidhub` print different texts for {arguments}")
-    run(environment.python, "-I", ROOT / "tools" / "try_commands.py", cwd=folder)
-    run(command, "demo", "--keep", folder / "demo", cwd=folder)
-    use_demo(command, folder)
+    try_zoo(partial(reidhub, settings={"REIDHUB_HOME": str(folder / "cache")}), folder)
+    python("-I", ROOT / "tools" / "try_commands.py")
+    reidhub("demo", "--keep", "demo")
+    try_demo(
+        partial(reidhub, settings={"REIDHUB_HOME": "demo/cache", "REIDHUB_MANIFEST": "demo/manifest.yaml"}), folder
+    )
 
 
-def read_names() -> list[str]:
-    """Return the names of the checkpoints in the checkout's manifest."""
+def try_zoo(reidhub: Callable[..., str], folder: Path) -> None:
+    """Compare the checkpoints that the commands know with those of the checkout's manifest."""
     documents = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (ROOT / "manifest").glob("*.yaml")]
-    return [entry["name"] for document in documents for entry in document.get("checkpoints", ())]
+    expected = {entry["name"] for document in documents for entry in document.get("checkpoints", ())}
+    listed = {entry["name"] for entry in json.loads(reidhub("list", "--json"))}
+    reidhub("site", "site")
+    shown = {page.stem for page in (folder / "site" / "checkpoints").iterdir()}
+    for command, names in (("list", listed), ("site", shown)):
+        if names != expected:
+            sys.exit(f"reidhub {command} has other checkpoints than the manifest: {sorted(names ^ expected)}")
 
 
-def use_demo(command: Path, folder: Path) -> None:
+def try_demo(reidhub: Callable[..., str], folder: Path) -> None:
     """Try the commands that need a checkpoint and images, with what the demo has kept."""
-    demo = folder / "demo"
-    settings = {"REIDHUB_HOME": str(demo / "cache"), "REIDHUB_MANIFEST": str(demo / "manifest.yaml")}
-    file = run(command, "download", _DEMO, cwd=folder, settings=settings).strip()
-    run(command, "doctor", file, cwd=folder, settings=settings)
-    queries = demo / "data" / "demo_world" / "query"
-    (query, *_) = sorted(queries.iterdir())
-    page = folder / "ranking.html"
-    run(command, "rank", _DEMO, query, "--gallery", queries, "--html", page, cwd=folder, settings=settings)
-    if query.name not in page.read_text(encoding="utf-8"):
-        sys.exit(f"{page} does not show the query {query.name}")
+    reidhub("doctor", reidhub("download", _DEMO).strip())
+    queries = Path("demo", "data", "demo_world", "query")
+    query = min((folder / queries).iterdir()).name
+    reidhub("rank", _DEMO, queries / query, "--gallery", queries, "--html", "ranking.html")
+    if query not in (folder / "ranking.html").read_text(encoding="utf-8"):
+        sys.exit(f"ranking.html does not show the query {query}")
 
 
 if __name__ == "__main__":

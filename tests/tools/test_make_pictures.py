@@ -9,7 +9,7 @@ from support.browser import CHROMIUM
 from support.paths import ROOT
 
 from tools import make_pictures
-from tools.make_pictures import FOLDER, RANKING, REPORT, SCALE, Picture, main, take_picture
+from tools.make_pictures import EXPLORER, FOLDER, RANKING, REPORT, SCALE, Picture, main, take_picture
 
 LARGEST = 210_000  # bytes of a picture
 
@@ -38,7 +38,7 @@ def test_the_first_screen_of_the_readme_shows_both_pictures_and_says_what_one_se
     assert {"reported", "measured", "verdict", "plots"} <= set(report.replace(",", "").split())
 
 
-@pytest.mark.parametrize("picture", [RANKING, REPORT], ids=lambda picture: picture.name)
+@pytest.mark.parametrize("picture", [RANKING, REPORT, EXPLORER], ids=lambda picture: picture.name)
 def test_a_picture_is_sharp_and_small(picture: Picture):
     path = FOLDER / picture.name
     with Image.open(path) as image:

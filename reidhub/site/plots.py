@@ -27,17 +27,17 @@ def _plot(key: str, dataset: str, points: Iterable[Point]) -> AccuracyPlot:
     """
     layers = {"square": 0, "not comparable": 1}
     ordered = sorted(points, key=lambda point: (layers.get(point.mark, 2), -point.percent))
-    printed = [point for point in ordered if point.mark == "square"]
+    reported = [point for point in ordered if point.mark == "square"]
     costs, percents = [point.cost for point in ordered], [point.percent for point in ordered]
-    measured = len(ordered) - len(printed)
-    note = "■ printed; hollow: trained on another dataset"
+    measured = len(ordered) - len(reported)
+    note = "■ reported; hollow: trained on another dataset"
     verdicts = ". Measured: ● reproduced, ◆ close, ▲ deviates but confirmed, ✕ deviates, □ not comparable"
     return plot_accuracy(
         ordered,
         key=key,
         title=f"mAP over multiply-adds, {dataset}",
         note=note + (verdicts if measured else "") + ".",
-        description=f"{len(printed)} printed figures and {measured} measured ones, from "
+        description=f"{len(reported)} reported figures and {measured} measured ones, from "
         f"{min(percents):.1f} to {max(percents):.1f} percent, over {min(costs):.3g} to {max(costs):.3g} billion "
         "multiply-adds. The table holds the same numbers.",
         cost="multiply-adds for one image, 10⁹ (logarithmic)",
@@ -46,18 +46,18 @@ def _plot(key: str, dataset: str, points: Iterable[Point]) -> AccuracyPlot:
 
 
 def _list_points(content: Content, row: Row) -> Iterator[Point]:
-    """Yield the marks of one row: the printed mAP, then each measured one."""
+    """Yield the marks of one row: the reported mAP, then each measured one."""
     checkpoint, gflops = row.checkpoint, find_gflops(row.checkpoint)
     if not gflops or float(gflops) <= 0:
         return
     cost = float(gflops)
     if row.score and "mAP" in row.score.values:
-        printed = row.score.values["mAP"]
+        reported = row.score.values["mAP"]
         yield Point(
             name=checkpoint.name,
-            title=f"{checkpoint.name}: mAP {printed} %, printed; {gflops} billion multiply-adds",
+            title=f"{checkpoint.name}: mAP {reported} %, reported; {gflops} billion multiply-adds",
             cost=cost,
-            percent=float(printed),
+            percent=float(reported),
             mark="square",
             hollow=checkpoint.find_domain(row.score) == "cross",
             labelled=True,

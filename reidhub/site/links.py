@@ -10,6 +10,7 @@ from reidhub.files.regular_file import read_regular_file
 from reidhub.files.strict_json import from_json
 from reidhub.zoo.artifact import Source
 from reidhub.zoo.checkpoint import Checkpoint
+from reidhub.zoo.hub_folder import LONGEST_TEXT
 
 _LONGEST = 1 << 26  # bytes; the states of the zoo's sources have less than 1 MB
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -41,6 +42,8 @@ class LinkState:
     checked: str | None
 
     def __post_init__(self) -> None:
+        if len(self.reason or "") > LONGEST_TEXT:
+            raise ValueError(f"a reason has more than {LONGEST_TEXT} characters")
         if self.checked is not None:
             datetime.strptime(self.checked, _TIME)  # raises ValueError
 

@@ -223,6 +223,21 @@ def test_the_last_file_of_a_folder_is_there_only_while_the_folder_is_complete(tm
     assert files_below(tmp_path) == {"kept": b"kept", "last": b"new", "b": b"new"}
 
 
+@pytest.mark.parametrize("exists", [False, True])
+def test_files_in_subfolders_arrive_beside_those_that_are_there(tmp_path, exists):
+    target = tmp_path / "target"
+    if exists:
+        (target / "old").mkdir(parents=True)
+        (target / "old" / "kept").write_text("kept")
+    with write_folder(target, last="last") as staging:
+        for name in ("last", "old/new", "fresh/last"):
+            (staging / name).parent.mkdir(exist_ok=True)
+            (staging / name).write_text(name)
+    expected = {"last": b"last", "old/new": b"old/new", "fresh/last": b"fresh/last"}
+    assert files_below(target) == (expected | {"old/kept": b"kept"} if exists else expected)
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+
+
 @pytest.mark.parametrize("failure", [CacheError, UsageError])
 def test_a_path_that_cannot_be_written_is_an_error_of_the_wanted_type(failure, target):
     with (

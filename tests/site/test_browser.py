@@ -70,6 +70,14 @@ def test_filters_leave_what_fits_and_say_how_many_checkpoints(start: Tab) -> Non
     assert cells(start, "checkpoint") == [PINNED]
     choose(start, "verdict", "not measured")
     assert PINNED not in cells(start, "checkpoint") and UNPINNED not in cells(start, "checkpoint")
+    choose(start, "model", "fastreid_agw_r50")
+    assert cells(start, "checkpoint") == []
+    choose(start, "verdict", "deviates")
+    assert cells(start, "checkpoint") == [UNPINNED]
+    choose(start, "verdict", "")
+    choose(start, "tested-on", "dukemtmcreid")
+    assert cells(start, "checkpoint") == ["fastreid_agw_r50.dukemtmcreid"]
+    choose(start, "tested-on", "market1501")
     choose(start, "model", "hacnn")
     choose(start, "licence", "research use")
     assert cells(start, "checkpoint") == ["hacnn.market1501"]
@@ -118,8 +126,7 @@ def test_the_keyboard_reaches_everything_in_order(start: Tab) -> None:
 
 def test_a_name_leads_to_the_page_of_the_checkpoint_and_back(start: Tab, site: Site) -> None:
     start.run(f"[...document.links].find(link => link.textContent === '{PINNED}').click()")
-    while start.run("location.pathname + document.readyState") != f"{site.page(PINNED)}complete":
-        pass
+    start.wait_for(f"location.pathname + document.readyState === '{site.page(PINNED)}complete'")
     assert start.run("document.querySelector('h1').textContent") == PINNED
     assert start.run("document.querySelector('nav a').href") == site.index.as_uri()
 
@@ -141,8 +148,7 @@ def test_code_is_copied_where_there_is_no_clipboard_interface(page: Tab) -> None
 
 def paste(tab: Tab) -> str:
     """Wait for the page to say that it has copied, and return what a paste inserts into a new text field."""
-    while not tab.run("document.getElementById('copied').textContent"):
-        pass
+    tab.wait_for("document.getElementById('copied').textContent")
     tab.run("document.body.append(Object.assign(document.createElement('textarea'), {id: 'pasted'}))")
     tab.run("document.getElementById('pasted').focus()")
     tab.call("Input.dispatchKeyEvent", type="keyDown", key="v", modifiers=2, commands=["paste"])

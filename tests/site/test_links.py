@@ -54,6 +54,7 @@ def test_a_list_without_any_known_source_is_an_error(tmp_path: Path, checkpoint:
         ({"checked": 5}, "expected a value of type str"),
         ({"alive": "yes"}, "expected a value of type bool"),
         ({"more": 1}, "unknown 'more'"),
+        ({"reason": "x" * 3000}, "a reason has more than 2000 characters"),
     ],
 )
 def test_odd_values_are_refused(tmp_path: Path, checkpoint: Checkpoint, fields: dict, words: str) -> None:

@@ -1,20 +1,15 @@
 """Which results of receipts belong to which checkpoint, and which verdict the table shows."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support.explorer_inputs import OTHER_FILE, measured, not_comparable, write_receipt_of
+from support.explorer_inputs import OTHER_FILE, PINNED, UNPINNED, change, measured, not_comparable, write_receipt_of
 
 from reidhub.errors import UsageError
 from reidhub.site.measurements import choose_verdict, read_measurements
-from reidhub.verification.receipt_results import read_results
 from reidhub.verification.results import CheckpointFile, NotMeasured
 from reidhub.zoo.manifest import zoo
-
-PINNED, UNPINNED = "osnet_x1_0.market1501", "fastreid_agw_r50.market1501"
 
 
 @pytest.fixture
@@ -22,28 +17,6 @@ def receipt(tmp_path: Path) -> Path:
     """A receipt of a pinned and of an unpinned checkpoint, in this order."""
     results = [measured(zoo().by_name[name], "market1501") for name in (PINNED, UNPINNED)]
     return write_receipt_of(tmp_path / "receipt.json", results)
-
-
-def change(receipt: Path, edit: Any) -> Path:
-    """Edit the JSON of a receipt."""
-    content = json.loads(receipt.read_text())
-    edit(content)
-    receipt.write_text(json.dumps(content))
-    return receipt
-
-
-def test_results_keep_every_field_that_the_writer_wrote(receipt: Path) -> None:
-    expected = measured(zoo().by_name[PINNED], "market1501")
-    (result, _) = read_results(receipt)
-    assert (result.checkpoint, result.dataset, result.verdict) == (PINNED, "market1501", "reproduced")
-    assert (result.file, result.copy) == (expected.file, expected.copy)
-    assert [(f.metric, f.reported, f.measured, f.verdict) for f in result.figures] == [
-        (f.metric, f.reported, f.measured, f.verdict) for f in expected.figures
-    ]
-    assert result.conditions and result.conditions.device_name == "a processor"
-    assert result.counts and (result.counts.queries, result.counts.per_query_sha256) == (
-        2, expected.measurement.per_query_digest,
-    )  # fmt: skip
 
 
 def test_a_pinned_checkpoint_is_found_by_its_sha256_and_an_unpinned_one_by_its_name(receipt: Path) -> None:
@@ -98,37 +71,6 @@ def test_the_comparable_result_is_shown_and_of_several_the_worst(tmp_path: Path)
         assert len(found[PINNED]) == len(results)
         assert choose_verdict(found[PINNED], "market1501") == verdict
     assert choose_verdict(found[PINNED], "msmt17") is None
-
-
-@pytest.mark.parametrize(
-    ("edit", "words"),
-    [
-        (lambda result: result.update(verdict="wonderful"), "verdict: expected 'reproduced' or"),
-        (lambda result: result.update(extra=1), "unknown 'extra'"),
-        (lambda result: result.pop("reason"), "missing 'reason'"),
-        (lambda result: result.update(reason="x" * 5000), "a text has more than 4000 characters"),
-        (lambda result: result["figures"][0].update(metric="<b>"), "unknown metric '<b>'"),
-        (lambda result: result["figures"][0].update(measured=100.5), "rank1 is not between 0 and 100"),
-        (lambda result: result["figures"][0].update(measured=float("nan")), "rank1 is not between 0 and 100"),
-        (lambda result: result["figures"][0].update(reported="<b>"), "rank1 is not a percentage"),
-        (lambda result: result["figures"][0].update(deviation=1e9), "more than 100 points"),
-        (lambda result: result["figures"][0].update(hits=3), "more hits than queries"),
-        (lambda result: result["figures"][0].update(verdict="not run"), "its verdict is 'not run'"),
-        (lambda result: result.update(conditions=None), "its file or conditions are missing"),
-    ],
-)
-def test_a_receipt_with_odd_values_is_damaged(receipt: Path, edit: Any, words: str) -> None:
-    change(receipt, lambda content: edit(content["results"][0]))
-    with pytest.raises(UsageError, match="is a damaged receipt: results: ") as error:
-        read_measurements([receipt], zoo().checkpoints)
-    assert words in str(error.value)
-
-
-def test_a_file_that_is_no_receipt_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "no.json").write_text("[" * 100_000)
-    for name, words in [("no.json", "is not a receipt"), ("none.json", "cannot read the receipt")]:
-        with pytest.raises(UsageError, match=words):
-            read_measurements([tmp_path / name], zoo().checkpoints)
 
 
 def test_a_result_without_a_published_score_is_kept(tmp_path: Path) -> None:

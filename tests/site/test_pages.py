@@ -213,7 +213,17 @@ def test_every_page_links_to_the_documentation(docs: str | None, start: str | No
 
 @pytest.mark.parametrize(
     "docs",
-    ["javascript:alert(1)", "java\nscript:x", " x", "", "//evil.org", "https:evil", "data:x", "a\\b", "file:///x"],
+    [
+        *(
+            "javascript:alert(1)",
+            "javascript://x/%0aalert(1)",
+            "java\nscript:x",
+            " javascript:x",
+            "data:x",
+            "file:///x",
+        ),
+        *("", "//example.org", "https:example.org", "ftp://example.org", "a\\b"),
+    ],
 )
 def test_an_unsafe_address_of_the_documentation_is_refused(docs: str) -> None:
     with pytest.raises(UsageError, match="expected an address for the documentation"):

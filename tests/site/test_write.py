@@ -83,7 +83,10 @@ def test_a_folder_with_other_files_needs_force_which_removes_nothing(content: Co
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("index", ["{}", "[]", "", '{"made_by": "somebody"}', '{"made_by": "reidhub site"}'])
+@pytest.mark.parametrize(
+    "index",
+    ["{}", "[]", "", '{"checkpoints": []}', '{"made_by": "mine", "checkpoints": []}', '{"made_by": "reidhub site"}'],
+)
 def test_another_index_json_is_no_earlier_site(content: Content, folder: Path, index: str) -> None:
     folder.mkdir(parents=True)
     (folder / "index.json").write_text(index)
@@ -99,6 +102,12 @@ def test_an_earlier_index_cannot_name_files_outside_of_the_site(content: Content
     (folder / "index.json").write_text(json.dumps(index))
     write_site(content, folder)
     assert (folder.parent / "victim.html").read_text() == "mine"
+
+
+def test_an_empty_folder_is_filled(content: Content, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    assert write_site(content, folder) == folder / "index.html"
+    assert len(files_below(folder)) == 4 and [path.name for path in folder.parent.iterdir()] == ["site"]
 
 
 def test_a_file_in_the_place_of_the_folder_is_an_error(content: Content, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -107,6 +108,13 @@ class Tab:
         answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
+
+    def wait_for(self, script: str) -> None:
+        """Evaluate an expression until it is true; fail if this takes more than half a minute."""
+        end = time.monotonic() + 30
+        while not self.run(script):
+            assert time.monotonic() < end, f"not true in time: {script}"
+            time.sleep(0.01)
 
     def press(self, key: str, *, shift: bool = False) -> None:
         fields = {"key": key, "windowsVirtualKeyCode": _KEYS[key], "modifiers": 8 if shift else 0}

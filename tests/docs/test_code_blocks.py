@@ -47,8 +47,8 @@ SLOW = {
     },
     "shell": {"docs/publishing.md"},  # its commands need the files of those before
 }
-COMPUTING = tuple(f"reidhub {name} " for name in ("activation", "card", "embed", "evaluate", "publish", "rank"))
-"""Beginnings of commands that take seconds, because they compute embeddings or write weights."""
+COMPUTING = tuple(f"reidhub {name} " for name in ("activation", "card", "embed", "evaluate", "publish", "rank", "site"))
+"""Beginnings of commands that take seconds, because they import torch."""
 
 
 @dataclass(frozen=True)

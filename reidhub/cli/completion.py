@@ -23,7 +23,7 @@ class _Bash(BashComplete):
         words, text = super().get_completion_args()
         return [word for word in words if word != "="], text
 
-    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
+    def get_completions(self, args: list[str], incomplete: str) -> "list[CompletionItem[str]]":
         """Add the files of this folder to names, because bash offers files only where no name matches."""
         items = super().get_completions(args, incomplete)
         if {item.type for item in items} == {"file", "plain"}:
@@ -37,7 +37,7 @@ class _Bash(BashComplete):
 class _WholeWords(ShellComplete):
     """Completes ``--option=value`` for shells in which this is one word."""
 
-    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
+    def get_completions(self, args: list[str], incomplete: str) -> "list[CompletionItem[str]]":
         """Put ``--option=`` before each value."""
         items = super().get_completions(args, incomplete)
         option, equals, _ = incomplete.partition("=")
@@ -52,7 +52,7 @@ class _Zsh(_WholeWords, ZshComplete):
 
 
 class _Fish(_WholeWords, FishComplete):
-    pass
+    source_template = FishComplete.source_template.replace('split ","', 'split -m 1 ","')  # else a comma ends the help
 
 
 SHELLS: dict[str, type[ShellComplete]] = {"bash": _Bash, "zsh": _Zsh, "fish": _Fish}

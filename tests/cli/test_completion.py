@@ -41,25 +41,36 @@ TYPED = {
 """What is typed -> the arguments that the command gets."""
 
 
-@pytest.mark.parametrize("name", SHELLS)
-def test_a_shell_completes_what_is_typed(name: str, tmp_path: Path):
+def install(name: str, home: Path) -> dict[str, str]:
+    """Install a program ``reidhub`` and the script of a shell below a home folder; return the environment."""
     if shutil.which(name) is None:
         pytest.skip(f"{name} is not installed")
-    command, script, first = SHELLS[name]
-    (tmp_path / script).write_text(reidhub("completion", name).stdout)
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "reidhub").write_text(PROGRAM.format(python=sys.executable, words=tmp_path / "words"))
-    (tmp_path / "bin" / "reidhub").chmod(0o755)
+    (home / SHELLS[name][1]).write_text(reidhub("completion", name).stdout)
+    (home / "bin").mkdir()
+    (home / "bin" / "reidhub").write_text(PROGRAM.format(python=sys.executable, words=home / "words"))
+    (home / "bin" / "reidhub").chmod(0o755)
+    path = os.pathsep.join([str(home / "bin"), os.environ["PATH"]])
+    own = {word: value for word, value in os.environ.items() if not word.startswith("XDG_")}
+    return {**own, "HOME": str(home), "PATH": path, "TERM": "dumb"}
+
+
+@pytest.mark.parametrize("name", SHELLS)
+def test_a_shell_completes_what_is_typed(name: str, tmp_path: Path):
+    environment = install(name, tmp_path)
+    command, _, first = SHELLS[name]
     for file in ("osnet_x1_0_mine.pth", "crops.png"):
         (tmp_path / file).touch()
-    path = os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]])
-    own = {word: value for word, value in os.environ.items() if not word.startswith("XDG_")}
 
-    shown = type_lines(
-        command.split(), [first, *TYPED], tmp_path, {**own, "HOME": str(tmp_path), "PATH": path, "TERM": "dumb"}
-    )
+    shown = type_lines(command.split(), [first, *TYPED], tmp_path, environment)
 
     assert [line.strip() for line in (tmp_path / "words").read_text().splitlines()] == list(TYPED.values()), shown
+
+
+def test_fish_shows_descriptions_as_a_whole(tmp_path: Path):
+    environment = install("fish", tmp_path)
+    line = "source ~/reidhub.fish; complete -C 'reidhub list --js'"
+    done = subprocess.run(["fish", "--no-config", "-c", line], env=environment, capture_output=True, text=True)
+    assert done.stdout == "--json\tPrint JSON, for programs.\n", done.stderr
 
 
 def offer(*words: str) -> list[str]:

@@ -34,7 +34,8 @@ _KINDS = {"http": "https"}  # ``--source https`` also asks a mirror without TLS,
 _BY_HAND = "fetch the file by hand, then `reidhub cache add FILE`"
 _OFFLINE_HINT = (
     "bring the file with `reidhub cache add FILE` or a mirror folder in REIDHUB_MIRROR; "
-    "or go online: unset REIDHUB_OFFLINE, and leave out --offline"
+    "or go online: unset REIDHUB_OFFLINE, and leave out --offline; "
+    "see the docs, page Mirrors and offline machines"
 )
 
 _log = logging.getLogger(__name__)

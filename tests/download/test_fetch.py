@@ -420,7 +420,8 @@ def test_offline_opens_no_socket_and_says_what_is_missing(tmp_path, monkeypatch)
         "  gdrive  not asked: offline",
         "  https   not asked: offline",
         "hint: bring the file with `reidhub cache add FILE` or a mirror folder in REIDHUB_MIRROR; "
-        "or go online: unset REIDHUB_OFFLINE, and leave out --offline",
+        "or go online: unset REIDHUB_OFFLINE, and leave out --offline; "
+        "see the docs, page Mirrors and offline machines",
         *by_hand(ONE, tmp_path),
     ]
 

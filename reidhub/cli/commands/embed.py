@@ -74,7 +74,7 @@ def command(model: str, inputs: tuple[str, ...], *, as_data: bool, batch_size: i
     - for a list of paths on stdin. Without INPUT, the run continues with the plan in OUT.
 
     OUT gets Parquet files with the columns path, box, id and embedding. To resume an interrupted run, or to add new
-    images, run the same command again.
+    images, run the same command again. To share the work between machines, see the docs, page Many machines.
 
     Images that cannot be read are listed in OUT/unreadable.parquet, and all others are embedded. The exit code is then
     1. In a process of torchrun it is 0, because torchrun stops all processes when one fails.

@@ -48,7 +48,7 @@ def command(folder: Path, selectors: tuple[str, ...], *, jobs: int, as_data: boo
 
     Any static web server can serve DIR. On other machines, set $REIDHUB_MIRROR to the path or URL of DIR. Files that
     are already in DIR are checked; intact files are kept. Checkpoints that cannot be downloaded are listed on stderr;
-    the exit code is then 1.
+    the exit code is then 1. For more, see the docs, page Mirrors and offline machines.
     """
     outcomes = []
     for outcome in _fill_mirror(folder, select_checkpoints(selectors), jobs):

@@ -6,8 +6,7 @@ from reidhub.cache.store import Cache
 from reidhub.errors import CacheError
 from reidhub.zoo.checkpoint import Checkpoint, Score
 from reidhub.zoo.describe import make_json as make_zoo_json
-
-_TITLES = {"rank5": "rank-5", "rank10": "rank-10", "top1": "top-1", "top5": "top-5"}
+from reidhub.zoo.describe import name_metric
 
 
 def format_score(score: Score) -> str:
@@ -18,7 +17,7 @@ def format_score(score: Score) -> str:
     values = score.values
     if "rank1" in values:
         return f"{score.dataset} {values['rank1']}" + (f" ({values['mAP']})" if "mAP" in values else "")
-    named = ", ".join(f"{_TITLES.get(metric, metric)} {value}" for metric, value in values.items())
+    named = ", ".join(f"{name_metric(metric)} {value}" for metric, value in values.items())
     return named if "top1" in values else f"{score.dataset} {named}"
 
 

@@ -20,7 +20,7 @@ from reidhub.verification.comparison import Retrieval
 from reidhub.verification.plan import CLASSIFICATION
 from reidhub.verification.receipt_reader import read_receipt
 from reidhub.zoo.checkpoint import METRICS, Checkpoint
-from reidhub.zoo.describe import describe_preprocessing, describe_purpose, describe_training_data
+from reidhub.zoo.describe import describe_preprocessing, describe_purpose, describe_training_data, name_metric
 from reidhub.zoo.hub_folder import LONGEST_TEXT, choose_title
 from reidhub.zoo.manifest import comes_with_package, zoo
 
@@ -168,15 +168,11 @@ def _make_result(scores: _Scores) -> dict[str, Any]:
         "task": {"type": task, "name": "Person re-identification" if task != "image-classification" else "ImageNet"},
         "dataset": {"type": dataset, "name": dataset},
         "metrics": [
-            {"type": metric, "value": float(scores.values[metric]), "name": f"{_name_metric(metric)}, {by}"}
+            {"type": metric, "value": float(scores.values[metric]), "name": f"{name_metric(metric)}, {by}"}
             for metric in METRICS
             if metric in scores.values
         ],
     }
-
-
-def _name_metric(metric: str) -> str:
-    return metric.replace("rank", "rank-").replace("top", "top-")
 
 
 def _write_summary(checkpoint: Checkpoint) -> str:
@@ -204,7 +200,7 @@ def _write_scores(scores: Sequence[_Scores]) -> str:
     if not scores:
         return "No scores are published."
     shown = [metric for metric in METRICS if any(metric in one.values for one in scores)]
-    titles = [_name_metric(metric) for metric in shown]
+    titles = [name_metric(metric) for metric in shown]
     rows = [(s.dataset, s.origin, *(s.values.get(metric, "") for metric in shown), s.note) for s in scores]
     origins = {
         "reported": "*reported*: published by the authors",

@@ -44,8 +44,8 @@ class LinkState:
     def __post_init__(self) -> None:
         if len(self.reason or "") > LONGEST_TEXT:
             raise ValueError(f"a reason has more than {LONGEST_TEXT} characters")
-        if self.checked is not None:
-            datetime.strptime(self.checked, _TIME)  # raises ValueError
+        if self.checked is not None and datetime.strptime(self.checked, _TIME).strftime(_TIME) != self.checked:
+            raise ValueError(f"a time is not written like 2026-11-27T18:00:00Z: {self.checked!r}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Finds the results of checkpoints in receipts."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -86,7 +86,3 @@ def choose_verdict(measurements: Iterable[Measurement], dataset: str) -> Verdict
     if comparable or not verdicts:
         return combine_verdicts(comparable) if comparable else None
     return "not comparable" if "not comparable" in verdicts else "not run"
-
-
-Measurements = Mapping[str, Sequence[Measurement]]
-"""Name of a checkpoint -> its results."""

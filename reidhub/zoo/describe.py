@@ -14,6 +14,11 @@ _CHECKS = {
 }
 
 
+def name_metric(metric: str) -> str:
+    """Return the name of a metric for people, such as ``rank-1`` for ``rank1``."""
+    return metric.replace("rank", "rank-").replace("top", "top-")
+
+
 def describe_file(checkpoint: Checkpoint) -> str:
     """Return how a file is checked: ``sha256``, ``unpinned (Mega MAC)``, or ``unpinned`` if no checksum is known."""
     return _CHECKS[checkpoint.artifact.checked_by]

@@ -51,6 +51,8 @@ def test_a_list_without_any_known_source_is_an_error(tmp_path: Path, checkpoint:
     ("fields", "words"),
     [
         ({"checked": "yesterday"}, "does not match format"),
+        ({"checked": "2026-1-2T3:4:5Z"}, "not written like 2026-11-27T18:00:00Z"),
+        ({"checked": ""}, "does not match format"),
         ({"checked": 5}, "expected a value of type str"),
         ({"alive": "yes"}, "expected a value of type bool"),
         ({"more": 1}, "unknown 'more'"),

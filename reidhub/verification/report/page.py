@@ -64,7 +64,6 @@ def load_templates(package: str = __package__) -> Environment:
         "digits": format_digits,
         "file_name": lambda path: path.rpartition("/")[2],
         "last_characters": lambda text, count: text if len(text) <= count else "…" + text[1 - count :],
-        "metric_title": lambda metric: metric.replace("rank", "rank-").replace("top", "top-"),
         "px": lambda value: f"{value:.2f}".rstrip("0").rstrip("."),
         "signed": lambda points: use_minus_sign(f"{points:+.3f}"),
         "verdict_class": lambda verdict: verdict.replace(",", "").replace(" ", "-"),

@@ -115,9 +115,12 @@ def read_sdist(path: Path) -> dict[str, bytes]:
 
 
 def compare_files(title: str, packed: Files, expected: Files) -> list[str]:
-    """Return a sentence for each file that is missing, changed or not expected."""
+    """Return a sentence for each file that is missing, not expected, or different."""
     problems = [f"{title} lacks {name}" for name in sorted(expected.keys() - packed.keys())]
-    problems += [f"{title} has {name}, which git does not know" for name in sorted(packed.keys() - expected.keys())]
+    problems += [
+        f"{title} has {name}, which is no file of the package in git"
+        for name in sorted(packed.keys() - expected.keys())
+    ]
     shared = sorted(packed.keys() & expected.keys())
     return problems + [f"{title} has other bytes in {name}" for name in shared if packed[name] != expected[name]]
 

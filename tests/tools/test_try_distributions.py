@@ -22,7 +22,7 @@ def test_the_files_of_a_wheel_are_compared_without_its_metadata(tmp_path: Path):
 
     assert compare_files("it", read_wheel(wheel), PACKAGE) == [
         "it lacks reidhub/manifest/zoo.yaml",
-        "it has tests/test_api.py, which git does not know",
+        "it has tests/test_api.py, which is no file of the package in git",
         "it has other bytes in reidhub/page.html",
     ]
 
@@ -37,7 +37,7 @@ def test_the_files_of_an_sdist_are_compared_without_what_builds_the_wheel(tmp_pa
             archive.addfile(member, io.BytesIO(content))
 
     assert compare_files("it", read_sdist(sdist), name_as_in_checkout(PACKAGE)) == [
-        "it has tests/test_api.py, which git does not know",
+        "it has tests/test_api.py, which is no file of the package in git",
         "it has other bytes in reidhub/page.html",
     ]
 

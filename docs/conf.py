@@ -24,7 +24,7 @@ language = "en"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx_copybutton"]
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:obj", ".*"),  # backticks in a docstring also hold words that are no public names
+    ("py:obj", ".*"),  # backticks in docstrings also mark words that are not public names
     (r"py:\w+", r"(collections|contextlib|decimal|http|numpy|os|pathlib|PIL|torch)\..*|Image"),
 ]
 
@@ -97,7 +97,7 @@ def list_commands(command: click.Command, parent: click.Context | None = None) -
 def read_google_style(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Turn the sections of a docstring, such as "Args:", into reStructuredText.
 
-    As an extension, napoleon would also take the words before a colon in the docstring of a property for a type.
+    Napoleon is not loaded as an extension: it would read the words before a colon in a property's docstring as a type.
     """
     if what not in ("attribute", "data", "property"):
         lines[:] = GoogleDocstring(lines, what=what, name=name, obj=obj, options=options).lines()
@@ -106,13 +106,13 @@ def read_google_style(app: Sphinx, what: str, name: str, obj: Any, options: Any,
 def shorten_signature(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returned: str | None
 ) -> tuple[str | None, str | None]:
-    """Leave out the shape and dtype of arrays, and the word for the default of a field that every object gets anew."""
+    """Leave out the shape and dtype of arrays, and write `...` for a default that is made anew for each object."""
     shorter = re.sub(r"ndarray\[tuple\[.*?\], ~?numpy\.dtype\[.*?\]\]", "ndarray", signature or "")
     return shorter.replace("<factory>", "...") or None, returned
 
 
 def find_entry(app: Sphinx, env: BuildEnvironment, node: pending_xref, text: TextElement) -> Element | None:
-    """Find the entry of a name that is written without its module, or with the module that defines it."""
+    """Find the entry of a name that a docstring gives without its module, or with the module that defines it."""
     python = env.domains.python_domain
     name = node["reftarget"].rpartition(".")[2]
     found = [entry for entry in python.objects if entry.rpartition(".")[2] == name]
@@ -128,7 +128,7 @@ def link_pages(app: Sphinx, page: str, source: list[str]) -> None:
 
 
 def mend_roles(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Node | None) -> None:
-    """Give elements the roles that a screen reader needs, where Sphinx writes half of them."""
+    """Add roles that screen readers need and that Sphinx and furo leave out."""
     contents = context["furo_navigation_tree"]
     context["furo_navigation_tree"] = contents.replace('role="heading"', 'role="heading" aria-level="2"')
     if "body" in context:

@@ -1,6 +1,6 @@
 """Build the documentation site: ``python -m tools.build_docs build/site``.
 
-The site is built anew in an empty folder, so that no page and no warning of an earlier build is left. Warnings are
+The folder of the site is empty at the start, and every page is built again, so that no warning is missed. Warnings are
 errors. The addresses outside of the site are listed beside it, in ``outside-links.txt``.
 """
 

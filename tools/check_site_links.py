@@ -1,4 +1,4 @@
-"""Check the links of a built site: those within the site lead somewhere, and no page loads anything from elsewhere.
+"""Check a built site: no link within the site is broken, and no page loads anything from another site.
 
     python -m tools.check_site_links build/site build/outside-links.txt
 

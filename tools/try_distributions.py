@@ -80,12 +80,12 @@ def build_distributions() -> tuple[Path, Path]:
     run(sys.executable, "-m", "build", "--outdir", DIST, ROOT)
     (wheel,), (sdist,) = DIST.glob("*.whl"), DIST.glob("*.tar.gz")
     run(sys.executable, "-m", "twine", "check", "--strict", wheel, sdist)
-    tell(f"built {wheel.name} and {sdist.name}; twine finds their metadata right")
+    tell(f"built {wheel.name} and {sdist.name}; twine accepts their metadata")
     return wheel, sdist
 
 
 def read_package() -> dict[str, bytes]:
-    """Return the files that git knows of the package, under their names in the wheel."""
+    """Return the package's files that git tracks, under their names in the wheel."""
     names = run("git", "ls-files", "reidhub", "manifest").splitlines()
     return {name if name.startswith("reidhub/") else f"reidhub/{name}": (ROOT / name).read_bytes() for name in names}
 

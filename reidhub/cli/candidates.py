@@ -1,4 +1,4 @@
-"""What a shell can offer for an argument or an option: names of the zoo, and files. None of it imports torch.
+"""Lists what a shell can offer for an argument or an option: names of the zoo, and files. Nothing here imports torch.
 
 Each function is a ``shell_complete`` of click: it gets the context, the parameter and the text before the cursor.
 """
@@ -57,7 +57,7 @@ def list_devices(_: click.Context, __: click.Parameter, text: str) -> list[str]:
 
 
 def _read_zoo(ctx: click.Context) -> Manifest:
-    """Read the zoo with the manifests of ``--manifest``, which no command adds while a shell asks."""
+    """Read the zoo and the manifests of ``--manifest``; these are otherwise added only when a command runs."""
     with add_manifests(file.absolute() for file in ctx.find_root().params.get("manifests", ())):
         return zoo()
 

@@ -16,7 +16,7 @@ VARIABLE = "_REIDHUB_COMPLETE"
 
 
 class _Bash(BashComplete):
-    """Adds what bash does itself for files and for ``--option=value``, but not together with click's script."""
+    """Completes files and ``--option=value``, which bash no longer does itself once it uses click's script."""
 
     def get_completion_args(self) -> tuple[list[str], str]:
         """Leave out the ``=``: bash splits ``--option=value`` into three words."""
@@ -59,7 +59,7 @@ SHELLS: dict[str, type[ShellComplete]] = {"bash": _Bash, "zsh": _Zsh, "fish": _F
 
 
 def make_completion(cli: click.Command, shell: str) -> ShellComplete:
-    """Make what writes the script of a shell and answers its questions.
+    """Make the object that writes the script of a shell and answers its questions.
 
     Args:
         cli: the command ``reidhub``.

@@ -63,7 +63,13 @@ json_option = click.option("--json", "as_data", is_flag=True, help="Print JSON, 
 Form = Literal["table", "json", "csv", "markdown", "latex"]
 """The forms in which a command can print its table."""
 jobs_option = click.option(
-    "-j", "--jobs", metavar="N", type=click.IntRange(1, 64), default=4, show_default=True, help="Files at once."
+    "-j",
+    "--jobs",
+    metavar="N",
+    type=click.IntRange(1, 64),
+    default=4,
+    show_default=True,
+    help="Number of files at once.",
 )
 
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}

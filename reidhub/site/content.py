@@ -24,8 +24,8 @@ class Row:
     Args:
         checkpoint: the checkpoint.
         dataset: key of the dataset; None for a checkpoint without any score.
-        score: the published scores; None if there are none.
-        verdict: verdict on what was measured; None if nothing was.
+        score: the reported scores; None if there are none.
+        verdict: verdict on the measured scores; None if nothing was measured.
     """
 
     checkpoint: Checkpoint

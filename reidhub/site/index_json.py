@@ -18,7 +18,7 @@ FORMAT = 1
 """Version of the format. It is increased when a field changes its meaning or is removed."""
 
 _MADE_BY = "reidhub site"
-_LONGEST = 1 << 28  # bytes; 10,000 checkpoints have a tenth of this
+_LONGEST = 1 << 28  # bytes; the index of 10,000 checkpoints has a tenth of this
 
 
 def locate_page(name: str) -> str:

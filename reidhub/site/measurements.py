@@ -67,7 +67,7 @@ def _add(found: dict[str, list[Measurement]], result: ReceiptResult, checkpoints
 
 
 def _match(result: ReceiptResult, checkpoint: Checkpoint) -> Literal["sha256", "name"] | None:
-    """Say how a result belongs to a checkpoint; None if it does not.
+    """Return by what a result belongs to a checkpoint; None if it does not belong to it.
 
     If both have a sha256, only the sha256 counts: a file of the same name can be another file.
     """
@@ -79,7 +79,7 @@ def _match(result: ReceiptResult, checkpoint: Checkpoint) -> Literal["sha256", "
 def choose_verdict(measurements: Iterable[Measurement], dataset: str) -> Verdict | None:
     """Return the verdict to show for a checkpoint on a dataset; None if there is no result.
 
-    Results that are comparable come first; of several, the worst verdict is taken.
+    If there are comparable results, only these count. If several results count, the worst verdict is returned.
     """
     verdicts = {one.result.verdict for one in measurements if one.result.dataset == dataset}
     comparable = verdicts - {"not comparable", "not run"}

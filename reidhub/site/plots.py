@@ -23,7 +23,8 @@ def plot_test_sets(content: Content, rows: Sequence[Row]) -> list[AccuracyPlot]:
 def _plot(key: str, dataset: str, points: Iterable[Point]) -> AccuracyPlot:
     """Make the plot of one test set.
 
-    The best marks come first, so that they get a label. Later marks lie on top: measured ones, the comparable last.
+    Reported scores come first, the best before the others, because the first marks get a label. Measured scores are
+    drawn on top of them, the comparable ones last.
     """
     layers = {"square": 0, "not comparable": 1}
     ordered = sorted(points, key=lambda point: (layers.get(point.mark, 2), -point.percent))

@@ -126,8 +126,8 @@ def evaluate(
         cameras: ``use``, the protocol of published scores: images of the query's person from the query's camera are
             left out. ``ignore`` if there are no cameras; then no camids are needed.
         architecture: the architecture of files; None to detect it.
-        distance: ``euclidean``, ``cosine`` or ``both``. None for the distance in the manifest, which is Euclidean for a
-            file that is not in the zoo.
+        distance: ``euclidean``, ``cosine`` or ``both``. None for the distance of the checkpoint. A file that is not
+            in the zoo has the distance of its architecture.
         thresholds: True to find the distances that decide whether two images show the same person.
         rerank: True to apply k-reciprocal re-ranking.
         device: the device; None for the GPU if there is one, else the CPU.

@@ -98,24 +98,25 @@ def describe_parameters(checkpoint: Checkpoint) -> str:
     """Return the number of parameters: as published, and as computed from the architecture."""
     architecture, computed = zoo().architecture(checkpoint.model), find_cost(checkpoint)
     by_calls = architecture is not None and architecture.printed_params == "calls"
-    how = ", counted by calls" if by_calls else ""
-    printed = f"reported {checkpoint.params_m} M{how}" if checkpoint.params_m else "not printed"
+    how = ", which counts a shared block once per call" if by_calls else ""
+    reported = f"reported {checkpoint.params_m} M{how}" if checkpoint.params_m else "not reported"
     if not computed:
-        return printed
+        return reported
     if computed.params == computed.params_by_calls:
-        return f"{printed}; computed {computed.params:,}"
-    return f"{printed}; computed {computed.params:,} distinct, {computed.params_by_calls:,} by calls"
+        return f"{reported}; computed {computed.params:,}"
+    shared = f"or {computed.params_by_calls:,} if a shared block counts once per call"
+    return f"{reported}; computed {computed.params:,}, {shared}"
 
 
 def describe_gflops(checkpoint: Checkpoint) -> str:
     """Return the multiply-adds for one image in 10^9: as published, and as computed from the architecture."""
     computed = find_cost(checkpoint)
-    printed = f"reported {checkpoint.gflops}" if checkpoint.gflops else "not printed"
+    reported = f"reported {checkpoint.gflops}" if checkpoint.gflops else "not reported"
     if not computed:
-        return printed
+        return reported
     if not has_usual_size(checkpoint):
-        return f"{printed}; not computed for this image size"
-    return f"{printed}; computed {computed.multiply_adds / 1e9:.3f} ({computed.multiply_adds:,} multiply-adds)"
+        return f"{reported}; not computed for this image size"
+    return f"{reported}; computed {computed.multiply_adds / 1e9:.3f} ({computed.multiply_adds:,} multiply-adds)"
 
 
 def make_json(checkpoint: Checkpoint) -> dict[str, Any]:

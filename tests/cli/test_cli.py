@@ -91,11 +91,12 @@ def test_show_explains_the_grade_and_calls_a_computed_size_computed():
     [
         (
             "hacnn.msmt17",
-            "reported 4.5 M, counted by calls; computed 2,929,112 distinct, 4,507,928 by calls",
+            "reported 4.5 M, which counts a shared block once per call; "
+            "computed 2,929,112, or 4,507,928 if a shared block counts once per call",
             "reported 0.5; computed 0.544 (543,994,538 multiply-adds)",
         ),
         ("resnet50", "reported 23.5 M; computed 23,508,032", "reported 2.7; computed 2.669"),
-        ("shufflenet", "not printed; computed 904,728", "not printed; computed 0.089"),
+        ("shufflenet", "not reported; computed 904,728", "not reported; computed 0.089"),
     ],
 )
 def test_show_puts_reported_and_computed_costs_side_by_side(selector, parameters, gflops):

@@ -121,9 +121,9 @@ def test_a_page_has_all_results_with_their_conditions(site: Site) -> None:
     ]  # fmt: skip
     for article in articles:
         assert "cpu: a processor, 2 threads" in article.text and "euclidean" in article.text
-        assert "f" * 64 in article.text and "94.280" in article.text and "by name only" not in article.text
+        assert "f" * 64 in article.text and "94.280" in article.text and "by its name alone" not in article.text
     (unpinned,) = read(site.page(UNPINNED).read_text()).all("article")
-    assert "belongs to it by name only" in unpinned.text and "−3.000" in unpinned.text
+    assert "assigned to it by its name alone" in unpinned.text and "−3.000" in unpinned.text
     assert not read(site.page(UNTOUCHED).read_text()).all("article")
 
 
@@ -233,7 +233,7 @@ def test_an_unsafe_address_of_the_documentation_is_refused(docs: str) -> None:
 def test_a_checkpoint_of_a_users_manifest_says_how_to_add_it(tmp_path: Path) -> None:
     (own,) = checkpoints(tmp_path, entry("a.mine", f"local: {tmp_path}/mine.pth"))
     page = read(render_checkpoint(own, Content((own,), {}, {}, None)))
-    assert "not part of the package's own zoo" in page.text and "No scores are published." in page.text
+    assert "not part of the package's own zoo" in page.text and "No scores are reported." in page.text
     (cell,) = page.all("td", "address")
     assert cell.text == f"file://{tmp_path}/mine.pth" and not cell.all("a")
 

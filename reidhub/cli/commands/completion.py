@@ -10,9 +10,9 @@ from reidhub.cli.examples import Command
     "completion",
     cls=Command,
     examples="""
-    # Complete in fish
+    # Write the script for fish
     reidhub completion fish > ~/.config/fish/completions/reidhub.fish
-    # Complete in bash where the package bash-completion is not installed
+    # Add the script for bash, if the package bash-completion is not installed
     reidhub completion bash >> ~/.bashrc
     """,
 )

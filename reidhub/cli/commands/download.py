@@ -55,7 +55,9 @@ Result = dict[str, str | int | None]
     help="Format of the file.",
 )
 @jobs_option
-@click.option("--source", "kind", type=click.Choice(["mega", "gdrive", "https", "local"]), help="Ask only this kind.")
+@click.option(
+    "--source", "kind", type=click.Choice(["mega", "gdrive", "https", "local"]), help="Ask only sources of this kind."
+)
 @click.option("--fresh", is_flag=True, help="Start again instead of resuming an interrupted download.")
 @click.option("--offline", is_flag=True, help="Open no connection; REIDHUB_OFFLINE=1 does the same.")
 @json_option

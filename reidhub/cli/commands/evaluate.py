@@ -68,7 +68,7 @@ _SCORES = ("rank1", "rank5", "rank10", "mAP", "mINP")
 @click.option(
     "--distance",
     type=click.Choice(["euclidean", "cosine", "both"]),
-    help="By default the distance in the manifest; Euclidean for other files.",
+    help="By default the distance of the checkpoint; for other files, that of their architecture.",
 )
 @click.option("--thresholds", is_flag=True, help="Also print at which distance two images show the same person.")
 @measuring_options

@@ -68,7 +68,7 @@ def _list_model_fields(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         ("parameters", describe_parameters(checkpoint)),
         ("GFLOPs", describe_gflops(checkpoint)),
         ("training", ", ".join((checkpoint.loss or "loss not published", *checkpoint.transforms))),
-        *(scores or [("reported", "no score published")]),
+        *(scores or [("reported", "no score")]),
         *others,
         ("licence", checkpoint.licence),
     ]

@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from reidhub.verification.results import Measured
+from reidhub.zoo.describe import name_metric
 
 _UNFIT = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff"  # not allowed in HTML, but possible in names of files
@@ -64,6 +65,7 @@ def load_templates(package: str = __package__) -> Environment:
         "digits": format_digits,
         "file_name": lambda path: path.rpartition("/")[2],
         "last_characters": lambda text, count: text if len(text) <= count else "…" + text[1 - count :],
+        "metric_name": name_metric,
         "px": lambda value: f"{value:.2f}".rstrip("0").rstrip("."),
         "signed": lambda points: use_minus_sign(f"{points:+.3f}"),
         "verdict_class": lambda verdict: verdict.replace(",", "").replace(" ", "-"),

@@ -15,6 +15,7 @@ from reidhub.verification.report.accuracy_plot import AccuracyPlot, Point, plot_
 from reidhub.verification.report.axes import BOTTOM, LEFT, RIGHT, TOP, UNDER, Axis, Plot, round_bounds
 from reidhub.verification.results import Measured, Report, Verdict
 from reidhub.zoo.checkpoint import Checkpoint
+from reidhub.zoo.describe import name_metric
 
 _ROW = 19  # pixels from one deviation to the next
 _PLOTTED = ("rank1", "top1", "mAP")
@@ -76,12 +77,12 @@ def plot_deviations(deviations: Sequence[Deviation]) -> DeviationPlot:
     bottom = TOP + _ROW * len(deviations)
     return DeviationPlot(
         key="deviations",
-        title="Measured minus printed",
-        note="● reproduced, ◆ close, ▲ deviates but confirmed by others, ✕ deviates, □ not comparable, ▶ beyond one "
-        "point; the band is the range of close",
-        description=f"{len(deviations)} figures; the largest deviation is {largest:.3f} points. The band is 0.1 points "
-        "to either side: inside it a figure is reproduced or close.",
-        x=Axis("measured minus printed, points", -limit, limit, 306, 566),
+        title="Measured minus reported",
+        note="● reproduced, ◆ close, ▲ deviates but confirmed by others, ✕ deviates, □ not comparable, ▶ more than one "
+        "point; inside the band, a figure is reproduced or close",
+        description=f"{len(deviations)} figures; the largest deviation is {largest:.3f} points. The band goes "
+        "from -0.1 to 0.1 points: inside it, a figure is reproduced or close.",
+        x=Axis("measured minus reported, points", -limit, limit, 306, 566),
         y=Axis("", 0, len(deviations), TOP, bottom),
         height=bottom + UNDER,
         deviations=deviations,
@@ -101,13 +102,13 @@ def plot_cmc(key: str, dataset: str, curves: Sequence[Curve]) -> CmcPlot:
     return CmcPlot(
         key=key,
         title=f"CMC curves, {dataset}",
-        note="The share of queries that have a right image at this rank or a better one",
+        note="The share of queries with a right image among the first k",
         description="; ".join(
             f"{curve.name}: {curve.percents[0]:.1f} percent at rank 1, {curve.percents[-1]:.1f} at rank "
             f"{len(curve.percents)}"
             for curve in curves
         ),
-        x=Axis("rank (a query is found at it or better)", 1, ranks, LEFT, RIGHT),
+        x=Axis("rank k", 1, ranks, LEFT, RIGHT),
         y=Axis("queries found, %", *round_bounds(values, 5, 0, 100), BOTTOM, TOP),
         curves=curves,
     )
@@ -139,12 +140,12 @@ def plot_datasets(report: Report) -> list[tuple[AccuracyPlot, CmcPlot]]:
 def _plot_scores(key: str, results: Sequence[Measured]) -> AccuracyPlot:
     points = [point for result in results for point in _list_points(result)]
     params, percents = [point.cost for point in points], [point.percent for point in points]
-    marks = "● rank1, ■ mAP" if results[0].is_retrieval else "● top1"
+    marks = "● rank-1, ■ mAP" if results[0].is_retrieval else "● top-1"
     return plot_accuracy(
         points,
         key=key,
         title=f"Accuracy over parameters, {results[0].copy.title}",
-        note=f"{marks}; hollow: not comparable. Parameters are the printed ones, or else counted.",
+        note=f"{marks}; hollow: not comparable. Parameters are the reported ones, or else counted.",
         description=f"{len({point.name for point in points})} checkpoints, {len(points)} measured figures from "
         f"{min(percents):.1f} to {max(percents):.1f} percent, over {min(params):.3g} to {max(params):.3g} million "
         "parameters. The table of figures holds the same numbers.",
@@ -160,7 +161,8 @@ def _list_points(result: Measured) -> Iterable[Point]:
         if figure.metric in _PLOTTED and figure.measured is not None:
             yield Point(
                 name=checkpoint.name,
-                title=f"{checkpoint.name}: {figure.metric} {figure.measured:.3f} %, {params_m:.3g} million parameters",
+                title=f"{checkpoint.name}: {name_metric(figure.metric)} {figure.measured:.3f} %, "
+                f"{params_m:.3g} million parameters",
                 cost=params_m,
                 percent=figure.measured,
                 mark="square" if figure.metric == "mAP" else "circle",

@@ -20,6 +20,7 @@ from reidhub.verification.report.html import render_report
 from reidhub.verification.report.page import load_templates
 from reidhub.verification.report.thumbnails import Thumbnails
 from reidhub.verification.results import Measured, NotMeasured, Report
+from reidhub.zoo.describe import name_metric
 
 SHOWN = re.sub("[\x07\u202e]", "\N{REPLACEMENT CHARACTER}", HOSTILE)
 
@@ -52,9 +53,8 @@ def test_every_reported_figure_is_a_row_beside_what_was_measured(page: Node, fou
             if figure.reported or result.job.score is None:
                 measured = "—" if figure.measured is None else f"{figure.measured:.3f}"
                 hits = f"{figure.hits} of 10" if figure.hits is not None else "—"
-                expected.append(
-                    [figure.metric, figure.reported or "—", measured, hits, figure.verdict or result.verdict]
-                )
+                verdict = figure.verdict or result.verdict
+                expected.append([name_metric(figure.metric), figure.reported or "—", measured, hits, verdict])
     rows = table(page)
     assert [[row[2], row[3], row[4], row[7], row[6].split(" ", 1)[1]] for row in rows] == expected
     assert {row[0] for row in rows} == {r.job.checkpoint.name.replace(HOSTILE, SHOWN) for r in found[0].results}

@@ -21,7 +21,7 @@ from reidhub.verification.results import CheckpointFile
 from reidhub.zoo.checkpoint import Checkpoint
 
 Level = Literal["files", "weights"]
-FileState = Literal["intact", "loads", "as printed", "deviates", "not run"]
+FileState = Literal["intact", "loads", "as reported", "deviates", "not run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class FileCheck:
 
             - ``intact``: the bytes are intact; nothing else was checked.
             - ``loads``: the weights also load; the authors published no cost (parameters and multiply-adds).
-            - ``as printed``: the weights also load, and the cost equals the published one.
+            - ``as reported``: the weights also load, and the cost equals the published one.
             - ``deviates``: the weights also load, but the cost differs from the published one.
             - ``not run``: the check was not possible.
         reason: why the check was not possible; None otherwise.
@@ -104,7 +104,7 @@ def _check_cost(checkpoint: Checkpoint, path: Path, file: CheckpointFile, *, by_
     params, multiply_adds = Decimal(cost.params_by_calls) / 10**6, Decimal(cost.multiply_adds) / 10**9
     printed = [(checkpoint.params_m, params), (checkpoint.gflops, multiply_adds)]
     fits = [_round_like(value, figure) == Decimal(figure) for figure, value in printed if figure is not None]
-    state: FileState = "loads" if not fits else "as printed" if all(fits) else "deviates"
+    state: FileState = "loads" if not fits else "as reported" if all(fits) else "deviates"
     return FileCheck(checkpoint, by_name, state, file=file, params_m=float(params), gflops=float(multiply_adds))
 
 

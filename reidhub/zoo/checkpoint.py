@@ -81,10 +81,10 @@ class IndependentMeasurement:
 
     Args:
         dataset: name of the dataset that the model was tested on.
-        values: metric -> measured percentage as text, with the digits that were printed, such as "94.36".
+        values: metric -> measured percentage as text, with the digits that were reported, such as "94.36".
         who: who measured them.
         how: how they were measured: distance, number of images, evaluation code.
-        source: where the scores are printed.
+        source: where the scores were published.
     """
 
     dataset: str

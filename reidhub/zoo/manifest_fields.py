@@ -62,10 +62,10 @@ SCORE = Fields(
     "a score",
     required={
         "dataset": "the dataset that the model was tested on",
-        "source": "text that says where the figures are printed",
+        "source": "text that says where the figures were published",
     },
     optional={
-        **dict.fromkeys(METRICS, "figure as printed, in percent and in quotes"),
+        **dict.fromkeys(METRICS, "figure with its reported digits, in percent and in quotes"),
         "not_comparable": "why reidhub cannot confirm or refute the figures",
     },
 )
@@ -76,9 +76,9 @@ MEASUREMENT = Fields(
         "dataset": "the dataset that the model was tested on",
         "who": "who measured the figures",
         "how": "how they were measured: distance, number of images, evaluation code",
-        "source": "text that says where the figures are printed",
+        "source": "text that says where the figures were published",
     },
-    optional=dict.fromkeys(METRICS, "figure as printed, in percent and in quotes"),
+    optional=dict.fromkeys(METRICS, "figure with its reported digits, in percent and in quotes"),
 )
 
 CHECKPOINT = Fields(
@@ -97,8 +97,8 @@ CHECKPOINT = Fields(
         "num_classes": "number of classes; read from the file if missing",
         "input": "how images are prepared; as the architecture's entry says if missing",
         "distance": "euclidean or cosine; euclidean if missing",
-        "params_m": "printed number of parameters, in millions and in quotes",
-        "gflops": "printed number of multiply-adds, in 10^9 and in quotes",
+        "params_m": "reported number of parameters, in millions and in quotes",
+        "gflops": "reported number of multiply-adds, in 10^9 and in quotes",
         "loss": "training loss",
         "transforms": "list of the training augmentations",
         "scores": "list of the published scores, one entry for each dataset",

@@ -1,4 +1,4 @@
-"""`make dist` finds files that a wheel or sdist has too much, lacks, or has with other bytes."""
+"""`make dist` finds files in a wheel or sdist that are not expected or different, and files that are missing."""
 
 import io
 import tarfile

@@ -1,4 +1,4 @@
-"""Models under verification: classifiers held to torchvision, real checkpoints, costs as printed, a GPU."""
+"""Models under verification: classifiers held to torchvision, real checkpoints, costs as reported, a GPU."""
 
 import json
 import os
@@ -165,12 +165,12 @@ def test_average_precisions_are_those_of_scikit_learn(verify, tmp_path: Path) ->
     assert result["counts"]["mAP"] == pytest.approx(np.mean(precisions), abs=1e-9)
 
 
-def test_weights_cost_what_is_printed_or_deviate(place: Path, verify) -> None:
+def test_weights_cost_what_is_reported_or_deviate(place: Path, verify) -> None:
     name = write_weights(place, "osnet_x0_25.corridor", seed=3).stem
     fair = entry(name, claim(rank1="20.0"), params_m='"0.2"', gflops='"0.08"')
     done = verify([fair], name, "--level", "weights", "--json")
     (inspection,) = json.loads(done.stdout)
-    assert (done.returncode, inspection["state"]) == (0, "as printed")
+    assert (done.returncode, inspection["state"]) == (0, "as reported")
     assert inspection["params_m"] == {"reported": "0.2", "measured": 0.203568}
     unfair = verify([fair.replace('"0.08"', '"0.09"')], name, "--level", "weights")
     assert unfair.returncode == 1 and "deviates" in unfair.stdout

@@ -33,3 +33,11 @@ def test_row_says_what_the_model_and_the_manifest_say(row):
     assert (size, int(dimensions)) == ("{}x{}".format(*model.input_size), model.embedding_dim)
     assert set(distance.split(", ")) == {c.distance for c in own}
     assert tags.split(", ") == [c.tag for c in own]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_a_start_page_counts_the_checkpoints_and_architectures_of_the_zoo(page: str):
+    text = " ".join((ROOT / page).read_text(encoding="utf-8").split())
+    models = {checkpoint.model for checkpoint in zoo().checkpoints}
+
+    assert f"{len(zoo().checkpoints)} published checkpoints of {len(models)} architectures" in text

@@ -112,6 +112,9 @@ def test_a_page_tells_everything_that_is_known(site: Site, name: str) -> None:
     assert [fact for fact in facts if fact not in page.text] == []
     links = [link.attributes["href"] for link in page.all("td", "address") for link in link.all("a")]
     assert links == [source.location for source in artifact.sources]
+    notices = [item.text for box in page.all("ul", "notice") for item in box.all("li")]
+    assert notices[: len(checkpoint.notices)] == list(checkpoint.notices)
+    assert len(notices) == len(checkpoint.notices) + (not artifact.pinned)
 
 
 def test_a_page_has_all_results_with_their_conditions(site: Site) -> None:

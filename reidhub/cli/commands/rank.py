@@ -59,8 +59,8 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     type=click.Choice(["given", "worst"]),
     default="given",
     show_default=True,
-    help="Order of the queries. worst: first the query whose first right image comes last in the ranking. If the file "
-    "names do not tell which images are right, first the query whose nearest image is furthest away.",
+    help="Order of the queries. worst: the worst queries first. A query is worse if its first right image comes later. "
+    "If the file names do not tell which images are right, it is worse if its nearest image is further away.",
 )
 @click.option(
     "--distance",

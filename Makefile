@@ -14,8 +14,9 @@ test: lint suite
 suite: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(IN_PROCESSES)
 
-test-long: $(VENV)/.installed-test $(VENV)/.installed-docs dist
+test-long: $(VENV)/.installed-test $(VENV)/.installed-docs
 	$(BIN)/python -m pytest --long $(IN_PROCESSES)
+	$(MAKE) dist
 
 test-integrations: $(VENV)-integrations/.installed
 	$(VENV)-integrations/bin/python -m pytest tests/integrations

@@ -39,6 +39,8 @@ autodoc_typehints_format = "short"
 autosummary_generate = False
 python_maximum_signature_line_length = 88
 
+copybutton_prompt_text = "$ "
+
 html_theme = "furo"
 html_title = f"reidhub {__version__}"
 html_sidebars = {

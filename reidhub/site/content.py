@@ -33,6 +33,11 @@ class Row:
     score: Score | None
     verdict: Verdict | None
 
+    @property
+    def domain(self) -> str | None:
+        """``same`` if the checkpoint was trained on the dataset of the scores, else ``cross``; None without scores."""
+        return self.checkpoint.find_domain(self.score) if self.score else None
+
 
 @dataclass(frozen=True, slots=True)
 class Content:

@@ -63,6 +63,7 @@ _FILTERS = (
     _Filter("model", "Model", lambda row: [row.checkpoint.model]),
     _Filter("trained-on", "Trained on", lambda row: row.checkpoint.trained_on or [NOT_KNOWN]),
     _Filter("tested-on", "Tested on", lambda row: [row.dataset or "no score"]),
+    _Filter("domain", "Domain", lambda row: [row.domain or "no score"]),
     _Filter("size", "Size", _name_sizes, [*map(_name_limit, _SIZES), NOT_KNOWN]),
     _Filter("licence", "Licence", lambda row: [shorten_licence(row.checkpoint)]),
     _Filter("verdict", "Verdict", lambda row: [row.verdict or NOT_MEASURED], [*VERDICTS, NOT_MEASURED]),

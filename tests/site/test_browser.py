@@ -51,7 +51,7 @@ def test_the_browser_finds_nothing_wrong_and_loads_nothing_else(browser: Tab, si
     path = site.index if name == "index" else site.page(PINNED)
     browser.open(path)
     assert browser.run("getComputedStyle(document.querySelector('.skip')).position") == "absolute"
-    assert browser.run("document.querySelectorAll('button').length") == (11 if name == "index" else 3)
+    assert browser.run("document.querySelectorAll('button').length") == (12 if name == "index" else 3)
     assert browser.complaints() == [] and browser.requests() == [path.as_uri()]
 
 
@@ -60,6 +60,9 @@ def test_filters_leave_what_fits_and_say_how_many_checkpoints(start: Tab) -> Non
     choose(start, "tested-on", "market1501")
     tested = cells(start, "tested on")
     assert set(tested) == {"market1501"} and start.run(STATUS) == f"{len(tested)} of 112 checkpoints are shown"
+    choose(start, "domain", "cross")
+    assert cells(start, "checkpoint") and all("market1501" not in trained for trained in cells(start, "trained on"))
+    choose(start, "domain", "")
     choose(start, "trained-on", "msmt17")
     assert all("msmt17" in trained.split(" + ") for trained in cells(start, "trained on"))
     choose(start, "size", "at most 20 MB")
@@ -98,14 +101,23 @@ def test_a_checkpoint_with_several_test_sets_counts_once(start: Tab) -> None:
     assert start.run(STATUS) == f"{len(set(names))} of 112 checkpoints are shown"
 
 
-@pytest.mark.parametrize("title", ["rank-1, %", "mAP, %", "multiply-adds, 10⁹", "parameters,10⁶", "size, MB"])
-def test_numbers_sort_as_numbers_with_the_keyboard(start: Tab, title: str) -> None:
+@pytest.mark.parametrize(
+    ("title", "best_first"),
+    [
+        ("rank-1, %", True),
+        ("mAP, %", True),
+        ("multiply-adds, 10⁹", False),
+        ("parameters,10⁶", False),
+        ("size, MB", False),
+    ],
+)
+def test_numbers_sort_as_numbers_with_the_keyboard_scores_best_first(start: Tab, title: str, best_first: bool) -> None:
     before = cells(start, title)
     assert before
     start.run(f"[...{TABLE}.tHead.rows[0].cells].find(head => head.textContent === '{title}').firstChild.focus()")
     start.press("Enter")
     known = [float(text.split()[0]) for text in cells(start, title) if text != "—"]
-    assert known == sorted(known) and len(set(known)) > 5
+    assert known == sorted(known, reverse=best_first) and len(set(known)) > 5
     start.press(" ")
     assert [float(text.split()[0]) for text in cells(start, title) if text != "—"] == known[::-1]
     assert cells(start, title)[len(known) :] == ["—"] * (len(before) - len(known))
@@ -114,11 +126,11 @@ def test_numbers_sort_as_numbers_with_the_keyboard(start: Tab, title: str) -> No
 
 def test_the_keyboard_reaches_everything_in_order(start: Tab) -> None:
     seen = []
-    for _ in range(12):
+    for _ in range(13):
         start.press("Tab")
         seen.append(start.run(FOCUSED))
     assert seen[:5] == ["Skip to the checkpoints", "Table", "Plots", "About this site", "Documentation"]
-    assert seen[5:] == ["filter", "model", "trained-on", "tested-on", "size", "licence", "verdict"]
+    assert seen[5:] == ["filter", "model", "trained-on", "tested-on", "domain", "size", "licence", "verdict"]
     assert start.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     controls = "[...document.querySelectorAll('a, button, input, select, pre, .scrolled')]"
     assert start.run(f"{controls}.every(one => one.tabIndex === 0)")

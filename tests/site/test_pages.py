@@ -48,9 +48,11 @@ def test_the_table_has_a_row_for_each_checkpoint_and_test_set(index: Node) -> No
     assert [(row["checkpoint"], row["tested on"]) for row in rows(index)] == expected
     for row in rows(index):
         checkpoint = zoo().by_name[row["checkpoint"]]
-        values = {score.dataset: score.values for score in checkpoint.scores}.get(row["tested on"], {})
+        score = next((one for one in checkpoint.scores if one.dataset == row["tested on"]), None)
+        values = score.values if score else {}
         first = f"{values['top1']} top-1" if "top1" in values else values.get("rank1", "—")
         assert (row["rank-1, %"], row["mAP, %"]) == (first, values.get("mAP", "—"))
+        assert row["domain"] == (checkpoint.find_domain(score) if score else "—")
         assert row["trained on"] == (" + ".join(checkpoint.trained_on) or "not known")
         assert row["size, MB"] == (f"{checkpoint.artifact.size / 1e6:.1f}" if checkpoint.artifact.size else "—")
         assert checkpoint.licence.startswith(row["licence"])
@@ -71,7 +73,7 @@ def test_each_filter_offers_every_value_that_a_row_has(index: Node) -> None:
         values = [row.attributes[f"data-{key}"] or "" for row in table_rows(index)]
         assert offered[0] == "all" and set(offered[1:]) == {one for lines in values for one in lines.split("\n") if one}
     assert [select.attributes["id"] for select in index.all("select")] == [
-        "model", "trained-on", "tested-on", "size", "licence", "verdict",
+        "model", "trained-on", "tested-on", "domain", "size", "licence", "verdict",
     ]  # fmt: skip
 
 

@@ -80,10 +80,11 @@ def _list_fields(found: "Diagnosis") -> Iterator[tuple[str, str]]:
 
     yield "format", f"{FORMATS[found.format]}; {found.size:,} bytes"
     yield "sha256", found.sha256
-    yield (
-        "checkpoint",
-        f"{', '.join(found.entries)}, by its {_BY[found.known_by]}" if found.known_by else "none has these bytes",
-    )
+    if not found.export:
+        known = (
+            f"{', '.join(found.entries)}, by its {_BY[found.known_by]}" if found.known_by else "none has these bytes"
+        )
+        yield "checkpoint", known
     if found.wrapping:
         where = f"under the key {found.wrapping.root!r}" if found.wrapping.root else "not under a key"
         before = f", {found.wrapping.prefix!r} before every name" if found.wrapping.prefix else ""

@@ -80,8 +80,9 @@ def command(models: tuple[str, ...], **options: Any) -> None:
     """Score checkpoints on your own images.
 
     NAME-or-FILE is the name of a checkpoint (osnet_x1_0.msmt17) or of a model (osnet_x1_0: its default checkpoint), or
-    the path of a checkpoint file (my.pth). Several are scored in one pass: each image is decoded once. For examples of
-    each layout, see the docs, page Your own images.
+    the path of a checkpoint file (my.pth). Several are scored in one pass: each image is decoded once. The table
+    has the checkpoints of the zoo in the manifest's order, then the files. For examples of each layout, see the docs,
+    page Your own images.
 
     The exit code is 1 if a checkpoint could not be scored. The same command resumes an interrupted run.
     """

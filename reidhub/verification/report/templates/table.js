@@ -20,7 +20,8 @@
   };
 
   const sort = (column) => {
-    const down = heads[column].getAttribute("aria-sort") === "ascending";
+    const before = heads[column].getAttribute("aria-sort");
+    const down = before ? before === "ascending" : heads[column].dataset.first === "descending";
     heads.forEach((head) => head.removeAttribute("aria-sort"));
     heads[column].setAttribute("aria-sort", down ? "descending" : "ascending");
     const keyed = [...body.rows].map((row) => [valueOf(row, column), row]);

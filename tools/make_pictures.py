@@ -40,7 +40,7 @@ class Picture:
 
 RANKING = Picture("ranking.png", 660, 722)
 REPORT = Picture("report.png", 1180, 1290)  # if both pictures are shown with the same width, they have the same height
-EXPLORER = Picture("explorer.png", 1180, 800)
+EXPLORER = Picture("explorer.png", 1280, 800)
 
 
 def main() -> None:

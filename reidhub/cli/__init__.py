@@ -47,6 +47,9 @@ COMMANDS = {
 }
 """Name of a command -> one line of help. The command itself is ``reidhub.cli.commands.<name>:command``."""
 
+COMPLETION = "_REIDHUB_COMPLETE"
+"""The environment variable that a shell sets when it asks for completions; it says which shell asks."""
+
 _SILENT = ("list", "show")  # these commands log nothing, so they do not import logging
 
 
@@ -114,7 +117,7 @@ def cli(ctx: click.Context, *, manifests: tuple[Path, ...], verbose: bool) -> No
 
 def main() -> None:
     """Run the command line, and end the process with its exit code."""
-    if "_REIDHUB_COMPLETE" in os.environ:  # a shell asks what it can offer
+    if COMPLETION in os.environ:  # a shell asks what it can offer
         from reidhub.cli.completion import answer
 
         answer(cli)

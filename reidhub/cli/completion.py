@@ -11,8 +11,7 @@ from pathlib import Path
 import click
 from click.shell_completion import BashComplete, CompletionItem, FishComplete, ShellComplete, ZshComplete
 
-VARIABLE = "_REIDHUB_COMPLETE"
-"""The environment variable that says which shell asks."""
+from reidhub.cli import COMPLETION
 
 
 class _Bash(BashComplete):
@@ -65,11 +64,11 @@ def make_completion(cli: click.Command, shell: str) -> ShellComplete:
         cli: the command ``reidhub``.
         shell: a key of `SHELLS`.
     """
-    return SHELLS[shell](cli, {}, "reidhub", VARIABLE)
+    return SHELLS[shell](cli, {}, "reidhub", COMPLETION)
 
 
 def answer(cli: click.Command) -> None:
     """Print what the shell can offer, and no error: the user is still typing the command."""
     sys.stderr = None  # neither Python nor click prints errors then
-    shell = os.environ[VARIABLE].partition("_")[0]
+    shell = os.environ[COMPLETION].partition("_")[0]
     click.echo(make_completion(cli, shell).complete().encode())

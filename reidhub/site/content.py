@@ -1,4 +1,4 @@
-"""What the site shows: the checkpoints, and what receipts and lists of links say about them."""
+"""The content of the site: checkpoints, their results in receipts, and the states of their sources."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What the shells complete: in real bash, zsh and fish, and for every argument and option of every command."""
+"""Completion in real bash, zsh and fish, and of every argument and option of every command."""
 
 import os
 import shutil
@@ -38,7 +38,7 @@ TYPED = {
     "reidhub list --sort=mA\t": "list --sort=mAP",
     "reidhub embed osnet_x1_0_m\tcro\t": "embed osnet_x1_0_mine.pth crops.png",
 }
-"""What is typed -> the arguments that the command gets."""
+"""Text that the user types -> the arguments of the command."""
 
 
 def install(name: str, home: Path) -> dict[str, str]:
@@ -74,7 +74,7 @@ def test_fish_shows_descriptions_as_a_whole(tmp_path: Path):
 
 
 def offer(*words: str) -> list[str]:
-    """What is offered for the last word."""
+    """List the completions of the last word."""
     return [item.value for item in make_completion(cli, "zsh").get_completions(list(words[:-1]), words[-1])]
 
 

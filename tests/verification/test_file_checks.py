@@ -1,4 +1,4 @@
-"""Models under verification: classifiers held to torchvision, real checkpoints, costs as reported, a GPU."""
+"""Checks of files: classifiers with the outputs of torchvision's, real checkpoints, reported costs, a GPU."""
 
 import json
 import os
